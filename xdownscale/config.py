@@ -1,0 +1,425 @@
+"""Configuration: a tree of frozen, keyword-only dataclasses, and the presets."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from xdownscale.errors import OptionError, check_option, nearest_name
+
+METHODS = ("diffusion",)
+TRANSFORMS = ("auto", "log10", "asinh", "log1p", "sqrt", "identity")
+SCALINGS = ("minmax", "standard")
+REGRID_METHODS = ("bicubic", "bilinear", "nearest", "conservative")
+ENGINES = ("separable", "xesmf")
+SIZES = ("tiny", "base")
+ENCODERS = ("frozen", "finetuned", "none")
+NORMS = ("group", "rms")
+SAMPLERS = ("ddim", "ddpm")
+NOISES = ("shared", "independent")
+TAPERS = ("hann", "uniform", "triangle")
+
+
+def _positive(section: object, *names: str) -> None:
+    for name in names:
+        if not getattr(section, name) > 0:
+            raise OptionError(
+                f"{type(section).__name__}.{name} is {getattr(section, name)!r}; "
+                "it must be greater than 0."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """What the networks are shown.
+
+    Attributes
+    ----------
+    lags : int
+        Preceding days that a model sees.
+    transform : str
+        Transform of the values; ``"auto"`` chooses one from the training days.
+    scaling : str
+        ``"minmax"`` to [-1, 1] or ``"standard"`` to mean 0 and standard deviation 1.
+    regrid : str
+        Interpolation that brings the coarse record to the fine grid.
+    engine : str
+        Regridding engine.
+    extrapolate : None or "nearest"
+        What to do with fine cells outside the coarse grid's half-cell margin; None raises.
+    patch_size, patch_stride : int
+        Training patches, in fine pixels.
+    buffer_days : int
+        Days before a season that serve as context and are never targets.
+    fractions : tuple of float
+        Chronological shares of training, validation and test days.
+    early_stopping : float
+        Share of the training days set aside for early stopping.
+    max_missing : float
+        A day with a larger share of missing coarse cells comes out NaN.
+    memory_limit : float
+        Arrays larger than this many MB are read day by day in training.
+    """
+
+    lags: int = 3
+    transform: str = "auto"
+    scaling: str = "minmax"
+    regrid: str = "bicubic"
+    engine: str = "separable"
+    extrapolate: str | None = None
+    patch_size: int = 16
+    patch_stride: int = 8
+    buffer_days: int = 45
+    fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
+    early_stopping: float = 0.2
+    max_missing: float = 0.2
+    memory_limit: float = 2000.0
+
+    def __post_init__(self) -> None:
+        _positive(self, "lags", "patch_size", "patch_stride", "memory_limit")
+        check_option("transform", self.transform, TRANSFORMS)
+        check_option("scaling", self.scaling, SCALINGS)
+        check_option("regrid method", self.regrid, REGRID_METHODS)
+        check_option("engine", self.engine, ENGINES)
+        if self.extrapolate is not None:
+            check_option("extrapolate", self.extrapolate, ("nearest",))
+        if self.buffer_days < 0:
+            raise OptionError(f"buffer_days is {self.buffer_days}; it must be 0 or more.")
+        if not 0 <= self.early_stopping < 1 or not 0 <= self.max_missing <= 1:
+            raise OptionError(
+                f"early_stopping is {self.early_stopping} and max_missing {self.max_missing}; "
+                "both are shares between 0 and 1."
+            )
+        shares = tuple(self.fractions)
+        if len(shares) != 3 or min(shares) < 0 or shares[0] <= 0 or abs(sum(shares) - 1) > 1e-9:
+            raise OptionError(
+                f"fractions is {shares}; give three shares (training, validation, test) that "
+                "sum to 1, the first above 0."
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class NetworkConfig:
+    """The networks.
+
+    Attributes
+    ----------
+    size : str
+        ``"tiny"`` trains in CPU minutes, ``"base"`` is the published code's scale.
+    channels : tuple of int
+        Channels of the denoising U-Net, one entry per level.
+    encoder_channels : tuple of int
+        Channels of the U-Net that learns the coarse record, one entry per level.
+    attention : bool
+        Self-attention at the lowest level of the denoising U-Net.
+    encoder : str
+        ``"frozen"``, ``"finetuned"`` or ``"none"``.
+    norm : str
+        ``"group"`` as in the paper, or ``"rms"`` (per pixel, independent of the surroundings).
+    dropout : float
+        Share of channels dropped in training.
+    driver_skip : bool
+        Add the interpolated coarse field of the day to the network's output, so that an
+        untrained network equals interpolation.
+    output_bound : float
+        The output is bounded to this many times the range of the scaled training data.
+    """
+
+    size: str = "tiny"
+    channels: tuple[int, ...] = (32, 48, 64)
+    encoder_channels: tuple[int, ...] = (16, 24, 32)
+    attention: bool = False
+    encoder: str = "frozen"
+    norm: str = "group"
+    dropout: float = 0.0
+    driver_skip: bool = True
+    output_bound: float = 1.2
+
+    def __post_init__(self) -> None:
+        check_option("network size", self.size, SIZES)
+        check_option("encoder", self.encoder, ENCODERS)
+        check_option("norm", self.norm, NORMS)
+        _positive(self, "output_bound")
+        for name in ("channels", "encoder_channels"):
+            levels = getattr(self, name)
+            if not levels or min(levels) < 8 or any(c % 8 for c in levels):
+                raise OptionError(
+                    f"network.{name} is {levels}; give one multiple of 8 for each level."
+                )
+        if not 0 <= self.dropout < 1:
+            raise OptionError(f"dropout is {self.dropout}; it must lie in [0, 1).")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiffusionConfig:
+    """The diffusion process.
+
+    Attributes
+    ----------
+    schedule : str
+        Noise schedule.
+    train_steps : int
+        Steps of the trained chain.
+    loss : str
+        ``"mae"`` as in the paper or ``"mse"``.
+    """
+
+    schedule: str = "squared_cosine"
+    train_steps: int = 1000
+    loss: str = "mae"
+
+    def __post_init__(self) -> None:
+        check_option("schedule", self.schedule, ("squared_cosine",))
+        check_option("loss", self.loss, ("mae", "mse"))
+        _positive(self, "train_steps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How the networks are trained.
+
+    Attributes
+    ----------
+    pretrain_epochs, epochs : int
+        Most epochs of the first and of the second stage.
+    batch_days : int
+        Days in a batch; all patches of a day stay together.
+    learning_rate, weight_decay : float
+        Of the optimiser.
+    optimizer : str
+        ``"adam"`` or ``"adamw"``.
+    plateau_patience, plateau_factor : int, float
+        Epochs without progress after which the learning rate is multiplied by the factor.
+    patience : int
+        Epochs without progress after which training stops.
+    gradient_clip : float
+        Largest norm of the gradient.
+    ema_decay : float
+        Decay of the exponential moving average of the weights; 0 for none.
+    precision : str
+        ``"auto"``, ``"32"`` or ``"bf16"``.
+    max_minutes : float or None
+        Stop each stage after the epoch in which its share of this time is spent.
+    """
+
+    pretrain_epochs: int = 30
+    epochs: int = 60
+    batch_days: int = 2
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+    optimizer: str = "adamw"
+    plateau_patience: int = 4
+    plateau_factor: float = 0.5
+    patience: int = 12
+    gradient_clip: float = 1.0
+    ema_decay: float = 0.999
+    precision: str = "auto"
+    max_minutes: float | None = None
+
+    def __post_init__(self) -> None:
+        check_option("optimizer", self.optimizer, ("adam", "adamw"))
+        check_option("precision", self.precision, ("auto", "32", "bf16"))
+        _positive(self, "epochs", "batch_days", "learning_rate", "patience", "gradient_clip")
+        _positive(self, "pretrain_epochs", "plateau_patience", "plateau_factor")
+        if not 0 <= self.ema_decay < 1:
+            raise OptionError(f"ema_decay is {self.ema_decay}; it must lie in [0, 1).")
+        if self.max_minutes is not None:
+            _positive(self, "max_minutes")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How fields are drawn.
+
+    Attributes
+    ----------
+    sampler : str
+        ``"ddim"`` (deterministic) or ``"ddpm"`` (ancestral).
+    steps : int
+        Steps of the sampler, up to the trained ones.
+    size, stride, halo : int
+        Patches in fine pixels: `halo` pixels on each inner side of a patch are thrown away.
+    taper : str
+        Weights of a patch.
+    noise : str
+        ``"shared"``: one noise field per realization and day, cropped into the patches.
+        ``"independent"``: every patch draws its own (loses most of the variance).
+    batch_size : int
+        Patches in one network call.
+    """
+
+    sampler: str = "ddim"
+    steps: int = 20
+    size: int = 16
+    stride: int = 4
+    halo: int = 2
+    taper: str = "hann"
+    noise: str = "shared"
+    batch_size: int = 1024
+
+    def __post_init__(self) -> None:
+        check_option("sampler", self.sampler, SAMPLERS)
+        check_option("noise", self.noise, NOISES)
+        check_option("taper", self.taper, TAPERS)
+        _positive(self, "steps", "size", "stride", "batch_size")
+        if self.halo < 0:
+            raise OptionError(f"halo is {self.halo}; it must be 0 or more.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DownscalerConfig:
+    """Everything that decides what a `Downscaler` does.
+
+    Attributes
+    ----------
+    method : str
+        ``"diffusion"``.
+    data, network, diffusion, training, sampling : dataclass
+        The sections.
+
+    Examples
+    --------
+    >>> DownscalerConfig().data.lags
+    3
+    """
+
+    method: str = "diffusion"
+    data: DataConfig = field(default_factory=DataConfig)
+    network: NetworkConfig = field(default_factory=NetworkConfig)
+    diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+
+    def __post_init__(self) -> None:
+        check_option("method", self.method, METHODS)
+        if self.sampling.steps > self.diffusion.train_steps:
+            raise OptionError(
+                f"sampling.steps is {self.sampling.steps}, more than the "
+                f"{self.diffusion.train_steps} steps of the trained chain; give at most that many."
+            )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the configuration as plain dicts, lists and numbers (JSON)."""
+        plain: dict[str, Any] = dataclasses.asdict(
+            self, dict_factory=lambda pairs: {k: _plain(v) for k, v in pairs}
+        )
+        return plain
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> DownscalerConfig:
+        """Build a configuration from what `to_dict` returned; unknown keys are refused."""
+        return _override(cls(), tree)
+
+    def replace(self, **sections: Any) -> DownscalerConfig:
+        """Return a copy with some keys changed.
+
+        Parameters
+        ----------
+        **sections
+            Section -> mapping of keys, or ``method="..."``.
+
+        Returns
+        -------
+        DownscalerConfig
+
+        Examples
+        --------
+        >>> DownscalerConfig().replace(data=dict(lags=5)).data.lags
+        5
+        """
+        return _override(self, sections)
+
+
+_SIZE_DEFAULTS: dict[str, dict[str, dict[str, Any]]] = {
+    "tiny": {},
+    "base": {
+        "data": {"lags": 40},
+        "network": {
+            "channels": (64, 128, 256),
+            "encoder_channels": (64, 128, 256),
+            "attention": True,
+        },
+        "sampling": {"sampler": "ddpm", "steps": 1000, "stride": 2, "halo": 4},
+    },
+}
+PRESETS: dict[str, dict[str, Any]] = {"paper": {"method": "diffusion"}}
+
+
+def preset(name: str = "paper", **sections: Any) -> DownscalerConfig:
+    """Return a named configuration, with some keys changed.
+
+    Parameters
+    ----------
+    name : str
+        ``"paper"``: the method of arXiv 2512.05139. ``network=dict(size="base")`` gives the
+        published code's scale with its 40 lags and 1000 ancestral steps; the default size
+        ``"tiny"`` trains on a CPU in minutes.
+    **sections
+        Section (``data``, ``network``, ``diffusion``, ``training``, ``sampling``) -> mapping of
+        the keys to change.
+
+    Returns
+    -------
+    DownscalerConfig
+
+    Raises
+    ------
+    OptionError
+        For an unknown preset, section, key or value; names the nearest valid one.
+
+    Examples
+    --------
+    >>> preset("paper", network=dict(size="base")).data.lags
+    40
+    >>> preset("paper", training=dict(epochs=1)).training.epochs
+    1
+    """
+    check_option("preset", name, PRESETS)
+    config = _override(DownscalerConfig(), PRESETS[name])
+    network = sections.get("network") or {}
+    size = network.get("size", config.network.size) if isinstance(network, Mapping) else None
+    if size is not None:
+        check_option("network size", size, SIZES)
+        config = _override(config, _SIZE_DEFAULTS[size])
+    return _override(config, sections)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _override(config: DownscalerConfig, tree: Mapping[str, Any]) -> DownscalerConfig:
+    """Return `config` with the keys of `tree` changed, section by section."""
+    changes: dict[str, Any] = {}
+    for section, keys in tree.items():
+        names = [f.name for f in dataclasses.fields(config)]
+        _check_key("section", section, names)
+        current = getattr(config, section)
+        if not dataclasses.is_dataclass(current) or isinstance(keys, type(current)):
+            changes[section] = keys
+        else:
+            changes[section] = _override_section(section, current, keys)
+    return dataclasses.replace(config, **changes)
+
+
+def _override_section(section: str, current: Any, keys: Any) -> Any:
+    if not isinstance(keys, Mapping):
+        raise OptionError(
+            f"Section {section!r} takes a mapping of keys or a {type(current).__name__}, "
+            f"not {type(keys).__name__}: {section}=dict(...)."
+        )
+    names = [f.name for f in dataclasses.fields(current)]
+    for key in keys:
+        _check_key(f"key of section {section!r}", key, names)
+    values = {k: tuple(v) if isinstance(v, list) else v for k, v in keys.items()}
+    return dataclasses.replace(current, **values)
+
+
+def _check_key(what: str, given: str, names: list[str]) -> None:
+    if given not in names:
+        raise OptionError(
+            f"Unknown {what}: {given!r}. There are: {', '.join(names)}."
+            f"{nearest_name(given, names)}"
+        )
