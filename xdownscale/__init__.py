@@ -1,0 +1,1 @@
+"""Downscale a long coarse gridded record with a short fine one."""

@@ -420,6 +420,5 @@ def _override_section(section: str, current: Any, keys: Any) -> Any:
 def _check_key(what: str, given: str, names: list[str]) -> None:
     if given not in names:
         raise OptionError(
-            f"Unknown {what}: {given!r}. There are: {', '.join(names)}."
-            f"{nearest_name(given, names)}"
+            f"Unknown {what}: {given!r}. There are: {', '.join(names)}.{nearest_name(given, names)}"
         )

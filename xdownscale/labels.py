@@ -102,7 +102,7 @@ class Labels(NamedTuple):
             raise TimeAxisError(
                 "These labels have no time axis to replace; take them from an array that has one."
             )
-        old = self.coords[name] if name in self.coords else None
+        old = self.coords.get(name, None)
         kept = self.coords.drop_dims(name, errors="ignore")
         attrs = dict(time.attrs) if old is None or not old.attrs else dict(old.attrs)
         coordinate = xr.DataArray(time.values, dims=(name,), attrs=attrs)
@@ -324,7 +324,7 @@ def _coordinate(da: xr.DataArray, kind: str) -> str:
 
 
 def _candidates(da: xr.DataArray, kind: str) -> list[str]:
-    import cf_xarray  # noqa: F401, PLC0415  (late: half of the import time)
+    import cf_xarray  # noqa: F401  (late: half of the import time)
 
     listed = [*da.cf.coordinates.get(kind, []), *da.cf.standard_names.get(kind, [])]
     if kind == "time":
@@ -337,7 +337,7 @@ def _candidates(da: xr.DataArray, kind: str) -> list[str]:
 def _find_time(da: xr.DataArray) -> str | None:
     """Name of the time dimension, or None."""
     for name in da.dims:
-        values = da.coords[name] if name in da.coords else None
+        values = da.coords.get(name, None)
         if values is not None and _is_time(values):
             return str(name)
     return next((n for n in _candidates(da, "time") if n in da.dims), None)
