@@ -1,0 +1,46 @@
+# Two commands do everything on a machine with git, make and Python >= 3.11:
+#   make quickstart   installs into .venv and runs the main job on the built-in data
+#   make test         installs what the tests need and passes them
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+SOURCES := pyproject.toml constraints.txt
+
+.PHONY: quickstart test test-fast lint format examples benchmarks clean
+
+quickstart: $(VENV)/.plot
+	$(BIN)/python examples/01_quickstart.py
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest -q
+
+test-fast: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -m "not slow"
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+benchmarks: $(VENV)/.dev
+	$(BIN)/python benchmarks/regrid.py
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.plot: $(SOURCES) | $(VENV)/bin/python
+	$(PIP) -e ".[plot]"
+	touch $@
+
+$(VENV)/.dev: $(SOURCES) | $(VENV)/bin/python
+	$(PIP) -e ".[plot,docs,dev]"
+	touch $@ $(VENV)/.plot
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis quickstart_output
