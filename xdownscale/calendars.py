@@ -1,0 +1,109 @@
+"""Time as numbers: the calendar channels that networks see, and the keys of the noise."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xdownscale.errors import XDownscaleWarning
+
+
+@dataclass(frozen=True, kw_only=True)
+class Calendar:
+    """Calendar channels of the paper: season index, days since start, normalised year.
+
+    Attributes
+    ----------
+    start, span : float
+        First training day (days since 1970-01-01) and length of the training period.
+    first_year, years : float
+        First year of the training period and number of years after it.
+    """
+
+    start: float
+    span: float
+    first_year: float
+    years: float
+
+    @classmethod
+    def fit(cls, time: xr.DataArray) -> Calendar:
+        """Measure the constants on training days."""
+        days, years = _day_numbers(time), time.dt.year.values
+        return cls(
+            start=float(days.min()),
+            span=float(max(np.ptp(days), 1.0)),
+            first_year=float(years.min()),
+            years=float(max(np.ptp(years), 1)),
+        )
+
+    def channels(self, time: xr.DataArray) -> npt.NDArray[np.float32]:
+        """Return ``(n, 3)`` channels in [-1, 1], clipped to the training range."""
+        season = (time.dt.month.values % 12) // 3
+        since = (_day_numbers(time) - self.start) / self.span
+        year = (time.dt.year.values - self.first_year) / self.years
+        stacked = np.stack([season / 3, np.clip(since, 0, 1), np.clip(year, 0, 1)], axis=1)
+        return (2 * stacked - 1).astype(np.float32)
+
+    def outside(self, time: xr.DataArray) -> int:
+        """Count the days outside the training range."""
+        since = (_day_numbers(time) - self.start) / self.span
+        return int(np.sum((since < 0) | (since > 1)))
+
+
+def time_keys(time: xr.DataArray) -> npt.NDArray[np.int64]:
+    """Return an integer for each time step: the key of its noise.
+
+    Parameters
+    ----------
+    time : (n,) DataArray
+        numpy or cftime times.
+
+    Returns
+    -------
+    (n,) int64 array
+        Seconds since 1970-01-01 in the calendar of `time`.
+
+    Examples
+    --------
+    >>> import pandas as pd, xarray as xr
+    >>> time_keys(xr.DataArray(pd.to_datetime(["1970-01-02"]), dims="time"))
+    array([86400])
+    """
+    return np.round(_day_numbers(time) * 86400).astype(np.int64)
+
+
+def warn_outside(calendar: Calendar, time: xr.DataArray) -> None:
+    """Warn once when days lie outside the training period of the calendar channels.
+
+    Parameters
+    ----------
+    calendar : Calendar
+        Fitted on training days.
+    time : (n,) DataArray
+        Days that are about to be predicted.
+    """
+    outside = calendar.outside(time)
+    if outside:
+        warnings.warn(
+            f"{outside} of {time.size} days lie outside the training period; the channels 'days "
+            "since start' and 'year' are clipped to their training range there.",
+            XDownscaleWarning,
+            stacklevel=3,
+        )
+
+
+def _day_numbers(time: xr.DataArray) -> npt.NDArray[np.float64]:
+    """Days since 1970-01-01, in the calendar of `time`."""
+    if np.issubdtype(time.dtype, np.datetime64):
+        epoch = np.datetime64("1970-01-01", "ns")
+        return np.asarray((time.values - epoch) / np.timedelta64(1, "D"), dtype=np.float64)
+    import cftime
+
+    calendar = time.values.flat[0].calendar
+    return np.asarray(
+        cftime.date2num(time.values, "days since 1970-01-01", calendar=calendar), dtype=np.float64
+    )
