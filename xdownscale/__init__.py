@@ -1,1 +1,97 @@
-"""Downscale a long coarse gridded record with a short fine one."""
+"""Downscale a long coarse gridded record with a short fine one, on xarray objects.
+
+Importing this package registers the accessor ``.downscale``. Everything else is loaded when it is
+first used.
+
+Examples
+--------
+>>> import xdownscale as xd
+>>> xd.preset("paper").data.patch_size
+16
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from xdownscale import accessors as accessors
+
+if TYPE_CHECKING:
+    from xdownscale import (
+        baselines,
+        config,
+        datasets,
+        errors,
+        grids,
+        labels,
+        patches,
+        regridding,
+        scaling,
+        skill,
+        splits,
+        windows,
+    )
+    from xdownscale.config import DownscalerConfig, preset
+    from xdownscale.downscaler import Downscaler, fit, load, predict
+    from xdownscale.regridding import regrid
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Downscaler": "downscaler",
+    "DownscalerConfig": "config",
+    "fit": "downscaler",
+    "load": "downscaler",
+    "predict": "downscaler",
+    "preset": "config",
+    "regrid": "regridding",
+}
+_ROOMS = (
+    "baselines",
+    "config",
+    "datasets",
+    "errors",
+    "grids",
+    "labels",
+    "patches",
+    "regridding",
+    "scaling",
+    "skill",
+    "splits",
+    "windows",
+)
+
+__all__ = [
+    "Downscaler",
+    "DownscalerConfig",
+    "baselines",
+    "config",
+    "datasets",
+    "errors",
+    "fit",
+    "grids",
+    "labels",
+    "load",
+    "patches",
+    "predict",
+    "preset",
+    "regrid",
+    "regridding",
+    "scaling",
+    "skill",
+    "splits",
+    "windows",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ROOMS:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, "__version__"])
