@@ -1,0 +1,345 @@
+"""Cells along one axis: order, edges, areas, longitude conventions. Plain arrays only."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from xdownscale.errors import GridError, check_option
+
+Array = npt.NDArray[Any]
+
+EARTH_RADIUS_KM = 6371.0071809
+"""Radius of the sphere with the area of the WGS84 ellipsoid (authalic radius)."""
+
+_SAME_DEGREES = 1e-5  # about one metre: closer longitudes are the same meridian
+SAME_CELL = 1e-3  # share of a cell that float32 coordinates may be off
+
+
+class Axis(NamedTuple):
+    """One axis of a grid, put in order.
+
+    Attributes
+    ----------
+    values : ndarray
+        Cell centres, ascending, each once; longitudes without a jump at Greenwich or the dateline.
+    edges : ndarray
+        Cell edges, one more than there are cells; both equal to the centre where there is one cell.
+    first : ndarray of int
+        Where each value stands in the axis as it was given.
+    inverse : ndarray of int
+        Which value each point of the axis as it was given is.
+    periodic : bool
+        True for longitudes that go round the globe.
+    """
+
+    values: Array
+    edges: Array
+    first: Array
+    inverse: Array
+    periodic: bool
+
+
+def cell_bounds(centres: Array, limits: tuple[float, float] | None = None) -> Array:
+    """Return the edges of cells from their centres.
+
+    Parameters
+    ----------
+    centres : array, shape (n,)
+        Ascending or descending cell centres; two or more.
+    limits : (float, float), optional
+        Edges are clipped to these, for latitude to (-90, 90).
+
+    Returns
+    -------
+    ndarray, shape (n + 1,)
+        Midpoints; the outermost edges lie half a spacing beyond the outermost centres.
+
+    Raises
+    ------
+    GridError
+        If there are fewer than two centres.
+
+    Examples
+    --------
+    >>> cell_bounds(np.array([89.0, 87.0]), limits=(-90, 90))
+    array([90., 88., 86.])
+    """
+    centres = np.asarray(centres, dtype=np.float64)
+    if centres.size < 2:
+        raise GridError(
+            f"Cells have no edges: the axis has {centres.size} point. Give two points or more."
+        )
+    middle = (centres[1:] + centres[:-1]) / 2
+    ends = 2 * centres[[0, -1]] - middle[[0, -1]]
+    edges = np.concatenate([ends[:1], middle, ends[1:]])
+    return edges if limits is None else np.clip(edges, *limits)
+
+
+def spacing(centres: Array) -> float:
+    """Return the median distance between neighbouring centres; NaN for a single one.
+
+    Parameters
+    ----------
+    centres : array, shape (n,)
+        Cell centres in degrees.
+
+    Returns
+    -------
+    float
+        Degrees.
+
+    Examples
+    --------
+    >>> spacing(np.array([10.0, 9.5, 9.0]))
+    0.5
+    """
+    steps = np.abs(np.diff(np.asarray(centres, dtype=np.float64)))
+    return float(np.median(steps)) if steps.size else float("nan")
+
+
+def wrap_longitude(longitude: Any, start: float = -180.0) -> Array:
+    """Bring longitudes into ``[start, start + 360)``.
+
+    Parameters
+    ----------
+    longitude : array
+        Degrees east, any convention.
+    start : float
+        Where the wanted convention begins.
+
+    Returns
+    -------
+    ndarray
+        Same shape.
+
+    Examples
+    --------
+    >>> wrap_longitude(np.array([350.0, 10.0]))
+    array([-10.,  10.])
+    """
+    start = float(start)
+    wrapped = start + np.mod(np.asarray(longitude, dtype=np.float64) - start, 360.0)
+    return np.where(wrapped >= start + 360.0, start, wrapped)
+
+
+def latitude_axis(latitude: Array, what: str = "The grid") -> Axis:
+    """Put a latitude axis in order.
+
+    Parameters
+    ----------
+    latitude : array, shape (n,)
+        Degrees north, ascending or descending.
+    what : str
+        What the axis belongs to, for the message.
+
+    Returns
+    -------
+    Axis
+
+    Raises
+    ------
+    GridError
+        For NaN, duplicates, values beyond the poles or in no order.
+
+    Examples
+    --------
+    >>> latitude_axis(np.array([50.0, 40.0])).values
+    array([40., 50.])
+    """
+    values = _finite(latitude, what, "latitude")
+    if np.abs(values).max() > 90 + _SAME_DEGREES:
+        raise GridError(
+            f"{what} has latitudes from {values.min():g} to {values.max():g}; allowed are degrees "
+            "from -90 to 90. Give latitudes in degrees north."
+        )
+    order = np.argsort(values, kind="stable")
+    _check_order(values, order, what, "latitude", cyclic=False)
+    ordered = values[order]
+    edges = cell_bounds(ordered, (-90.0, 90.0)) if ordered.size > 1 else ordered.repeat(2)
+    return Axis(ordered, edges, order, np.argsort(order), False)
+
+
+def longitude_axis(longitude: Array, what: str = "The grid") -> Axis:
+    """Put a longitude axis in order, across Greenwich and the dateline.
+
+    Parameters
+    ----------
+    longitude : array, shape (n,)
+        Degrees east in any convention, ascending or descending, with or without a jump of 360.
+        A meridian that is given twice, as 0 and as 360, is taken once.
+    what : str
+        What the axis belongs to, for the message.
+
+    Returns
+    -------
+    Axis
+        The seam lies in the widest gap between neighbouring meridians.
+
+    Raises
+    ------
+    GridError
+        For NaN, duplicates or values in no order.
+
+    Examples
+    --------
+    >>> longitude_axis(np.array([0.0, 10.0, 350.0])).values
+    array([350., 360., 370.])
+    """
+    given = _finite(longitude, what, "longitude")
+    wrapped = wrap_longitude(given, 0.0)
+    wrapped[360.0 - wrapped < _SAME_DEGREES] -= 360.0
+    order = np.argsort(wrapped, kind="stable")
+    fresh = np.diff(wrapped[order], prepend=-np.inf) > _SAME_DEGREES
+    first, values = order[fresh], wrapped[order][fresh]
+    inverse = np.empty(given.size, dtype=np.intp)
+    inverse[order] = np.cumsum(fresh) - 1
+    _check_order(given, first, what, "longitude", cyclic=True)
+    gaps = np.diff(values, append=values[0] + 360.0)
+    seam = (int(np.argmax(gaps)) + 1) % values.size
+    values = np.concatenate([values[seam:], values[:seam] + 360.0])
+    # Round the globe: the widest gap is hardly wider than the next.
+    widest, rest = gaps[seam - 1], np.delete(gaps, seam - 1)
+    periodic = bool(values.size > 1 and widest <= 1.5 * rest.max())
+    inverse = (inverse - seam) % values.size
+    return Axis(values, _edges_round(values, periodic), np.roll(first, -seam), inverse, periodic)
+
+
+def _edges_round(values: Array, periodic: bool) -> Array:
+    """Edges of ascending longitudes; the outermost two are one meridian on a periodic axis."""
+    if values.size < 2:
+        return values.repeat(2)
+    if not periodic:
+        return cell_bounds(values)
+    return cell_bounds(np.concatenate([values[-1:] - 360, values, values[:1] + 360]))[1:-1]
+
+
+def _finite(values: Array, what: str, kind: str) -> Array:
+    values = np.asarray(values, dtype=np.float64)
+    if values.size == 0 or not np.isfinite(values).all():
+        raise GridError(
+            f"{what} has {values.size} {kind}s, {np.count_nonzero(~np.isfinite(values))} of them "
+            f"not finite. Give one finite {kind} or more."
+        )
+    return values
+
+
+def _check_order(given: Array, first: Array, what: str, kind: str, *, cyclic: bool) -> None:
+    """Refuse duplicates and an axis that neither ascends nor descends (on the circle if cyclic)."""
+    uniques, counts = np.unique(given, return_counts=True)
+    if uniques.size < given.size:
+        raise GridError(
+            f"{what} has the {kind} {uniques[counts > 1][0]:g} {counts.max()} times. Each {kind} "
+            f"may stand once: drop the duplicates, e.g. with .drop_duplicates()."
+        )
+    steps = np.diff(np.argsort(first))  # argsort: the rank of each point, in the order given
+    steps, back = (steps % first.size, first.size - 1) if cyclic else (steps, -1)
+    if not ((steps == 1).all() or (steps == back).all()):
+        raise GridError(
+            f"{what} has {kind}s in no order. They must ascend or descend: sort them, "
+            f"e.g. with .sortby({kind!r})."
+        )
+
+
+def outside(axis: Axis, points: Array, *, cyclic: bool) -> Array:
+    """Tell which points lie beyond the outermost cell edges of an axis.
+
+    Parameters
+    ----------
+    axis : Axis
+        Axis of the grid that is to cover.
+    points : array, shape (n,)
+        Degrees.
+    cyclic : bool
+        True for longitudes: any convention will do.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+
+    Examples
+    --------
+    >>> outside(latitude_axis(np.array([0.0, 1.0])), np.array([-0.5, 1.6]), cyclic=False)
+    array([False,  True])
+    """
+    points = np.asarray(points, dtype=np.float64)
+    if axis.periodic:
+        return np.zeros(points.shape, dtype=bool)
+    if cyclic:
+        points = wrap_longitude(points, (axis.values[0] + axis.values[-1]) / 2 - 180)
+    slack = SAME_CELL * np.diff(axis.edges).max()
+    beyond: Array = (points < axis.edges[0] - slack) | (points > axis.edges[-1] + slack)
+    return beyond
+
+
+def check_coverage(latitude: Axis, longitude: Axis, lat: Array, lon: Array) -> None:
+    """Raise unless all points of a grid lie within the outermost cell edges of another.
+
+    Parameters
+    ----------
+    latitude, longitude : Axis
+        Axes of the grid that is to cover.
+    lat, lon : array, shape (m,) and (n,)
+        Cell centres of the grid that is to be covered.
+
+    Raises
+    ------
+    GridError
+        If a centre lies outside.
+
+    Examples
+    --------
+    >>> axis = latitude_axis(np.array([0.0, 1.0]))
+    >>> check_coverage(axis, axis, np.array([0.4]), np.array([1.4]))
+    """
+    rows, columns = outside(latitude, lat, cyclic=False), outside(longitude, lon, cyclic=True)
+    parts = []
+    for kind, axis, bad, found in [
+        ("latitude", latitude, rows, lat),
+        ("longitude", longitude, columns, lon),
+    ]:
+        if bad.any():
+            parts.append(
+                f"{kind} {np.min(found):.6g} to {np.max(found):.6g} ({bad.sum()} of {bad.size} "
+                f"outside; allowed is {axis.edges[0]:.6g} to {axis.edges[-1]:.6g})"
+            )
+    if parts:
+        raise GridError(
+            "The target grid reaches outside the source grid and its half-cell margin: "
+            f"{' and '.join(parts)}. Give a larger source, crop the target, or pass "
+            "extrapolate='nearest'."
+        )
+
+
+def cell_areas(lat_edges: Array, lon_edges: Array, unit: str = "km2") -> Array:
+    """Return the exact areas of latitude-longitude cells on the sphere.
+
+    Parameters
+    ----------
+    lat_edges, lon_edges : array, shape (m + 1,) and (n + 1,)
+        Cell edges in degrees, ascending or descending, longitudes without a jump.
+    unit : {"km2", "sr"}
+        Square kilometres on the sphere with the area of the WGS84 ellipsoid
+        (radius 6371.0072 km), or steradians.
+
+    Returns
+    -------
+    ndarray, shape (m, n)
+
+    Notes
+    -----
+    Area = R^2 |sin(lat_2) - sin(lat_1)| |lon_2 - lon_1|.
+
+    Examples
+    --------
+    >>> float(cell_areas(np.array([-90.0, 90.0]), np.array([0.0, 360.0]), "sr")[0, 0] / np.pi)
+    4.0
+    """
+    check_option("unit of area", unit, ("km2", "sr"))
+    heights = np.abs(np.diff(np.sin(np.radians(lat_edges))))
+    widths = np.abs(np.diff(np.radians(lon_edges)))
+    radius = EARTH_RADIUS_KM if unit == "km2" else 1.0
+    areas: Array = np.outer(heights, widths) * radius**2
+    return areas
