@@ -267,7 +267,7 @@ def test_an_iterator_that_runs_dry_is_refused(dust):
 
 
 def test_option_names_are_checked(dust):
-    with pytest.raises(OptionError, match="Choose one of 'auto', 'log10'.*Did you mean"):
+    with pytest.raises(OptionError, match=r"Choose one of 'auto', 'log10'.*Did you mean"):
         fit_scaling(dust, "log1o")
     with pytest.raises(OptionError, match="Did you mean 'minmax'"):
         fit_scaling(dust, "log10", "min-max")

@@ -147,8 +147,8 @@ def fit_scaling(
     Parameters
     ----------
     values : numpy array, dask array, or iterable of arrays
-        Values of training days alone, the days along the leading axis; NaN is left out. Read one chunk or one
-        array at a time. An iterable must give the same arrays each time, as a list does.
+        Values of training days alone, days along the leading axis; NaN is left out. Read one
+        chunk or array at a time. An iterable must give the same arrays each time, as a list does.
     transform : str
         One of `Scaling`, or ``"auto"``, which goes by the rule of `choose_transform`.
     kind : str
