@@ -1,0 +1,319 @@
+"""What a downscaled field has to beat: interpolation, climatology, persistence.
+
+Labelled in, labelled out: each returns a DataArray on the fine grid for the days asked, with the
+dimensions, the order and the name of the fine record.
+"""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xdownscale.errors import OptionError, TimeAxisError
+from xdownscale.labels import find_axes, require_time
+from xdownscale.regridding import regrid
+from xdownscale.scaling import Scaling, choose_transform
+
+_YEAR = 365.25
+_ROW = "_day_of_year"
+
+
+def interpolate(
+    coarse: xr.DataArray,
+    fine: xr.DataArray,
+    time: Any = None,
+    method: str = "bicubic",
+    *,
+    transform: str | Scaling = "auto",
+    extrapolate: str | None = None,
+) -> xr.DataArray:
+    """Interpolate the coarse record to the fine grid, day by day.
+
+    Parameters
+    ----------
+    coarse : DataArray
+        Coarse record (time, lat, lon), dims in any order.
+    fine : DataArray
+        Fine record, which lends its grid, dims, name and attributes, or any field on its grid.
+    time : array of times, optional
+        Days asked; default all days of `coarse`.
+    method : str
+        As in `regrid`.
+    transform : str or Scaling
+        A spline overshoots steps and would make a positive variable negative, so it is
+        interpolated in the space of this transform. ``"auto"`` looks at the values of the days
+        asked (which reads them) and chooses as `choose_transform` does; ``"identity"``
+        interpolates the values as they are.
+    extrapolate : None or "nearest"
+        As in `regrid`.
+
+    Returns
+    -------
+    DataArray
+        On the fine grid for the days asked; lazy where `coarse` is.
+
+    Raises
+    ------
+    TimeAxisError
+        If a day asked is not in `coarse`, or `coarse` has duplicate days.
+    GridError
+        As `regrid`.
+
+    Examples
+    --------
+    >>> days = pd.date_range("2000-01-01", periods=2)
+    >>> edges = {"time": days, "lat": [0.0, 1.0], "lon": [0.0, 1.0]}
+    >>> coarse = xr.DataArray(np.ones((2, 2, 2)), coords=edges)
+    >>> fine = xr.DataArray(np.zeros((3, 1)), coords={"lat": [0.0, 0.5, 1.0], "lon": [0.5]})
+    >>> interpolate(coarse, fine, method="bilinear").sizes["lat"]
+    3
+    """
+    name = require_time(coarse, "The coarse record")
+    wanted = coarse.indexes[name] if time is None else _index(time)
+    days = coarse.isel({name: _positions(coarse, wanted, "The coarse record", complete=True)})
+    days = days.transpose(name, ...)
+    space = transform
+    if not isinstance(space, Scaling):
+        space = choose_transform(days.data, space)
+    drawn = regrid(
+        days.copy(data=space.transform_only(days.data)),
+        fine,
+        method=method,
+        extrapolate=extrapolate,
+    )
+    return _like(drawn.copy(data=space.untransform(drawn.data)), name, fine, wanted)
+
+
+def climatology(fine: xr.DataArray, time: Any, window_days: float = 15) -> xr.DataArray:
+    """Mean of the training days at the same time of the year, pixel by pixel.
+
+    Parameters
+    ----------
+    fine : DataArray
+        Training days of the fine record (time, lat, lon), dims in any order; NaN is left out.
+    time : array of times
+        Days asked.
+    window_days : float
+        Training days within this many days of the day of the year count, across the turn of
+        the year, in any year. Where there is none, the nearest in the year do.
+
+    Returns
+    -------
+    DataArray
+        Like `fine`, for the days asked; NaN where a pixel has no value in the window.
+
+    Raises
+    ------
+    OptionError
+        If the window is negative.
+    TimeAxisError
+        If `fine` has no time.
+
+    Examples
+    --------
+    >>> days = pd.date_range("2000-01-01", periods=3)
+    >>> fine = xr.DataArray(
+    ...     np.arange(3.0).reshape(3, 1, 1), coords={"time": days, "lat": [0.0], "lon": [0.0]}
+    ... )
+    >>> climatology(fine, pd.date_range("2005-01-02", periods=1)).item()
+    1.0
+    """
+    name = require_time(fine, "The fine record")
+    if not window_days >= 0:
+        raise OptionError(f"window_days is {window_days}; it must be 0 or more.")
+    wanted = _index(time)
+    places, row = np.unique(_place_in_year(wanted), return_inverse=True)
+    apart = np.abs(places[:, None] - _place_in_year(fine.indexes[name])[None])
+    apart = _YEAR * np.minimum(apart, 1 - apart)
+    # half a day more: days of leap years and others do not quite meet
+    reach = np.maximum(window_days, apart.min(axis=1, keepdims=True)) + 0.5
+    kind = np.result_type(fine.dtype, np.float32)
+    weights = xr.DataArray((apart <= reach).astype(kind), dims=(_ROW, name))
+    total = xr.dot(fine.fillna(0).drop_vars(name), weights, dim=name, optimize=True)
+    valid = (fine == fine).astype(kind)  # not NaN
+    count = xr.dot(valid.drop_vars(name), weights, dim=name, optimize=True)
+    mean = total / count.where(count > 0)
+    return _like(mean.isel({_ROW: xr.DataArray(row, dims=name)}), name, fine, wanted)
+
+
+def persistence(fine: xr.DataArray, time: Any = None, lag: int = 1) -> xr.DataArray:
+    """Return the true fine field of `lag` days before.
+
+    Parameters
+    ----------
+    fine : DataArray
+        Fine record (time, lat, lon), dims in any order.
+    time : array of times, optional
+        Days asked; default all days of `fine`.
+    lag : int
+        Days back, 1 or more.
+
+    Returns
+    -------
+    DataArray
+        Like `fine`, for the days asked; NaN where the day before is not in the record.
+
+    Raises
+    ------
+    OptionError
+        If the lag is less than 1.
+    TimeAxisError
+        If `fine` has no time, or duplicate days.
+
+    Examples
+    --------
+    >>> days = pd.date_range("2000-01-01", periods=3)
+    >>> fine = xr.DataArray(
+    ...     np.arange(3.0).reshape(3, 1, 1), coords={"time": days, "lat": [0.0], "lon": [0.0]}
+    ... )
+    >>> persistence(fine).values.ravel()
+    array([nan,  0.,  1.])
+    """
+    name = require_time(fine, "The fine record")
+    if lag < 1:
+        raise OptionError(f"lag is {lag}; give 1 (yesterday) or more days.")
+    wanted = fine.indexes[name] if time is None else _index(time)
+    before = wanted - datetime.timedelta(days=lag)
+    found = _positions(fine, before, "The fine record")
+    there = xr.DataArray(found >= 0, dims=name)
+    taken = fine.isel({name: found}).drop_vars(name)
+    return _like(taken.where(there), name, fine, wanted)
+
+
+def persistence_from_start(fine: xr.DataArray, time: Any) -> xr.DataArray:
+    """Hold the last training day: persistence where no new fine field is seen.
+
+    Parameters
+    ----------
+    fine : DataArray
+        Training days of the fine record (time, lat, lon); the latest one is held.
+    time : array of times
+        Days asked.
+
+    Returns
+    -------
+    DataArray
+        Like `fine`, for the days asked.
+
+    Raises
+    ------
+    TimeAxisError
+        If `fine` has no time.
+
+    Examples
+    --------
+    >>> days = pd.date_range("2000-01-01", periods=3)
+    >>> fine = xr.DataArray(
+    ...     np.arange(3.0).reshape(3, 1, 1), coords={"time": days, "lat": [0.0], "lon": [0.0]}
+    ... )
+    >>> persistence_from_start(fine, pd.date_range("2000-01-04", periods=2)).values.ravel()
+    array([2., 2.])
+    """
+    name = require_time(fine, "The fine record")
+    wanted = _index(time)
+    last = int(fine.indexes[name].argmax())
+    held = fine.isel({name: np.full(len(wanted), last)})
+    return _like(held, name, fine, wanted)
+
+
+def day_index(times: pd.Index[Any]) -> pd.Index[Any]:
+    """Return the dates of times of day, where there is one time a day; else the times.
+
+    So that daily means stamped at 00:00 meet those stamped at 12:00.
+
+    Parameters
+    ----------
+    times : DatetimeIndex or CFTimeIndex
+
+    Returns
+    -------
+    Index
+
+    Examples
+    --------
+    >>> day_index(pd.DatetimeIndex(["2000-01-01T12"]))[0]
+    Timestamp('2000-01-01 00:00:00')
+    """
+    if not isinstance(times, pd.DatetimeIndex | xr.CFTimeIndex):
+        return times
+    floored = times.floor("D")
+    return floored if floored.is_unique else times
+
+
+def check_calendars(first: pd.Index[Any], second: pd.Index[Any], what: str) -> None:
+    """Raise `TimeAxisError` where two time axes are of different calendars.
+
+    Parameters
+    ----------
+    first, second : Index
+        Time axes.
+    what : str
+        What they belong to, for the message.
+
+    Examples
+    --------
+    >>> days = pd.date_range("2000-01-01", periods=2)
+    >>> check_calendars(days, days, "two records")
+    """
+    kinds = [str(getattr(times, "calendar", "numpy datetimes")) for times in (first, second)]
+    if kinds[0] != kinds[1]:
+        raise TimeAxisError(
+            f"The calendars of {what} differ: {kinds[0]} and {kinds[1]}. Bring one to the other "
+            "with DataArray.convert_calendar."
+        )
+
+
+def _index(time: Any) -> Any:
+    """Make an index of a DataArray, an index or any sequence."""
+    if isinstance(time, pd.Index):
+        return time
+    values = np.atleast_1d(time.values if isinstance(time, xr.DataArray) else np.asarray(time))
+    if values.size and hasattr(values.flat[0], "calendar"):
+        return xr.DataArray(values, dims="time").to_index()
+    return pd.DatetimeIndex(values)
+
+
+def _positions(
+    da: xr.DataArray, wanted: pd.Index[Any], what: str, *, complete: bool = False
+) -> Any:
+    """Place of each day in the record, -1 where it is not there."""
+    have = da.indexes[require_time(da, what)]
+    check_calendars(have, wanted, f"{what.lower()} and the days asked")
+    if not have.is_unique:
+        raise TimeAxisError(
+            f"{what} has duplicate times, {have[have.duplicated()][0]} among them; keep one of "
+            "each, with drop_duplicates."
+        )
+    found = day_index(have).get_indexer(day_index(wanted))
+    if complete and (found < 0).any():
+        raise TimeAxisError(
+            f"{what} lacks {int((found < 0).sum())} of the {len(wanted)} days asked, the first "
+            f"being {wanted[found < 0][0]}; it runs from {have.min()} to {have.max()}."
+        )
+    return found
+
+
+def _place_in_year(times: pd.Index[Any]) -> Any:
+    """Share of the year that is over, in [0, 1)."""
+    stamps = xr.DataArray(times, dims="time").dt
+    return ((stamps.dayofyear - 1) / stamps.days_in_year).values
+
+
+def _like(result: xr.DataArray, name: str, fine: xr.DataArray, time: pd.Index[Any]) -> xr.DataArray:
+    """Give a result the dims, order, coordinates and name of the fine record."""
+    axes = find_axes(fine)
+    new = axes.time or name
+    attrs = fine[new].attrs if new in fine.coords else {}
+    grid = {c: fine[c] for c in (axes.latitude, axes.longitude)}
+    bare = result.drop_vars([c for c in result.coords if name in result[c].dims])
+    here = bare.rename({} if new == name else {name: new})
+    here = here.assign_coords({**grid, new: (new, time, attrs)})
+    order = fine.dims if axes.time else (new, *fine.dims)
+    kept = here.transpose(*[d for d in order if d in here.dims])
+    if axes.time:
+        kept.name, kept.attrs = fine.name, dict(fine.attrs)
+    return kept
