@@ -32,8 +32,10 @@ if TYPE_CHECKING:
         splits,
         windows,
     )
-    from xdownscale.config import DownscalerConfig, preset
-    from xdownscale.downscaler import Downscaler, fit, load, predict
+    from xdownscale.config import DownscalerConfig
+    from xdownscale.downscaler import Downscaler
+    from xdownscale.functional import fit, load, predict
+    from xdownscale.presets import preset
     from xdownscale.regridding import regrid
 
 __version__ = "0.1.0"
@@ -41,10 +43,10 @@ __version__ = "0.1.0"
 _HOMES = {
     "Downscaler": "downscaler",
     "DownscalerConfig": "config",
-    "fit": "downscaler",
-    "load": "downscaler",
-    "predict": "downscaler",
-    "preset": "config",
+    "fit": "functional",
+    "load": "functional",
+    "predict": "functional",
+    "preset": "presets",
     "regrid": "regridding",
 }
 _ROOMS = (

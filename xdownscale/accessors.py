@@ -51,7 +51,7 @@ class DownscaleAccessor:
         progress: bool = True,
     ) -> Downscaler:
         """Learn how this coarse record looks on a fine grid; see `xdownscale.fit`."""
-        from xdownscale.downscaler import fit
+        from xdownscale.functional import fit
 
         return fit(
             self._da,
@@ -78,7 +78,7 @@ class DownscaleAccessor:
         seed: int = 0,
     ) -> xr.DataArray:
         """Draw the fine record of this coarse one; see `xdownscale.predict`."""
-        from xdownscale.downscaler import predict
+        from xdownscale.functional import predict
 
         return predict(
             self._da,

@@ -13,9 +13,9 @@ from scipy import ndimage
 
 from xdownscale import grids, splits
 from xdownscale.config import DataConfig
-from xdownscale.errors import DataError, GridError, TimeAxisError
+from xdownscale.errors import DataError, GridError, ModelMismatchError, TimeAxisError
 from xdownscale.labels import Labels, find_axes, from_array, require_time, to_array
-from xdownscale.regridding import regrid, regrid_static
+from xdownscale.regridding import regrid
 from xdownscale.scaling import Scaling
 
 Array = npt.NDArray[Any]
@@ -121,7 +121,7 @@ def check_pair(coarse: xr.DataArray, fine: xr.DataArray, data: DataConfig) -> Pa
     """
     records = {"The coarse record": coarse, "The fine record": fine}
     for what, record in records.items():
-        _check_dims(record, what)
+        check_dims(record, what)
         if data.engine == "separable":
             grids.require_rectilinear(record, what)
     coarse, fine = (splits.check_time(record, what) for what, record in records.items())
@@ -161,6 +161,33 @@ def canonical_grid(labels: Labels) -> xr.DataArray:
         if axes.rectilinear and grid[dim][0] > grid[dim][-1]:
             grid = grid.isel({dim: slice(None, None, -1)})
     return grid
+
+
+def check_same_cells(record: xr.DataArray, grid: xr.DataArray, what: str, owner: str) -> None:
+    """Raise unless `record` has the cells of `grid`, in the same order.
+
+    Parameters
+    ----------
+    record : DataArray
+        Record to look at; latitude may run either way, longitudes may differ by 360 degrees.
+    grid : DataArray
+        ``(y, x)``, as `canonical_grid` returns it.
+    what, owner : str
+        What the record is, and whose grid it should have, for the message.
+
+    Raises
+    ------
+    ModelMismatchError
+    """
+    mine = canonical_grid(to_array(record).labels)
+    if mine.shape != grid.shape or not all(
+        np.abs((a - b + 180) % 360 - 180).max() <= 1e-4
+        for a, b in zip(_degrees(mine), _degrees(grid), strict=True)
+    ):
+        raise ModelMismatchError(
+            f"{what} lies on another grid than {owner}: {_extent(mine)} against {_extent(grid)}. "
+            "Regrid it (xd.regrid), or fit a model for its grid."
+        )
 
 
 def fill_gaps(fields: Array) -> Array:
@@ -290,36 +317,20 @@ def scaled_fine(fine: xr.DataArray, scaling: Scaling, window: tuple[slice, slice
     return Days(read, array.shape)
 
 
-def static_fields(
-    static: xr.DataArray | xr.Dataset | None, grid: xr.DataArray
-) -> npt.NDArray[np.float32]:
-    """Return static fields, latitude and longitude on the fine grid, each in [-1, 1].
+def check_dims(record: xr.DataArray, what: str) -> None:
+    """Raise unless a record has time, latitude and longitude, and nothing else.
 
     Parameters
     ----------
-    static : DataArray, Dataset or None
-        Time-independent fields on any grid; brought to the fine grid by area average.
-    grid : DataArray
-        Fine grid, ``(y, x)``.
-
-    Returns
-    -------
-    (s, y, x) float32 array
-        Gaps are filled from the nearest cell.
+    record : DataArray
+        Record to look at.
+    what : str
+        What it is, for the message.
 
     Raises
     ------
-    DataError
-        If a static field varies in time or has no value on the grid.
+    GridError, TimeAxisError
     """
-    axes = find_axes(grid)
-    degrees = [grid[axes.latitude], grid[axes.longitude]]
-    layers = [field.broadcast_like(grid).transpose(axes.y, axes.x).values for field in degrees]
-    layers += [_static_layer(field, grid) for field in _static_list(static)]
-    return np.stack([_unit_range(np.asarray(layer, np.float64)) for layer in layers])
-
-
-def _check_dims(record: xr.DataArray, what: str) -> None:
     axes = find_axes(record)
     require_time(record, what)
     extra = [d for d in record.dims if d not in (axes.time, axes.y, axes.x)]
@@ -328,6 +339,16 @@ def _check_dims(record: xr.DataArray, what: str) -> None:
             f"{what} has the extra dimensions {extra}; give one with time, latitude and longitude "
             "only, for example record.isel({dim}=0).".replace("{dim}", str(extra[0]))
         )
+
+
+def _degrees(grid: xr.DataArray) -> list[Array]:
+    axes = find_axes(grid)
+    return [np.asarray(grid[name].values, float) for name in (axes.latitude, axes.longitude)]
+
+
+def _extent(grid: xr.DataArray) -> str:
+    spans = [f"{d.size} from {d.flat[0]:g} to {d.flat[-1]:g}" for d in _degrees(grid)]
+    return f"latitudes {spans[0]}, longitudes {spans[1]}"
 
 
 def _common_days(
@@ -353,32 +374,3 @@ def _period(time: xr.DataArray) -> str:
 def _labels(fine: xr.DataArray) -> Labels:
     """Labels of a record, without touching its values."""
     return to_array(fine).labels
-
-
-def _static_list(static: xr.DataArray | xr.Dataset | None) -> list[xr.DataArray]:
-    if static is None:
-        return []
-    return list(static.data_vars.values()) if isinstance(static, xr.Dataset) else [static]
-
-
-def _static_layer(field: xr.DataArray, grid: xr.DataArray) -> Array:
-    axes = find_axes(field)
-    extra = [d for d in field.dims if d not in (axes.y, axes.x)]
-    if extra:
-        raise DataError(
-            f"The static field {field.name!r} has the dimensions {extra} beside latitude and "
-            "longitude; a static field has those two alone."
-        )
-    layer = np.asarray(to_array(regrid_static(field, grid)).array, dtype=np.float64)
-    if np.isnan(layer).all():
-        raise DataError(
-            f"The static field {field.name!r} has no value on the fine grid; give one that covers "
-            "it, or leave it out."
-        )
-    return fill_gaps(layer[None])[0]
-
-
-def _unit_range(layer: Array) -> npt.NDArray[np.float32]:
-    low, high = float(layer.min()), float(layer.max())
-    span = high - low if high > low else 1.0
-    return np.asarray(2 * (layer - low) / span - 1, dtype=np.float32)

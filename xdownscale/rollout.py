@@ -11,22 +11,22 @@ import numpy.typing as npt
 from xdownscale.config import DownscalerConfig
 from xdownscale.models import engine
 from xdownscale.preparation import Days
+from xdownscale.scaling import Scaling
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+History = Mapping[int, FloatArray]  # row of the coarse record -> true fine field, physical units
 _MEMORY = 256.0  # MB of conditions that are held at once
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What is to be drawn for one region.
+    """How fields are to be drawn.
 
     Attributes
     ----------
-    targets : (n,) int array
-        Rows of the coarse record.
-    lags : int
-        Preceding days that the networks see.
+    config : DownscalerConfig
+        Sampling options.
     keys : (t,) int array
         Noise key of each row of the coarse record.
     realizations : int
@@ -37,155 +37,150 @@ class Request:
         ``"patches"`` or ``"whole"``.
     device : str
         Where the networks run.
+    corner, domain : tuple of int
+        Where the region lies in the fine grid, so that all regions share one noise field.
     """
 
-    targets: IntArray
-    lags: int
+    config: DownscalerConfig
     keys: IntArray
     realizations: int
     seed: int
     stitching: str
     device: str
+    corner: tuple[int, int]
+    domain: tuple[int, int]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """Where the conditions of a day come from, in scaled units.
+    """Networks of one group and where the conditions of a day come from.
 
     Attributes
     ----------
+    networks : Networks
+        Ready to draw.
+    scaling : Scaling
+        Between physical and scaled units.
     driver : Days
-        Coarse record on the fine grid, ``(t, y, x)``.
-    history : mapping
-        Row of the coarse record -> true fine field ``(y, x)`` of that day.
+        Coarse record on the fine grid, scaled, ``(t, y, x)``.
     calendar : (t, c) array
         Calendar channels.
     static : (s, y, x) array
         Static fields.
     """
 
+    networks: engine.Networks
+    scaling: Scaling
     driver: Days
-    history: Mapping[int, FloatArray]
     calendar: FloatArray
     static: FloatArray
 
 
 def teacher_forced(
-    networks: engine.Networks, config: DownscalerConfig, source: Source, request: Request
+    source: Source, history: History, targets: IntArray, request: Request
 ) -> Iterator[tuple[IntArray, FloatArray]]:
     """Draw days whose fine lags are all in the history, in blocks.
 
     Parameters
     ----------
-    networks : Networks
-        Of the group that the days belong to.
-    config : DownscalerConfig
-        Sampling options.
     source : Source
-        Conditions.
+        Of the group that the days belong to.
+    history : mapping
+        True fine fields.
+    targets : (n,) int array
+        Rows of the coarse record to draw.
     request : Request
-        Days to draw.
+        How.
 
     Yields
     ------
     rows : (k,) int array
         Rows of the coarse record.
     fields : (realization, k, y, x) float32 array
-        Drawn fields, scaled.
+        Drawn fields in physical units.
     """
-    per_day = request.realizations * (2 * request.lags + 3) * np.prod(source.driver.shape[1:])
+    lags = request.config.data.lags
+    per_day = request.realizations * (2 * lags + 3) * np.prod(source.driver.shape[1:])
     block = max(1, int(_MEMORY * 1e6 / (4 * per_day)))
-    for start in range(0, request.targets.size, block):
-        rows = request.targets[start : start + block]
-        window = _windows(rows, request.lags)
-        lags = np.stack([_stack(source.history, w) for w in window])
-        repeated = np.broadcast_to(lags, (request.realizations, *lags.shape))
-        yield rows, _draw(networks, config, source, request, rows, repeated)
+    for start in range(0, targets.size, block):
+        rows = targets[start : start + block]
+        true = np.stack([[history[int(row)] for row in w] for w in _windows(rows, lags)])
+        repeated = np.broadcast_to(true, (request.realizations, *true.shape))
+        yield rows, _draw(source, request, rows, repeated)
 
 
 def autoregressive(
-    networks: Mapping[int, engine.Networks],
-    config: DownscalerConfig,
-    source: Source,
-    request: Request,
+    sources: Mapping[int, Source], history: History, targets: IntArray, request: Request
 ) -> Iterator[tuple[IntArray, FloatArray]]:
-    """Draw days one after another, each from the fields drawn before it.
+    """Draw consecutive days one after another, each from the fields drawn before it.
 
-    Lags that lie before the first day come from the history, else from the interpolated coarse
-    record (a cold start).
+    Lags before the first day come from the history, else from the interpolated coarse record (a
+    cold start).
 
     Parameters
     ----------
-    networks : mapping
-        Row of the coarse record -> networks of the group that the day belongs to.
-    config : DownscalerConfig
-        Sampling options.
-    source : Source
-        Conditions.
+    sources : mapping
+        Row of the coarse record -> source of the group that the day belongs to.
+    history : mapping
+        True fine fields of days before the first one.
+    targets : (n,) int array
+        Consecutive rows of the coarse record.
     request : Request
-        Days to draw: consecutive rows of the coarse record.
+        How.
 
     Yields
     ------
     rows : (1,) int array
         Row of the coarse record.
     fields : (realization, 1, y, x) float32 array
-        Drawn fields, scaled.
+        Drawn fields in physical units.
     """
-    first = _windows(request.targets[:1], request.lags)[0]
-    start = np.stack([_known(source, int(row)) for row in first])
-    memory = np.repeat(start[None], request.realizations, axis=0)  # (R, lags, y, x)
-    for row in request.targets:
-        fields = _draw(
-            networks[int(row)], config, source, request, np.array([row]), memory[:, None]
-        )
+    first = sources[int(targets[0])]
+    before = _windows(targets[:1], request.config.data.lags)[0]
+    known = np.stack([_known(first, history, int(row)) for row in before])
+    memory = np.repeat(known[None], request.realizations, axis=0)  # (R, lags, y, x)
+    for row in targets:
+        fields = _draw(sources[int(row)], request, np.array([row]), memory[:, None])
         memory = np.concatenate([memory[:, 1:], fields], axis=1)
         yield np.array([row]), fields
 
 
 def _windows(rows: IntArray, lags: int) -> IntArray:
     """Rows of the preceding days, oldest first, ``(n, lags)``."""
-    return rows[:, None] + np.arange(-lags, 0)[None, :]
+    return np.asarray(rows[:, None] + np.arange(-lags, 0)[None, :])
 
 
-def _stack(history: Mapping[int, FloatArray], rows: IntArray) -> FloatArray:
-    return np.stack([history[int(row)] for row in rows])
+def _known(source: Source, history: History, row: int) -> FloatArray:
+    found = history.get(row)
+    if found is None:
+        found = np.asarray(source.scaling.inverse(source.driver[row]), np.float32)
+    return found
 
 
-def _known(source: Source, row: int) -> FloatArray:
-    found = source.history.get(row)
-    return source.driver[row] if found is None else found
-
-
-def _draw(
-    networks: engine.Networks,
-    config: DownscalerConfig,
-    source: Source,
-    request: Request,
-    rows: IntArray,
-    fine_lags: FloatArray,
-) -> FloatArray:
+def _draw(source: Source, request: Request, rows: IntArray, fine_lags: FloatArray) -> FloatArray:
     """Draw ``(realization, k, y, x)`` for `rows`, given lags ``(realization, k, lags, y, x)``."""
     count, days = request.realizations, rows.size
-    wanted = np.concatenate([_windows(rows, request.lags), rows[:, None]], axis=1)
+    wanted = np.concatenate([_windows(rows, request.config.data.lags), rows[:, None]], axis=1)
     coarse = source.driver[wanted.ravel()].reshape(*wanted.shape, *source.driver.shape[1:])
-    keys = np.stack(
-        [np.repeat(np.arange(count), days), np.tile(request.keys[rows], count)], axis=1
-    )
+    scaled = np.asarray(source.scaling.forward(np.ascontiguousarray(fine_lags)), np.float32)
     conditions = engine.Conditions(
         driver=np.tile(coarse[:, -1], (count, 1, 1)),
         coarse_lags=np.tile(coarse[:, :-1], (count, 1, 1, 1)),
-        fine_lags=np.ascontiguousarray(fine_lags).reshape(count * days, *fine_lags.shape[2:]),
+        fine_lags=scaled.reshape(count * days, *scaled.shape[2:]),
         static=source.static,
         calendar=np.tile(source.calendar[rows], (count, 1)),
     )
+    realization = np.repeat(np.arange(count), days)
     fields = engine.sample(
-        networks,
-        config,
+        source.networks,
+        request.config,
         conditions,
-        keys,
+        np.stack([realization, np.tile(request.keys[rows], count)], axis=1),
         seed=request.seed,
         device=request.device,
         stitching=request.stitching,
+        corner=request.corner,
+        domain=request.domain,
     )
-    return fields.reshape(count, days, *fields.shape[1:])
+    physical = np.asarray(source.scaling.inverse(fields), np.float32)
+    return physical.reshape(count, days, *fields.shape[1:])

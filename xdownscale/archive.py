@@ -1,0 +1,202 @@
+"""A fitted model as a file and back: text, labelled arrays and weights; nothing else."""
+
+from __future__ import annotations
+
+import dataclasses
+from os import PathLike
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdownscale import store
+from xdownscale.calendars import Calendar
+from xdownscale.config import DownscalerConfig
+from xdownscale.errors import ModelFormatError, XDownscaleError
+from xdownscale.groups import Fitted, Group, GroupModel
+from xdownscale.labels import Axes, Labels
+from xdownscale.scaling import Scaling
+
+_FINE, _COARSE, _CARRIED = "fine", "coarse", "carried"
+_GROUP = "group/"
+
+
+def save(fitted: Fitted, path: str | PathLike[str]) -> None:
+    """Write a fitted model to one file.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        What was learnt.
+    path : str or path
+        File to write; an existing one is replaced only when the new one is whole.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be written.
+    """
+    facts = {
+        "config": fitted.config.to_dict(),
+        "seasons": fitted.seasons and {k: list(v) for k, v in fitted.seasons.items()},
+        "about": fitted.about,
+        "labels": _label_facts(fitted.labels),
+        "groups": {name: _group_facts(model) for name, model in fitted.models.items()},
+    }
+    state = {
+        _FINE: _storable(fitted.labels.coords.drop_dims(str(fitted.labels.axes.time))),
+        _COARSE: fitted.coarse_grid.to_dataset(name="grid"),
+        _CARRIED: fitted.carried.to_dataset(name="carried"),
+    }
+    weights: dict[str, Any] = {}
+    for name, model in fitted.models.items():
+        state[_GROUP + name] = _group_state(model)
+        weights |= {f"{name}/{key}": value for key, value in model.state.items()}
+    store.write(path, facts, state, weights)
+
+
+def load(path: str | PathLike[str]) -> Fitted:
+    """Read a fitted model.
+
+    Parameters
+    ----------
+    path : str or path
+        File that `save` wrote.
+
+    Returns
+    -------
+    Fitted
+
+    Raises
+    ------
+    StorageError
+        If there is no such file.
+    ModelFormatError
+        If the file is not ours, altered, truncated, or of another version.
+    """
+    facts, state, weights = store.read(path)
+    try:
+        return _assemble(facts, state, weights)
+    except (KeyError, TypeError, ValueError, AttributeError) as err:
+        if isinstance(err, XDownscaleError) and not isinstance(err, ValueError):
+            raise
+        raise ModelFormatError(
+            f"{path} is whole, but does not hold a model ({type(err).__name__}: {err}). It was "
+            "probably written by another version of xdownscale: save it again with that one."
+        ) from err
+
+
+def _assemble(facts: dict[str, Any], state: Any, weights: dict[str, Any]) -> Fitted:
+    seasons = facts["seasons"]
+    return Fitted(
+        config=DownscalerConfig.from_dict(facts["config"]),
+        models={
+            name: _group_model(group, state[_GROUP + name], _own(weights, name))
+            for name, group in facts["groups"].items()
+        },
+        seasons=None if seasons is None else {k: tuple(v) for k, v in seasons.items()},
+        labels=_labels(facts["labels"], state[_FINE]),
+        coarse_grid=state[_COARSE]["grid"],
+        carried=state[_CARRIED]["carried"],
+        about=facts["about"],
+    )
+
+
+def _label_facts(labels: Labels) -> dict[str, Any]:
+    return {
+        "axes": dataclasses.asdict(labels.axes),
+        "dims": list(labels.dims),
+        "name": labels.name,
+        "attrs": plain(labels.attrs),
+        "time_attrs": plain(labels.coords[labels.axes.time].attrs),
+    }
+
+
+def _labels(facts: dict[str, Any], coords: xr.Dataset) -> Labels:
+    axes = Axes(**facts["axes"])
+    no_time = xr.DataArray(
+        np.array([], "datetime64[ns]"), dims=(axes.time,), attrs=facts["time_attrs"]
+    )
+    return Labels(
+        axes=axes,
+        dims=tuple(facts["dims"]),
+        coords=coords.set_coords(list(coords.variables)).assign_coords({axes.time: no_time}),
+        name=facts["name"],
+        attrs=facts["attrs"],
+    )
+
+
+def _group_facts(model: GroupModel) -> dict[str, Any]:
+    return {
+        "season": model.group.season,
+        "region": model.group.region,
+        "window": [[s.start, s.stop] for s in model.group.window],
+        "scaling": model.scaling.to_dict(),
+        "calendar": dataclasses.asdict(model.calendar),
+    }
+
+
+def _group_state(model: GroupModel) -> xr.Dataset:
+    return xr.Dataset(
+        {
+            "mask": (("y", "x"), model.mask.astype(np.int8)),
+            "static": (("channel", "y", "x"), model.static),
+            "part": ("time", model.split["part"].values),
+            **{f"history_{name}": ("step", v.values) for name, v in model.history.items()},
+        },
+        coords={"time": model.split["time"]},
+    )
+
+
+def _group_model(facts: dict[str, Any], state: xr.Dataset, weights: dict[str, Any]) -> GroupModel:
+    rows, columns = (slice(*span) for span in facts["window"])
+    losses = {n: ("step", v.values) for n, v in state.items() if str(n).startswith("history_")}
+    return GroupModel(
+        group=Group(season=facts["season"], region=facts["region"], window=(rows, columns)),
+        mask=state["mask"].values.astype(bool),
+        static=state["static"].values,
+        scaling=Scaling.from_dict(facts["scaling"]),
+        calendar=Calendar(**facts["calendar"]),
+        state=weights,
+        split=state[["part"]],
+        history=xr.Dataset({str(n).removeprefix("history_"): v for n, v in losses.items()}),
+    )
+
+
+def _own(weights: dict[str, Any], name: str) -> dict[str, Any]:
+    """Weights of one group, under their own names."""
+    prefix = f"{name}/"
+    return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
+
+
+def _storable(coords: xr.Dataset) -> xr.Dataset:
+    """Coordinates whose attributes netCDF can hold."""
+    clean = coords.copy()
+    for variable in clean.variables.values():
+        variable.attrs = plain(variable.attrs)
+    clean.attrs = {}
+    return clean
+
+
+def plain(attrs: dict[Any, Any]) -> dict[str, Any]:
+    """Return attributes as texts and numbers; what is neither becomes text.
+
+    Parameters
+    ----------
+    attrs : dict
+        Attributes of an array.
+
+    Returns
+    -------
+    dict
+
+    Examples
+    --------
+    >>> plain({"units": "1", "valid_range": np.array([0.0, 5.0])})
+    {'units': '1', 'valid_range': [0.0, 5.0]}
+    """
+    out: dict[str, Any] = {}
+    for name, value in attrs.items():
+        simple = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        out[str(name)] = simple if isinstance(simple, str | int | float | list) else str(simple)
+    return out

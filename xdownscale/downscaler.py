@@ -1,0 +1,251 @@
+"""`Downscaler`: learns how a coarse record looks on a fine grid, and draws the fine record."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdownscale import archive, splits, summaries
+from xdownscale.config import TRANSFORMS, DownscalerConfig
+from xdownscale.errors import NotFittedError, OptionError, check_option
+from xdownscale.fitting import learn
+from xdownscale.groups import Fitted, GroupModel
+from xdownscale.planning import Order
+from xdownscale.prediction import draw_maps
+from xdownscale.presets import preset as named_preset
+
+
+class Downscaler:
+    """A two-stage, transfer-learning, generative downscaler (preset ``"paper"``).
+
+    A small U-Net learns to forecast the long coarse record; its encoder, frozen, feeds a
+    diffusion model that learns the short fine record (arXiv 2512.05139).
+
+    Parameters
+    ----------
+    preset : str or DownscalerConfig
+        ``"paper"``, or a configuration from `xdownscale.preset`.
+    seasons : sequence of str, mapping, optional
+        ``("DJF", "MAM", "JJA", "SON")`` trains one model for each; None trains one for all.
+    regions : mapping, optional
+        Name -> (west, east, south, north) or mask; one model for each.
+    transform : str
+        Transform of the values; ``"auto"`` chooses one from the training days.
+    seed : int
+        Seed of everything random.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    checkpoint_dir : str or path, optional
+        Folder that training resumes from after an interruption.
+    progress : bool
+        Show a progress bar.
+
+    Attributes
+    ----------
+    config_ : DownscalerConfig
+        Options that were used.
+    models_ : dict
+        Group name -> what was learnt for it.
+    split_ : Dataset
+        What every usable day was: ``part`` (train, stopping, validation, test) along ``time``,
+        one variable for each group.
+    history_ : Dataset
+        Losses, for each group, stage and epoch.
+    skill_ : dict
+        Scores on some validation days (teacher-forced, one realization), transformed units.
+
+    Examples
+    --------
+    >>> Downscaler(preset="paper")
+    <xdownscale.Downscaler, not fitted: preset 'paper', seed 0>
+    """
+
+    def __init__(
+        self,
+        preset: str | DownscalerConfig = "paper",
+        seasons: Sequence[str] | Mapping[str, Sequence[int]] | None = None,
+        regions: Mapping[str, Any] | None = None,
+        transform: str = "auto",
+        seed: int = 0,
+        device: str = "auto",
+        checkpoint_dir: str | PathLike[str] | None = None,
+        progress: bool = True,
+    ) -> None:
+        self.preset = preset
+        self.seasons = seasons
+        self.regions = regions
+        self.transform = transform
+        self.seed = seed
+        self.device = device
+        self.checkpoint_dir = checkpoint_dir
+        self.progress = progress
+
+    def fit(
+        self,
+        coarse: xr.DataArray,
+        fine: xr.DataArray,
+        static: xr.DataArray | xr.Dataset | None = None,
+    ) -> Downscaler:
+        """Learn from a coarse and a fine record; see `xdownscale.fit` for the parameters."""
+        config = self._config()
+        seasons = None if self.seasons is None else splits.resolve_seasons(self.seasons)
+        self._fitted = learn(
+            coarse,
+            fine,
+            static,
+            config=config,
+            seasons=seasons,
+            regions=self.regions,
+            seed=self.seed,
+            device=self.device,
+            checkpoint_dir=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
+            progress=self.progress,
+        )
+        return self
+
+    def predict(
+        self,
+        coarse: xr.DataArray,
+        time: Any = None,
+        realizations: int = 1,
+        mode: str = "autoregressive",
+        history: xr.DataArray | None = None,
+        stitching: str = "patches",
+        seed: int = 0,
+    ) -> xr.DataArray:
+        """Draw fine fields; see `xdownscale.predict` for the parameters."""
+        fitted = self._require_fitted("predict")
+        order = Order(
+            time=time,
+            realizations=realizations,
+            mode=mode,
+            history=history,
+            stitching=stitching,
+            seed=seed,
+            device=self.device,
+        )
+        return draw_maps(fitted, coarse, order)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write the model to one file (JSON, netCDF and safetensors in a zip; never a pickle).
+
+        Parameters
+        ----------
+        path : str or path
+            File to write. An existing file is replaced only once the new one is whole.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        StorageError
+            If the file cannot be written.
+        """
+        archive.save(self._require_fitted("save"), path)
+
+    @classmethod
+    def load(cls, path: str | PathLike[str]) -> Downscaler:
+        """Read a model that `save` wrote; see `xdownscale.load`."""
+        fitted = archive.load(path)
+        model = cls(preset=fitted.config, seasons=fitted.seasons, seed=fitted.about["seed"])
+        model._fitted = fitted
+        return model
+
+    @property
+    def config_(self) -> DownscalerConfig:
+        """Options that were used."""
+        return self._require_fitted("config_").config
+
+    @property
+    def models_(self) -> dict[str, GroupModel]:
+        """Group name -> what was learnt for it."""
+        return self._require_fitted("models_").models
+
+    @property
+    def split_(self) -> xr.Dataset:
+        """What every usable day was, for each group."""
+        parts = {name: m.split["part"] for name, m in self.models_.items()}
+        return xr.merge(
+            [part.rename(name) for name, part in parts.items()], join="outer", fill_value=""
+        )
+
+    @property
+    def history_(self) -> xr.Dataset:
+        """Losses, for each group, stage and epoch."""
+        tables = [m.history for m in self.models_.values()]
+        return xr.concat(tables, dim=xr.DataArray(list(self.models_), dims="group", name="group"))
+
+    @property
+    def skill_(self) -> dict[str, float]:
+        """Scores on some validation days."""
+        return dict(self._require_fitted("skill_").about["skill"])
+
+    def days(self, part: str, group: str | None = None) -> xr.DataArray:
+        """Return the days of one part of the split.
+
+        Parameters
+        ----------
+        part : {"train", "stopping", "validation", "test"}
+            Part of the split.
+        group : str, optional
+            Group; needed where there are several.
+
+        Returns
+        -------
+        DataArray
+            Times.
+        """
+        check_option("part", part, ("train", "stopping", "validation", "test"))
+        models = self.models_
+        name = next(iter(models)) if group is None and len(models) == 1 else group
+        check_option("group", name, models)
+        split = models[str(name)].split
+        return split["time"][np.flatnonzero(split["part"].values == part)]
+
+    def __repr__(self) -> str:
+        fitted = getattr(self, "_fitted", None)
+        if fitted is None:
+            name = self.preset if isinstance(self.preset, str) else "custom"
+            return f"<xdownscale.Downscaler, not fitted: preset {name!r}, seed {self.seed}>"
+        return summaries.as_text(fitted)
+
+    def _repr_html_(self) -> str:
+        fitted = getattr(self, "_fitted", None)
+        return (
+            f"<pre>{html.escape(repr(self))}</pre>" if fitted is None else summaries.as_html(fitted)
+        )
+
+    def _require_fitted(self, what: str) -> Fitted:
+        fitted: Fitted | None = getattr(self, "_fitted", None)
+        if fitted is None:
+            raise NotFittedError(
+                f"This Downscaler is not fitted, so it has no {what!r}. Call "
+                "fit(coarse, fine) first, or load a saved model with xdownscale.load(path)."
+            )
+        return fitted
+
+    def _config(self) -> DownscalerConfig:
+        """Options in force: the preset, with the transform that was named."""
+        check_option("transform", self.transform, TRANSFORMS)
+        config = self.preset
+        if isinstance(config, str):
+            config = named_preset(config)
+        if not isinstance(config, DownscalerConfig):
+            raise OptionError(
+                f"preset is a {type(config).__name__}; give a name such as 'paper', or what "
+                "xdownscale.preset(...) returns."
+            )
+        if self.transform != "auto":
+            config = config.replace(data={"transform": self.transform})
+        if self.seasons is not None and config.data.lags > config.data.buffer_days:
+            raise OptionError(
+                f"lags is {config.data.lags}, more than the {config.data.buffer_days} days of "
+                "context before a season; give fewer lags or more buffer_days."
+            )
+        return config

@@ -1,0 +1,155 @@
+"""From a pair of records to everything that a fitted `Downscaler` holds."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdownscale import preparation, skill, store
+from xdownscale.config import DownscalerConfig
+from xdownscale.errors import XDownscaleWarning
+from xdownscale.groups import Fitted, GroupModel, Seasons, check_layouts, make_groups
+from xdownscale.labels import to_array
+from xdownscale.lessons import Assignment, train_group
+from xdownscale.planning import Order
+from xdownscale.prediction import draw_maps
+from xdownscale.preparation import Pair
+
+_VALIDATION_DAYS = 8  # days that the skill in the repr is measured on
+
+
+def learn(
+    coarse: xr.DataArray,
+    fine: xr.DataArray,
+    static: xr.DataArray | xr.Dataset | None,
+    *,
+    config: DownscalerConfig,
+    seasons: Seasons | None,
+    regions: Mapping[str, Any] | None,
+    seed: int,
+    device: str,
+    checkpoint_dir: Path | None,
+    progress: bool,
+) -> Fitted:
+    """Check the records, train a model for every group and gather what was learnt.
+
+    Parameters
+    ----------
+    coarse, fine, static, seed, device, checkpoint_dir, progress
+        As for `xdownscale.fit`.
+    config : DownscalerConfig
+        Options.
+    seasons : mapping or None
+        Season -> months.
+    regions : mapping or None
+        Region -> box or mask.
+
+    Returns
+    -------
+    Fitted
+    """
+    pair = preparation.check_pair(coarse, fine, config.data)
+    groups = list(make_groups(pair, seasons, regions))
+    for group, _ in groups:
+        check_layouts(group.window, config)
+    missing = preparation.missing_share(pair.coarse)
+    fingerprint = _fingerprint(pair, config)
+    models = {}
+    for group, inside in groups:
+        assignment = Assignment(
+            pair=pair,
+            static=static,
+            group=group,
+            inside=inside,
+            config=config,
+            seasons=seasons,
+            missing=missing,
+            seed=seed,
+        )
+        models[group.name] = train_group(
+            assignment,
+            device=device,
+            checkpoint_dir=checkpoint_dir,
+            progress=progress,
+            fingerprint=fingerprint,
+        )
+    fitted = _pack(pair, config, seasons, models, fingerprint, seed)
+    fitted.about["skill"] = _validation_skill(fitted, pair, device)
+    return fitted
+
+
+def _fingerprint(pair: Pair, config: DownscalerConfig) -> str:
+    arrays = [to_array(record).array for record in (pair.coarse, pair.fine)]
+    times = [str(time.values[[0, -1]]) for time in (pair.coarse_time, pair.time)]
+    return store.fingerprint(json.dumps(config.to_dict()), *times, *arrays)
+
+
+def _pack(
+    pair: Pair,
+    config: DownscalerConfig,
+    seasons: Seasons | None,
+    models: dict[str, GroupModel],
+    fingerprint: str,
+    seed: int,
+) -> Fitted:
+    """Gather what was learnt, with the facts that a user or a later check wants to know."""
+    rows = slice(-config.data.lags, None)
+    array = np.asarray(to_array(pair.fine).array[rows], np.float32)
+    grid = pair.grid
+    carried = xr.DataArray(
+        array, dims=("time", *grid.dims), coords={**grid.coords, "time": pair.time.values[rows]}
+    )
+    time = pair.labels.coords.isel({str(pair.labels.axes.time): slice(0)})
+    return Fitted(
+        config=config,
+        models=models,
+        seasons=seasons,
+        labels=pair.labels._replace(coords=time),
+        coarse_grid=preparation.canonical_grid(to_array(pair.coarse).labels),
+        carried=carried,
+        about={
+            "coarse_units": pair.coarse.attrs.get("units"),
+            "fine_period": _period(pair.time),
+            "coarse_period": _period(pair.coarse_time),
+            "days": [int(pair.time.size), int(pair.coarse_time.size)],
+            "fingerprint": fingerprint,
+            "seed": seed,
+            "version": _version(),
+        },
+    )
+
+
+def _period(time: xr.DataArray) -> list[str]:
+    return [str(time.values[0])[:10], str(time.values[-1])[:10]]
+
+
+def _version() -> str:
+    try:
+        return version("xarray-downscale")
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def _validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, float]:
+    """Scores of one teacher-forced realization on some validation days, transformed units."""
+    scores: dict[str, list[float]] = {}
+    for model in fitted.models.values():
+        days = model.split["time"][model.split["part"].values == "validation"]
+        if not days.size:
+            continue
+        chosen = days[np.unique(np.linspace(0, days.size - 1, _VALIDATION_DAYS).astype(int))]
+        order = Order(time=chosen, mode="teacher_forced", history=pair.fine, device=device)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", XDownscaleWarning)
+            drawn = draw_maps(fitted, pair.coarse, order)
+        table = skill.table({"model": drawn}, pair.fine, transform=model.scaling)
+        for name, value in table.iloc[0].items():
+            scores.setdefault(str(name), []).append(float(value))
+    return {name: float(np.mean(values)) for name, values in scores.items()}

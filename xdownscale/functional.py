@@ -1,0 +1,210 @@
+"""The main job as functions: fit, predict, load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+import xarray as xr
+
+from xdownscale.config import DownscalerConfig
+from xdownscale.downscaler import Downscaler
+
+
+def fit(
+    coarse: xr.DataArray,
+    fine: xr.DataArray,
+    static: xr.DataArray | xr.Dataset | None = None,
+    preset: str | DownscalerConfig = "paper",
+    seasons: Sequence[str] | Mapping[str, Sequence[int]] | None = None,
+    regions: Mapping[str, Any] | None = None,
+    transform: str = "auto",
+    seed: int = 0,
+    device: str = "auto",
+    checkpoint_dir: str | PathLike[str] | None = None,
+    progress: bool = True,
+) -> Downscaler:
+    """Learn how a long coarse record looks on a fine grid that was observed for a short while.
+
+    Two stages (arXiv 2512.05139): a small U-Net learns to forecast the coarse record one step
+    ahead; its encoder, frozen, feeds a diffusion model that learns the fine record from the
+    coarse field of the day, the coarse and fine fields of the days before and static fields.
+
+    Parameters
+    ----------
+    coarse : DataArray (time, lat, lon)
+        Long coarse record. Any dimension names and order, latitude order, longitude convention
+        and calendar. It must cover the fine grid to half a coarse cell.
+    fine : DataArray (time, lat, lon)
+        Short fine record of the same variable in the same units. Cells that are always NaN are a
+        mask; scattered NaN are left out of the loss.
+    static : DataArray or Dataset (lat, lon), optional
+        Time-independent fields on any grid, such as elevation; brought to the fine grid by area
+        average.
+    preset : str or DownscalerConfig
+        ``"paper"``, or a configuration from `xdownscale.preset`.
+    seasons : sequence of str or mapping, optional
+        ``("DJF", "MAM", "JJA", "SON")``, or name -> months: one model for each. None: one model.
+    regions : mapping, optional
+        Name -> (west, east, south, north) in degrees, or mask DataArray: one model for each.
+        Where regions overlap, the first one named counts.
+    transform : str
+        ``"auto"``, ``"log10"``, ``"asinh"``, ``"log1p"``, ``"sqrt"`` or ``"identity"``; what
+        ``"auto"`` chose, and why, stands in the model's repr.
+    seed : int
+        Seed of everything random.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    checkpoint_dir : str or path, optional
+        Folder for a checkpoint after each epoch. Calling again with the same folder, data and
+        options goes on where training was interrupted.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Downscaler
+
+    Raises
+    ------
+    GridError
+        No latitude or longitude, a fine grid that the coarse one does not cover, a patch larger
+        than the image.
+    TimeAxisError
+        Duplicate times, no common day, fewer days than ``lags + 2`` in the record or a split.
+    DataError
+        Units that differ, a record without values, values that the transform cannot take.
+    OptionError
+        Unknown preset, season, transform or option.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, xarray as xr, xdownscale as xd
+    >>> time = pd.date_range("2000-01-01", periods=40)
+    >>> def record(step, seed):
+    ...     lat, lon = np.arange(0, 8, step), np.arange(0, 8, step)
+    ...     values = np.random.default_rng(seed).normal(size=(40, lat.size, lon.size))
+    ...     return xr.DataArray(values, coords={"time": time, "lat": lat, "lon": lon})
+    >>> config = xd.preset(
+    ...     "paper",
+    ...     data=dict(lags=2, patch_size=8, extrapolate="nearest"),
+    ...     network=dict(channels=(8, 8), encoder_channels=(8, 8)),
+    ...     training=dict(epochs=1, pretrain_epochs=1),
+    ...     sampling=dict(steps=2, size=8, stride=4),
+    ... )
+    >>> model = record(2.0, 0).downscale.fit(record(0.5, 1), preset=config, progress=False)
+    >>> record(2.0, 0).downscale.predict(model, time=time[20:22], history=record(0.5, 1)).sizes
+    Frozen({'realization': 1, 'time': 2, 'lat': 16, 'lon': 16})
+    """
+    model = Downscaler(
+        preset=preset,
+        seasons=seasons,
+        regions=regions,
+        transform=transform,
+        seed=seed,
+        device=device,
+        checkpoint_dir=checkpoint_dir,
+        progress=progress,
+    )
+    return model.fit(coarse, fine, static=static)
+
+
+def predict(
+    coarse: xr.DataArray,
+    model: Downscaler,
+    time: Any = None,
+    realizations: int = 1,
+    mode: str = "autoregressive",
+    history: xr.DataArray | None = None,
+    stitching: str = "patches",
+    seed: int = 0,
+) -> xr.DataArray:
+    """Draw the fine record of a coarse one.
+
+    Parameters
+    ----------
+    coarse : DataArray (time, lat, lon)
+        Coarse record on the grid that the model was fitted with.
+    model : Downscaler
+        Fitted model.
+    time : optional
+        Days to draw: anything that ``coarse.sel(time=...)`` takes (labels, a slice, a
+        coordinate). None: every day whose preceding days are in the record.
+    realizations : int
+        Fields for each day.
+    mode : str
+        ``"autoregressive"``: each day is drawn from the fields drawn before it. A run starts after
+        the last day of the history, and all days from there on are drawn; where there is none, it
+        starts cold, from the interpolated coarse record, with a warning.
+        ``"teacher_forced"``: each day is drawn from the true fine fields before it.
+    history : DataArray, optional
+        Fine record that true lags are read from. None: the last fields of the training record,
+        which the model carries.
+    stitching : str
+        ``"patches"`` as in the paper, or ``"whole"``: the network sees the image in one piece.
+    seed : int
+        Seed of the noise. A field depends on (seed, realization, day) alone, not on the other
+        days, the batch size or the number of realizations.
+
+    Returns
+    -------
+    DataArray (realization, time, lat, lon)
+        In the fine record's units, with its dimension names and order behind ``realization``, its
+        horizontal coordinates, and its attributes with one more line of ``history``. NaN where the
+        fine record never had a value, and on days without enough driver (with a warning).
+
+    Raises
+    ------
+    NotFittedError
+        If the model is not fitted.
+    ModelMismatchError
+        If record, history or units are not those of the model.
+    TimeAxisError
+        If days are asked for that the record does not have, or true lags are missing.
+    OptionError
+        Unknown mode or stitching, or fewer than one realization.
+
+    Examples
+    --------
+    See `xdownscale.fit`.
+    """
+    return model.predict(
+        coarse,
+        time=time,
+        realizations=realizations,
+        mode=mode,
+        history=history,
+        stitching=stitching,
+        seed=seed,
+    )
+
+
+def load(path: str | PathLike[str]) -> Downscaler:
+    """Read a model that `Downscaler.save` wrote.
+
+    Parameters
+    ----------
+    path : str or path
+        Model file.
+
+    Returns
+    -------
+    Downscaler
+
+    Raises
+    ------
+    StorageError
+        If there is no such file.
+    ModelFormatError
+        If the file is altered, truncated or not ours.
+
+    Examples
+    --------
+    >>> import xdownscale as xd
+    >>> xd.load("no/such/file.xd")
+    Traceback (most recent call last):
+    ...
+    xdownscale.errors.StorageError: no/such/file.xd cannot be read: ...
+    """
+    return Downscaler.load(path)

@@ -1,0 +1,177 @@
+"""Groups: one trained model for each season and region that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xdownscale import splits
+from xdownscale.calendars import Calendar
+from xdownscale.config import DownscalerConfig
+from xdownscale.labels import Labels, to_array
+from xdownscale.models import engine
+from xdownscale.patches import PatchLayout
+from xdownscale.preparation import Pair
+from xdownscale.scaling import Scaling
+
+Seasons = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """A season and a region that get a model of their own.
+
+    Attributes
+    ----------
+    season, region : str or None
+        None stands for all of them.
+    window : tuple of slice
+        Rows and columns of the fine grid (ascending) that the region spans.
+    """
+
+    season: str | None
+    region: str | None
+    window: tuple[slice, slice]
+
+    @property
+    def name(self) -> str:
+        """``"DJF"``, ``"gulf"``, ``"DJF.gulf"`` or ``"all"``."""
+        return ".".join(n for n in (self.season, self.region) if n) or "all"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupModel:
+    """What was learnt for one group.
+
+    Attributes
+    ----------
+    group : Group
+        Season and region.
+    mask : (y, x) bool array
+        Cells of the window that the model predicts.
+    static : (s, y, x) float32 array
+        Static fields, scaled.
+    scaling : Scaling
+        Fitted on training days.
+    calendar : Calendar
+        Constants of the calendar channels.
+    state : dict
+        Weights.
+    split : Dataset
+        Coordinate ``part`` of every usable day along ``time``.
+    history : Dataset
+        Losses, one row an epoch.
+    """
+
+    group: Group
+    mask: npt.NDArray[np.bool_]
+    static: npt.NDArray[np.float32]
+    scaling: Scaling
+    calendar: Calendar
+    state: dict[str, npt.NDArray[np.float32]]
+    split: xr.Dataset
+    history: xr.Dataset
+
+    @property
+    def parameters(self) -> int:
+        """Number of weights of all networks."""
+        return sum(engine.count_parameters(self.state).values())
+
+
+def make_groups(
+    pair: Pair,
+    seasons: Seasons | None,
+    regions: Mapping[str, Any] | None,
+) -> Iterator[tuple[Group, npt.NDArray[np.bool_]]]:
+    """Yield every season x region and the cells (of its window) that lie in the region.
+
+    Parameters
+    ----------
+    pair : Pair
+        Records.
+    seasons : mapping or None
+        Season -> months.
+    regions : mapping or None
+        Region -> box or mask.
+
+    Yields
+    ------
+    group : Group
+    inside : (y, x) bool array
+    """
+    everywhere = np.ones(pair.grid.shape, bool)
+    masks: dict[str | None, npt.NDArray[np.bool_]] = {None: everywhere}
+    if regions is not None:
+        masks = {
+            name: np.asarray(to_array(splits.region_mask(pair.grid, region)).array, bool)
+            for name, region in splits.normalise_regions(regions).items()
+        }
+    for region, mask in masks.items():
+        window = _bounding(mask)
+        for season in seasons or (None,):
+            yield Group(season=season, region=region, window=window), mask[window]
+
+
+def check_layouts(window: tuple[slice, slice], config: DownscalerConfig) -> None:
+    """Raise before any work if a training or sampling patch does not fit into the window."""
+    shape = (window[0].stop - window[0].start, window[1].stop - window[1].start)
+    data, sampling = config.data, config.sampling
+    PatchLayout(shape=shape, size=data.patch_size, stride=data.patch_stride, halo=0)
+    PatchLayout(
+        shape=shape,
+        size=sampling.size,
+        stride=sampling.stride,
+        halo=sampling.halo,
+        taper=sampling.taper,
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fitted:
+    """Everything that fitting learnt; what a model file holds.
+
+    Attributes
+    ----------
+    config : DownscalerConfig
+        Options.
+    models : dict
+        Group name -> GroupModel.
+    seasons : mapping or None
+        Season -> months.
+    labels : Labels
+        Names and horizontal coordinates of the fine record (without time).
+    coarse_grid : DataArray
+        Grid of the coarse record, ``(y, x)``, ascending.
+    carried : DataArray
+        Last fine fields of the training record, ``(time, y, x)``, ascending; its first
+        dimension is called ``time``.
+    about : dict
+        Plain facts: units, period, fingerprint, versions, seed, skill on validation days.
+    """
+
+    config: DownscalerConfig
+    models: dict[str, GroupModel]
+    seasons: Seasons | None
+    labels: Labels
+    coarse_grid: xr.DataArray
+    carried: xr.DataArray
+    about: dict[str, Any]
+
+    def by_region(self) -> dict[str | None, dict[str | None, GroupModel]]:
+        """Return region -> season -> model."""
+        tree: dict[str | None, dict[str | None, GroupModel]] = {}
+        for model in self.models.values():
+            tree.setdefault(model.group.region, {})[model.group.season] = model
+        return tree
+
+
+def _bounding(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Smallest window that holds every True."""
+    spans = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    rows, columns = (slice(int(span[0]), int(span[-1]) + 1) for span in spans)
+    return rows, columns

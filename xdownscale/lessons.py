@@ -1,0 +1,274 @@
+"""What one group learns from: its days, scaling and arrays; and the learning itself."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xdownscale import preparation, splits, statics
+from xdownscale.calendars import Calendar
+from xdownscale.config import DownscalerConfig
+from xdownscale.errors import DataError, XDownscaleWarning
+from xdownscale.groups import Group, GroupModel, Seasons
+from xdownscale.labels import to_array
+from xdownscale.models import engine
+from xdownscale.preparation import Pair
+from xdownscale.scaling import Scaling, choose_transform, fit_scaling
+
+PARTS = ("train", "stopping", "validation", "test")
+_BLOCK = 64  # days that are read at once
+
+
+@dataclass(frozen=True, kw_only=True)
+class Assignment:
+    """What one group is to learn from.
+
+    Attributes
+    ----------
+    pair : Pair
+        Records.
+    static : DataArray, Dataset or None
+        Static fields.
+    group : Group
+        Season and region.
+    inside : (y, x) bool array
+        Cells of the group's window that lie in the region.
+    config : DownscalerConfig
+        Options.
+    seasons : mapping or None
+        Season -> months.
+    missing : (t,) array
+        Share of missing cells of each day of the coarse record.
+    seed : int
+        Seed of everything random.
+    """
+
+    pair: Pair
+    static: xr.DataArray | xr.Dataset | None
+    group: Group
+    inside: npt.NDArray[np.bool_]
+    config: DownscalerConfig
+    seasons: Seasons | None
+    missing: npt.NDArray[np.float64]
+    seed: int
+
+    @cached_property
+    def cells(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Days of the fine record with any value, ``(n,)``, and cells that ever have one."""
+        array = to_array(self.pair.fine).array[(slice(None), *self.group.window)]
+        filled, valid = np.zeros(array.shape[0], bool), np.zeros(array.shape[1:], bool)
+        for start in range(0, array.shape[0], _BLOCK):
+            present = np.isfinite(np.asarray(array[start : start + _BLOCK])) & self.inside
+            filled[start : start + _BLOCK] = present.any(axis=(1, 2))
+            valid |= present.any(axis=0)
+        if not valid.any():
+            raise DataError(
+                f"The fine record has no value in group {self.group.name!r}: every cell of every "
+                "day is NaN. Check the variable, the mask and the region."
+            )
+        return filled, valid
+
+    @cached_property
+    def usable(self) -> npt.NDArray[np.bool_]:
+        """Days of the fine record that may be learnt from: fine and coarse field are there."""
+        filled, _ = self.cells
+        driven = self.missing[self.pair.rows] <= self.config.data.max_missing
+        lost = int(np.sum(~(filled & driven)))
+        if lost:
+            warnings.warn(
+                f"{lost} of {filled.size} days are left out of the training of group "
+                f"{self.group.name!r}: the fine field is all NaN or more than "
+                f"{self.config.data.max_missing:.0%} of the coarse one is missing.",
+                XDownscaleWarning,
+                stacklevel=2,
+            )
+        return np.asarray(filled & driven)
+
+    @cached_property
+    def split(self) -> splits.Split:
+        """Training, early-stopping, validation and test days, as rows of the fine record."""
+        data = self.config.data
+        return splits.chronological_split(
+            self.pair.time,
+            data.lags,
+            fractions=data.fractions,
+            early_stopping=data.early_stopping,
+            targets=self.usable & self._in_season(self.pair.time),
+            seed=self.seed,
+        )
+
+    @cached_property
+    def scaling(self) -> Scaling:
+        """Transform and constants, from training days alone.
+
+        Under ``transform="auto"`` the coarse training days have a say too: the transform must
+        suit both records.
+        """
+        data, train = self.config.data, self.split.train
+        fine = _DayBlocks(to_array(self.pair.fine).array[(slice(None), *self.group.window)], train)
+        coarse = _DayBlocks(to_array(self.pair.coarse).array, self.pair.rows[train])
+        chosen = choose_transform(_Chain(fine, coarse), data.transform, seed=self.seed)
+        name = chosen.transform
+        scale = chosen.scale if name == "asinh" else None
+        fitted = fit_scaling(fine, name, data.scaling, floor=chosen.floor, scale=scale)
+        return replace(fitted, reason=chosen.reason)
+
+    @cached_property
+    def grid(self) -> xr.DataArray:
+        """The group's part of the fine grid."""
+        return self.pair.grid.isel(dict(zip(self.pair.grid.dims, self.group.window, strict=True)))
+
+    @cached_property
+    def static_fields(self) -> npt.NDArray[np.float32]:
+        """Static fields on the group's grid, scaled."""
+        return statics.static_fields(self.static, self.grid)
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        """Constants of the calendar channels, from training days."""
+        return Calendar.fit(self.pair.time[self.split.train])
+
+    def training_arrays(self) -> engine.TrainingArrays:
+        """Return everything that the networks learn from, in scaled units."""
+        data, pair = self.config.data, self.pair
+        matched = pair.coarse.isel({pair.coarse_time.name: pair.rows})
+        driver = preparation.driver(matched, self.grid, self.scaling, data)
+        fine = preparation.scaled_fine(pair.fine, self.scaling, self.group.window)
+        coarse = preparation.scaled_coarse(pair.coarse, self.scaling)
+        train, stop = self._windows(self.split.train), self._windows(self.split.stopping)
+        lessons = self._coarse_split()
+        windows = splits.lag_windows(
+            pair.coarse_time, data.lags, targets=np.r_[lessons.train, lessons.stopping]
+        )
+        return engine.TrainingArrays(
+            coarse=coarse.in_memory(data.memory_limit),
+            coarse_targets=windows.targets,
+            coarse_lags=windows.lags,
+            coarse_stopping=np.isin(windows.targets, lessons.stopping),
+            driver=driver.in_memory(data.memory_limit),
+            fine=fine.in_memory(data.memory_limit),
+            static=self.static_fields,
+            calendar=self.calendar.channels(pair.time),
+            train_targets=train.targets,
+            train_lags=train.lags,
+            stop_targets=stop.targets,
+            stop_lags=stop.lags,
+            mask=self.cells[1],
+        )
+
+    def split_dataset(self) -> xr.Dataset:
+        """Return which day is what, as labels along ``time``."""
+        parts = {name: getattr(self.split, name) for name in PARTS}
+        rows = np.concatenate(list(parts.values()))
+        part = np.concatenate([np.full(days.size, name) for name, days in parts.items()])
+        order = np.argsort(rows, kind="stable")
+        time = self.pair.time.values[rows[order]]
+        return xr.Dataset({"part": ("time", part[order])}, coords={"time": time})
+
+    def _in_season(self, time: xr.DataArray) -> npt.NDArray[np.bool_]:
+        if self.group.season is None or self.seasons is None:
+            return np.ones(time.size, bool)
+        return np.isin(time.dt.month.values, self.seasons[self.group.season])
+
+    def _windows(self, targets: npt.NDArray[np.int64]) -> splits.Windows:
+        return splits.lag_windows(self.pair.time, self.config.data.lags, targets=targets)
+
+    def _coarse_split(self) -> splits.Split:
+        """Split the coarse record for the first stage: no held-out day, nor any day near one."""
+        lags, time = self.config.data.lags, self.pair.coarse_time
+        held = np.zeros(time.size, bool)
+        for part in (self.split.validation, self.split.test):
+            for shift in range(-lags, lags + 1):
+                held[np.clip(self.pair.rows[part] + shift, 0, time.size - 1)] = True
+        allowed = self._in_season(time) & (self.missing <= self.config.data.max_missing) & ~held
+        return splits.chronological_split(
+            time,
+            lags,
+            fractions=(1.0, 0.0, 0.0),
+            early_stopping=self.config.data.early_stopping,
+            targets=allowed,
+            seed=self.seed,
+        )
+
+
+def train_group(
+    assignment: Assignment,
+    *,
+    device: str,
+    checkpoint_dir: Path | None,
+    progress: bool,
+    fingerprint: str,
+) -> GroupModel:
+    """Train the networks of one group and pack up what was learnt.
+
+    Parameters
+    ----------
+    assignment : Assignment
+        What to learn from.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    checkpoint_dir : Path or None
+        Folder that training resumes from.
+    progress : bool
+        Show a progress bar.
+    fingerprint : str
+        Of data and configuration; a checkpoint with another one is refused.
+
+    Returns
+    -------
+    GroupModel
+    """
+    folder = None if checkpoint_dir is None else checkpoint_dir / assignment.group.name
+    trained = engine.train(
+        assignment.training_arrays(),
+        assignment.config,
+        seed=assignment.seed,
+        device=device,
+        checkpoint_dir=folder,
+        progress=progress,
+        fingerprint=fingerprint,
+    )
+    return GroupModel(
+        group=assignment.group,
+        mask=assignment.cells[1],
+        static=assignment.static_fields,
+        scaling=assignment.scaling,
+        calendar=assignment.calendar,
+        state=trained.state,
+        split=assignment.split_dataset(),
+        history=_history(trained.history),
+    )
+
+
+class _DayBlocks:
+    """Chosen days of a record, a block at a time, as often as asked."""
+
+    def __init__(self, array: Any, rows: npt.NDArray[np.int64]) -> None:
+        self._array, self._rows = array, rows
+
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        for start in range(0, self._rows.size, _BLOCK):
+            yield np.asarray(self._array[self._rows[start : start + _BLOCK]])
+
+
+class _Chain:
+    """Several block readers, one after another, as often as asked."""
+
+    def __init__(self, *parts: _DayBlocks) -> None:
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        for part in self._parts:
+            yield from part
+
+
+def _history(losses: Mapping[str, npt.NDArray[Any]]) -> xr.Dataset:
+    return xr.Dataset({name: ("step", values) for name, values in losses.items()})

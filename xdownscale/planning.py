@@ -1,0 +1,225 @@
+"""Which days are drawn, in which order, and from which fine lags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xdownscale import preparation, splits
+from xdownscale.errors import OptionError, TimeAxisError, check_option
+from xdownscale.groups import Fitted, GroupModel
+from xdownscale.labels import require_time, to_array
+
+MODES = ("autoregressive", "teacher_forced")
+STITCHINGS = ("patches", "whole")
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What a user asked to be drawn.
+
+    Attributes
+    ----------
+    time : Any
+        Days to draw: anything that ``record.sel(time=...)`` takes; None for all that can be drawn.
+    realizations : int
+        Fields for each day.
+    mode : str
+        ``"autoregressive"`` or ``"teacher_forced"``.
+    history : DataArray or None
+        Fine record that lags are read from.
+    stitching : str
+        ``"patches"`` or ``"whole"``.
+    seed : int
+        Seed of the noise.
+    device : str
+        Where the networks run.
+    """
+
+    time: Any = None
+    realizations: int = 1
+    mode: str = "autoregressive"
+    history: xr.DataArray | None = None
+    stitching: str = "patches"
+    seed: int = 0
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        check_option("mode", self.mode, MODES)
+        check_option("stitching", self.stitching, STITCHINGS)
+        if self.realizations < 1:
+            raise OptionError(f"realizations is {self.realizations}; it must be 1 or more.")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rows of a coarse record to be drawn with a fitted model.
+
+    Attributes
+    ----------
+    fitted : Fitted
+        The model.
+    coarse : DataArray
+        Coarse record, times sorted.
+    order : Order
+        What was asked for.
+    """
+
+    fitted: Fitted
+    coarse: xr.DataArray
+    order: Order
+
+    @property
+    def lags(self) -> int:
+        """Preceding days that the model sees."""
+        return self.fitted.config.data.lags
+
+    @cached_property
+    def time(self) -> xr.DataArray:
+        """Time coordinate of the coarse record."""
+        return self.coarse[require_time(self.coarse, "The coarse record")]
+
+    @cached_property
+    def complete(self) -> npt.NDArray[np.bool_]:
+        """Days whose preceding coarse days are all there, ``(t,)``."""
+        out = np.zeros(self.time.size, bool)
+        out[splits.lag_windows(self.time, self.lags).targets] = True
+        return out
+
+    @cached_property
+    def modelled(self) -> npt.NDArray[np.bool_]:
+        """Days whose season the model was fitted for, ``(t,)``."""
+        seasons = self.fitted.seasons
+        if seasons is None:
+            return np.ones(self.time.size, bool)
+        return np.isin(self.time.dt.month.values, np.concatenate(list(seasons.values())))
+
+    @cached_property
+    def targets(self) -> IntArray:
+        """Rows to be drawn, ascending."""
+        rows = self._drawable() if self.order.time is None else self._asked()
+        if not rows.size:
+            fine = " and fine" if self.order.mode == "teacher_forced" else ""
+            raise TimeAxisError(
+                f"No day can be drawn: each needs the {self.lags} coarse{fine} days before it, "
+                "and a season that the model was fitted for. Give a longer coarse record, or a "
+                "longer history=."
+            )
+        return np.asarray(rows, np.int64)
+
+    @cached_property
+    def runs(self) -> list[IntArray]:
+        """Consecutive rows to walk through in autoregressive mode.
+
+        A run starts after the last day of the history before its first target, so that it never
+        skips a day; without such a day it starts cold, at its first target.
+        """
+        able = np.flatnonzero(self.complete & self.modelled)
+        cuts = np.flatnonzero(np.diff(able) > 1) + 1
+        return [run for part in np.split(able, cuts) if (run := self._run(part)).size]
+
+    @cached_property
+    def history_rows(self) -> dict[int, int]:
+        """Row of the coarse record -> row of the history, for days that both have."""
+        matched = splits.match_times(self.past_time, self.time)
+        return {int(row): i for i, row in enumerate(matched) if row >= 0}
+
+    @cached_property
+    def past(self) -> xr.DataArray:
+        """Fine record that lags are read from: `history`, else what the model carries."""
+        given = self.order.history
+        if given is None:
+            return self.fitted.carried
+        past = splits.check_time(given, "history")
+        grid = self.fitted.carried.isel(time=0, drop=True)
+        preparation.check_same_cells(past, grid, "history", "the model")
+        return past
+
+    @property
+    def past_time(self) -> xr.DataArray:
+        """Time coordinate of the history."""
+        return self.past[require_time(self.past, "history")]
+
+    def history(self) -> dict[int, FloatArray]:
+        """Read the fine fields that lags need: row of the coarse record -> ``(y, x)``."""
+        rows = self._needed()
+        array = to_array(self.past).array
+        fields = np.asarray(array[[self.history_rows[row] for row in rows]], np.float32)
+        return dict(zip(rows, fields, strict=True))
+
+    def cold_starts(self) -> int:
+        """Count the runs whose first lags are not all in the history."""
+        first = [run[0] + np.arange(-self.lags, 0) for run in self.runs]
+        return sum(any(int(row) not in self.history_rows for row in rows) for rows in first)
+
+    def season_of(self, models: dict[str | None, GroupModel]) -> list[str | None]:
+        """Season (key of `models`) of every row of the coarse record; None where there is one."""
+        if self.fitted.seasons is None:
+            return [None] * self.time.size
+        by_month = {m: name for name, months in self.fitted.seasons.items() for m in months}
+        return [by_month.get(int(month)) for month in self.time.dt.month.values]
+
+    def _needed(self) -> list[int]:
+        """Rows whose true fine field is read."""
+        teacher = self.order.mode == "teacher_forced"
+        heads = self.targets[self.complete[self.targets]] if teacher else self.runs_heads()
+        windows = {int(row) - k for row in heads for k in range(1, self.lags + 1)}
+        missing = sorted(windows - set(self.history_rows))
+        if teacher and missing:
+            raise TimeAxisError(
+                f"teacher_forced needs the true fine field of the {self.lags} days before each "
+                f"day; the history lacks {len(missing)} of them, the first "
+                f"{str(self.time.values[missing[0]])[:10]}. Give history=<the fine record>, or use "
+                "mode='autoregressive'."
+            )
+        return sorted(windows & set(self.history_rows))
+
+    def runs_heads(self) -> IntArray:
+        """First row of every run."""
+        return np.array([run[0] for run in self.runs], np.int64)
+
+    def _run(self, part: IntArray) -> IntArray:
+        wanted = part[np.isin(part, self.targets)]
+        if not wanted.size:
+            return wanted
+        before = [row for row in self.history_rows if part[0] - 1 <= row < wanted[0]]
+        start = max(before) + 1 if before else int(wanted[0])
+        return part[(part >= start) & (part <= wanted[-1])]
+
+    def _drawable(self) -> IntArray:
+        rows = np.flatnonzero(self.complete & self.modelled)
+        if self.order.mode == "teacher_forced":
+            known = set(self.history_rows)
+            rows = np.array(
+                [r for r in rows if all(int(r) - k in known for k in range(1, self.lags + 1))], int
+            )
+        return rows
+
+    def _asked(self) -> IntArray:
+        """Rows of the days that the user named."""
+        name, wanted = str(self.time.name), self.order.time
+        wanted = wanted.values if isinstance(wanted, xr.DataArray) else wanted
+        index = xr.DataArray(np.arange(self.time.size), coords={name: self.time}, dims=name)
+        try:
+            rows = np.unique(np.atleast_1d(index.sel({name: wanted}).values))
+        except KeyError as err:
+            raise TimeAxisError(
+                f"Some of the days asked for are not in the coarse record ({err}), which runs from "
+                f"{str(self.time.values[0])[:10]} to {str(self.time.values[-1])[:10]}."
+            ) from err
+        foreign = rows[~self.modelled[rows]]
+        if foreign.size:
+            raise TimeAxisError(
+                f"{foreign.size} of the days asked for, the first "
+                f"{str(self.time.values[foreign[0]])[:10]}, belong to no season of this model "
+                f"({', '.join(self.fitted.seasons or {})}). Leave them out, or fit a model for "
+                "their season."
+            )
+        return rows

@@ -1,0 +1,175 @@
+"""From a fitted model and a coarse record to labelled fine fields."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xdownscale import preparation, rollout, splits
+from xdownscale.calendars import time_keys, warn_outside
+from xdownscale.errors import ModelMismatchError, XDownscaleWarning
+from xdownscale.groups import Fitted, GroupModel
+from xdownscale.labels import from_array
+from xdownscale.models import engine
+from xdownscale.planning import FloatArray, IntArray, Order, Plan
+
+Models = dict[str | None, GroupModel]
+Drawn = Iterator[tuple[IntArray, FloatArray, npt.NDArray[np.bool_]]]
+
+
+def draw_maps(fitted: Fitted, coarse: xr.DataArray, order: Order) -> xr.DataArray:
+    """Draw fine fields for days of a coarse record.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        What was learnt.
+    coarse : DataArray
+        Coarse record on the grid that the model was fitted with.
+    order : Order
+        Days, number of realizations, mode.
+
+    Returns
+    -------
+    DataArray
+        ``realization`` first, then the dimensions of the fine record; physical units.
+
+    Raises
+    ------
+    ModelMismatchError, TimeAxisError
+        See `xdownscale.predict`.
+    """
+    plan = Plan(fitted, _check_coarse(fitted, coarse), order)
+    history, blank = plan.history(), _blank(plan)
+    _warn_cold(plan)
+    domain = fitted.carried.shape[1:]
+    out = np.full((order.realizations, plan.targets.size, *domain), np.nan, np.float32)
+    claimed = np.zeros(domain, bool)
+    for models in fitted.by_region().values():
+        window = _one(models).group.window
+        part, free = out[(slice(None), slice(None), *window)], ~claimed[window]
+        for rows, fields, mask in _draw_region(plan, models, history):
+            into = np.searchsorted(plan.targets, rows)
+            part[:, into] = np.where(mask & free, fields, part[:, into])
+        claimed[window] |= np.any([model.mask for model in models.values()], axis=0)
+    out[:, blank] = np.nan
+    return _label(plan, out)
+
+
+def _draw_region(plan: Plan, models: Models, history: dict[int, FloatArray]) -> Drawn:
+    """Yield rows, physical fields ``(realization, k, y, x)`` and the mask they are valid on."""
+    window = _one(models).group.window
+    sources = {season: _source(plan, model) for season, model in models.items()}
+    local = {row: field[window] for row, field in history.items()}
+    season_of = plan.season_of(models)
+    request = _request(plan, _one(models))
+    if plan.order.mode == "teacher_forced":
+        rows = plan.targets[plan.complete[plan.targets]]
+        for season, source in sources.items():
+            chosen = rows[[season_of[row] == season for row in rows]]
+            for drawn, fields in rollout.teacher_forced(source, local, chosen, request):
+                yield drawn, fields, models[season].mask
+        return
+    for run in plan.runs:
+        by_row = {int(row): sources[season_of[row]] for row in run}
+        for drawn, fields in rollout.autoregressive(by_row, local, run, request):
+            if np.isin(drawn, plan.targets).all():
+                yield drawn, fields, models[season_of[drawn[0]]].mask
+
+
+def _source(plan: Plan, model: GroupModel) -> rollout.Source:
+    config, calendar = plan.fitted.config, model.calendar.channels(plan.time)
+    carried = plan.fitted.carried
+    grid = carried.isel(dict(zip(carried.dims, (0, *model.group.window), strict=True)), drop=True)
+    sizes = engine.Sizes(static=model.static.shape[0], calendar=calendar.shape[1])
+    warn_outside(model.calendar, plan.time[plan.targets])
+    return rollout.Source(
+        networks=engine.load(model.state, config, sizes),
+        scaling=model.scaling,
+        driver=preparation.driver(plan.coarse, grid, model.scaling, config.data),
+        calendar=calendar,
+        static=model.static,
+    )
+
+
+def _request(plan: Plan, model: GroupModel) -> rollout.Request:
+    rows, columns = model.group.window
+    return rollout.Request(
+        config=plan.fitted.config,
+        keys=time_keys(plan.time),
+        realizations=plan.order.realizations,
+        seed=plan.order.seed,
+        stitching=plan.order.stitching,
+        device=plan.order.device,
+        corner=(rows.start, columns.start),
+        domain=(plan.fitted.carried.shape[1], plan.fitted.carried.shape[2]),
+    )
+
+
+def _blank(plan: Plan) -> npt.NDArray[np.bool_]:
+    """Which targets come out NaN for want of a driver; says how many."""
+    limit = plan.fitted.config.data.max_missing
+    share = preparation.missing_share(plan.coarse.isel({plan.time.name: plan.targets}))
+    blank = np.asarray((share > limit) | ~plan.complete[plan.targets])
+    if blank.any():
+        warnings.warn(
+            f"{int(blank.sum())} of {blank.size} days come out NaN: more than {limit:.0%} of their "
+            f"coarse field is missing, or one of the {plan.lags} days before them is not in the "
+            "coarse record.",
+            XDownscaleWarning,
+            stacklevel=5,
+        )
+    return blank
+
+
+def _warn_cold(plan: Plan) -> None:
+    cold = plan.cold_starts() if plan.order.mode == "autoregressive" else 0
+    if cold:
+        warnings.warn(
+            f"{cold} of {len(plan.runs)} runs start cold: the history has not all of the "
+            f"{plan.lags} fine fields before their first day, and the interpolated coarse record "
+            "stands in for them. Give history=<a fine record that ends the day before>.",
+            XDownscaleWarning,
+            stacklevel=5,
+        )
+
+
+def _check_coarse(fitted: Fitted, coarse: xr.DataArray) -> xr.DataArray:
+    """Check that the record is of the kind that the model was fitted with; sort its times."""
+    preparation.check_dims(coarse, "The coarse record")
+    preparation.check_same_cells(
+        coarse, fitted.coarse_grid, "The coarse record", "the one that the model was fitted with"
+    )
+    units, known = coarse.attrs.get("units"), fitted.about.get("coarse_units")
+    if None not in (units, known) and units != known:
+        raise ModelMismatchError(
+            f"The coarse record is in {units!r}, the model was fitted with {known!r}. Convert it "
+            "(and set attrs['units'])."
+        )
+    return splits.check_time(coarse, "The coarse record")
+
+
+def _label(plan: Plan, fields: FloatArray) -> xr.DataArray:
+    """Put the names of the fine record on ``(realization, time, y, x)`` fields."""
+    fitted, time = plan.fitted, plan.time[plan.targets]
+    number = xr.DataArray(
+        np.arange(plan.order.realizations),
+        dims="realization",
+        attrs={"standard_name": "realization", "units": "1"},
+    )
+    labels = fitted.labels.with_time(time).with_leading("realization", number)
+    line = (
+        f"xdownscale {fitted.about['version']}: {plan.order.mode} prediction, seed "
+        f"{plan.order.seed}, model {fitted.about['fingerprint'][:12]}"
+    )
+    before = labels.attrs.get("history")
+    attrs = {**labels.attrs, "history": f"{before}\n{line}" if before else line}
+    return from_array(fields, labels._replace(attrs=attrs))
+
+
+def _one(models: Models) -> GroupModel:
+    return next(iter(models.values()))

@@ -1,0 +1,74 @@
+"""Time-independent fields, as the networks see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xdownscale.errors import DataError
+from xdownscale.labels import find_axes, to_array
+from xdownscale.preparation import fill_gaps
+from xdownscale.regridding import regrid_static
+
+Array = npt.NDArray[Any]
+
+
+def static_fields(
+    static: xr.DataArray | xr.Dataset | None, grid: xr.DataArray
+) -> npt.NDArray[np.float32]:
+    """Return static fields, latitude and longitude on the fine grid, each in [-1, 1].
+
+    Parameters
+    ----------
+    static : DataArray, Dataset or None
+        Time-independent fields on any grid; brought to the fine grid by area average.
+    grid : DataArray
+        Fine grid, ``(y, x)``.
+
+    Returns
+    -------
+    (s, y, x) float32 array
+        Gaps are filled from the nearest cell.
+
+    Raises
+    ------
+    DataError
+        If a static field varies in time or has no value on the grid.
+    """
+    axes = find_axes(grid)
+    degrees = [grid[axes.latitude], grid[axes.longitude]]
+    layers = [field.broadcast_like(grid).transpose(axes.y, axes.x).values for field in degrees]
+    layers += [_static_layer(field, grid) for field in _static_list(static)]
+    return np.stack([_unit_range(np.asarray(layer, np.float64)) for layer in layers])
+
+
+def _static_list(static: xr.DataArray | xr.Dataset | None) -> list[xr.DataArray]:
+    if static is None:
+        return []
+    return list(static.data_vars.values()) if isinstance(static, xr.Dataset) else [static]
+
+
+def _static_layer(field: xr.DataArray, grid: xr.DataArray) -> Array:
+    axes = find_axes(field)
+    extra = [d for d in field.dims if d not in (axes.y, axes.x)]
+    if extra:
+        raise DataError(
+            f"The static field {field.name!r} has the dimensions {extra} beside latitude and "
+            "longitude; a static field has those two alone."
+        )
+    layer = np.asarray(to_array(regrid_static(field, grid)).array, dtype=np.float64)
+    if np.isnan(layer).all():
+        raise DataError(
+            f"The static field {field.name!r} has no value on the fine grid; give one that covers "
+            "it, or leave it out."
+        )
+    return fill_gaps(layer[None])[0]
+
+
+def _unit_range(layer: Array) -> npt.NDArray[np.float32]:
+    low, high = float(layer.min()), float(layer.max())
+    span = high - low if high > low else 1.0
+    return np.asarray(2 * (layer - low) / span - 1, dtype=np.float32)

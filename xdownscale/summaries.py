@@ -1,0 +1,67 @@
+"""What a fitted model says of itself, as text and as HTML."""
+
+from __future__ import annotations
+
+import html
+
+from xdownscale.groups import Fitted
+
+
+def facts(fitted: Fitted) -> list[tuple[str, str]]:
+    """Return what a fitted model learnt from, as (name, sentence) pairs.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The model.
+
+    Returns
+    -------
+    list of (str, str)
+    """
+    about, config = fitted.about, fitted.config
+    fine_days, coarse_days = about["days"]
+    sizes = " x ".join(str(n) for n in fitted.carried.shape[1:])
+    coarse = " x ".join(str(n) for n in fitted.coarse_grid.shape)
+    models = fitted.models.values()
+    one = next(iter(models))
+    return [
+        (
+            "variable",
+            f"{fitted.labels.name or 'unnamed'} [{fitted.labels.attrs.get('units', '?')}]",
+        ),
+        ("fine", f"{sizes} cells, {fine_days} days, {' to '.join(about['fine_period'])}"),
+        ("coarse", f"{coarse} cells, {coarse_days} days, {' to '.join(about['coarse_period'])}"),
+        ("groups", ", ".join(fitted.models)),
+        (
+            "method",
+            f"{config.method}, network {config.network.size}, encoder {config.network.encoder}, "
+            f"{config.data.lags} lags, {sum(m.parameters for m in models):,} weights",
+        ),
+        ("transform", one.scaling.reason or one.scaling.transform),
+        ("skill", _skill(about.get("skill") or {})),
+        ("fingerprint", f"{about['fingerprint'][:12]}, seed {about['seed']}"),
+    ]
+
+
+def as_text(fitted: Fitted) -> str:
+    """Return the repr of a fitted model."""
+    lines = [f"    {name:<12} {value}" for name, value in facts(fitted)]
+    return "\n".join(["<xdownscale.Downscaler>", *lines])
+
+
+def as_html(fitted: Fitted) -> str:
+    """Return the repr of a fitted model for Jupyter."""
+    cell = "<td style='text-align:left;padding:2px 12px 2px 0;vertical-align:top'>"
+    rows = "".join(
+        f"<tr>{cell}<b>{html.escape(name)}</b></td>{cell}{html.escape(value)}</td></tr>"
+        for name, value in facts(fitted)
+    )
+    return f"<div><div><b>xdownscale.Downscaler</b></div><table>{rows}</table></div>"
+
+
+def _skill(scores: dict[str, float]) -> str:
+    if not scores:
+        return "not measured (no validation days)"
+    listed = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
+    return f"{listed} (teacher-forced, one realization, a few validation days)"
