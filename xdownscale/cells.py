@@ -197,14 +197,21 @@ def longitude_axis(longitude: Array, what: str = "The grid") -> Axis:
     inverse = np.empty(given.size, dtype=np.intp)
     inverse[order] = np.cumsum(fresh) - 1
     _check_order(given, first, what, "longitude", cyclic=True)
-    gaps = np.diff(values, append=values[0] + 360.0)
-    seam = (int(np.argmax(gaps)) + 1) % values.size
+    seam, periodic = _seam(values, inverse)
     values = np.concatenate([values[seam:], values[:seam] + 360.0])
-    # Round the globe: the widest gap is hardly wider than the next.
-    widest, rest = gaps[seam - 1], np.delete(gaps, seam - 1)
-    periodic = bool(values.size > 1 and widest <= 1.5 * rest.max())
     inverse = (inverse - seam) % values.size
     return Axis(values, _edges_round(values, periodic), np.roll(first, -seam), inverse, periodic)
+
+
+def _seam(values: Array, inverse: Array) -> tuple[int, bool]:
+    """Where ascending longitudes are best cut open, and whether they go round the globe."""
+    gaps = np.diff(values, append=values[0] + 360.0)
+    widest = int(np.argmax(gaps))
+    # Round the globe: the widest gap is hardly wider than the next. Then the caller's own cut.
+    if values.size > 1 and gaps[widest] <= 1.5 * np.delete(gaps, widest).max():
+        ascends = (inverse[0] + 1) % values.size == inverse[1]
+        return int(inverse[0] if ascends else inverse[-1]), True
+    return (widest + 1) % values.size, False
 
 
 def _edges_round(values: Array, periodic: bool) -> Array:

@@ -8,208 +8,19 @@ is cut into chunks, and no field feels the gaps of another.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.interpolate import make_interp_spline
 from scipy.ndimage import distance_transform_edt
 
 from xdownscale.cells import Array, Axis, check_coverage, latitude_axis, longitude_axis
 from xdownscale.config import REGRID_METHODS
 from xdownscale.errors import DataError, GridError, OptionError, check_option
+from xdownscale.regridding._weights import AxisWeights, axis_weights, sines
 
-SPARE = 40  # source cells beyond the target: the cardinal spline falls by 0.27 a cell, 1e-23 in 40
-REACH = 3  # source cells on each side that a spline value is said to rest on
 _ROUNDING = 1e-5  # of a sum of weights in float32
 Selection = slice | Array
-
-
-class _Source(NamedTuple):
-    """Source cells in the neighbourhood of the target, ascending, round the globe if periodic."""
-
-    values: Array  # (n,)
-    edges: Array  # (n + 1,)
-    index: Array  # (n,) which point of the axis as given
-
-
-class _Target(NamedTuple):
-    """Target cells in ascending order, brought to the source's longitude convention."""
-
-    values: Array  # (m,)
-    edges: Array  # (m, 2)
-
-
-class AxisWeights(NamedTuple):
-    """Weights along one axis, for the source points and target points in the order given.
-
-    Attributes
-    ----------
-    main : ndarray, shape (m, n)
-        Weights of the method.
-    linear : ndarray or None, shape (m, n)
-        For splines: the linear weights that replace them beside gaps.
-    near : ndarray or None, shape (m, n)
-        For splines: 1 for the source points that a value is said to rest on.
-    """
-
-    main: Array
-    linear: Array | None = None
-    near: Array | None = None
-
-    def map(self, change: Callable[[Array], Array]) -> AxisWeights:
-        """Return the same with every matrix changed."""
-        main, *rest = (None if m is None else change(m) for m in self)
-        assert main is not None
-        return AxisWeights(main, *rest)
-
-
-def axis_weights(source: Axis, target: Axis, method: str, extrapolate: str | None) -> AxisWeights:
-    """Return the weights that bring values from one axis to another.
-
-    Parameters
-    ----------
-    source, target : Axis
-        Both latitudes or both longitudes.
-    method : {"bicubic", "bilinear", "nearest", "conservative"}
-        What the weights are along this axis: not-a-knot cubic spline, linear, nearest, overlap of
-        cells in sin(latitude) or longitude.
-    extrapolate : None or "nearest"
-        With ``"nearest"``, values beyond the outermost source centres are those of the outermost
-        source cell.
-
-    Returns
-    -------
-    AxisWeights
-        float64; each row of weights sums to 1.
-
-    Examples
-    --------
-    >>> source, target = latitude_axis(np.array([0.0, 1.0])), latitude_axis(np.array([0.25]))
-    >>> axis_weights(source, target, "bilinear", None).main
-    array([[0.75, 0.25]])
-    """
-    cells = _align(source, target)
-    near = _crop(_unroll(source), cells)
-    if method == "bicubic":
-        hold = extrapolate == "nearest"
-        found = AxisWeights(_spline(near, cells, hold), _linear(near, cells), _reach(near, cells))
-    else:
-        makers = {"bilinear": _linear, "nearest": _nearest, "conservative": _overlap}
-        found = AxisWeights(makers[method](near, cells))
-    size = source.inverse.size
-    return found.map(lambda m: _as_given(m, near.index, size)[target.inverse])
-
-
-def _align(source: Axis, target: Axis) -> _Target:
-    """Shift target longitudes by full circles to where the source is (latitudes stay)."""
-    middle = (source.values[0] + source.values[-1]) / 2
-    values, edges = target.values, np.stack([target.edges[:-1], target.edges[1:]], axis=-1)
-    if source.periodic:
-        values = (values[0] + values[-1]) / 2
-    turns = np.round((middle - values) / 360)
-    return _Target(target.values + 360 * turns, edges + 360 * np.reshape(turns, (-1, 1)))
-
-
-def _unroll(source: Axis) -> _Source:
-    """Repeat a periodic axis so that it begins and ends well beyond any target."""
-    size = source.values.size
-    laps = 1 + -(-SPARE // size) if source.periodic else 0
-    turns = np.arange(-laps, laps + 1)[:, None] * 360.0
-    edges = (source.edges[:-1] + turns).ravel()
-    last = source.edges[-1:] + turns[-1]
-    return _Source(
-        (source.values + turns).ravel(),
-        np.concatenate([edges, last]),
-        np.tile(source.first, turns.size),
-    )
-
-
-def _crop(source: _Source, target: _Target) -> _Source:
-    """Keep the source cells that lie within SPARE cells of the target."""
-    low, high = np.searchsorted(source.values, [target.edges.min(), target.edges.max()])
-    start, stop = max(low - SPARE, 0), min(high + SPARE, source.values.size)
-    return _Source(
-        source.values[start:stop], source.edges[start : stop + 1], source.index[start:stop]
-    )
-
-
-def _as_given(weights: Array, index: Array, size: int) -> Array:
-    """Bring the columns to the order of the axis as given; repeated cells add up."""
-    columns = np.zeros((size, weights.shape[0]))
-    np.add.at(columns, index, weights.T)
-    return columns.T
-
-
-def _spline(source: _Source, target: _Target, hold: bool) -> Array:
-    """Not-a-knot cubic spline; a parabola through three points, a line through two.
-
-    In the half-cell margin it goes on along the line through the outermost two centres.
-    """
-    size = source.values.size
-    inside = np.clip(target.values, source.values[0], source.values[-1])
-    spline = make_interp_spline(source.values, np.eye(size), k=min(3, size - 1))
-    weights: Array = spline(inside)
-    if not hold and size > 1:
-        weights += _margin(source, target.values - inside)
-    return weights
-
-
-def _margin(source: _Source, beyond: Array) -> Array:
-    """Weights of the slope at the ends, times the distance beyond them."""
-    weights = np.zeros((beyond.size, source.values.size))
-    for low, past in ((0, beyond < 0), (-2, beyond > 0)):
-        share = beyond[past] / (source.values[low + 1] - source.values[low])
-        weights[past, low], weights[past, low + 1] = -share, share
-    return weights
-
-
-def _linear(source: _Source, target: _Target) -> Array:
-    """Linear weights, constant beyond the outermost centres."""
-    weights = np.zeros((target.values.size, source.values.size))
-    if source.values.size == 1:
-        return weights + 1
-    inside = np.clip(target.values, source.values[0], source.values[-1])
-    low = np.searchsorted(source.values, inside, side="right") - 1
-    low = np.minimum(low, source.values.size - 2)
-    share = (inside - source.values[low]) / (source.values[low + 1] - source.values[low])
-    rows = np.arange(inside.size)
-    weights[rows, low], weights[rows, low + 1] = 1 - share, share
-    return weights
-
-
-def _nearest(source: _Source, target: _Target) -> Array:
-    """1 at the source cell whose centre is nearest."""
-    middle = (source.values[1:] + source.values[:-1]) / 2
-    weights = np.zeros((target.values.size, source.values.size))
-    weights[np.arange(target.values.size), np.searchsorted(middle, target.values)] = 1
-    return weights
-
-
-def _overlap(source: _Source, target: _Target) -> Array:
-    """Shares of a target cell that source cells cover; the nearest where none does."""
-    low = np.maximum(target.edges[:, :1], source.edges[:-1])
-    high = np.minimum(target.edges[:, 1:], source.edges[1:])
-    shared = np.clip(high - low, 0, None)
-    covered = shared.sum(axis=1, keepdims=True)
-    none = covered[:, 0] <= 1e-9 * np.diff(target.edges, axis=1)[:, 0]
-    covered[none] = 1
-    weights = shared / covered
-    weights[none] = _nearest(source, target)[none]
-    return weights
-
-
-def _reach(source: _Source, target: _Target) -> Array:
-    """1 at the source cells that a spline value is said to rest on."""
-    place = np.searchsorted(source.values, target.values, side="right")[:, None] - 0.5
-    return (np.abs(np.arange(source.values.size) - place) < REACH).astype(np.float64)
-
-
-def _sines(axis: Axis) -> Axis:
-    """Latitude axis measured by sin(latitude), in which equal steps are equal areas."""
-    values, edges = np.sin(np.radians(axis.values)), np.sin(np.radians(axis.edges))
-    return axis._replace(values=values, edges=edges)
 
 
 class _Gaps(NamedTuple):
@@ -286,9 +97,10 @@ class Regridder:
         longitudes = [longitude_axis(g[1], w) for g, w in ((source, _SOURCE), (target, _TARGET))]
         if method == "conservative":
             _check_widths([*latitudes, *longitudes])
-            latitudes = [_sines(axis) for axis in latitudes]
         if extrapolate is None:
-            check_coverage(latitude_axis(source[0]), longitudes[0], *target)
+            check_coverage(latitudes[0], longitudes[0], *target)
+        if method == "conservative":
+            latitudes = [sines(axis) for axis in latitudes]
         y, rows = _used(axis_weights(latitudes[0], latitudes[1], method, extrapolate))
         x, columns = _used(axis_weights(longitudes[0], longitudes[1], method, extrapolate))
         shape = (int(np.size(source[0])), int(np.size(source[1])))
@@ -374,7 +186,9 @@ class Regridder:
         else:
             share = y.linear @ weights @ x.linear.T
             touched = y.near @ (1 - weights) @ x.near.T > 0.5
-            filler = tuple(distance_transform_edt(~valid, False, True))
+            filler = tuple(
+                distance_transform_edt(~valid, return_distances=False, return_indices=True)
+            )
         enough = share >= max(self.min_valid - _ROUNDING, _ROUNDING)
         return _Gaps(valid, np.where(enough, share, 1), enough, touched, filler)
 

@@ -1,0 +1,267 @@
+"""Regridding: the one door. Two engines stand behind it, with the same rules."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, TypeVar
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.cells import Array, spacing
+from xdownscale.config import ENGINES
+from xdownscale.errors import GridError, check_option
+from xdownscale.grids import Grid, grid_template, has_grid, require_rectilinear
+from xdownscale.labels import Axes, find_axes
+from xdownscale.regridding._esmf import LAST, regrid_esmf
+from xdownscale.regridding._separable import Regridder, check_options, float_type
+
+__all__ = ["Regridder", "regrid", "regrid_static"]
+
+GridT = TypeVar("GridT", xr.DataArray, xr.Dataset)
+
+
+def regrid(
+    da: GridT,
+    target: Grid,
+    method: str = "bicubic",
+    engine: str = "separable",
+    extrapolate: str | None = None,
+    *,
+    min_valid: float = 0.5,
+) -> GridT:
+    """Bring a field to the grid of another.
+
+    Parameters
+    ----------
+    da : DataArray or Dataset
+        Fields over latitude and longitude and any other dimensions, in any order. Of a Dataset,
+        every variable with latitude and longitude is regridded, variables without a horizontal
+        dimension are kept, and others are dropped.
+    target : DataArray or Dataset
+        Gives the grid; its values are not looked at.
+    method : {"bicubic", "bilinear", "nearest", "conservative"}
+        ``"bicubic"`` is a not-a-knot cubic spline along each axis (a parabola through three
+        points, a line through two). ``"bilinear"`` and ``"nearest"`` never leave the range of
+        the source. ``"conservative"`` is the area mean over the target cell, with exact areas on
+        the sphere.
+    engine : {"separable", "xesmf"}
+        ``"separable"``: one small matrix for each axis, for one-dimensional latitude and
+        longitude. ``"xesmf"``: ESMF through the package xesmf, for curvilinear grids too; it has
+        no bicubic and takes its patch recovery instead, with a warning.
+    extrapolate : None or "nearest"
+        None refuses target cells whose centres lie beyond the outermost cell edges of the source.
+        ``"nearest"`` gives everything beyond the outermost source centres the value of the
+        outermost cell.
+    min_valid : float
+        A value is NaN where less than this share of its weight lies on valid source cells.
+
+    Returns
+    -------
+    DataArray or Dataset
+        The dimensions of `da` in their order, with latitude and longitude named and placed as in
+        `target` (coordinates identical); name and attributes of `da`. float32 stays float32,
+        float16 becomes float32, integers and booleans become float64. Lazy where `da` is; each
+        field is treated on its own, so the chunks do not matter.
+
+    Raises
+    ------
+    GridError
+        If axes are missing, two-dimensional (separable engine), in no order, have duplicates or
+        one point where cells are needed; if the target reaches outside the source.
+    OptionError
+        For an unknown name or a share outside [0, 1].
+    DataError
+        If the values are not real numbers.
+    MissingPackageError
+        If xesmf is asked for and cannot be imported.
+
+    Warns
+    -----
+    XDownscaleWarning
+        If bicubic is asked of xesmf.
+
+    Notes
+    -----
+    The separable engine computes ``F = W_y f W_x^T``. Longitudes may follow any convention and
+    cross Greenwich or the dateline; a source that goes round the globe is periodic.
+
+    *Margin.* In the half cell between the outermost source centre and its edge, bicubic goes on
+    along the line through the outermost two centres; the other methods hold the outermost value.
+    The line was chosen by measurement: for a field with a correlation length of three cells its
+    error there is 0.040 standard deviations, against 0.106 when the value is held, and for a rough
+    one (spectrum k^-2) 0.34 against 0.29. The spline itself would reach 0.013 and 0.68.
+
+    *NaN* (and infinite values count as NaN): ``F = sum(W f m) / sum(W m)`` with m = 1 on valid
+    cells, NaN where ``sum(W m) < min_valid``. Bicubic takes this with linear weights wherever one
+    of the 4 x 4 source cells round the target is missing, and the spline elsewhere.
+
+    *Conservative.* A target cell that the source covers in part gets the mean over that part.
+    With ``extrapolate="nearest"`` a cell that is not covered at all takes the nearest source
+    cell.
+
+    Splines overshoot steps by about 11 %: bring a positive variable to a transformed space first,
+    or clip the result.
+
+    Examples
+    --------
+    >>> coarse = xr.DataArray(
+    ...     [[0.0, 1.0], [2.0, 3.0]], coords={"lat": [0.0, 1.0], "lon": [0.0, 1.0]}, name="dust"
+    ... )
+    >>> fine = xr.Dataset(coords={"latitude": [0.5, 0.0], "longitude": [0.25, 0.75]})
+    >>> regrid(coarse, fine, "bilinear")
+    <xarray.DataArray 'dust' (latitude: 2, longitude: 2)> Size: 32B
+    array([[1.25, 1.75],
+           [0.25, 0.75]])
+    Coordinates:
+      * latitude   (latitude) float64 16B 0.5 0.0
+      * longitude  (longitude) float64 16B 0.25 0.75
+    """
+    check_options(method, extrapolate, min_valid)
+    check_option("engine", engine, ENGINES)
+    grid = grid_template(target, "The target grid")
+    if isinstance(da, xr.Dataset):
+        return _regrid_dataset(da, grid, method, engine, extrapolate, min_valid)
+    _check_names(da, grid)
+    bring = _separable if engine == "separable" else regrid_esmf
+    return _put_on_grid(da, bring(da, grid, method, extrapolate, min_valid), grid)
+
+
+def regrid_static(
+    field: GridT, target: Grid, extrapolate: str | None = None, *, min_valid: float = 0.5
+) -> GridT:
+    """Bring elevation or another static field to a grid by area average.
+
+    Parameters
+    ----------
+    field : DataArray or Dataset
+        Static fields over latitude and longitude.
+    target : DataArray or Dataset
+        Gives the grid.
+    extrapolate, min_valid
+        As in `regrid`.
+
+    Returns
+    -------
+    DataArray or Dataset
+        The area mean (``method="conservative"``) where the cells of `field` are smaller than
+        those of `target`, else bilinear interpolation; as in `regrid` otherwise.
+
+    Raises
+    ------
+    GridError
+        As in `regrid`, with the separable engine.
+
+    Examples
+    --------
+    >>> lat = [0.25, 0.75]
+    >>> height = xr.DataArray(
+    ...     [[0.0, 0.0, 8.0, 8.0]] * 2, coords={"lat": lat, "lon": [0.25, 0.75, 1.25, 1.75]}
+    ... )
+    >>> regrid_static(height, xr.Dataset(coords={"lat": lat, "lon": [0.5, 1.5]})).values
+    array([[0., 8.],
+           [0., 8.]])
+    """
+    finer = _cell_size(grid_template(field, "The static field")) < _cell_size(
+        grid_template(target, "The target grid")
+    )
+    method = "conservative" if finer else "bilinear"
+    return regrid(field, target, method, extrapolate=extrapolate, min_valid=min_valid)
+
+
+def _cell_size(da: xr.DataArray) -> float:
+    """Square degrees of a cell; NaN where an axis has one point."""
+    axes = require_rectilinear(da)
+    sizes = [spacing(np.unwrap(_degrees(da, n), period=360.0)) for n in _names(axes)]
+    return sizes[0] * sizes[1]
+
+
+def _names(axes: Axes) -> tuple[str, str]:
+    return axes.latitude, axes.longitude
+
+
+def _degrees(da: xr.DataArray, name: str) -> Array:
+    return np.asarray(da.coords[name].values, dtype=np.float64)
+
+
+def _regrid_dataset(
+    ds: xr.Dataset, grid: xr.DataArray, method: str, engine: str, *options: Any
+) -> xr.Dataset:
+    gridded = [name for name, da in ds.data_vars.items() if has_grid(da)]
+    if not gridded:
+        raise GridError(
+            f"No variable of the Dataset has latitude and longitude; it has {list(ds.data_vars)}. "
+            "Give a Dataset with a gridded variable."
+        )
+    horizontal: set[Hashable] = set()
+    for name in gridded:
+        axes = find_axes(ds[name])
+        horizontal |= {axes.y, axes.x}
+    extrapolate, min_valid = options
+    results = {
+        name: regrid(da, grid, method, engine, extrapolate, min_valid=min_valid)
+        if name in gridded
+        else da
+        for name, da in ds.data_vars.items()
+        if name in gridded or not horizontal & set(da.dims)
+    }
+    return xr.Dataset(results, attrs=ds.attrs)
+
+
+def _separable(
+    da: xr.DataArray, grid: xr.DataArray, method: str, extrapolate: str | None, min_valid: float
+) -> xr.Variable:
+    """Return the values on the target grid, with its two axes last."""
+    kind = float_type(da.dtype)
+    axes = require_rectilinear(da, "The source grid")
+    wanted = require_rectilinear(grid, "The target grid")
+    regridder = Regridder.between(
+        (_degrees(da, axes.latitude), _degrees(da, axes.longitude)),
+        (_degrees(grid, wanted.latitude), _degrees(grid, wanted.longitude)),
+        method,
+        extrapolate,
+        min_valid,
+    )
+    used = da.variable.isel({axes.y: regridder.rows, axes.x: regridder.columns})
+    if da.chunks is not None:
+        used = used.chunk({axes.y: -1, axes.x: -1})
+    sizes = {LAST[0]: grid.sizes[wanted.y], LAST[1]: grid.sizes[wanted.x]}
+    moved: xr.Variable = xr.apply_ufunc(
+        regridder.apply_cropped,
+        used,
+        input_core_dims=[[axes.y, axes.x]],
+        output_core_dims=[list(LAST)],
+        dask="parallelized",
+        output_dtypes=[kind],
+        dask_gufunc_kwargs={"output_sizes": sizes},
+    )
+    return moved
+
+
+def _check_names(da: xr.DataArray, grid: xr.DataArray) -> None:
+    """Refuse a target dimension whose name another dimension of the array bears."""
+    axes, wanted = find_axes(da), find_axes(grid)
+    taken = {wanted.y, wanted.x} & (set(da.dims) - {axes.y, axes.x})
+    if taken:
+        raise GridError(
+            f"The target's dimension {min(map(str, taken))!r} has the name of another dimension of "
+            f"{da.name or 'the array'}, whose dimensions are {da.dims}. Rename one of the two."
+        )
+
+
+def _put_on_grid(da: xr.DataArray, moved: xr.Variable, grid: xr.DataArray) -> xr.DataArray:
+    """Name the axes of `moved` after the target and put every other label of `da` back."""
+    axes, wanted = find_axes(da), find_axes(grid)
+    after = {axes.y: wanted.y, axes.x: wanted.x}
+    order = [d if d not in after else LAST[d == axes.x] for d in da.dims]
+    names = {wanted.y, wanted.x, wanted.latitude, wanted.longitude}
+    horizontal = grid.coords.to_dataset()
+    horizontal = horizontal.drop_vars([n for n in grid.coords if n not in names])
+    kept = da.coords.to_dataset().drop_dims([axes.y, axes.x], errors="ignore")
+    return xr.DataArray(
+        moved.transpose(*order).data,
+        coords=kept.assign_coords(horizontal.coords).coords,
+        dims=[after.get(str(d), d) for d in da.dims],
+        name=da.name,
+        attrs=da.attrs,
+    )
