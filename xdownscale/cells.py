@@ -14,7 +14,7 @@ Array = npt.NDArray[Any]
 EARTH_RADIUS_KM = 6371.0071809
 """Radius of the sphere with the area of the WGS84 ellipsoid (authalic radius)."""
 
-_SAME_DEGREES = 1e-5  # about one metre: closer longitudes are the same meridian
+SAME_DEGREES = 1e-5  # about one metre: closer longitudes are the same meridian
 SAME_CELL = 1e-3  # share of a cell that float32 coordinates may be off
 
 
@@ -150,7 +150,7 @@ def latitude_axis(latitude: Array, what: str = "The grid") -> Axis:
     array([40., 50.])
     """
     values = _finite(latitude, what, "latitude")
-    if np.abs(values).max() > 90 + _SAME_DEGREES:
+    if np.abs(values).max() > 90 + SAME_DEGREES:
         raise GridError(
             f"{what} has latitudes from {values.min():g} to {values.max():g}; allowed are degrees "
             "from -90 to 90. Give latitudes in degrees north."
@@ -190,9 +190,9 @@ def longitude_axis(longitude: Array, what: str = "The grid") -> Axis:
     """
     given = _finite(longitude, what, "longitude")
     wrapped = wrap_longitude(given, 0.0)
-    wrapped[360.0 - wrapped < _SAME_DEGREES] -= 360.0
+    wrapped[360.0 - wrapped < SAME_DEGREES] -= 360.0
     order = np.argsort(wrapped, kind="stable")
-    fresh = np.diff(wrapped[order], prepend=-np.inf) > _SAME_DEGREES
+    fresh = np.diff(wrapped[order], prepend=-np.inf) > SAME_DEGREES
     first, values = order[fresh], wrapped[order][fresh]
     inverse = np.empty(given.size, dtype=np.intp)
     inverse[order] = np.cumsum(fresh) - 1

@@ -12,6 +12,7 @@ import xarray as xr
 
 from xdownscale.cells import (
     SAME_CELL,
+    SAME_DEGREES,
     Array,
     Axis,
     cell_areas,
@@ -281,9 +282,10 @@ def fingerprint(grid: Grid) -> dict[str, dict[str, float]]:
     {'first': 0.0, 'last': 1.0, 'size': 2, 'spacing': 1.0}
     """
     latitude, longitude = grid_axes(grid)
-    start = -180.0 if not longitude.periodic else longitude.values[0]
-    shift = wrap_longitude(longitude.values[0], float(start)) - longitude.values[0]
-    described = {"latitude": latitude.values, "longitude": longitude.values + shift}
+    turned = wrap_longitude(longitude.values[0], -180.0) - longitude.values[0] + longitude.values
+    if longitude.periodic:  # any cut is as good as another: begin at Greenwich
+        turned = np.sort(wrap_longitude(longitude.values, -SAME_DEGREES))
+    described = {"latitude": latitude.values, "longitude": turned}
     return {
         name: {
             "first": round(float(values[0]), 6),
@@ -342,10 +344,12 @@ def same_grid(a: Grid, b: Grid) -> bool:
     (lat_a, lon_a), (lat_b, lon_b) = grid_axes(a), grid_axes(b)
     if lat_a.values.size != lat_b.values.size or lon_a.values.size != lon_b.values.size:
         return False
-    turn = wrap_longitude(lon_a.values - lon_b.values, -180.0)
-    return _close(lat_a, lat_a.values - lat_b.values) and _close(lon_a, turn)
+    start = float(lon_a.values[0] - _width(lon_a) / 2)
+    one, other = (np.sort(wrap_longitude(lon.values, start)) for lon in (lon_a, lon_b))
+    near_lat = np.abs(lat_a.values - lat_b.values) <= SAME_CELL * _width(lat_a)
+    near_lon = np.abs(one - other) <= SAME_CELL * _width(lon_a)
+    return bool(near_lat.all() and near_lon.all())
 
 
-def _close(axis: Axis, differences: Array) -> bool:
-    width = spacing(axis.values) if axis.values.size > 1 else 1.0
-    return bool((np.abs(differences) <= SAME_CELL * width).all())
+def _width(axis: Axis) -> float:
+    return spacing(axis.values) if axis.values.size > 1 else 1.0
