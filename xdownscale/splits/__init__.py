@@ -1,0 +1,39 @@
+"""Which days are targets, which are context, and which part of the record each belongs to.
+
+Seasons with context days before them, lag windows that never cross a gap, the chronological
+split with a purge, regions, and the checks of time axes. Everything takes numpy and cftime
+calendars.
+"""
+
+from __future__ import annotations
+
+from xdownscale.splits.chronological import Split, check_split, chronological_split
+from xdownscale.splits.lags import Windows, lag_windows
+from xdownscale.splits.regions import normalise_regions, region_mask
+from xdownscale.splits.seasons import (
+    SEASONS,
+    resolve_seasons,
+    season_of,
+    season_windows,
+    split_seasons,
+)
+from xdownscale.splits.times import check_overlap, check_time, match_times, time_step
+
+__all__ = [
+    "SEASONS",
+    "Split",
+    "Windows",
+    "check_overlap",
+    "check_split",
+    "check_time",
+    "chronological_split",
+    "lag_windows",
+    "match_times",
+    "normalise_regions",
+    "region_mask",
+    "resolve_seasons",
+    "season_of",
+    "season_windows",
+    "split_seasons",
+    "time_step",
+]

@@ -1,0 +1,173 @@
+"""Regions: boxes in degrees or masks, as masks of a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.errors import GridError, OptionError
+from xdownscale.labels import Axes, find_axes, from_array, to_array
+
+Region = tuple[float, float, float, float] | xr.DataArray
+_TOLERANCE = 1e-4  # degrees; float32 longitudes near 360 are this coarse
+
+
+def normalise_regions(regions: Mapping[str, Any] | None) -> dict[str, Region]:
+    """Return regions as boxes of floats or masks, each checked.
+
+    Parameters
+    ----------
+    regions : mapping of str to box or mask, optional
+        Boxes are ``(west, east, south, north)`` in degrees; masks are DataArrays.
+
+    Returns
+    -------
+    dict of str to tuple of float or DataArray
+        Empty for None.
+
+    Raises
+    ------
+    OptionError
+        If this is no mapping, or a box is none.
+
+    Examples
+    --------
+    >>> normalise_regions({"gulf": (45, 60, 20, 32)})
+    {'gulf': (45.0, 60.0, 20.0, 32.0)}
+    """
+    if regions is None:
+        return {}
+    if not isinstance(regions, Mapping):
+        raise OptionError(
+            f"regions is a {type(regions).__name__}; give a mapping of names to boxes (west, east, "
+            "south, north) or masks."
+        )
+    return {str(name): _normalise(f"Region {name!r}", region) for name, region in regions.items()}
+
+
+def _normalise(what: str, region: Any) -> Region:
+    if isinstance(region, xr.DataArray):
+        return region
+    try:
+        west, east, south, north = (float(edge) for edge in region)
+    except (TypeError, ValueError):
+        raise OptionError(
+            f"{what} is {region!r}; give a box (west, east, south, north) in degrees or a mask "
+            "as a DataArray."
+        ) from None
+    if not -90 <= south <= north <= 90 or not np.isfinite([west, east]).all():
+        raise OptionError(
+            f"{what} is the box (west={west}, east={east}, south={south}, north={north}); south "
+            "must not exceed north, both lie in [-90, 90], all must be finite."
+        )
+    return west, east, south, north
+
+
+def region_mask(da: xr.DataArray, region: Any) -> xr.DataArray:
+    """Return a region as a mask of a grid.
+
+    Parameters
+    ----------
+    da : DataArray
+        Anything on the grid.
+    region : (west, east, south, north) or DataArray
+        A box in degrees, borders included, in any longitude convention, across Greenwich or the
+        date line too (``west=350, east=10``); or a mask of 0 and 1 on the same grid (NaN
+        counts as 0), whatever the order of its latitudes.
+
+    Returns
+    -------
+    DataArray of bool
+        Dims ``(y, x)``, named and ordered as in the grid.
+
+    Raises
+    ------
+    OptionError
+        If the box is none.
+    GridError
+        If no cell's centre lies in the region, or a mask is on another grid or holds other
+        values than 0 and 1.
+
+    Examples
+    --------
+    >>> da = xr.DataArray(np.ones((1, 4)), coords={"lat": [0.0], "lon": [0.0, 90, 180, 270]})
+    >>> region_mask(da, (-90, 10, -5, 5)).values
+    array([[ True, False, False,  True]])
+    """
+    checked = _normalise("The region", region)
+    axes = find_axes(da)
+    inside = _box(da, axes, checked) if isinstance(checked, tuple) else _mask(da, axes, checked)
+    if not inside.any():
+        raise GridError(
+            f"No cell of the grid lies in the region {_describe(checked)}; the grid spans "
+            f"{_span(da, axes)}. Give a region that holds the centre of a cell."
+        )
+    return inside
+
+
+def _box(da: xr.DataArray, axes: Axes, box: tuple[float, float, float, float]) -> xr.DataArray:
+    west, east, south, north = box
+    grid = _template(da, axes)
+    lat, lon = grid[axes.latitude], grid[axes.longitude]
+    # distance to the east of the western border, so that no convention of longitude matters
+    eastward = (lon.astype("float64") - west + _TOLERANCE) % 360
+    width = min(east - west, 360.0) if east >= west else (east - west) % 360
+    in_rows = (lat >= south - _TOLERANCE) & (lat <= north + _TOLERANCE)
+    inside = in_rows & (eastward <= width + 2 * _TOLERANCE)
+    return grid.copy(data=inside.transpose(axes.y, axes.x).values)
+
+
+def _mask(da: xr.DataArray, axes: Axes, mask: xr.DataArray) -> xr.DataArray:
+    grid = _template(da, axes)
+    its = find_axes(mask)
+    one = {dim: 0 for dim in mask.dims if dim not in (its.y, its.x) and mask.sizes[dim] == 1}
+    own, labels = to_array(mask.isel(one, drop=True))
+    there = _canonical(labels.coords, labels.axes)
+    here = _canonical(grid.coords.to_dataset(), axes)
+    if own.shape != grid.shape or not all(
+        a.shape == b.shape and np.allclose(a, b, atol=1e-3)
+        for a, b in zip(there, here, strict=True)
+    ):
+        raise GridError(
+            f"The mask {mask.name or ''!r} of shape {own.shape} is not on the grid of shape "
+            f"{grid.shape}; bring it there with regrid(mask, grid, method='nearest')."
+        )
+    values = np.nan_to_num(np.asarray(own, dtype=np.float64), nan=0.0)
+    if not np.isin(values, (0.0, 1.0)).all():
+        raise GridError(
+            f"The mask {mask.name or ''!r} holds values from {values.min()} to {values.max()}; "
+            "give 0 and 1, or a condition such as mask > 0.5."
+        )
+    return from_array(values == 1, to_array(grid).labels)
+
+
+def _template(da: xr.DataArray, axes: Axes) -> xr.DataArray:
+    """Return a grid of False, with the coordinates of latitude and longitude only."""
+    names = {axes.latitude, axes.longitude, axes.y, axes.x}
+    coords = {name: da.coords[name] for name in names if name in da.coords}
+    bare = {name: c.variable for name, c in coords.items() if set(c.dims) <= {axes.y, axes.x}}
+    shape = (da.sizes[axes.y], da.sizes[axes.x])
+    return xr.DataArray(np.zeros(shape, bool), dims=(axes.y, axes.x), coords=bare)
+
+
+def _canonical(coords: xr.Dataset, axes: Axes) -> tuple[Any, Any]:
+    """Return latitude and longitude, ascending on rectilinear grids, around the unit circle."""
+    lat, lon = (coords[name].values.astype(np.float64) for name in (axes.latitude, axes.longitude))
+    if axes.rectilinear:
+        lat, lon = np.sort(lat), np.sort(lon)
+    return lat, np.exp(1j * np.deg2rad(lon)) * 57.3  # in degrees, free of convention
+
+
+def _describe(region: Region) -> str:
+    return f"of the mask {region.name or ''!r}" if isinstance(region, xr.DataArray) else f"{region}"
+
+
+def _span(da: xr.DataArray, axes: Axes) -> str:
+    lat, lon = da[axes.latitude], da[axes.longitude]
+    return (
+        f"longitudes {float(lon.min()):g} to {float(lon.max()):g} and latitudes "
+        f"{float(lat.min()):g} to {float(lat.max()):g}"
+    )
