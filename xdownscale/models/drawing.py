@@ -57,6 +57,8 @@ def sample(
     seed: int,
     device: str = "auto",
     stitching: str = "patches",
+    corner: tuple[int, int] = (0, 0),
+    domain: tuple[int, int] | None = None,
 ) -> Floats:
     """Draw fields. What is drawn depends on seed, keys and conditions alone.
 
@@ -77,6 +79,9 @@ def sample(
     stitching : str
         ``"patches"``: patch by patch and stitched, as in the paper. ``"whole"``: the image in
         one piece, with the same shared noise; far fewer network evaluations.
+    corner, domain : tuple of int
+        Where the fields lie in a larger image, and its size: fields of one image then share one
+        noise field.
 
     Returns
     -------
@@ -107,6 +112,8 @@ def sample(
         keys=np.asarray(keys),
         seed=seed,
         device=place,
+        corner=corner,
+        domain=domain or driver.shape[-2:],
     )
     with torch.inference_mode():
         return draw.by_patches() if stitching == "patches" else draw.whole()
@@ -124,6 +131,8 @@ class _Draw:
     keys: NDArray[np.int64]
     seed: int
     device: str
+    corner: tuple[int, int]
+    domain: tuple[int, int]
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -169,7 +178,9 @@ class _Draw:
 
     def _image_noise(self, b: int, step: int) -> Floats:
         realization, day = (int(key) for key in self.keys[b])
-        return noise.field(self.seed, realization, day, step, self.shape)
+        field = noise.field(self.seed, realization, day, step, self.domain)
+        (y, x), (ny, nx) = self.corner, self.shape
+        return field[y : y + ny, x : x + nx]
 
     def _patches(
         self, layout: PatchLayout, fields: NDArray[np.int64], patches: NDArray[np.int64]
