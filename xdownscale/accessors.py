@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from xdownscale.patches import PatchLayout
 
 
-@xr.register_dataarray_accessor("downscale")
+@xr.register_dataarray_accessor("downscale")  # type: ignore[no-untyped-call]
 class DownscaleAccessor:
     """Downscaling of the coarse record that it hangs on.
 
@@ -97,11 +97,20 @@ class DownscaleAccessor:
         method: str = "bicubic",
         engine: str = "separable",
         extrapolate: str | None = None,
+        *,
+        min_valid: float = 0.5,
     ) -> Any:
         """Bring this array to another grid; see `xdownscale.regrid`."""
         from xdownscale.regridding import regrid
 
-        return regrid(self._da, target, method=method, engine=engine, extrapolate=extrapolate)
+        return regrid(
+            self._da,
+            target,
+            method=method,
+            engine=engine,
+            extrapolate=extrapolate,
+            min_valid=min_valid,
+        )
 
     def split_seasons(
         self,

@@ -38,7 +38,7 @@ def save(fitted: Fitted, path: str | PathLike[str]) -> None:
     """
     facts = {
         "config": fitted.config.to_dict(),
-        "seasons": fitted.seasons and {k: list(v) for k, v in fitted.seasons.items()},
+        "seasons": fitted.seasons and dict(fitted.seasons),
         "about": fitted.about,
         "labels": _label_facts(fitted.labels),
         "groups": {name: _group_facts(model) for name, model in fitted.models.items()},

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.errors import XDownscaleWarning
+from xdownscale.splits.times import DAY, seconds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,7 +74,7 @@ def time_keys(time: xr.DataArray) -> npt.NDArray[np.int64]:
     >>> time_keys(xr.DataArray(pd.to_datetime(["1970-01-02"]), dims="time"))
     array([86400])
     """
-    return np.round(_day_numbers(time) * 86400).astype(np.int64)
+    return np.asarray(seconds(time), np.int64)
 
 
 def warn_outside(calendar: Calendar, time: xr.DataArray) -> None:
@@ -92,18 +93,10 @@ def warn_outside(calendar: Calendar, time: xr.DataArray) -> None:
             f"{outside} of {time.size} days lie outside the training period; the channels 'days "
             "since start' and 'year' are clipped to their training range there.",
             XDownscaleWarning,
-            stacklevel=3,
+            stacklevel=5,
         )
 
 
 def _day_numbers(time: xr.DataArray) -> npt.NDArray[np.float64]:
     """Days since 1970-01-01, in the calendar of `time`."""
-    if np.issubdtype(time.dtype, np.datetime64):
-        epoch = np.datetime64("1970-01-01", "ns")
-        return np.asarray((time.values - epoch) / np.timedelta64(1, "D"), dtype=np.float64)
-    import cftime
-
-    calendar = time.values.flat[0].calendar
-    return np.asarray(
-        cftime.date2num(time.values, "days since 1970-01-01", calendar=calendar), dtype=np.float64
-    )
+    return np.asarray(seconds(time) / DAY, np.float64)

@@ -94,14 +94,19 @@ class Assignment:
 
     @cached_property
     def split(self) -> splits.Split:
-        """Training, early-stopping, validation and test days, as rows of the fine record."""
+        """Training, early-stopping, validation and test days, as rows of the fine record.
+
+        A model for all seasons is judged on all of them: each season is split on its own.
+        """
         data = self.config.data
         return splits.chronological_split(
             self.pair.time,
             data.lags,
             fractions=data.fractions,
             early_stopping=data.early_stopping,
+            seasons=None if self.group.season else splits.SEASONS,
             targets=self.usable & self._in_season(self.pair.time),
+            present=self.usable,
             seed=self.seed,
         )
 

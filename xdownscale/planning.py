@@ -197,10 +197,9 @@ class Plan:
         rows = np.flatnonzero(self.complete & self.modelled)
         if self.order.mode == "teacher_forced":
             known = set(self.history_rows)
-            rows = np.array(
-                [r for r in rows if all(int(r) - k in known for k in range(1, self.lags + 1))], int
-            )
-        return rows
+            steps = range(1, self.lags + 1)
+            rows = rows[[all(int(row) - k in known for k in steps) for row in rows]]
+        return np.asarray(rows, np.int64)
 
     def _asked(self) -> IntArray:
         """Rows of the days that the user named."""

@@ -46,6 +46,7 @@ def draw_maps(fitted: Fitted, coarse: xr.DataArray, order: Order) -> xr.DataArra
     plan = Plan(fitted, _check_coarse(fitted, coarse), order)
     history, blank = plan.history(), _blank(plan)
     _warn_cold(plan)
+    warn_outside(next(iter(fitted.models.values())).calendar, plan.time[plan.targets])
     domain = fitted.carried.shape[1:]
     out = np.full((order.realizations, plan.targets.size, *domain), np.nan, np.float32)
     claimed = np.zeros(domain, bool)
@@ -86,7 +87,6 @@ def _source(plan: Plan, model: GroupModel) -> rollout.Source:
     carried = plan.fitted.carried
     grid = carried.isel(dict(zip(carried.dims, (0, *model.group.window), strict=True)), drop=True)
     sizes = engine.Sizes(static=model.static.shape[0], calendar=calendar.shape[1])
-    warn_outside(model.calendar, plan.time[plan.targets])
     return rollout.Source(
         networks=engine.load(model.state, config, sizes),
         scaling=model.scaling,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy import ndimage
 
-from xdownscale import grids, splits
+from xdownscale import cells, grids, splits
 from xdownscale.config import DataConfig
 from xdownscale.errors import DataError, GridError, ModelMismatchError, TimeAxisError
 from xdownscale.labels import Labels, find_axes, from_array, require_time, to_array
@@ -62,15 +62,15 @@ class Days:
     ----------
     read : callable
         Index array -> ``(n, y, x)``.
-    shape : tuple of int
+    shape : sequence of int
         ``(days, y, x)``.
     """
 
     dtype = np.dtype("float32")
 
-    def __init__(self, read: Callable[[Array], Array], shape: tuple[int, int, int]) -> None:
+    def __init__(self, read: Callable[[Array], Array], shape: Sequence[int]) -> None:
         self._read = read
-        self.shape = shape
+        self.shape = tuple(shape)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -127,7 +127,7 @@ def check_pair(coarse: xr.DataArray, fine: xr.DataArray, data: DataConfig) -> Pa
     coarse, fine = (splits.check_time(record, what) for what, record in records.items())
     check_units(coarse, fine)
     if data.extrapolate is None and data.engine == "separable":
-        grids.check_coverage(coarse, fine)
+        _check_coverage(coarse, fine)
     rows, fine = _common_days(coarse, fine)
     if fine.sizes[require_time(fine, "The fine record")] < data.lags + 2:
         raise TimeAxisError(
@@ -286,7 +286,8 @@ def driver(coarse: xr.DataArray, grid: xr.DataArray, scaling: Scaling, data: Dat
         fields = regrid(
             native, grid, method=data.regrid, engine=data.engine, extrapolate=data.extrapolate
         )
-        return np.asarray(to_array(fields).array, dtype=np.float32)[inverse]
+        block: Array = np.asarray(to_array(fields).array, dtype=np.float32)[inverse]
+        return block
 
     return Days(read, (days.shape[0], *grid.shape))
 
@@ -351,24 +352,22 @@ def _extent(grid: xr.DataArray) -> str:
     return f"latitudes {spans[0]}, longitudes {spans[1]}"
 
 
+def _check_coverage(coarse: xr.DataArray, fine: xr.DataArray) -> None:
+    axes = find_axes(fine)
+    latitude, longitude = grids.grid_axes(coarse, "The coarse grid")
+    centres = (fine[name].values for name in (axes.latitude, axes.longitude))
+    cells.check_coverage(latitude, longitude, *centres)
+
+
 def _common_days(
     coarse: xr.DataArray, fine: xr.DataArray
 ) -> tuple[npt.NDArray[np.int64], xr.DataArray]:
     """Rows of the coarse record that match the fine days, and the fine days that have one."""
     name = require_time(fine, "The fine record")
     coarse_time = coarse[require_time(coarse, "The coarse record")]
-    rows = splits.match_times(fine[name], coarse_time)
-    if not np.any(rows >= 0):
-        raise TimeAxisError(
-            f"The fine record ({_period(fine[name])}) and the coarse record "
-            f"({_period(coarse_time)}) have no day in common; give records that overlap."
-        )
+    rows = splits.check_overlap(fine[name], coarse_time)
     kept = np.flatnonzero(rows >= 0)
     return rows[kept].astype(np.int64), fine if kept.size == rows.size else fine.isel({name: kept})
-
-
-def _period(time: xr.DataArray) -> str:
-    return f"{str(time.values[0])[:10]} to {str(time.values[-1])[:10]}"
 
 
 def _labels(fine: xr.DataArray) -> Labels:
