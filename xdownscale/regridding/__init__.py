@@ -123,7 +123,7 @@ def regrid(
     if isinstance(da, xr.Dataset):
         return _regrid_dataset(da, grid, method, engine, extrapolate, min_valid)
     _check_names(da, grid)
-    bring = _separable if engine == "separable" else regrid_esmf
+    bring = _regrid_separable if engine == "separable" else regrid_esmf
     return _put_on_grid(da, bring(da, grid, method, extrapolate, min_valid), grid)
 
 
@@ -208,7 +208,7 @@ def _regrid_dataset(
     return xr.Dataset(results, attrs=ds.attrs)
 
 
-def _separable(
+def _regrid_separable(
     da: xr.DataArray, grid: xr.DataArray, method: str, extrapolate: str | None, min_valid: float
 ) -> xr.Variable:
     """Return the values on the target grid, with its two axes last."""

@@ -19,6 +19,7 @@ from xdownscale.config import REGRID_METHODS
 from xdownscale.errors import DataError, GridError, OptionError, check_option
 from xdownscale.regridding._weights import AxisWeights, axis_weights, sines
 
+SMOOTHINGS = 4  # enough for small gaps; in large ones the spline is not used
 _ROUNDING = 1e-5  # of a sum of weights in float32
 Selection = slice | Array
 
@@ -173,7 +174,7 @@ class Regridder:
         else:
             linear = np.empty_like(out)
             _weighted_mean(y.linear, np.where(valid, field, 0), x.linear, gaps, linear)
-            _product(y.main, field[gaps.filler], x.main, out)
+            _product(y.main, _filled(field, gaps.valid, gaps.filler), x.main, out)
             np.copyto(out, linear, where=gaps.touched)
         out[~gaps.enough] = np.nan
         return gaps
@@ -204,6 +205,16 @@ def _weighted_mean(y: Array, zeroed: Array, x: Array, gaps: _Gaps, out: Array) -
     """sum(W f m) / sum(W m)."""
     _product(y, zeroed, x, out)
     np.divide(out, gaps.share, out=out)
+
+
+def _filled(field: Array, valid: Array, filler: tuple[Array, ...]) -> Array:
+    """Fill gaps from the nearest cell, then smooth what was filled towards its four neighbours."""
+    filled: Array = field[filler]
+    for _ in range(SMOOTHINGS):
+        wide = np.pad(filled, 1, mode="edge")
+        around = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]
+        np.copyto(filled, around / 4, where=~valid)
+    return filled
 
 
 def _used(weights: AxisWeights) -> tuple[AxisWeights, Selection]:
