@@ -221,19 +221,22 @@ def from_array(array: Any, labels: Labels | None = None) -> xr.DataArray:
         array, labels = array.array, labels or array.labels
     if labels is None:
         raise GridError("from_array needs the labels that to_array returned beside the array.")
-    if array.ndim != len(labels.dims):
+    sizes = labels.coords.sizes
+    wanted = tuple(sizes.get(dim) for dim in labels.order)
+    if array.ndim != len(wanted) or any(
+        n not in (None, m) for n, m in zip(wanted, array.shape, strict=True)
+    ):
         raise GridError(
-            f"An array with {array.ndim} axes cannot bear the dimensions {labels.order}; "
-            "give as many axes as there are dimensions."
+            f"An array of shape {array.shape} cannot bear the dimensions {labels.order} of sizes "
+            f"{wanted}; give the shape that to_array returned, or change the labels first."
         )
     variable = xr.Variable(labels.order, array[labels.flips()]).transpose(*labels.dims)
-    return xr.DataArray(
-        variable.data,
-        coords=labels.coords.coords,
-        dims=labels.dims,
-        name=labels.name,
-        attrs=labels.attrs,
+    da = xr.DataArray(
+        variable.data, coords=labels.coords.coords, dims=labels.dims, attrs=labels.attrs
     )
+    # not name=: where it is None, xarray takes the name of the dask graph instead
+    da.name = labels.name
+    return da
 
 
 def find_axes(da: xr.DataArray) -> Axes:

@@ -118,6 +118,13 @@ def test_lazy_in_lazy_out():
     assert_same(stitched.compute(), field)
 
 
+def test_a_lazy_field_without_a_name_stays_without():
+    field = make_field().rename(None).chunk({"time": 1})
+    patches = extract(field, LAYOUT)
+    assert patches.name is None
+    assert stitch(patches, LAYOUT).name is None
+
+
 def test_patches_in_any_order_and_dims_in_any_order(rng):
     field = make_field(descending=True)
     patches = extract(field, LAYOUT).isel(patch=rng.permutation(LAYOUT.n_patches))
