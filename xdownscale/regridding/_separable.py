@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy.ndimage import distance_transform_edt
 
 from xdownscale.cells import Array, Axis, check_coverage, latitude_axis, longitude_axis
 from xdownscale.config import REGRID_METHODS
 from xdownscale.errors import DataError, GridError, OptionError, check_option
 from xdownscale.regridding._weights import AxisWeights, axis_weights, sines
 
-SMOOTHINGS = 4  # enough for small gaps; in large ones the spline is not used
+RINGS = 4  # of cells filled from their neighbours; deeper in a gap no spline is used
 _ROUNDING = 1e-5  # of a sum of weights in float32
 Selection = slice | Array
 
@@ -31,7 +30,6 @@ class _Gaps(NamedTuple):
     share: Array  # (Y, X) sum of the weights of valid cells
     enough: Array  # (Y, X) bool
     touched: Array | None  # (Y, X) bool: spline values that rest on a missing cell
-    filler: tuple[Array, ...] | None  # index of the nearest valid cell
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +41,7 @@ class Regridder:
     y, x : AxisWeights
         Weights along latitude and longitude, for the source rows and columns that are used.
     rows, columns : slice or ndarray of int
-        Source rows and columns that bear weight; the rest need not be read.
+        Source rows and columns that bear weight, ascending; the rest need not be read.
     shape : (int, int)
         Rows and columns of the source.
     min_valid : float
@@ -102,8 +100,8 @@ class Regridder:
             check_coverage(latitudes[0], longitudes[0], *target)
         if method == "conservative":
             latitudes = [sines(axis) for axis in latitudes]
-        y, rows = _used(axis_weights(latitudes[0], latitudes[1], method, extrapolate))
-        x, columns = _used(axis_weights(longitudes[0], longitudes[1], method, extrapolate))
+        y, rows = _used(axis_weights(*latitudes, method, extrapolate), latitudes[0])
+        x, columns = _used(axis_weights(*longitudes, method, extrapolate), longitudes[0])
         shape = (int(np.size(source[0])), int(np.size(source[1])))
         return cls(y, x, rows, columns, shape, float(min_valid))
 
@@ -169,12 +167,12 @@ class Regridder:
             return gaps
         if gaps is None or not np.array_equal(gaps.valid, valid):
             gaps = self._learn(valid, y, x)
-        if y.linear is None or x.linear is None or gaps.filler is None or gaps.touched is None:
+        if y.linear is None or x.linear is None or gaps.touched is None:
             _weighted_mean(y.main, np.where(valid, field, 0), x.main, gaps, out)
         else:
             linear = np.empty_like(out)
             _weighted_mean(y.linear, np.where(valid, field, 0), x.linear, gaps, linear)
-            _product(y.main, _filled(field, gaps.valid, gaps.filler), x.main, out)
+            _product(y.main, _filled(field, valid), x.main, out)
             np.copyto(out, linear, where=gaps.touched)
         out[~gaps.enough] = np.nan
         return gaps
@@ -183,15 +181,12 @@ class Regridder:
         weights = valid.astype(y.main.dtype)
         if y.linear is None or x.linear is None or y.near is None or x.near is None:
             share = y.main @ weights @ x.main.T
-            touched, filler = None, None
+            touched = None
         else:
             share = y.linear @ weights @ x.linear.T
             touched = y.near @ (1 - weights) @ x.near.T > 0.5
-            filler = tuple(
-                distance_transform_edt(~valid, return_distances=False, return_indices=True)
-            )
         enough = share >= max(self.min_valid - _ROUNDING, _ROUNDING)
-        return _Gaps(valid, np.where(enough, share, 1), enough, touched, filler)
+        return _Gaps(valid, np.where(enough, share, 1), enough, touched)
 
 
 _SOURCE, _TARGET = "The source grid", "The target grid"
@@ -207,26 +202,38 @@ def _weighted_mean(y: Array, zeroed: Array, x: Array, gaps: _Gaps, out: Array) -
     np.divide(out, gaps.share, out=out)
 
 
-def _filled(field: Array, valid: Array, filler: tuple[Array, ...]) -> Array:
-    """Fill gaps from the nearest cell, then smooth what was filled towards its four neighbours."""
-    filled: Array = field[filler]
-    for _ in range(SMOOTHINGS):
-        wide = np.pad(filled, 1, mode="edge")
-        around = wide[:-2, 1:-1] + wide[2:, 1:-1] + wide[1:-1, :-2] + wide[1:-1, 2:]
-        np.copyto(filled, around / 4, where=~valid)
+def _filled(field: Array, valid: Array) -> Array:
+    """Fill gaps with the mean of known neighbours, ring by ring, and the rest with the mean."""
+    filled, known = np.where(valid, field, 0), valid.astype(field.dtype)
+    for _ in range(RINGS):
+        total, count = _around(filled), _around(known)
+        fresh = (known == 0) & (count > 0)
+        filled[fresh] = total[fresh] / count[fresh]
+        known[fresh] = 1
+    filled[known == 0] = field[valid].mean()
     return filled
 
 
-def _used(weights: AxisWeights) -> tuple[AxisWeights, Selection]:
-    """Drop the source points that bear no weight."""
+def _around(field: Array) -> Array:
+    """Sum over the four neighbours."""
+    wide = np.pad(field, 1)
+    total: Array = (wide[:-2, 1:-1] + wide[2:, 1:-1]) + (wide[1:-1, :-2] + wide[1:-1, 2:])
+    return total
+
+
+def _used(weights: AxisWeights, source: Axis) -> tuple[AxisWeights, Selection]:
+    """Drop the source points that bear no weight, and put the rest in ascending order."""
     bearing = np.zeros(weights.main.shape[1], dtype=bool)
     for matrix in weights:
         if matrix is not None:
             bearing |= (matrix != 0).any(axis=0)
-    index = np.flatnonzero(bearing)
+    index = source.first[bearing[source.first]]
     chosen: Selection = index
-    if np.ptp(index) + 1 == index.size:
+    steps = np.unique(np.diff(index))
+    if steps.size < 2 and (steps == 1).all():
         chosen = slice(int(index[0]), int(index[-1]) + 1)
+    elif steps.size == 1 and steps[0] == -1:
+        chosen = slice(int(index[0]), int(index[-1]) - 1 if index[-1] else None, -1)
     return weights.map(lambda m: m[:, chosen]), chosen
 
 
