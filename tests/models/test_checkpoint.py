@@ -64,5 +64,5 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
 
 
 def test_losses_are_a_table(tmp_path):
-    Checkpoints(tmp_path, "me").write_csv({"epoch": [1, 2], "lr": [0.1, 0.2]})
-    assert (tmp_path / "losses.csv").read_text() == "epoch,lr\n1,0.1\n2,0.2\n"
+    Checkpoints(tmp_path, "me").write_csv("denoise", {"epoch": [1, 2], "lr": [0.1, 0.2]})
+    assert (tmp_path / "denoise.csv").read_text() == "epoch,lr\n1,0.1\n2,0.2\n"

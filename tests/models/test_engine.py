@@ -54,7 +54,8 @@ def test_a_killed_training_ends_with_the_same_weights(
     assert_same(resumed.state, undisturbed.state)
     for name in ("stage", "epoch", "train_loss", "val_loss", "lr"):
         np.testing.assert_array_equal(resumed.history[name], undisturbed.history[name])
-    assert len((tmp_path / "losses.csv").read_text().splitlines()) == 1 + 3 + 4
+    assert len((tmp_path / "pretrain.csv").read_text().splitlines()) == 1 + 3
+    assert len((tmp_path / "denoise.csv").read_text().splitlines()) == 1 + 4
 
 
 def test_what_training_returns(undisturbed, config):

@@ -127,6 +127,23 @@ def test_without_held_out_days_the_training_loss_is_judged():
     assert np.isnan(history["val_loss"]).all()
 
 
+def test_a_first_loss_that_is_nan_is_not_the_best():
+    class Late(Toy):
+        def loss(self, batch, generator):
+            slope = super().loss(batch, generator)
+            return slope if len(self.batches) > 2 else slope + np.nan
+
+    class LateOnly(Late):
+        def loss(self, batch, generator):
+            judged = super().loss(batch, generator)
+            return judged.nan_to_num() if torch.is_grad_enabled() else judged
+
+    task = LateOnly()
+    history = run(task, learning_rate=0.1)
+    assert np.isnan(history["val_loss"]).tolist() == [True, False, False]
+    assert task.network.weight.item() == pytest.approx(history["val_loss"][-1])
+
+
 def test_the_gradient_is_clipped():
     task = Toy(slope=1000.0)
     run(task, optimizer="adam", epochs=1, gradient_clip=1e-9, learning_rate=0.1)

@@ -86,10 +86,8 @@ class Checkpoints:
                 "Free some space or give another checkpoint_dir, then fit again to go on."
             ) from err
 
-    def write_csv(self, history: dict[str, list[Any]]) -> None:
-        """Write the table of losses as ``losses.csv``, one row for each epoch."""
+    def write_csv(self, stage: str, history: dict[str, list[Any]]) -> None:
+        """Write the table of losses of a stage, one row for each epoch, as ``{stage}.csv``."""
         rows = [",".join(history)]
         rows += [",".join(str(v) for v in row) for row in zip(*history.values(), strict=True)]
-        partial = self.folder / "losses.partial"
-        partial.write_text("\n".join(rows) + "\n")
-        partial.replace(self.folder / "losses.csv")
+        (self.folder / f"{stage}.csv").write_text("\n".join(rows) + "\n")

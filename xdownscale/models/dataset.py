@@ -13,7 +13,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from xdownscale.models import noise
-from xdownscale.patches import PatchLayout, extract_array
+from xdownscale.patches.arrays import extract_array
+from xdownscale.patches.layout import PatchLayout
 
 Floats = NDArray[np.float32]
 LARGEST_COARSE = 64  # cells on a side; a larger coarse image is cropped in stage 1

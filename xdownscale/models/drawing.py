@@ -18,7 +18,8 @@ from xdownscale.models.device import resolve_device
 from xdownscale.models.diffusion import Schedule, squared_cosine
 from xdownscale.models.sampling import ddim, ddpm
 from xdownscale.models.unet import Conditioned, Networks
-from xdownscale.patches import PatchLayout, Stitcher, extract_array
+from xdownscale.patches.arrays import Stitcher, extract_array
+from xdownscale.patches.layout import PatchLayout
 
 Floats = NDArray[np.float32]
 
@@ -226,7 +227,7 @@ class _Draw:
         known = known.contiguous(memory_format=torch.channels_last)
         lags = self.lags
         rest = known.shape[1] - 1 - 2 * lags
-        parts = torch.split(known, [1, lags, lags, rest], 1)  # type: ignore[no-untyped-call]
+        parts = torch.split(known, [1, lags, lags, rest], 1)
         return self.networks.condition(*parts)
 
 

@@ -25,7 +25,7 @@ from xdownscale.models.drawing import Conditions, sample
 from xdownscale.models.stages import Denoise, Forecast, Task
 from xdownscale.models.training import run_stage
 from xdownscale.models.unet import Forecaster, Networks
-from xdownscale.patches import PatchLayout
+from xdownscale.patches.layout import PatchLayout
 
 __all__ = [
     "Conditions",
@@ -93,7 +93,8 @@ def train(
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     checkpoint_dir : path, optional
-        Folder for a checkpoint after every epoch; training goes on from what is there.
+        Folder for a checkpoint and a CSV table of losses after every epoch; training goes on
+        from what is there.
     progress : bool
         Show a progress bar.
     fingerprint : str
@@ -145,8 +146,6 @@ def train(
     )
     histories.append(_run(denoise, config, seed, place, store, progress))
     rows = {name: [v for part in histories for v in part[name]] for name in histories[-1]}
-    if store:
-        store.write_csv(rows)
     history = {name: np.array(column) for name, column in rows.items()}
     return Trained(state=_state(networks), history=history)
 

@@ -154,7 +154,7 @@ class Journal(Callback):
         record.waited += 1
         # The first epoch counts as best even where its loss is NaN: there must be weights.
         if judged < record.best_loss or not record.best:
-            record.best_loss, record.waited = judged, 0
+            record.best_loss, record.waited = min(record.best_loss, judged), 0
             record.best = {k: v.cpu().clone() for k, v in record.average.items()}
         self.plateau.step(judged)
         spent = self.minutes is not None and record.seconds >= 60 * self.minutes
@@ -171,6 +171,7 @@ class Journal(Callback):
         record.plateau = self.plateau.state_dict()
         content = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
         self.store.save(loop.task.name, content)
+        self.store.write_csv(loop.task.name, record.history)
 
 
 def _copied(tensors: dict[str, Any]) -> dict[str, Tensor]:

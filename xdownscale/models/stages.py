@@ -15,7 +15,7 @@ from xdownscale.models.dataset import CoarseDay, CoarseDays, DayPatches, Patches
 from xdownscale.models.diffusion import Schedule, add_noise
 from xdownscale.models.losses import masked_loss
 from xdownscale.models.unet import Forecaster, Networks
-from xdownscale.patches import PatchLayout
+from xdownscale.patches.layout import PatchLayout
 
 PRETRAIN_BATCH = 32  # coarse images in a batch of stage 1: one is about as large as one patch
 
