@@ -100,8 +100,10 @@ class Regridder:
             check_coverage(latitudes[0], longitudes[0], *target)
         if method == "conservative":
             latitudes = [sines(axis) for axis in latitudes]
-        y, rows = _used(axis_weights(*latitudes, method, extrapolate), latitudes[0])
-        x, columns = _used(axis_weights(*longitudes, method, extrapolate), longitudes[0])
+        y, rows = _used(axis_weights(latitudes[0], latitudes[1], method, extrapolate), latitudes[0])
+        x, columns = _used(
+            axis_weights(longitudes[0], longitudes[1], method, extrapolate), longitudes[0]
+        )
         shape = (int(np.size(source[0])), int(np.size(source[1])))
         return cls(y, x, rows, columns, shape, float(min_valid))
 
