@@ -54,7 +54,7 @@ def make_record(
     log = np.zeros((days, lat.size, lon.size))
     for k, (a, b, c) in enumerate(waves, start=1):
         log += np.cos(12 * k * y + a) * np.cos(12 * k * x - 0.35 * day + b + 0.05 * c * day) / k
-    values = np.exp(0.5 * log - 1.5).astype(np.float32)
+    values = np.exp(log - 1.5).astype(np.float32)
     return xr.DataArray(
         values,
         dims=("time", "lat", "lon"),

@@ -150,6 +150,7 @@ def _validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, floa
             warnings.simplefilter("ignore", XDownscaleWarning)
             drawn = draw_maps(fitted, pair.coarse, order)
         table = skill.table({"model": drawn}, pair.fine, transform=model.scaling)
-        for name, value in table.iloc[0].items():
+        transformed = table[table.columns[0][0]]
+        for name, value in transformed.iloc[0].items():
             scores.setdefault(str(name), []).append(float(value))
     return {name: float(np.mean(values)) for name, values in scores.items()}

@@ -191,7 +191,8 @@ class Plan:
             return wanted
         before = [row for row in self.history_rows if part[0] - 1 <= row < wanted[0]]
         start = max(before) + 1 if before else int(wanted[0])
-        return part[(part >= start) & (part <= wanted[-1])]
+        run: IntArray = part[(part >= start) & (part <= wanted[-1])]
+        return run
 
     def _drawable(self) -> IntArray:
         rows = np.flatnonzero(self.complete & self.modelled)

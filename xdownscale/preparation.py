@@ -251,7 +251,7 @@ def scaled_coarse(coarse: xr.DataArray, scaling: Scaling) -> Days:
 
     def read(index: Array) -> Array:
         block = fill_gaps(np.asarray(array[index], dtype=np.float32))
-        return np.nan_to_num(scaling.forward(block)).astype(np.float32, copy=False)
+        return np.asarray(np.nan_to_num(scaling.forward(block)), np.float32)
 
     return Days(read, array.shape)
 

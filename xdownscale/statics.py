@@ -65,7 +65,8 @@ def _static_layer(field: xr.DataArray, grid: xr.DataArray) -> Array:
             f"The static field {field.name!r} has no value on the fine grid; give one that covers "
             "it, or leave it out."
         )
-    return fill_gaps(layer[None])[0]
+    filled: Array = fill_gaps(layer[None])[0]
+    return filled
 
 
 def _unit_range(layer: Array) -> npt.NDArray[np.float32]:

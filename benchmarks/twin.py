@@ -1,0 +1,124 @@
+"""Accuracy on the twin: test days, teacher-forced and free-running, beside the baselines.
+
+Prints a Markdown table; ``docs/benchmarks.md`` includes it. Run it alone: two processes that both
+use two threads crawl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+
+import xdownscale as xd
+
+REDUCED = {
+    "data": {"patch_stride": 16},
+    "training": {"epochs": 500, "pretrain_epochs": 10, "patience": 25},
+    "sampling": {"steps": 10, "stride": 4, "halo": 2},
+}
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--preset", default="paper")
+    parser.add_argument("--budget", type=float, default=30.0, help="minutes of training")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--days", type=int, default=32, help="test days, teacher-forced")
+    parser.add_argument("--realizations", type=int, default=4)
+    parser.add_argument("--set", type=json.loads, default={}, help="JSON of sections to change")
+    parser.add_argument("--save", type=Path, help="write the model here")
+    return parser.parse_args()
+
+
+def train(ds: xr.Dataset, asked: argparse.Namespace) -> xd.Downscaler:
+    sections = {name: dict(keys) for name, keys in REDUCED.items()}
+    sections["training"]["max_minutes"] = asked.budget
+    for name, keys in asked.set.items():
+        sections.setdefault(name, {}).update(keys)
+    config = xd.preset(asked.preset, **sections)
+    return ds.dust.downscale.fit(
+        ds.dust_fine, static=ds.elevation, preset=config, seed=asked.seed, progress=False
+    )
+
+
+def forced_rows(
+    ds: xr.Dataset, model: xd.Downscaler, asked: argparse.Namespace
+) -> dict[str, xr.DataArray]:
+    """Draw test days spread over the test part, each from the true fields before it."""
+    test = model.days("test")
+    days = test[np.unique(np.linspace(0, test.size - 1, asked.days).astype(int))]
+    known = ds.dust_fine.sel(time=model.days("train"))
+    drawn = ds.dust.downscale.predict(
+        model,
+        time=days,
+        realizations=asked.realizations,
+        mode="teacher_forced",
+        history=ds.dust_fine,
+        seed=asked.seed,
+    )
+    return {
+        "teacher-forced": drawn,
+        "bicubic": xd.baselines.interpolate(ds.dust, ds.dust_fine, time=days),
+        "climatology": xd.baselines.climatology(known, days),
+        "persistence (yesterday's truth)": xd.baselines.persistence(ds.dust_fine, days),
+    }
+
+
+def free_rows(
+    ds: xr.Dataset, model: xd.Downscaler, asked: argparse.Namespace
+) -> dict[str, xr.DataArray]:
+    """Draw the last run of consecutive test days, from the true fields before it."""
+    test = model.days("test").values
+    gaps = np.flatnonzero(np.diff(test) > np.timedelta64(1, "D"))
+    days = test[gaps[-1] + 1 if gaps.size else 0 :]
+    past = ds.dust_fine.sel(time=slice(None, days[0] - np.timedelta64(1, "D")))
+    drawn = ds.dust.downscale.predict(
+        model, time=days, realizations=asked.realizations, history=past, seed=asked.seed
+    )
+    return {
+        "free-running": drawn,
+        "bicubic": xd.baselines.interpolate(ds.dust, ds.dust_fine, time=days),
+        "persistence (last known field)": xd.baselines.persistence_from_start(past, days),
+    }
+
+
+def main() -> None:
+    asked = options()
+    torch.set_num_threads(asked.threads)
+    ds = xd.datasets.load_twin()
+    started = time.perf_counter()
+    model = train(ds, asked)
+    trained = time.perf_counter()
+    if asked.save:
+        model.save(asked.save)
+    config = model.config_
+    epochs = model.history_["stage"].sel(group="all")
+    print(f"Machine: {platform.machine()}, {asked.threads} threads. Seed {asked.seed}.")
+    print(
+        f"Preset {asked.preset}, reduced: {json.dumps(config.to_dict()['network'])}; lags "
+        f"{config.data.lags}; {int((epochs == 1).sum())} + {int((epochs == 2).sum())} epochs in "
+        f"{(trained - started) / 60:.1f} minutes; {config.sampling.steps} "
+        f"{config.sampling.sampler} steps, stride {config.sampling.stride}, halo "
+        f"{config.sampling.halo}."
+    )
+    for title, rows in (
+        ("Test days, teacher-forced", forced_rows(ds, model, asked)),
+        ("Consecutive test days, free-running", free_rows(ds, model, asked)),
+    ):
+        table = xd.skill.table(rows, ds.dust_fine)
+        print(f"\n{title} ({table.attrs['days']} days)\n\n{xd.skill.to_markdown(table)}")
+        crps = xd.skill.crps(next(iter(rows.values())), ds.dust_fine).mean()
+        print(f"\nFair CRPS of the ensemble: {float(crps):.4f} (physical units)")
+    print(f"\nTook {(time.perf_counter() - started) / 60:.1f} minutes.")
+
+
+if __name__ == "__main__":
+    main()
