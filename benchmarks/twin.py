@@ -104,7 +104,7 @@ def main() -> None:
     print(f"Machine: {platform.machine()}, {asked.threads} threads. Seed {asked.seed}.")
     print(
         f"Preset {asked.preset}, reduced: {json.dumps(config.to_dict()['network'])}; lags "
-        f"{config.data.lags}; {int((epochs == 1).sum())} + {int((epochs == 2).sum())} epochs in "
+        f"{config.data.lags}; {int((epochs == "pretrain").sum())} + {int((epochs == "denoise").sum())} epochs in "
         f"{(trained - started) / 60:.1f} minutes; {config.sampling.steps} "
         f"{config.sampling.sampler} steps, stride {config.sampling.stride}, halo "
         f"{config.sampling.halo}."
