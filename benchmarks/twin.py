@@ -100,11 +100,12 @@ def main() -> None:
     if asked.save:
         model.save(asked.save)
     config = model.config_
-    epochs = model.history_["stage"].sel(group="all")
+    stages = model.history_["stage"].sel(group="all").values.tolist()
+    first, second = stages.count("pretrain"), stages.count("denoise")
     print(f"Machine: {platform.machine()}, {asked.threads} threads. Seed {asked.seed}.")
     print(
         f"Preset {asked.preset}, reduced: {json.dumps(config.to_dict()['network'])}; lags "
-        f"{config.data.lags}; {int((epochs == "pretrain").sum())} + {int((epochs == "denoise").sum())} epochs in "
+        f"{config.data.lags}; {first} + {second} epochs in "
         f"{(trained - started) / 60:.1f} minutes; {config.sampling.steps} "
         f"{config.sampling.sampler} steps, stride {config.sampling.stride}, halo "
         f"{config.sampling.halo}."

@@ -57,7 +57,12 @@ config = xd.preset(
     "paper",
     data={"patch_stride": 16, "fractions": (0.95, 0.05, 0.0)},
     network={"channels": (24, 32, 48), "encoder_channels": (8, 16, 16)},
-    training={"max_minutes": options.minutes, "epochs": 100, "pretrain_epochs": 4},
+    training={
+        "max_minutes": options.minutes,
+        "epochs": 100,
+        "pretrain_epochs": 4,
+        "batch_days": 1,
+    },
     sampling={"steps": 8, "stride": 8, "halo": 2},
 )
 model = ds.dust.downscale.fit(known, static=ds.elevation, preset=config, seed=0, progress=False)

@@ -17,7 +17,24 @@ settings.register_profile(
 )
 settings.load_profile("house")
 
+# In CI every test runs, but for what the machine cannot have.
+EXCUSES = ("xesmf", "GPU", "Chromium")
 DATA = Path(os.environ.get("XDOWNSCALE_TEST_DATA", "../shared/data"))
+
+
+_skipped: list[str] = []
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    if report.skipped and not hasattr(report, "wasxfail"):
+        _skipped.append(f"{report.nodeid}: {report.longrepr}")
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    unexcused = [line for line in _skipped if not any(word in line for word in EXCUSES)]
+    if os.environ.get("CI") == "true" and unexcused:
+        print("\nSkipped for no good reason:", *unexcused, sep="\n  ")
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 @pytest.fixture

@@ -324,6 +324,22 @@ class TestBadInput:
         with pytest.raises(DataError, match="'kg m-2'"):
             coarse.assign_attrs(units="kg m-2").downscale.fit(fine, preset=tiny_config)
 
+    def test_standard_names(self, coarse, fine, tiny_config):
+        named = fine.assign_attrs(standard_name="air_temperature")
+        with pytest.raises(DataError, match="standard_name"):
+            coarse.assign_attrs(standard_name="precipitation_flux").downscale.fit(
+                named, preset=tiny_config
+            )
+
+    def test_values_of_another_unit(self, model, coarse, fine, tiny_config):
+        kelvin = coarse + 273.15
+        with pytest.raises(DataError, match="another unit, transform or variable"):
+            kelvin.downscale.fit(fine, preset=tiny_config)
+        with pytest.raises(ModelMismatchError, match="another unit, transform or variable"):
+            kelvin.downscale.predict(model)
+        with pytest.raises(ModelMismatchError, match="another unit, transform or variable"):
+            np.log10(coarse * 1e-9).downscale.predict(model)
+
     def test_all_nan(self, coarse, fine, tiny_config):
         with pytest.raises(DataError, match="every cell of every day is NaN"):
             coarse.downscale.fit(fine * np.nan, preset=tiny_config)

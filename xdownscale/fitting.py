@@ -13,15 +13,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale import preparation, skill, store
+from xdownscale import pairs, preparation, skill, store
 from xdownscale.config import DownscalerConfig
 from xdownscale.errors import XDownscaleWarning
 from xdownscale.groups import Fitted, GroupModel, Seasons, check_layouts, make_groups
 from xdownscale.labels import to_array
 from xdownscale.lessons import Assignment, train_group
+from xdownscale.pairs import Pair
 from xdownscale.planning import Order
 from xdownscale.prediction import draw_maps
-from xdownscale.preparation import Pair
 
 _VALIDATION_DAYS = 4  # days that the skill in the repr is measured on
 _VALIDATION_STEPS = 10  # most steps that it is drawn with
@@ -57,7 +57,7 @@ def learn(
     -------
     Fitted
     """
-    pair = preparation.check_pair(coarse, fine, config.data)
+    pair = pairs.check_pair(coarse, fine, config.data)
     groups = list(make_groups(pair, seasons, regions))
     for group, _ in groups:
         check_layouts(group.window, config)
@@ -114,7 +114,7 @@ def _pack(
         models=models,
         seasons=seasons,
         labels=pair.labels._replace(coords=time),
-        coarse_grid=preparation.canonical_grid(to_array(pair.coarse).labels),
+        coarse_grid=pairs.canonical_grid(to_array(pair.coarse).labels),
         carried=carried,
         about={
             "coarse_units": pair.coarse.attrs.get("units"),

@@ -15,8 +15,8 @@ from xdownscale.calendars import Calendar
 from xdownscale.config import DownscalerConfig
 from xdownscale.labels import Labels, to_array
 from xdownscale.models import engine
+from xdownscale.pairs import Pair
 from xdownscale.patches import PatchLayout
-from xdownscale.preparation import Pair
 from xdownscale.scaling import Scaling
 
 Seasons = Mapping[str, tuple[int, ...]]

@@ -13,14 +13,14 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import preparation, splits, statics
+from xdownscale import pairs, preparation, splits, statics
 from xdownscale.calendars import Calendar
 from xdownscale.config import DownscalerConfig
 from xdownscale.errors import DataError, XDownscaleWarning
 from xdownscale.groups import Group, GroupModel, Seasons
 from xdownscale.labels import to_array
 from xdownscale.models import engine
-from xdownscale.preparation import Pair
+from xdownscale.pairs import Pair
 from xdownscale.scaling import Scaling, choose_transform, fit_scaling
 
 PARTS = ("train", "stopping", "validation", "test")
@@ -124,6 +124,8 @@ class Assignment:
         name = chosen.transform
         scale = chosen.scale if name == "asinh" else None
         fitted = fit_scaling(fine, name, data.scaling, floor=chosen.floor, scale=scale)
+        if problem := pairs.strayed(self.pair.coarse, fitted):
+            raise DataError(problem)
         return replace(fitted, reason=chosen.reason)
 
     @cached_property

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import preparation, splits
+from xdownscale import pairs, splits
 from xdownscale.errors import OptionError, TimeAxisError, check_option
 from xdownscale.groups import Fitted, GroupModel
 from xdownscale.labels import require_time, to_array
@@ -139,7 +139,7 @@ class Plan:
             return self.fitted.carried
         past = splits.check_time(given, "history")
         grid = self.fitted.carried.isel(time=0, drop=True)
-        preparation.check_same_cells(past, grid, "history", "the model")
+        pairs.check_same_cells(past, grid, "history", "the model")
         return past
 
     @property

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import preparation, rollout, splits
+from xdownscale import pairs, preparation, rollout, splits
 from xdownscale.calendars import time_keys, warn_outside
 from xdownscale.errors import ModelMismatchError, XDownscaleWarning
 from xdownscale.groups import Fitted, GroupModel
@@ -140,8 +140,8 @@ def _warn_cold(plan: Plan) -> None:
 
 def _check_coarse(fitted: Fitted, coarse: xr.DataArray) -> xr.DataArray:
     """Check that the record is of the kind that the model was fitted with; sort its times."""
-    preparation.check_dims(coarse, "The coarse record")
-    preparation.check_same_cells(
+    pairs.check_dims(coarse, "The coarse record")
+    pairs.check_same_cells(
         coarse, fitted.coarse_grid, "The coarse record", "the one that the model was fitted with"
     )
     units, known = coarse.attrs.get("units"), fitted.about.get("coarse_units")
@@ -150,6 +150,9 @@ def _check_coarse(fitted: Fitted, coarse: xr.DataArray) -> xr.DataArray:
             f"The coarse record is in {units!r}, the model was fitted with {known!r}. Convert it "
             "(and set attrs['units'])."
         )
+    scaling = next(iter(fitted.models.values())).scaling
+    if problem := pairs.strayed(coarse, scaling):
+        raise ModelMismatchError(problem)
     return splits.check_time(coarse, "The coarse record")
 
 

@@ -1,0 +1,237 @@
+"""A coarse and a fine record that are found fit for each other, and for a model."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xdownscale import cells, grids, splits
+from xdownscale.config import DataConfig
+from xdownscale.errors import DataError, GridError, ModelMismatchError, TimeAxisError
+from xdownscale.labels import Labels, find_axes, require_time, to_array
+from xdownscale.scaling import Scaling
+
+Array = npt.NDArray[Any]
+_LOOK = 64  # days that are looked at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A coarse and a fine record that were found fit for each other.
+
+    Attributes
+    ----------
+    coarse, fine : DataArray
+        Times sorted; the fine record holds only days that the coarse one has too.
+    rows : (n,) int array
+        Index in the coarse record of each day of the fine record.
+    grid : DataArray
+        The fine grid, ``(y, x)``, latitude and longitude ascending.
+    labels : Labels
+        Names of the fine record.
+    """
+
+    coarse: xr.DataArray
+    fine: xr.DataArray
+    rows: npt.NDArray[np.int64]
+    grid: xr.DataArray
+    labels: Labels
+
+    @property
+    def time(self) -> xr.DataArray:
+        """Time coordinate of the fine record."""
+        return self.fine[require_time(self.fine, "The fine record")]
+
+    @property
+    def coarse_time(self) -> xr.DataArray:
+        """Time coordinate of the coarse record."""
+        return self.coarse[require_time(self.coarse, "The coarse record")]
+
+
+def check_pair(coarse: xr.DataArray, fine: xr.DataArray, data: DataConfig) -> Pair:
+    """Check that two records can be learnt from, before any value is read.
+
+    Parameters
+    ----------
+    coarse, fine : DataArray
+        The long and the short record, each with time, latitude and longitude.
+    data : DataConfig
+        Options.
+
+    Returns
+    -------
+    Pair
+
+    Raises
+    ------
+    GridError
+        Axes not found, extra dimensions, or fine cells that the coarse grid does not cover.
+    TimeAxisError
+        Duplicate times, no common day, or too few of them.
+    DataError
+        Units or standard names that differ.
+    """
+    records = {"The coarse record": coarse, "The fine record": fine}
+    for what, record in records.items():
+        check_dims(record, what)
+        if data.engine == "separable":
+            grids.require_rectilinear(record, what)
+    coarse, fine = (splits.check_time(record, what) for what, record in records.items())
+    check_variable(coarse, fine)
+    if data.extrapolate is None and data.engine == "separable":
+        _check_coverage(coarse, fine)
+    rows, fine = _common_days(coarse, fine)
+    if fine.sizes[require_time(fine, "The fine record")] < data.lags + 2:
+        raise TimeAxisError(
+            f"The records have {rows.size} days in common; a model with lags={data.lags} needs at "
+            f"least lags + 2 = {data.lags + 2}. Give a longer fine record or fewer lags."
+        )
+    labels = to_array(fine).labels
+    return Pair(coarse=coarse, fine=fine, rows=rows, grid=canonical_grid(labels), labels=labels)
+
+
+def check_dims(record: xr.DataArray, what: str) -> None:
+    """Raise unless a record has time, latitude and longitude, and nothing else.
+
+    Parameters
+    ----------
+    record : DataArray
+        Record to look at.
+    what : str
+        What it is, for the message.
+
+    Raises
+    ------
+    GridError, TimeAxisError
+    """
+    axes = find_axes(record)
+    require_time(record, what)
+    extra = [d for d in record.dims if d not in (axes.time, axes.y, axes.x)]
+    if extra:
+        raise GridError(
+            f"{what} has the extra dimensions {extra}; give one with time, latitude and longitude "
+            "only, for example record.isel({dim}=0).".replace("{dim}", str(extra[0]))
+        )
+
+
+def check_variable(coarse: xr.DataArray, fine: xr.DataArray) -> None:
+    """Raise `DataError` if both records name their units or standard name, and they differ.
+
+    Parameters
+    ----------
+    coarse, fine : DataArray
+        Records; only their attributes are looked at.
+    """
+    for attr in ("units", "standard_name"):
+        found = coarse.attrs.get(attr), fine.attrs.get(attr)
+        if None not in found and found[0] != found[1]:
+            raise DataError(
+                f"The {attr} of the coarse record is {found[0]!r} and that of the fine one "
+                f"{found[1]!r}. Give both as one variable in one unit (and set attrs[{attr!r}]), "
+                "or drop the attribute where it is wrong."
+            )
+
+
+def strayed(coarse: xr.DataArray, scaling: Scaling) -> str:
+    """Say in what way a coarse record cannot be of the variable that was learnt, or return "".
+
+    Parameters
+    ----------
+    coarse : DataArray
+        Coarse record; a few of its days are read.
+    scaling : Scaling
+        Fitted on fine training days.
+
+    Returns
+    -------
+    str
+        Empty where the median of the record lies within the range of the training values, widened
+        by its own width on either side. Kelvin for degrees Celsius does not.
+    """
+    if scaling.minimum is None or scaling.maximum is None:
+        return ""
+    array = to_array(coarse).array
+    days = np.unique(np.linspace(0, array.shape[0] - 1, _LOOK).astype(int))
+    values = np.asarray(array[days])
+    median = float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else np.nan
+    low, high = scaling.minimum, scaling.maximum
+    if np.isnan(median) or 2 * low - high <= median <= 2 * high - low:
+        return ""
+    return (
+        f"The median of the coarse record is {median:.6g}, far outside the fine training values "
+        f"({low:.6g} to {high:.6g}): another unit, transform or variable? Bring it to theirs."
+    )
+
+
+def canonical_grid(labels: Labels) -> xr.DataArray:
+    """Return the horizontal grid behind `labels` as ``(y, x)`` zeros, ascending."""
+    axes = labels.axes
+    keep = [
+        n for n, c in labels.coords.coords.items() if set(c.dims) <= {axes.y, axes.x} and c.ndim
+    ]
+    coords = labels.coords[keep]
+    sizes = (labels.coords.sizes[axes.y], labels.coords.sizes[axes.x])
+    grid = xr.DataArray(np.zeros(sizes, np.float32), dims=(axes.y, axes.x), coords=coords.coords)
+    for dim in (axes.y, axes.x):
+        if axes.rectilinear and grid[dim][0] > grid[dim][-1]:
+            grid = grid.isel({dim: slice(None, None, -1)})
+    return grid
+
+
+def check_same_cells(record: xr.DataArray, grid: xr.DataArray, what: str, owner: str) -> None:
+    """Raise unless `record` has the cells of `grid`, in the same order.
+
+    Parameters
+    ----------
+    record : DataArray
+        Record to look at; latitude may run either way, longitudes may differ by 360 degrees.
+    grid : DataArray
+        ``(y, x)``, as `canonical_grid` returns it.
+    what, owner : str
+        What the record is, and whose grid it should have, for the message.
+
+    Raises
+    ------
+    ModelMismatchError
+    """
+    mine = canonical_grid(to_array(record).labels)
+    if mine.shape != grid.shape or not all(
+        np.abs((a - b + 180) % 360 - 180).max() <= 1e-4
+        for a, b in zip(_degrees(mine), _degrees(grid), strict=True)
+    ):
+        raise ModelMismatchError(
+            f"{what} lies on another grid than {owner}: {_extent(mine)} against {_extent(grid)}. "
+            "Regrid it (xd.regrid), or fit a model for its grid."
+        )
+
+
+def _degrees(grid: xr.DataArray) -> list[Array]:
+    axes = find_axes(grid)
+    return [np.asarray(grid[name].values, float) for name in (axes.latitude, axes.longitude)]
+
+
+def _extent(grid: xr.DataArray) -> str:
+    spans = [f"{d.size} from {d.flat[0]:g} to {d.flat[-1]:g}" for d in _degrees(grid)]
+    return f"latitudes {spans[0]}, longitudes {spans[1]}"
+
+
+def _check_coverage(coarse: xr.DataArray, fine: xr.DataArray) -> None:
+    axes = find_axes(fine)
+    latitude, longitude = grids.grid_axes(coarse, "The coarse grid")
+    centres = (fine[name].values for name in (axes.latitude, axes.longitude))
+    cells.check_coverage(latitude, longitude, *centres)
+
+
+def _common_days(
+    coarse: xr.DataArray, fine: xr.DataArray
+) -> tuple[npt.NDArray[np.int64], xr.DataArray]:
+    """Rows of the coarse record that match the fine days, and the fine days that have one."""
+    name = require_time(fine, "The fine record")
+    coarse_time = coarse[require_time(coarse, "The coarse record")]
+    rows = splits.check_overlap(fine[name], coarse_time)
+    kept = np.flatnonzero(rows >= 0)
+    return rows[kept].astype(np.int64), fine if kept.size == rows.size else fine.isel({name: kept})
