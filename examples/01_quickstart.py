@@ -114,6 +114,7 @@ forced.to_netcdf(options.output / "dust_fine_2005-11.nc")
 # %%
 import matplotlib.pyplot as plt
 from matplotlib.colors import LogNorm
+from matplotlib.ticker import LogLocator, NullLocator
 
 day = "2005-11-15"
 truth = fine.sel(time=day)
@@ -129,14 +130,17 @@ panels = [
 for axis, (title, field, lon, lat) in zip(axes.flat, panels, strict=False):
     mesh = axis.pcolormesh(lon, lat, field, norm=norm, cmap="cividis", rasterized=True)
     axis.set_title(title, loc="left", fontsize=11)
-figure.colorbar(mesh, ax=axes[0, 1], label="dust optical thickness [1]")
+bar = figure.colorbar(mesh, ax=axes[0, 1], label="dust optical thickness [1]")
+bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+bar.ax.yaxis.set_major_formatter("{x:g}")
+bar.ax.yaxis.set_minor_locator(NullLocator())
 difference = drawn - truth
 limit = float(abs(difference).quantile(0.99))
 mesh = axes[1, 1].pcolormesh(
     fine.lon, fine.lat, difference, vmin=-limit, vmax=limit, cmap="RdBu_r", rasterized=True
 )
 axes[1, 1].set_title("Prediction minus truth", loc="left", fontsize=11)
-figure.colorbar(mesh, ax=axes[1, 1], label="difference [1]")
+figure.colorbar(mesh, ax=axes[1, 1], label="difference [1]", extend="both")
 for axis in axes.flat:
     axis.set(xlim=(fine.lon[0], fine.lon[-1]), ylim=(fine.lat[0], fine.lat[-1]))
 for axis in axes[1]:

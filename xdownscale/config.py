@@ -251,9 +251,9 @@ class SamplingConfig:
     """
 
     sampler: str = "ddim"
-    steps: int = 20
+    steps: int = 10
     size: int = 16
-    stride: int = 4
+    stride: int = 8
     halo: int = 2
     taper: str = "hann"
     noise: str = "shared"
