@@ -33,8 +33,8 @@ import xdownscale as xd
 default = Path(os.environ.get("XDOWNSCALE_TEST_DATA", "../shared/data"))
 parser = argparse.ArgumentParser()
 parser.add_argument("path", nargs="?", type=Path, default=default / "iberia_djf1990_1997.nc")
-parser.add_argument("--minutes", type=float, default=8.0, help="training time")
-parser.add_argument("--realizations", type=int, default=8)
+parser.add_argument("--minutes", type=float, default=6.0, help="training time")
+parser.add_argument("--realizations", type=int, default=4)
 options, _ = parser.parse_known_args()
 torch.set_num_threads(2)
 started = time.perf_counter()
@@ -56,8 +56,13 @@ train, test = fine.isel(time=slice(0, 560)), fine.isel(time=slice(-65, None))
 config = xd.preset(
     "paper",
     data={"lags": 3, "extrapolate": "nearest", "fractions": (0.95, 0.05, 0.0)},
-    training={"max_minutes": options.minutes, "epochs": 200, "pretrain_epochs": 10},
-    sampling={"steps": 10, "stride": 4, "halo": 2},
+    training={
+        "max_minutes": options.minutes,
+        "epochs": 200,
+        "pretrain_epochs": 10,
+        "batch_days": 4,
+    },
+    sampling={"steps": 8, "stride": 8, "halo": 2},
 )
 model = coarse.downscale.fit(train, static=ds.elevation, preset=config, seed=0, progress=False)
 print(model)
