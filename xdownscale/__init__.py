@@ -1,6 +1,6 @@
 """Downscale a long coarse gridded record with a short fine one, on xarray objects.
 
-Importing this package registers the accessor ``.downscale``. Everything else is loaded when it is
+Importing this package registers the accessors ``.downscale`` and ``.geostat``. Everything else is loaded when it is
 first used.
 
 Examples
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         config,
         datasets,
         errors,
+        geostat,
         grids,
         labels,
         patches,
@@ -54,6 +55,7 @@ _ROOMS = (
     "config",
     "datasets",
     "errors",
+    "geostat",
     "grids",
     "labels",
     "patches",
@@ -72,6 +74,7 @@ __all__ = [
     "datasets",
     "errors",
     "fit",
+    "geostat",
     "grids",
     "labels",
     "load",

@@ -1,4 +1,4 @@
-"""The accessor ``.downscale``: each method is one call of a public function."""
+"""The accessors ``.downscale`` and ``.geostat``: each method is one call of a public function."""
 
 from __future__ import annotations
 
@@ -133,3 +133,55 @@ class DownscaleAccessor:
         from xdownscale.patches import stitch
 
         return stitch(self._da, layout)
+
+
+@xr.register_dataarray_accessor("geostat")  # type: ignore[no-untyped-call]
+class GeostatAccessor:
+    """Diagnostics of the field that it hangs on.
+
+    Stateless: every method returns a new object and leaves the array as it was.
+
+    Parameters
+    ----------
+    da : DataArray
+        The array that the accessor was asked for.
+
+    Examples
+    --------
+    >>> import xdownscale as xd
+    >>> ds = xd.datasets.load_twin()
+    >>> v = ds.dust.isel(time=slice(3)).geostat.semivariogram(max_distance=400, bins=8)
+    >>> v.semivariance.dims
+    ('lag',)
+    """
+
+    def __init__(self, da: xr.DataArray) -> None:
+        self._da = da
+
+    def semivariogram(
+        self,
+        max_distance: float = 600,
+        bins: int = 30,
+        pairs: int = 30_000,
+        model: str = "spherical",
+        estimator: str = "matheron",
+        direction: str | None = None,
+        seed: int = 0,
+        average: str | None = "time",
+        bootstrap: int = 200,
+    ) -> xr.Dataset:
+        """Return semivariance against distance; see `xdownscale.geostat.semivariogram`."""
+        from xdownscale.geostat import semivariogram
+
+        return semivariogram(
+            self._da,
+            max_distance=max_distance,
+            bins=bins,
+            pairs=pairs,
+            model=model,
+            estimator=estimator,
+            direction=direction,
+            seed=seed,
+            average=average,
+            bootstrap=bootstrap,
+        )
