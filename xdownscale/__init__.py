@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         grids,
         labels,
         patches,
+        plot,
         regridding,
         scaling,
         skill,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from xdownscale.functional import fit, load, predict
     from xdownscale.presets import preset
     from xdownscale.regridding import regrid
+    from xdownscale.reports import report
 
 __version__ = "0.1.0"
 
@@ -49,6 +51,7 @@ _HOMES = {
     "predict": "functional",
     "preset": "presets",
     "regrid": "regridding",
+    "report": "reports",
 }
 _ROOMS = (
     "baselines",
@@ -59,6 +62,7 @@ _ROOMS = (
     "grids",
     "labels",
     "patches",
+    "plot",
     "regridding",
     "scaling",
     "skill",
@@ -79,10 +83,12 @@ __all__ = [
     "labels",
     "load",
     "patches",
+    "plot",
     "predict",
     "preset",
     "regrid",
     "regridding",
+    "report",
     "scaling",
     "skill",
     "splits",
