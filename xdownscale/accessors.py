@@ -150,7 +150,7 @@ class GeostatAccessor:
     --------
     >>> import xdownscale as xd
     >>> ds = xd.datasets.load_twin()
-    >>> v = ds.dust.isel(time=slice(3)).geostat.semivariogram(max_distance=400, bins=8)
+    >>> v = ds.dust_fine.isel(time=slice(3)).geostat.semivariogram(max_distance=400, bins=8)
     >>> v.semivariance.dims
     ('lag',)
     """

@@ -6,4 +6,6 @@ that do the heavy work are imported inside the functions that use them.
 
 from __future__ import annotations
 
-__all__: list[str] = []
+from xdownscale.geostat.variogram import semivariogram
+
+__all__ = ["semivariogram"]
