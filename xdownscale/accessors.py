@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from xdownscale.config import DownscalerConfig
     from xdownscale.downscaler import Downscaler
     from xdownscale.patches import PatchLayout
+    from xdownscale.scaling import Scaling
 
 
 @xr.register_dataarray_accessor("downscale")  # type: ignore[no-untyped-call]
@@ -184,4 +185,31 @@ class GeostatAccessor:
             seed=seed,
             average=average,
             bootstrap=bootstrap,
+        )
+
+    def wasserstein(
+        self,
+        other: xr.DataArray,
+        kind: str = "daily",
+        bins: int | None = None,
+        by: Any = None,
+        *,
+        transform: str | Scaling | None = "log10",
+        floor: float | None = None,
+        normalise: bool = True,
+        common: bool = True,
+    ) -> xr.Dataset:
+        """Return how far apart the values of two records are; see `xdownscale.geostat`."""
+        from xdownscale.geostat import wasserstein
+
+        return wasserstein(
+            self._da,
+            other,
+            kind=kind,
+            bins=bins,
+            by=by,
+            transform=transform,
+            floor=floor,
+            normalise=normalise,
+            common=common,
         )
