@@ -15,7 +15,7 @@ def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):
     write_whole(path, b"old")
     write_whole(path, b"new")
     assert path.read_bytes() == b"new"
-    assert os.listdir(tmp_path) == ["note.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["note.txt"]
 
 
 def test_a_folder_that_is_not_there(tmp_path):
@@ -39,4 +39,4 @@ def test_a_failure_leaves_the_old_file(tmp_path, monkeypatch):
     with pytest.raises(StorageError, match=r"No space left on device.*is unchanged"):
         write_whole(path, b"new")
     assert path.read_bytes() == b"old"
-    assert os.listdir(tmp_path) == ["note.txt"]
+    assert [p.name for p in tmp_path.iterdir()] == ["note.txt"]

@@ -8,9 +8,12 @@ told apart by colour-blind readers too (cividis; Okabe and Ito 2008). matplotlib
 from xdownscale.plot._ensemble import rank_histogram, spread_skill
 from xdownscale.plot._maps import maps
 from xdownscale.plot._spatial import power_spectrum, semivariogram
+from xdownscale.plot._style import COLOURS, DASHES
 from xdownscale.plot._temporal import acf, lag_curve, pacf
 
 __all__ = [
+    "COLOURS",
+    "DASHES",
     "acf",
     "lag_curve",
     "maps",

@@ -25,8 +25,8 @@ def rank_histogram(results: Any, ax: Any = None) -> Any:
 
     Parameters
     ----------
-    results : DataArray or mapping of str to DataArray
-        What `xdownscale.skill.rank_histogram` returns, counts or frequencies over ``rank``.
+    results : Dataset, DataArray or mapping of str to these
+        What `xdownscale.skill.rank_histogram` returns, or counts over ``rank``.
     ax : matplotlib axes, optional
         Where to draw; default the axes of a new figure.
 
@@ -49,11 +49,11 @@ def rank_histogram(results: Any, ax: Any = None) -> Any:
     >>> rank_histogram(counts).get_ylabel()
     'relative frequency [1]'
     """
-    curves = named(results, _not_a_field, ("rank",), "skill.rank_histogram")
+    curves = named(results, None, "skill.rank_histogram", dim="rank")
     ax = new_axes(ax)
     width = 0.8 / len(curves)
     for place, (name, result) in enumerate(curves.items()):
-        counts = variable(result, "rank_histogram")
+        counts = variable(result, "frequency")
         shift = width * (place - (len(curves) - 1) / 2)
         share = counts.values / counts.values.sum()
         ax.bar(counts["rank"].values + shift, share, width, color=COLOURS[place % 7], label=name)
@@ -94,7 +94,7 @@ def spread_skill(results: Any, ax: Any = None) -> Any:
     >>> spread_skill(days).get_xlabel()
     'spread [1]'
     """
-    curves = named(results, _not_a_field, ("time", "spread", "rmse"), "skill.spread_skill")
+    curves = named(results, None, "skill.spread_skill", ["spread", "rmse"], _days(results))
     ax = new_axes(ax, (4.8, 4.4))
     top = 0.0
     for place, (name, result) in enumerate(curves.items()):
@@ -109,6 +109,11 @@ def spread_skill(results: Any, ax: Any = None) -> Any:
     return tidy(ax, with_units("spread", units), with_units("RMSE of the mean", units))
 
 
-def _not_a_field(da: xr.DataArray) -> xr.DataArray:
-    """Leave what is no result as it is: it is refused next, an ensemble alone has no truth."""
-    return da
+def _days(results: Any) -> str:
+    """Name of the days' dimension: that of the first result."""
+    first = results if isinstance(results, xr.Dataset | xr.DataArray) else None
+    if first is None and results:
+        first = next(iter(results.values()))
+    spread = first["spread"] if isinstance(first, xr.Dataset) and "spread" in first else first
+    dims = getattr(spread, "dims", ())
+    return str(dims[0]) if dims else "time"

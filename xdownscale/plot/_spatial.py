@@ -18,7 +18,6 @@ from xdownscale.plot._style import (
     plain_ticks,
     tidy,
     units_of,
-    variable,
     with_units,
 )
 
@@ -60,7 +59,7 @@ def semivariogram(results: Any, ax: Any = None, pair_counts: bool = True) -> Any
     """
     from xdownscale.geostat import semivariogram as compute
 
-    curves = named(results, compute, ("lag", "semivariance"), "geostat.semivariogram")
+    curves = named(results, compute, "geostat.semivariogram", ["semivariance"])
     ax = new_axes(ax)
     for place, (name, result) in enumerate(curves.items()):
         _variogram(ax, result, name, place)
@@ -99,21 +98,24 @@ def power_spectrum(results: Any, ax: Any = None) -> Any:
     --------
     >>> import matplotlib; matplotlib.use("agg")
     >>> wavelength = ("wavelength", [400.0, 200.0, 100.0], {"units": "km"})
-    >>> power = xr.DataArray([8.0, 2.0, 0.5], dims="wavelength", coords={"wavelength": wavelength})
-    >>> power_spectrum(power).get_xlabel()
+    >>> power = ("wavelength", [8.0, 2.0, 0.5])
+    >>> power_spectrum(xr.Dataset({"power": power}, {"wavelength": wavelength})).get_xlabel()
     'wavelength [km]'
     """
     from xdownscale.geostat import power_spectrum as compute
 
-    curves = named(results, compute, ("wavelength",), "geostat.power_spectrum")
+    curves = named(results, compute, "geostat.power_spectrum", ["power"], "wavelength")
     ax = new_axes(ax)
     lengths = []
     for place, (name, result) in enumerate(curves.items()):
-        power = variable(result, "power")
-        power = power.where(power > 0)
+        whole = result["complete"].values if "complete" in result else True
+        power = result["power"].where((result["power"] > 0) & whole)
         colour, dash = COLOURS[place % 7], DASHES[place % 7]
         ax.plot(power["wavelength"], power, color=colour, linestyle=dash, label=name)
-        lengths.append(power["wavelength"].values)
+        if "lower" in result and "upper" in result:
+            low, high = result["lower"], result["upper"]
+            ax.fill_between(power["wavelength"], low, high, color=colour, alpha=0.18, linewidth=0)
+        lengths.append(power["wavelength"].values[power.notnull().values])
     ax.set(xscale="log", yscale="log")
     ax.invert_xaxis()
     plain_ticks(ax.xaxis, np.concatenate(lengths))

@@ -34,20 +34,26 @@ def with_units(words: str, units: object) -> str:
 
 
 def named(
-    results: Any, compute: Callable[[xr.DataArray], Any], needs: Sequence[str], what: str
+    results: Any,
+    compute: Callable[[xr.DataArray], Any] | None,
+    what: str,
+    variables: Sequence[str] = (),
+    dim: str = "lag",
 ) -> dict[str, Any]:
     """Results by name: one or several, given as such or computed from fields.
 
     Parameters
     ----------
     results : Dataset, DataArray or mapping of str to these
-        Results with the dimension ``needs[0]``, or fields.
-    compute : callable
-        From a field to its result.
-    needs : sequence of str
-        The dimension of a result, then the variables that it must have.
+        Results along `dim`, or fields.
+    compute : callable, optional
+        From a field to its result; without, fields are refused.
     what : str
         What makes such results, for the message.
+    variables : sequence of str
+        What a result must have; a DataArray will do where there are none.
+    dim : str
+        The only dimension that they may have.
 
     Raises
     ------
@@ -60,10 +66,9 @@ def named(
         raise DataError(f"There is nothing to draw; give what {what} returns, or a field.")
     found = {}
     for name, given in listed.items():
-        if isinstance(given, xr.DataArray) and needs[0] not in given.dims:
-            given = compute(given)
-        _check(given, needs, what, name)
-        found[str(name)] = given
+        is_field = compute is not None and isinstance(given, xr.DataArray) and dim not in given.dims
+        found[str(name)] = compute(given) if compute is not None and is_field else given
+        _check(found[str(name)], variables, dim, what, str(name))
     return found
 
 
@@ -103,8 +108,7 @@ def plain_ticks(axis: Any, values: Any) -> None:
     axis.set_minor_formatter(ticker.NullFormatter())
 
 
-def _check(given: Any, needs: Sequence[str], what: str, name: str) -> None:
-    dim, *variables = needs
+def _check(given: Any, variables: Sequence[str], dim: str, what: str, name: str) -> None:
     label = f"{name!r}" if name else "What was given"
     if not isinstance(given, xr.Dataset | xr.DataArray):
         raise DataError(
@@ -112,12 +116,13 @@ def _check(given: Any, needs: Sequence[str], what: str, name: str) -> None:
             "latitude and longitude."
         )
     missing = [v for v in variables if isinstance(given, xr.DataArray) or v not in given]
-    further = [str(d) for d in given.dims if d != dim]
-    if dim not in given.dims or missing:
-        lacking = ", ".join(repr(n) for n in ([dim] if dim not in given.dims else missing))
-        raise DataError(f"{label} lacks {lacking}; give what {what} returns.")
-    one = [given] if isinstance(given, xr.DataArray) else [given[v] for v in variables]
-    if any(set(v.dims) - {dim} for v in one):
+    lacking = [dim] if dim not in given.dims else missing
+    if lacking:
+        listed = ", ".join(repr(n) for n in lacking)
+        raise DataError(f"{label} lacks {listed}; give what {what} returns.")
+    drawn = [given] if isinstance(given, xr.DataArray) else [given[v] for v in variables]
+    further = sorted({str(d) for v in drawn for d in v.dims} - {dim})
+    if further:
         raise DataError(
             f"{label} has the further dimensions {further}; average over them or select one entry "
             "first, a curve has only one."
