@@ -12,7 +12,6 @@ from xdownscale.geostat._pairs import Pairs
 
 ESTIMATORS = ("matheron", "cressie", "dowd")
 MIN_CELLS = 100
-_BLOCK = 1 << 19  # differences at a time: 4 MB
 
 
 def daily_curves(
@@ -45,38 +44,32 @@ def daily_curves(
     >>> count
     array([2.])
     """
-    lead = field.shape[:-2]
-    bins = pairs.counts.size
+    lead, bins = field.shape[:-2], pairs.counts.size
     gamma, count, valid = np.empty((*lead, bins)), np.empty((*lead, bins)), np.empty(lead)
-    if not lead:
-        field, gamma, count, valid = field[None], gamma[None], count[None], valid[None]
-    step = max(1, _BLOCK // pairs.first.size)
-    for outer in np.ndindex(field.shape[:-3]):
-        for start in range(0, field.shape[-3], step):
-            days = (*outer, slice(start, start + step))
-            values = field[(*days, rows, columns)].astype(np.float64)
-            gamma[days], count[days], valid[days] = _curves(values, pairs, estimator)
-    return gamma.reshape(*lead, bins), count.reshape(*lead, bins), valid.reshape(lead)
+    flat = np.ravel_multi_index((rows, columns), field.shape[-2:])
+    for day in np.ndindex(lead):  # one at a time: then everything stays in the cache
+        image = field[day]
+        whole = image.flags.c_contiguous
+        values = np.take(image, flat) if whole else image[rows, columns]
+        gamma[day], count[day], valid[day] = _curve(values.astype(np.float64), pairs, estimator)
+    return gamma, count, valid
 
 
-def _curves(values: Array, pairs: Pairs, estimator: str) -> tuple[Array, Array, Array]:
-    """Curves of a few days (day, cells); the days lie next to each other in memory."""
-    values = np.ascontiguousarray(values.T)  # (cells, day)
+def _curve(values: Array, pairs: Pairs, estimator: str) -> tuple[Array, Array, int]:
+    """Curve of one day; `values` are those of `pairs.cells`."""
     with np.errstate(invalid="ignore"):  # inf - inf
-        gaps = np.abs(values[pairs.first] - values[pairs.second])  # (pairs, day)
+        gaps = np.take(values, pairs.first) - np.take(values, pairs.second)
     filled = np.flatnonzero(pairs.counts)
     starts = np.concatenate([[0], np.cumsum(pairs.counts[filled])[:-1]])
     missing = np.isnan(gaps)
-    shape = pairs.counts.size, values.shape[1]
-    count, gamma = np.zeros(shape), np.full(shape, np.nan)
-    count[filled] = pairs.counts[filled, None]
+    count, gamma = pairs.counts.astype(float), np.full(pairs.counts.size, np.nan)
     if missing.any():
-        count[filled] -= np.add.reduceat(missing, starts, axis=0, dtype=np.int64)
-    with np.errstate(invalid="ignore", divide="ignore"):  # classes without a pair give NaN
-        gamma[filled] = _KERNELS[estimator](gaps, missing, starts, count[filled])
-    valid = np.count_nonzero(~np.isnan(values), axis=0)
-    gamma[:, valid < min(MIN_CELLS, values.shape[0])] = np.nan
-    return gamma.T, count.T, valid
+        count[filled] -= np.add.reduceat(missing, starts, dtype=np.int64)
+    valid = int(np.count_nonzero(~np.isnan(values)))
+    if valid >= min(MIN_CELLS, values.size):
+        with np.errstate(invalid="ignore", divide="ignore"):  # classes without a pair give NaN
+            gamma[filled] = _KERNELS[estimator](gaps, missing, starts, count[filled])
+    return gamma, count, valid
 
 
 def _matheron(gaps: Array, missing: Array, starts: Array, count: Array) -> Array:
@@ -87,20 +80,18 @@ def _matheron(gaps: Array, missing: Array, starts: Array, count: Array) -> Array
 
 def _cressie(gaps: Array, missing: Array, starts: Array, count: Array) -> Array:
     """(mean of sqrt x)^4 / (2 (0.457 + 0.494 / N + 0.045 / N^2)) (Cressie and Hawkins 1980)."""
-    fourth = (_sums(np.sqrt(gaps), missing, starts) / count) ** 4
+    fourth = (_sums(np.sqrt(np.abs(gaps)), missing, starts) / count) ** 4
     cressie: Array = fourth / (2 * (0.457 + 0.494 / count + 0.045 / count**2))
     return cressie
 
 
 def _dowd(gaps: Array, missing: Array, starts: Array, count: Array) -> Array:
     """2.198 (median of x)^2 / 2 (Dowd 1984)."""
-    ends = np.append(starts[1:], gaps.shape[0])
-    middles = []
-    for start, end, n in zip(starts, ends, count.astype(int), strict=True):
-        ranked = np.sort(gaps[start:end], axis=0)  # NaN go to the end
-        places = np.stack([np.maximum(n - 1, 0) // 2, np.minimum(n // 2, end - start - 1)])
-        middles.append(np.take_along_axis(ranked, places, axis=0).mean(axis=0))
-    return np.where(count > 0, 2.198 * np.stack(middles) ** 2 / 2, np.nan)
+    classes = np.split(np.abs(gaps), starts[1:])
+    kept = (x[~gone] for x, gone in zip(classes, np.split(missing, starts[1:]), strict=True))
+    middle = np.array([np.median(x) if x.size else np.nan for x in kept])
+    dowd: Array = 2.198 * middle**2 / 2
+    return dowd
 
 
 _KERNELS = {"matheron": _matheron, "cressie": _cressie, "dowd": _dowd}
@@ -108,7 +99,7 @@ _KERNELS = {"matheron": _matheron, "cressie": _cressie, "dowd": _dowd}
 
 def _sums(x: Array, missing: Array, starts: Array) -> Array:
     x[missing] = 0.0
-    sums: Array = np.add.reduceat(x, starts, axis=0)
+    sums: Array = np.add.reduceat(x, starts)
     return sums
 
 

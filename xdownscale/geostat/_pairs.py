@@ -87,17 +87,18 @@ def draw_pairs(
     spots = _Spots(lat, lon, order)
     if order.size * (order.size - 1) // 2 <= pairs:
         one, other = np.triu_indices(order.size, 1)
-        near = spots.near(one, other, max_distance, direction)
-        one, other = one[near], other[near]
+        km = spots.apart(one, other)
+        near = spots.near(one, other, km, max_distance, direction)
+        one, other, km = one[near], other[near], km[near]
     else:
-        one, other = _draw(spots, max_distance, pairs, direction, np.random.default_rng(seed))
+        one, other, km = _draw(spots, max_distance, pairs, direction, np.random.default_rng(seed))
     if one.size == 0:
         way = f" in direction {direction}" if direction else ""
         raise GridError(
             f"No two of the {order.size} cells are within {max_distance:g} km of each other{way}; "
             "give a larger max_distance, of several times the grid spacing."
         )
-    return _sorted(order[one], order[other], spots.apart(one, other), max_distance, bins)
+    return _sorted(order[one], order[other], km, max_distance, bins)
 
 
 def _canonical(lat: Array, lon: Array) -> Array:
@@ -122,21 +123,22 @@ def _sorted(one: Array, other: Array, km: Array, max_distance: float, bins: int)
 
 def _draw(
     spots: _Spots, max_distance: float, pairs: int, direction: str | None, rng: np.random.Generator
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, Array]:
     """Draw until there are enough, or hardly any new ones are found."""
-    found = np.empty(0, dtype=np.int64)
+    found, far = np.empty(0, dtype=np.int64), np.empty(0)
     for _ in range(_ROUNDS):
-        tries = 2 * (pairs - found.size) + 1000
+        tries = (pairs - found.size) * 5 // 4 + 1000
         one, other = spots.throw(tries, max_distance, direction, rng)
-        near = spots.near(one, other, max_distance, direction)
+        km = spots.apart(one, other)
+        near = spots.near(one, other, km, max_distance, direction)
         low, high = np.minimum(one, other)[near], np.maximum(one, other)[near]
-        keys = np.concatenate([found, low * spots.size + high])
+        keys, far = np.concatenate([found, low * spots.size + high]), np.append(far, km[near])
         fresh = np.sort(np.unique(keys, return_index=True)[1])
-        gained, found = fresh.size - found.size, keys[fresh]
+        gained, found, far = fresh.size - found.size, keys[fresh], far[fresh]
         if found.size >= pairs or gained < tries // 500:
             break
     one, other = np.divmod(found[:pairs], spots.size)
-    return one, other
+    return one, other, far[:pairs]
 
 
 class _Spots:
@@ -144,11 +146,11 @@ class _Spots:
 
     def __init__(self, lat: Array, lon: Array, order: Array) -> None:
         self.size = order.size
-        self.lat = lat.ravel()[order].astype(np.float64)
-        self.lon = wrap_longitude(lon.ravel()[order], 0.0)
-        self.points = _unit(self.lat, self.lon)
-        whole = _unit(lat, lon)
+        east = wrap_longitude(lon, 0.0)
+        self.lat, self.lon = lat.ravel()[order], east.ravel()[order]
+        whole = _unit(lat, east)
         height, width = (_steps(whole, axis).ravel()[order] for axis in (0, 1))
+        self.points = whole.reshape(-1, 3)[order]
         self.reach = np.hypot(height, width) / 2
         share = np.cumsum(height * width)
         self.share = share / share[-1]
@@ -157,9 +159,10 @@ class _Spots:
     def apart(self, one: Array, other: Array) -> Array:
         return distances(self.lat[one], self.lon[one], self.lat[other], self.lon[other])
 
-    def near(self, one: Array, other: Array, max_distance: float, direction: str | None) -> Array:
+    def near(
+        self, one: Array, other: Array, km: Array, max_distance: float, direction: str | None
+    ) -> Array:
         """Tell which pairs are two cells, close enough, and lie in the direction."""
-        km = self.apart(one, other)
         good = (km > 0) & (km <= max_distance)
         if direction is not None:
             off = self._bearing(one, other) - DIRECTIONS[direction]
@@ -179,9 +182,11 @@ class _Spots:
         else:
             back = 180.0 * rng.integers(2, size=tries)
             bearing = DIRECTIONS[direction] + back + TOLERANCE * (2 * turn - 1)
-        ends = self._ahead(one, np.radians(bearing), angle)
-        chord, other = self.tree.query(ends)
-        hit = chord <= self.reach[other]
+        near_by = np.argsort(one)  # neighbours one after another: the tree is quicker
+        ends = self._ahead(one, np.radians(bearing), angle)[near_by]
+        chord, other = np.empty(tries), np.empty(tries, dtype=np.int64)
+        chord[near_by], other[near_by] = self.tree.query(ends)
+        hit: Array = chord <= self.reach[other]
         return one[hit], other[hit]
 
     def _ahead(self, one: Array, bearing: Array, angle: Array) -> Array:

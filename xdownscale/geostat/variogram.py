@@ -120,7 +120,7 @@ def semivariogram(
     >>> v.semivariance.mean().round(2).item()  # 1/12: uniform noise
     0.08
     >>> v.fit_ok.item(), v.message.item()
-    (False, 'flat at 0.08416: pure nugget, no range')
+    (False, 'flat at 0.08455: pure nugget, no range')
     """
     _check_options(max_distance, bins, pairs, model, estimator, direction, seed, average, bootstrap)
     lazy = on_disk_as_dask(da)
