@@ -14,6 +14,13 @@ from xdownscale import geostat
     ("method", "function"),
     [
         ("semivariogram", lambda: geostat.semivariogram),
+        ("acf", lambda: geostat.acf),
+        ("pacf", lambda: geostat.pacf),
+        ("lag_rmse", lambda: geostat.lag_rmse),
+        ("lag_r2", lambda: geostat.lag_r2),
+        ("power_spectrum", lambda: geostat.power_spectrum),
+        ("seams", lambda: geostat.seams),
+        ("distribution", lambda: geostat.distribution),
     ],
 )
 def test_accessor_signature_is_the_functions(method, function):

@@ -213,3 +213,67 @@ class GeostatAccessor:
             normalise=normalise,
             common=common,
         )
+
+    def acf(
+        self,
+        max_lag: int = 30,
+        reduce: str | None = "mean",
+        alpha: float = 0.05,
+        *,
+        adjusted: bool = False,
+    ) -> xr.DataArray:
+        """Return the autocorrelation in time; see `xdownscale.geostat.acf`."""
+        from xdownscale.geostat import acf
+
+        return acf(self._da, max_lag=max_lag, reduce=reduce, alpha=alpha, adjusted=adjusted)
+
+    def pacf(
+        self,
+        max_lag: int = 30,
+        reduce: str | None = "mean",
+        alpha: float = 0.05,
+        *,
+        adjusted: bool = False,
+    ) -> xr.DataArray:
+        """Return the partial autocorrelation in time; see `xdownscale.geostat.pacf`."""
+        from xdownscale.geostat import pacf
+
+        return pacf(self._da, max_lag=max_lag, reduce=reduce, alpha=alpha, adjusted=adjusted)
+
+    def lag_rmse(self, max_lag: int = 10, *, weighted: bool = True) -> xr.Dataset:
+        """Return how far images differ from earlier ones; see `xdownscale.geostat.lag_rmse`."""
+        from xdownscale.geostat import lag_rmse
+
+        return lag_rmse(self._da, max_lag=max_lag, weighted=weighted)
+
+    def lag_r2(self, max_lag: int = 10, *, kind: str = "r2", weighted: bool = True) -> xr.Dataset:
+        """Return how like images are to earlier ones; see `xdownscale.geostat.lag_r2`."""
+        from xdownscale.geostat import lag_r2
+
+        return lag_r2(self._da, max_lag=max_lag, kind=kind, weighted=weighted)
+
+    def power_spectrum(
+        self, average: str | None = "time", *, window: str = "hann", max_missing: float = 0.2
+    ) -> xr.Dataset:
+        """Return the radial power spectrum; see `xdownscale.geostat.power_spectrum`."""
+        from xdownscale.geostat import power_spectrum
+
+        return power_spectrum(self._da, average=average, window=window, max_missing=max_missing)
+
+    def seams(self, layout: PatchLayout) -> xr.Dataset:
+        """Return whether patch borders can be seen; see `xdownscale.geostat.seams`."""
+        from xdownscale.geostat import seams
+
+        return seams(self._da, layout)
+
+    def distribution(
+        self,
+        quantiles: Sequence[float] = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999),
+        thresholds: Sequence[float] = (),
+        *,
+        tail: float = 0.01,
+    ) -> xr.Dataset:
+        """Return moments, quantiles and tail; see `xdownscale.geostat.distribution`."""
+        from xdownscale.geostat import distribution
+
+        return distribution(self._da, quantiles=quantiles, thresholds=thresholds, tail=tail)

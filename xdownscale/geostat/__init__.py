@@ -6,6 +6,24 @@ that do the heavy work are imported inside the functions that use them.
 
 from __future__ import annotations
 
+from xdownscale.geostat._distribution import distribution
+from xdownscale.geostat._seams import seams
+from xdownscale.geostat._table import similarity_table
+from xdownscale.geostat.lagcurves import lag_r2, lag_rmse
+from xdownscale.geostat.similarity import wasserstein
+from xdownscale.geostat.spectrum import power_spectrum
+from xdownscale.geostat.temporal import acf, pacf
 from xdownscale.geostat.variogram import semivariogram
 
-__all__ = ["semivariogram"]
+__all__ = [
+    "acf",
+    "distribution",
+    "lag_r2",
+    "lag_rmse",
+    "pacf",
+    "power_spectrum",
+    "seams",
+    "semivariogram",
+    "similarity_table",
+    "wasserstein",
+]

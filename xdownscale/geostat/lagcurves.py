@@ -174,7 +174,9 @@ def _stream(data: Any, weights: Array, series: Series, max_lag: int, score: Any)
         )
         whole = shares.rechunk({0: -1, -2: -1, -1: -1})
         parts.append(
-            whole.map_blocks(_merge, score=score, dtype=float, drop_axis=(0, -2 % whole.ndim, -1 % whole.ndim))
+            whole.map_blocks(
+                _merge, score=score, dtype=float, drop_axis=(0, -2 % whole.ndim, -1 % whole.ndim)
+            )
         )
     return dask.array.concatenate(parts, axis=1)
 
@@ -183,7 +185,11 @@ def _summary(scores: Any) -> Any:
     """Mean, sd, 10 % and 90 % quantile and number of the pairs of each lag; (5, lag, ...)."""
     whole = scores.rechunk({1: -1})
     return whole.map_blocks(
-        _describe, dtype=float, drop_axis=1, new_axis=0, chunks=((5,), whole.chunks[0], *whole.chunks[2:])
+        _describe,
+        dtype=float,
+        drop_axis=1,
+        new_axis=0,
+        chunks=((5,), whole.chunks[0], *whole.chunks[2:]),
     )
 
 

@@ -210,9 +210,10 @@ def _stream(data: Any, series: Series, max_lag: int, finish: Any) -> Any:
 def _narrow(x: Any, max_lag: int) -> Any:
     """Cut wide blocks of cells so that the sums of all lags stay small."""
     cells = max(1, _SUMS // (3 * (max_lag + 1)))
-    return x.rechunk({k: "auto" for k in range(1, x.ndim)} | {0: x.chunks[0]}, block_size_limit=(
-        cells * x.dtype.itemsize * max(x.chunks[0])
-    ))
+    return x.rechunk(
+        {k: "auto" for k in range(1, x.ndim)} | {0: x.chunks[0]},
+        block_size_limit=(cells * x.dtype.itemsize * max(x.chunks[0])),
+    )
 
 
 def _blocks(piece: Any, shift: Any, slab: Any, positions: Array, max_lag: int) -> Any:
