@@ -103,10 +103,11 @@ def fit_curve(distance: Array, gamma: Array, count: Array, model: str) -> Fit:
     if best is None:
         return _failed("the least squares did not converge")
     parameters, misfit = best
-    if _is_flat(y / unit[1], n / n.max(), misfit, _free(model)):
-        return _failed(f"flat at {np.average(y, weights=n):.4g}: pure nugget, no range")
-    if parameters[0] > _AT_BOUND:
+    flat = _is_flat(y / unit[1], n / n.max(), misfit, _free(model))
+    if parameters[0] > _AT_BOUND and (not flat or _rises(h, y)):
         return _failed(f"no sill within {h.max():.4g} km: it still rises; raise max_distance")
+    if flat:
+        return _failed(f"flat at {np.average(y, weights=n):.4g}: pure nugget, no range")
     return Fit(parameters * unit, "")
 
 
@@ -159,6 +160,14 @@ def _least_squares(model: str, h: Array, y: Array, n: Array) -> tuple[Array, flo
         return None
     misfit, p = min(found, key=lambda one: one[0])
     return np.append(p, [np.nan] * (4 - free)), misfit
+
+
+def _rises(h: Array, y: Array) -> bool:
+    """Tell whether semivariance grows with distance, whatever the shape of its curve."""
+    from scipy.stats import pearsonr
+
+    found = pearsonr(h, y)
+    return bool(found.statistic > 0 and found.pvalue < _SIGNIFICANT)
 
 
 def _is_flat(y: Array, n: Array, misfit: float, free: int) -> bool:
