@@ -12,7 +12,7 @@ import xarray as xr
 
 from xdownscale.baselines import day_index
 from xdownscale.errors import GridError, OptionError, TimeAxisError, check_option
-from xdownscale.geostat._together import Pair, on_one_grid, turn
+from xdownscale.geostat._together import Pair, on_one_grid, template, turn
 from xdownscale.grids import describe_grid, has_grid, uncovered
 from xdownscale.labels import find_axes, require_time
 from xdownscale.regridding import regrid, regrid_static
@@ -123,7 +123,7 @@ def _condition(name: str, what: Any, pair: Pair) -> Condition:
 def _place(field: xr.DataArray, da: xr.DataArray, codes: Any) -> xr.DataArray:
     """Return the groups of a field on the grid of a record."""
     if on_one_grid(field, da):
-        return codes(turn(field, _template(da)))  # type: ignore[no-any-return]
+        return codes(turn(field, template(da)))  # type: ignore[no-any-return]
     if field.dtype.kind != "f":
         return _bring_codes(codes(field), da)
     return codes(_bring(field, da))  # type: ignore[no-any-return]
@@ -222,28 +222,22 @@ def _on_days(codes: xr.DataArray, da: xr.DataArray) -> xr.DataArray:
 def _bring(field: xr.DataArray, da: xr.DataArray) -> xr.DataArray:
     """Bring a field of numbers to the grid of a record; NaN beyond the field's own area."""
     outside = _outside(field, da)
-    return regrid_static(field, _template(da), extrapolate="nearest").where(~outside)
+    return regrid_static(field, template(da), extrapolate="nearest").where(~outside)
 
 
 def _bring_codes(codes: xr.DataArray, da: xr.DataArray) -> xr.DataArray:
     """Bring groups to the grid of a record: those of the nearest cell."""
     outside = _outside(codes, da)
-    moved = regrid(codes.astype(float), _template(da), "nearest", extrapolate="nearest")
+    moved = regrid(codes.astype(float), template(da), "nearest", extrapolate="nearest")
     return moved.where(~outside, -1).fillna(-1).astype(np.int64)
 
 
-def _template(da: xr.DataArray) -> xr.DataArray:
-    """One field of a record; its values are not looked at."""
-    axes = find_axes(da)
-    return da.isel({d: 0 for d in da.dims if d not in (axes.y, axes.x)}, drop=True)
-
-
 def _outside(field: xr.DataArray, da: xr.DataArray) -> xr.DataArray:
-    template = _template(da)
-    outside = uncovered(field, template)
+    grid = template(da)
+    outside = uncovered(field, grid)
     if outside.all():
         raise GridError(
             f"The field {field.name or ''!r} in by= does not overlap the records: it has "
-            f"{describe_grid(field)}, a record {describe_grid(template)}."
+            f"{describe_grid(field)}, a record {describe_grid(grid)}."
         )
     return outside

@@ -177,3 +177,9 @@ def _crop(da: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
     if bool(rows.all() and columns.all()):
         return da
     return da.isel({axes.y: rows.values, axes.x: columns.values})
+
+
+def template(da: xr.DataArray) -> xr.DataArray:
+    """Return one field of a record, which lends its grid; its values are not looked at."""
+    axes = find_axes(da)
+    return da.isel({d: 0 for d in da.dims if d not in (axes.y, axes.x)}, drop=True)

@@ -152,6 +152,23 @@ def daily(
     return found.reshape(*lead, *found.shape[1:])
 
 
+def day_statistics(distances_: Array) -> Array:
+    """Return mean, 10 and 90 % quantile (..., 3) of the last axis, NaN left out.
+
+    Examples
+    --------
+    >>> day_statistics(np.array([[0.0, 10.0, np.nan], [np.nan] * 3]))
+    array([[ 5.,  1.,  9.],
+           [nan, nan, nan]])
+    """
+    empty = np.isnan(distances_).all(axis=-1)
+    filled = np.where(empty[..., None], 0.0, distances_)  # numpy warns of rows without values
+    low, high = np.nanquantile(filled, [0.1, 0.9], axis=-1)
+    found = np.stack([np.nanmean(filled, axis=-1), low, high], axis=-1)
+    found[empty] = np.nan
+    return found
+
+
 def clean(values: Array, space: Any) -> Array:
     """Return transformed values, NaN where they are not finite."""
     fields = np.asarray(values)

@@ -195,9 +195,17 @@ def _daily(
     time = pair.axes.time
     if time is None:
         return found
-    whole = found.wasserstein.chunk({time: -1}) if found.chunks else found.wasserstein
-    p10, p90 = (whole.quantile(q, time, skipna=True).drop_vars("quantile") for q in (0.1, 0.9))
-    return found.assign(wasserstein_mean=whole.mean(time), wasserstein_p10=p10, wasserstein_p90=p90)
+    statistics = xr.apply_ufunc(
+        _transport.day_statistics,
+        found.wasserstein,
+        input_core_dims=[[time]],
+        output_core_dims=[["_entry"]],
+        dask="parallelized",
+        output_dtypes=[np.float64],
+        dask_gufunc_kwargs={"allow_rechunk": True, "output_sizes": {"_entry": 3}},
+    )
+    parts = {f"wasserstein_{n}": statistics[..., k] for k, n in enumerate(("mean", "p10", "p90"))}
+    return found.assign(parts)
 
 
 def _core(da: xr.DataArray, grid: tuple[str, str], names: tuple[str, str]) -> xr.DataArray:
