@@ -207,14 +207,17 @@ class _Spots:
 def _unit(lat: Array, lon: Array) -> Array:
     """Return unit vectors, shape (..., 3)."""
     y, x = np.radians(np.asarray(lat, dtype=np.float64)), np.radians(lon)
-    return np.stack([np.cos(y) * np.cos(x), np.cos(y) * np.sin(x), np.sin(y)], axis=-1)
+    points, ring = np.empty((*y.shape, 3)), np.cos(y)
+    points[..., 0], points[..., 1], points[..., 2] = ring * np.cos(x), ring * np.sin(x), np.sin(y)
+    return points
 
 
 def _steps(points: Array, axis: int) -> Array:
     """Distance to the nearer neighbour along an axis; one where there is a single row."""
     if points.shape[axis] < 2:
         return np.ones(points.shape[:-1])
-    steps = np.linalg.norm(np.diff(points, axis=axis), axis=-1)
+    gaps = np.diff(points, axis=axis)
+    steps = np.sqrt(np.einsum("...k,...k->...", gaps, gaps))
     pad = [(1, 1) if a == axis else (0, 0) for a in range(2)]
     around = np.pad(np.nan_to_num(steps, nan=np.inf), pad, constant_values=np.inf)
     size = points.shape[axis]
