@@ -7,7 +7,7 @@ import inspect
 import pytest
 import xarray as xr
 
-from xdownscale import geostat
+from xdownscale import geostat, plot
 
 
 @pytest.mark.parametrize(
@@ -21,6 +21,12 @@ from xdownscale import geostat
         ("power_spectrum", lambda: geostat.power_spectrum),
         ("seams", lambda: geostat.seams),
         ("distribution", lambda: geostat.distribution),
+        ("plot_maps", lambda: plot.maps),
+        ("plot_semivariogram", lambda: plot.semivariogram),
+        ("plot_acf", lambda: plot.acf),
+        ("plot_pacf", lambda: plot.pacf),
+        ("plot_lag_curve", lambda: plot.lag_curve),
+        ("plot_power_spectrum", lambda: plot.power_spectrum),
     ],
 )
 def test_accessor_signature_is_the_functions(method, function):

@@ -277,3 +277,46 @@ class GeostatAccessor:
         from xdownscale.geostat import distribution
 
         return distribution(self._da, quantiles=quantiles, thresholds=thresholds, tail=tail)
+
+    def plot_maps(
+        self,
+        truth: xr.DataArray | None = None,
+        coarse: xr.DataArray | None = None,
+        time: Any = None,
+        scale: str = "auto",
+        axes: Any = None,
+    ) -> Any:
+        """Draw one day beside truth and coarse record; see `xdownscale.plot.maps`."""
+        from xdownscale.plot import maps
+
+        return maps(self._da, truth=truth, coarse=coarse, time=time, scale=scale, axes=axes)
+
+    def plot_semivariogram(self, ax: Any = None, pair_counts: bool = True) -> Any:
+        """Draw the semivariogram; see `xdownscale.plot.semivariogram`."""
+        from xdownscale.plot import semivariogram
+
+        return semivariogram(self._da, ax=ax, pair_counts=pair_counts)
+
+    def plot_acf(self, ax: Any = None) -> Any:
+        """Draw the autocorrelation of the regional mean; see `xdownscale.plot.acf`."""
+        from xdownscale.plot import acf
+
+        return acf(self._da, ax=ax)
+
+    def plot_pacf(self, ax: Any = None) -> Any:
+        """Draw its partial autocorrelation; see `xdownscale.plot.pacf`."""
+        from xdownscale.plot import pacf
+
+        return pacf(self._da, ax=ax)
+
+    def plot_lag_curve(self, ax: Any = None, score: str = "r2") -> Any:
+        """Draw the likeness of days to those before; see `xdownscale.plot.lag_curve`."""
+        from xdownscale.plot import lag_curve
+
+        return lag_curve(self._da, ax=ax, score=score)
+
+    def plot_power_spectrum(self, ax: Any = None) -> Any:
+        """Draw the power spectrum; see `xdownscale.plot.power_spectrum`."""
+        from xdownscale.plot import power_spectrum
+
+        return power_spectrum(self._da, ax=ax)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -110,10 +111,8 @@ def spread_skill(results: Any, ax: Any = None) -> Any:
 
 
 def _days(results: Any) -> str:
-    """Name of the days' dimension: that of the first result."""
-    first = results if isinstance(results, xr.Dataset | xr.DataArray) else None
-    if first is None and results:
-        first = next(iter(results.values()))
-    spread = first["spread"] if isinstance(first, xr.Dataset) and "spread" in first else first
-    dims = getattr(spread, "dims", ())
-    return str(dims[0]) if dims else "time"
+    """Return the name of the days' dimension: the last one of the first result."""
+    several = isinstance(results, Mapping) and not isinstance(results, xr.Dataset)
+    first = next(iter(results.values()), None) if several else results
+    spread = first.get("spread") if isinstance(first, xr.Dataset) else None
+    return "time" if spread is None or not spread.dims else str(spread.dims[-1])

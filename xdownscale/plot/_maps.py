@@ -201,10 +201,13 @@ def _degrees(field: xr.DataArray) -> tuple[Any, Any]:
 
 
 def _middle(da: xr.DataArray) -> float:
-    """Longitude in the middle of a grid; on one that leaps back (Greenwich) its own beginning."""
+    """Longitude in the middle of a grid; on one that leaps (Greenwich), from -180 to 180."""
     lon = da[find_axes(da).longitude].values
     first = float(lon.flat[0])
-    return first + float(np.median(wrap_longitude(lon - first, -90.0)))
+    middle = first + float(np.median(wrap_longitude(lon - first, -180.0)))
+    steps = np.diff(lon, axis=-1)
+    leaps = bool((steps > 0).any() and (steps < 0).any())
+    return float(wrap_longitude(middle)) if leaps else middle
 
 
 def _centred(field: xr.DataArray, middle: float) -> xr.DataArray:

@@ -22,7 +22,7 @@ from xdownscale.plot._style import (
     with_units,
 )
 
-_SCORES = {"r2": "R² with the day before", "rmse": "RMSE to the day before"}
+_SCORES = {"r2": "R² of a day with an earlier one", "rmse": "RMSE of a day to an earlier one"}
 
 
 def acf(results: Any, ax: Any = None) -> Any:

@@ -11,6 +11,7 @@ import xarray as xr
 from xdownscale import geostat, skill
 from xdownscale.baselines import persistence
 from xdownscale.cells import Array
+from xdownscale.geostat._models import fit_curve
 from xdownscale.grids import distances
 from xdownscale.labels import find_axes, require_time
 
@@ -19,6 +20,8 @@ LAGS = tuple(range(1, 11))
 _LEVELS = (0.05, 0.5, 0.95, 0.99)
 _EDGES = 400
 _MAX_DISTANCE = 600.0
+_FITS = 40  # draws that a model is fitted to; each takes 50 ms
+_ZERO = 1e-3  # share of the sill below which a nugget is a rounding error of the fit
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,10 +34,13 @@ class Curve:
         Lags, wavelengths or values.
     per_day : ndarray, shape (day, m)
         What is averaged over days.
+    units : str
+        Of the curve.
     """
 
     x: Array
     per_day: Array
+    units: str = "1"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,11 +53,14 @@ class Scope:
         Longest distance of semivariograms, km.
     lags : tuple of int
         Lags in days.
+    resolved : float
+        Shortest wavelength that the coarse grid resolves, two of its longer spacings, km.
     edges : ndarray
-        Values whose exceedance is counted.
+        Values below which cells are counted.
     """
 
     reach: float
+    resolved: float
     lags: tuple[int, ...]
     edges: Array
 
@@ -67,7 +76,7 @@ class Diagnostic:
     measure : callable
         From a field and the scope to its curve.
     read : callable
-        From x and a mean ``(..., m)`` to a dict of label to ``(...)``.
+        From x, means ``(draw, m)`` and the scope to a dict of label to ``(draw,)``.
     shape : callable
         From a mean ``(..., m)`` to the curve ``(..., n)`` that is drawn.
     """
@@ -76,7 +85,7 @@ class Diagnostic:
     title: str
     meaning: str
     measure: Callable[[xr.DataArray, Scope], Curve]
-    read: Callable[[Array, Array], dict[str, Array]]
+    read: Callable[[Array, Array, Scope], dict[str, Array]]
     shape: Callable[[Array], Array]
 
 
@@ -85,6 +94,7 @@ def scope_of(fields: Mapping[str, xr.DataArray]) -> Scope:
     sample = np.concatenate([_thinned(f) for f in fields.values()])
     return Scope(
         reach=min(_MAX_DISTANCE, 0.6 * _diagonal(fields["prediction"])),
+        resolved=_resolved(fields["coarse"]),
         lags=_lags(min(f.sizes[require_time(f, "It")] for f in fields.values())),
         edges=np.unique(np.quantile(sample, np.linspace(0, 1, _EDGES + 1))),
     )
@@ -97,20 +107,41 @@ def _variogram(field: xr.DataArray, scope: Scope) -> Curve:
     lazy = field if field.chunks else field.chunk({time: 64})
     result = geostat.semivariogram(lazy, max_distance=scope.reach, bins=BINS, average=None)
     gamma = result["semivariance"].transpose(time, "lag").values
-    return Curve(x=result["lag"].values, per_day=gamma)
+    return Curve(x=result["lag"].values, per_day=gamma, units=_units(result["semivariance"]))
 
 
-def _read_variogram(lag: Array, gamma: Array) -> dict[str, Array]:
-    reach = lag[-1] + (lag[1] - lag[0]) / 2
-    places = [int(np.argmin(np.abs(lag - share * reach))) for share in (0.1, 0.3, 0.9)]
-    return {f"semivariance at {lag[p]:.0f} km": gamma[..., p] for p in places}
+def _read_variogram(lag: Array, gamma: Array, scope: Scope) -> dict[str, Array]:
+    """Semivariance at three distances, and the spherical model of the first draws."""
+    places = [int(np.argmin(np.abs(lag - share * scope.reach))) for share in (0.1, 0.3, 0.9)]
+    found = {f"semivariance at {lag[p]:.0f} km": gamma[:, p] for p in places}
+    equal = np.ones(lag.size)
+    fits = [fit_curve(lag, row, equal, "spherical").parameters for row in gamma[:_FITS]]
+    reach, psill, nugget, _ = np.array(fits).T
+    nugget = np.where(nugget < _ZERO * psill, 0.0, nugget)
+    return found | {"effective range in km": reach, "sill": psill + nugget, "nugget": nugget}
+
+
+def _resolved(coarse: xr.DataArray) -> float:
+    """Two of the longer spacings in the middle of a grid, km."""
+    axes = find_axes(coarse)
+    here = {axes.y: coarse.sizes[axes.y] // 2 - 1, axes.x: coarse.sizes[axes.x] // 2 - 1}
+    lat, lon = coarse[axes.latitude], coarse[axes.longitude]
+    steps = []
+    for dim in (axes.y, axes.x):
+        ends = [here, {**here, dim: here[dim] + 1}]
+        points = [
+            [c.isel({d: i for d, i in e.items() if d in c.dims}).item() for c in (lat, lon)]
+            for e in ends
+        ]
+        steps.append(np.asarray(distances(*points[0], *points[1])).item())
+    return float(2 * max(steps))
 
 
 def _diagonal(field: xr.DataArray) -> float:
     axes = find_axes(field)
     lat, lon = field[axes.latitude].values, field[axes.longitude].values
     corners = lat.flat[0], lon.flat[0], lat.flat[-1], lon.flat[-1]
-    return np.asarray(distances(*corners)).item()
+    return float(np.asarray(distances(*corners)).item())
 
 
 def _spectrum(field: xr.DataArray, scope: Scope) -> Curve:
@@ -118,14 +149,15 @@ def _spectrum(field: xr.DataArray, scope: Scope) -> Curve:
     result = geostat.power_spectrum(field, average=None)
     power = result["power"].isel(wavelength=np.flatnonzero(result["complete"].values))
     values = power.transpose(require_time(field, "It"), "wavelength").values
-    return Curve(x=power["wavelength"].values, per_day=values)
+    return Curve(x=power["wavelength"].values, per_day=values, units=_units(result["power"]))
 
 
-def _read_spectrum(wavelength: Array, power: Array) -> dict[str, Array]:
-    """Slopes d log(power) / d log(wavenumber), above and below 150 km."""
-    bands = {"above 150 km": wavelength >= 150, "below 150 km": wavelength < 150}
+def _read_spectrum(wavelength: Array, power: Array, scope: Scope) -> dict[str, Array]:
+    """Slopes d log(power) / d log(wavenumber), where the coarse grid resolves waves and below."""
+    limit = scope.resolved
+    bands = {"above": wavelength >= limit, "below": wavelength < limit}
     return {
-        f"spectral slope {name}": _slope(wavelength[inside], power[..., inside])
+        f"spectral slope {name} {limit:.0f} km": _slope(wavelength[inside], power[:, inside])
         for name, inside in bands.items()
     }
 
@@ -145,7 +177,7 @@ def _slope(wavelength: Array, power: Array) -> Array:
 def _autocorrelation(field: xr.DataArray, scope: Scope) -> Curve:
     """Moments of the regional mean and of its value some days before, for each lag."""
     axes = find_axes(field)
-    weights = np.cos(np.deg2rad(field[axes.latitude]))
+    weights: xr.DataArray = np.cos(np.deg2rad(field[axes.latitude]))  # type: ignore[assignment]
     series = field.weighted(weights).mean([axes.y, axes.x]).compute()
     columns = [_moments(series, lag) for lag in scope.lags]
     return Curve(x=np.array(scope.lags), per_day=np.concatenate(columns, axis=1))
@@ -179,7 +211,7 @@ def _correlation(moments: Array) -> Array:
     return found
 
 
-def _read_acf(lag: Array, moments: Array) -> dict[str, Array]:
+def _read_acf(lag: Array, moments: Array, scope: Scope) -> dict[str, Array]:
     found = _correlation(moments)
     return {
         f"autocorrelation at {_days(lag[p])}": found[..., p]
@@ -193,7 +225,7 @@ def _likeness(field: xr.DataArray, scope: Scope) -> Curve:
     return Curve(x=np.array(scope.lags), per_day=np.stack(scores, axis=1))
 
 
-def _read_likeness(lag: Array, r2: Array) -> dict[str, Array]:
+def _read_likeness(lag: Array, r2: Array, scope: Scope) -> dict[str, Array]:
     return {
         f"R² with the field {_days(lag[p])} before": r2[..., p]
         for p in np.flatnonzero(np.isin(lag, (1, 3)))
@@ -233,14 +265,15 @@ def _below(values: Array, edges: Array) -> Array:
     return share
 
 
-def _read_quantiles(edges: Array, share: Array) -> dict[str, Array]:
-    flat = share.reshape(-1, edges.size)
+def _read_quantiles(edges: Array, share: Array, scope: Scope) -> dict[str, Array]:
     return {
-        f"{100 * level:g} % quantile": np.array(
-            [np.interp(level, row, edges) for row in flat]
-        ).reshape(share.shape[:-1])
+        f"{100 * level:g} % quantile": np.array([np.interp(level, row, edges) for row in share])
         for level in _LEVELS
     }
+
+
+def _units(da: xr.DataArray) -> str:
+    return str(da.attrs.get("units") or "1")
 
 
 def _as_is(values: Array) -> Array:

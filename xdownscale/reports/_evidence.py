@@ -53,7 +53,7 @@ def judge(records: Records, draws: int, seed: int) -> list[Finding]:
     for diagnostic in DIAGNOSTICS:
         curves = _measured(diagnostic, records, scope)
         if "prediction" in curves:
-            found.append(_finding(diagnostic, curves, draws, seed))
+            found.append(_finding(diagnostic, curves, scope, draws, seed))
     return found
 
 
@@ -68,11 +68,13 @@ def _measured(diagnostic: Diagnostic, records: Records, scope: Scope) -> dict[st
     return curves
 
 
-def _finding(diagnostic: Diagnostic, curves: dict[str, Curve], draws: int, seed: int) -> Finding:
+def _finding(
+    diagnostic: Diagnostic, curves: dict[str, Curve], scope: Scope, draws: int, seed: int
+) -> Finding:
     judged = curves["prediction"]
-    own = diagnostic.read(judged.x, mean(judged.per_day))
+    own = diagnostic.read(judged.x, mean(judged.per_day)[None], scope)
     rows: dict[str, dict[str, Any]] = {
-        label: {"statistic": label, "prediction": float(v)} for label, v in own.items()
+        label: {"statistic": label, "prediction": float(value[0])} for label, value in own.items()
     }
     bands = {}
     for name in (n for n in curves if n != "prediction"):
@@ -80,16 +82,24 @@ def _finding(diagnostic: Diagnostic, curves: dict[str, Curve], draws: int, seed:
         length = min(len(judged.per_day), len(curve.per_day))
         sample = resampled_means(curve.per_day, length, draws, seed)
         bands[name] = interval(diagnostic.shape(sample), LEVEL)
-        centre, spread = (
-            diagnostic.read(curve.x, means) for means in (mean(curve.per_day), sample)
-        )
-        for label, row in rows.items():
-            low, high = interval(spread[label], LEVEL) if label in spread else (np.nan, np.nan)
-            row |= {name: float(centre.get(label, np.nan)), f"{name}_low": float(low)}
-            row |= {f"{name}_high": float(high)}
-            row[f"{name}_verdict"] = verdict(row["prediction"], float(low), float(high))
+        centre = diagnostic.read(curve.x, mean(curve.per_day)[None], scope)
+        spread = diagnostic.read(curve.x, sample, scope)
+        for label in rows:
+            value = rows[label]["prediction"]
+            rows[label] |= _held_against(name, value, centre.get(label), spread.get(label))
     table = pd.DataFrame([{**row, "sentence": sentence(row)} for row in rows.values()])
     return Finding(diagnostic=diagnostic, curves=curves, table=table, bands=bands)
+
+
+def _held_against(name: str, value: float, centre: Any, spread: Any) -> dict[str, Any]:
+    """Columns that a reference adds to a row; NaN where it lacks the statistic."""
+    low, high = (np.nan, np.nan) if spread is None else map(float, interval(spread, LEVEL))
+    return {
+        name: np.nan if centre is None else float(centre[0]),
+        f"{name}_low": low,
+        f"{name}_high": high,
+        f"{name}_verdict": verdict(value, low, high),
+    }
 
 
 def verdict(value: float, low: float, high: float) -> str:
@@ -116,16 +126,22 @@ def sentence(row: dict[str, Any]) -> str:
     >>> sentence(row | {"fine_low": 0.5, "fine_high": 1.0})
     'The 95 % quantile of the prediction (2) is above the interval of the fine record (0.5 to 1).'
     """
-    parts = []
-    for name, words in NAMES.items():
-        said = row.get(f"{name}_verdict")
-        if said == "not comparable":
-            parts.append(f"cannot be compared with {words}")
-        elif said:
-            span = f"{row[f'{name}_low']:.3g} to {row[f'{name}_high']:.3g}"
-            parts.append(f"is {said} the interval of {words} ({span})")
-    what = row["statistic"]
-    return f"The {what} of the prediction ({row['prediction']:.3g}) {' and '.join(parts)}."
+    head = f"The {row['statistic']} of the prediction ({row['prediction']:.3g})"
+    if not np.isfinite(row["prediction"]):
+        return f"The {row['statistic']} of the prediction cannot be measured."
+    said = {name: row[f"{name}_verdict"] for name in NAMES if f"{name}_verdict" in row}
+    parts = [_part(row, name, said) for name in said]
+    link = " and " if len(set(said.values())) == 1 else ", but "
+    return f"{head} {link.join(parts)}."
+
+
+def _part(row: dict[str, Any], name: str, said: dict[str, str]) -> str:
+    if said[name] == "not comparable":
+        return f"cannot be compared with {NAMES[name]}"
+    span = f"{row[f'{name}_low']:.3g} to {row[f'{name}_high']:.3g}"
+    is_again = name != next(iter(said)) and len(set(said.values())) == 1
+    head = "that" if is_again else f"is {said[name]} the interval"
+    return f"{head} of {NAMES[name]} ({span})"
 
 
 def as_frame(findings: list[Finding]) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 BLOCK = 10  # days that stay together, so that weather systems are not cut up
+_ENOUGH = 0.9  # share of the draws that a statistic must be found in
 
 
 def resampled_means(per_day: Any, length: int, draws: int, seed: int) -> Any:
@@ -45,10 +46,12 @@ def mean(per_day: Any) -> Any:
 
 
 def interval(draws: Any, level: float = 0.95) -> tuple[Any, Any]:
-    """Return the central interval of draws along the first axis; NaN where one draw is NaN."""
+    """Return the central interval of draws along the first axis; NaN where one in ten is NaN."""
     tail = (1 - level) / 2
-    low, high = np.quantile(draws, [tail, 1 - tail], axis=0)
-    return low, high
+    good = np.isfinite(draws).mean(axis=0) > _ENOUGH
+    # what is left out afterwards may be all NaN, of which numpy would warn
+    low, high = np.nanquantile(np.where(good, draws, 0.0), [tail, 1 - tail], axis=0)
+    return np.where(good, low, np.nan), np.where(good, high, np.nan)
 
 
 def _weighted_means(weights: Any, per_day: Any) -> Any:

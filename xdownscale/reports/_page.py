@@ -74,10 +74,17 @@ def paragraph(text: str, kind: str = "") -> str:
     return f"<p{mark}>{html.escape(text)}</p>"
 
 
-def listing(items: list[tuple[str, str]]) -> str:
-    """Return a list of plain texts, each with the class that colours it."""
-    rows = "".join(f"<li>{_coloured(text, kind)}</li>" for text, kind in items)
-    return f"<ul>{rows}</ul>"
+def listing(items: list[tuple[str, dict[str, str]]]) -> str:
+    """Return a list of sentences, each behind its verdicts by record, coloured."""
+    rows = []
+    for text, verdicts in items:
+        marks = ", ".join(
+            f'<span class="{html.escape(said.replace(" ", "-"))}">{html.escape(said)}</span>'
+            f" ({html.escape(name)})"
+            for name, said in verdicts.items()
+        )
+        rows.append(f"<li>{marks}{': ' if marks else ''}{html.escape(text)}</li>")
+    return f"<ul>{''.join(rows)}</ul>"
 
 
 def table(frame: pd.DataFrame, caption: str) -> str:
@@ -115,11 +122,6 @@ def figure(drawn: Any, words: str, caption: str = "") -> str:
         f'<figure><img src="data:image/{mime};base64,{data}" alt="{html.escape(words)}">'
         f"{below}</figure>"
     )
-
-
-def _coloured(text: str, kind: str) -> str:
-    mark = f'<span class="{kind}">{kind}</span>: ' if kind else ""
-    return mark + html.escape(text)
 
 
 def _joined(label: Any) -> str:

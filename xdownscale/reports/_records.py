@@ -62,14 +62,13 @@ class Records:
     @property
     def transformed_units(self) -> str:
         """Units that curves are made in."""
-        name = self.space.transform
-        return self.units if name == "identity" else f"{name} of {self.units}"
+        return _transformed(self.space.transform, self.units)
 
-    @property
-    def squared_units(self) -> str:
-        """Units of semivariances of the curves' values."""
-        units = self.transformed_units
-        return units if units == "1" else f"({units})²"
+
+def _transformed(name: str, units: str) -> str:
+    if name == "identity":
+        return units
+    return name if units == "1" else f"{name} {units}"
 
 
 def gather(
@@ -103,8 +102,9 @@ def gather(
     references = {"coarse": inside, "fine": _reference(fine, training, notes)}
     seasonal = {n: _season(da, one, n, notes) for n, da in references.items() if da is not None}
     space = choose_transform([one.data, *(da.data for da in seasonal.values())], transform)
+    units = _transformed(space.transform, str(one.attrs.get("units") or "1"))
     fields = {
-        name: da.copy(data=space.transform_only(da.data))
+        name: da.copy(data=space.transform_only(da.data)).assign_attrs(units=units)
         for name, da in {"prediction": one, **seasonal}.items()
     }
     return Records(

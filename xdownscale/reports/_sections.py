@@ -18,7 +18,7 @@ from xdownscale.grids import describe_grid
 from xdownscale.labels import require_time
 from xdownscale.reports import _page
 from xdownscale.reports._evidence import NAMES, Finding, days_of
-from xdownscale.reports._records import MEMBERS, Records, period
+from xdownscale.reports._records import MEMBERS, Records, period, shared
 
 _PACKAGES = ("xarray-downscale", "numpy", "xarray", "pandas", "scipy", "matplotlib")
 
@@ -56,16 +56,15 @@ def records_table(records: Records) -> str:
 
 
 def maps(records: Records) -> str:
-    """One day in the middle of the common ones."""
-    here = records.truth if records.truth is not None else records.prediction
-    time = here[require_time(here, "It")].values
+    """One day in the middle of those that the prediction shares with the coarse record."""
+    here = records.prediction if records.truth is None else records.truth
+    common = shared(here, records.coarse)
+    coarse = records.coarse if common.any() else None
+    time = here[require_time(here, "It")].values[common if common.any() else slice(None)]
     day = str(time[len(time) // 2])[:10]
-    count = 2 + 2 * (records.truth is not None)
-    axes = _new_axes(1 if count == 2 else 2, 2, (9.6, 3.9 if count == 2 else 7.2), "compressed")
-    with_coarse = baselines.day_index(records.coarse.indexes[require_time(records.coarse, "It")])
-    coarse = records.coarse if day in with_coarse.strftime("%Y-%m-%d") else None
-    if coarse is None:
-        return ""
+    count = 1 + (coarse is not None) + 2 * (records.truth is not None)
+    shape = (2, 2) if count == 4 else (1, count)
+    axes = _new_axes(*shape, (4.8 * shape[1], 3.7 * shape[0]), "compressed")
     drawn = plot.maps(records.prediction, records.truth, coarse, time=day, axes=axes)
     titles = [ax.get_title(loc="left").lower() for ax in drawn]
     return _page.figure(drawn[0].figure, f"Maps of {day}: {', '.join(titles)}.", f"{day}")
@@ -97,17 +96,17 @@ def finding(found: Finding, records: Records) -> str:
     key = found.diagnostic.key
     ax = _DRAW[key](found, _new_axes(1, 1, (7.2, 4.2))[0], records)
     others = " and ".join(NAMES[name] for name in found.bands)
-    words = (
-        f"{found.diagnostic.title}, of the prediction, {others}. Bands: 95 % intervals of {others} "
-        "over stretches of as many days as the prediction has. The sentences below say the same."
+    words = f"{found.diagnostic.title}: curves of the prediction, {others}, told in words below."
+    caption = (
+        f"Bands: 95 % intervals of {others} over stretches of as many days as the prediction has."
     )
     verdicts = [
-        (row["sentence"], _kind([row[f"{name}_verdict"] for name in found.bands]))
+        (row["sentence"], {name: row[f"{name}_verdict"] for name in found.bands})
         for _, row in found.table.iterrows()
     ]
     return (
         _page.paragraph(found.diagnostic.meaning)
-        + _page.figure(ax.figure, words, words)
+        + _page.figure(ax.figure, words, caption)
         + _page.listing(verdicts)
         + _page.table(_readable(found), "The numbers")
     )
@@ -158,7 +157,8 @@ def _names(found: Finding) -> list[str]:
 def _draw_variogram(found: Finding, ax: Any, records: Records) -> Any:
     curves = {}
     for name in _names(found):
-        data = {"semivariance": ("lag", found.centre(name), {"units": records.squared_units})}
+        units = {"units": found.curves[name].units}
+        data: dict[str, Any] = {"semivariance": ("lag", found.centre(name), units)}
         data |= _band(found, name, "lag")
         curves[name] = xr.Dataset(data, coords={"lag": found.curves[name].x})
     return plot.semivariogram(curves, ax)
@@ -168,7 +168,7 @@ def _draw_spectrum(found: Finding, ax: Any, records: Records) -> Any:
     curves = {
         name: xr.Dataset(
             {
-                "power": ("wavelength", found.centre(name)),
+                "power": ("wavelength", found.centre(name), {"units": found.curves[name].units}),
                 **_band(found, name, "wavelength"),
             },
             coords={"wavelength": found.curves[name].x},
@@ -183,7 +183,7 @@ def _draw_acf(found: Finding, ax: Any, records: Records) -> Any:
 
 
 def _draw_likeness(found: Finding, ax: Any, records: Records) -> Any:
-    return _draw_lines(found, ax, "R² with the day before [1]")
+    return _draw_lines(found, ax, "R² of a day with an earlier one [1]")
 
 
 def _draw_lines(found: Finding, ax: Any, label: str) -> Any:
@@ -218,13 +218,6 @@ def _band(found: Finding, name: str, dim: str) -> dict[str, tuple[str, Any]]:
         return {}
     low, high = found.bands[name]
     return {"lower": (dim, low), "upper": (dim, high)}
-
-
-def _kind(verdicts: list[str]) -> str:
-    """One word for the colour: inside where all are inside, else the first that is not."""
-    known = [v for v in verdicts if v != "not comparable"]
-    outside = [v for v in known if v != "inside"]
-    return "" if not known else (outside[0] if outside else "inside")
 
 
 def _readable(found: Finding) -> pd.DataFrame:
