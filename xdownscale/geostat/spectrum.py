@@ -97,10 +97,11 @@ def power_spectrum(
     >>> wave = np.cos(2 * np.pi * lon)[None] + np.zeros((64, 1))
     >>> da = xr.DataArray(wave, coords={"lat": lon - 4, "lon": lon})
     >>> found = power_spectrum(da)
-    >>> round(found.wavelength[found.variance.argmax()].item())  # one degree on the equator, 111 km
+    >>> round(found.variance.idxmax("wavelength").item())  # one degree on the equator is 111 km
     111
     """
-    check_option("average", average, ["time", None])  # type: ignore[list-item]
+    if average is not None:
+        check_option("average (None for every image, or a name)", average, ["time"])
     check_option("window", window, list(_WINDOWS))
     if not 0 <= max_missing < 1:
         raise OptionError(f"max_missing is {max_missing}; give a share from 0 to below 1.")

@@ -88,9 +88,8 @@ def acf(
     Examples
     --------
     >>> time = np.arange("2000-01-01", "2000-01-09", dtype="M8[D]").astype("M8[ns]")
-    >>> da = xr.DataArray(
-    ...     np.tile([1.0, -1.0], 4)[:, None, None], coords={"time": time, "lat": [0.0], "lon": [0.0]}
-    ... )
+    >>> values = np.tile([1.0, -1.0], 4)[:, None, None]
+    >>> da = xr.DataArray(values, coords={"time": time, "lat": [0.0], "lon": [0.0]})
     >>> acf(da, max_lag=2).values
     array([ 1.   , -0.875,  0.75 ])
     >>> acf(da, max_lag=2, adjusted=True).values
@@ -114,7 +113,8 @@ def pacf(
     Parameters
     ----------
     da, max_lag, reduce, alpha, adjusted
-        As for `acf`. With ``adjusted=True`` and many gaps values may leave [-1, 1].
+        As for `acf`. With ``adjusted=True`` the estimates at different lags may contradict each
+        other where there are many gaps; from the lag on where they do the result is NaN.
 
     Returns
     -------
@@ -136,9 +136,8 @@ def pacf(
     Examples
     --------
     >>> time = np.arange("2000-01-01", "2000-01-09", dtype="M8[D]").astype("M8[ns]")
-    >>> da = xr.DataArray(
-    ...     np.tile([1.0, -1.0], 4)[:, None, None], coords={"time": time, "lat": [0.0], "lon": [0.0]}
-    ... )
+    >>> values = np.tile([1.0, -1.0], 4)[:, None, None]
+    >>> da = xr.DataArray(values, coords={"time": time, "lat": [0.0], "lon": [0.0]})
     >>> pacf(da, max_lag=2).round(3).values
     array([ 1.   , -0.875, -0.067])
     """
@@ -153,7 +152,8 @@ def _correlogram(
     adjusted: bool,
     names: _Names,
 ) -> xr.DataArray:
-    check_option("reduce", reduce, ["mean", None])  # type: ignore[list-item]
+    if reduce is not None:
+        check_option("reduce (None for every cell, or a name)", reduce, ["mean"])
     if not 0 < alpha < 1:
         raise OptionError(f"alpha is {alpha}; give a number between 0 and 1, such as 0.05.")
     axes = find_axes(da)
@@ -211,7 +211,7 @@ def _narrow(x: Any, max_lag: int) -> Any:
     """Cut wide blocks of cells so that the sums of all lags stay small."""
     cells = max(1, _SUMS // (3 * (max_lag + 1)))
     return x.rechunk(
-        {k: "auto" for k in range(1, x.ndim)} | {0: x.chunks[0]},
+        dict.fromkeys(range(1, x.ndim), "auto") | {0: x.chunks[0]},
         block_size_limit=(cells * x.dtype.itemsize * max(x.chunks[0])),
     )
 
@@ -292,7 +292,7 @@ def _finish(sums: Array, shift: Array, alpha: float, adjusted: bool, partial_: b
 
 
 def _bartlett(rho: Array) -> Array:
-    """n times the variance of the autocorrelation at each lag (Bartlett 1946)."""
+    """Return n times the variance of the autocorrelation at each lag (Bartlett 1946)."""
     grown = 1 + 2 * np.cumsum(rho[1:-1] ** 2, axis=0)
     return np.concatenate([np.zeros_like(rho[:1]), np.ones_like(rho[:1]), grown])
 
@@ -305,7 +305,9 @@ def _levinson_durbin(rho: Array) -> Array:
     error = np.ones_like(rho[0])
     for lag in range(1, len(rho)):
         missing = rho[lag] - (coefficients * rho[lag - 1 : 0 : -1]).sum(axis=0)
-        found[lag] = missing / np.where(error > 0, error, np.nan)
+        value = missing / np.where(error > 0, error, np.nan)
+        # beyond 1 no process has these autocorrelations; gaps can do that to adjusted ones
+        found[lag] = np.where(np.abs(value) <= 1, value, np.nan)
         coefficients = coefficients - found[lag] * coefficients[::-1]
         coefficients = np.concatenate([coefficients, found[lag][None]])
         error = error * (1 - found[lag] ** 2)
