@@ -29,7 +29,9 @@ def labelled(values, first="time"):
 
 def stitched(layout, days=12):
     """Every patch drawn on its own."""
-    values = np.random.default_rng(5).normal(size=(days, layout.n_patches, layout.size, layout.size))
+    values = np.random.default_rng(5).normal(
+        size=(days, layout.n_patches, layout.size, layout.size)
+    )
     return stitch_array(gaussian_filter(values, (0, 0, 3, 3)), layout)
 
 
@@ -69,9 +71,7 @@ def test_by_hand():
     # along x one border, between columns 2 and 3; along y borders before and behind row 1 and 3
     column = np.array([0.0, 1, 3, 10, 11, 14])
     row = np.array([0.0, 2, 3, 7])
-    da = xr.DataArray(
-        row[:, None] + column, coords={"lat": [0.0, 1, 2, 3], "lon": np.arange(6.0)}
-    )
+    da = xr.DataArray(row[:, None] + column, coords={"lat": [0.0, 1, 2, 3], "lon": np.arange(6.0)})
     found = seams(da, layout)
     # steps along x 1 2 | 7 | 1 3: 7 against 1.75; along y 2 | 1 | 4 with borders 1 and 3
     on = np.array([2 / 1, 4 / 1, 7 / 1.75])

@@ -51,7 +51,9 @@ def test_parseval(window):
     dy = distances(-0.05, 0.0, 0.05, 0.0).item() * 30
     dx = distances(0.0, 0.0, 0.0, 0.1).item() * 44
     area = found.mode_count / (dy * dx)
-    np.testing.assert_allclose((found.power * area).sum("wavelength"), found.variance.sum("wavelength"))
+    np.testing.assert_allclose(
+        (found.power * area).sum("wavelength"), found.variance.sum("wavelength")
+    )
 
 
 @pytest.mark.parametrize(("latitude", "angle"), [(0, 0), (60, 0), (60, 90), (45, 30)])
@@ -167,7 +169,9 @@ def test_bad_input():
     da = noise()
     with pytest.raises(GridError, match="The grid has 7 latitudes; a spectrum needs 8"):
         power_spectrum(da[:, :7])
-    with pytest.raises(GridError, match="The longitudes are not evenly spaced: steps from 0.1 to 0.2"):
+    with pytest.raises(
+        GridError, match="The longitudes are not evenly spaced: steps from 0.1 to 0.2"
+    ):
         power_spectrum(da.isel(lon=[0, 1, 2, *range(4, 20)]))
     ring = field(np.zeros((1, 10, 37)), step=10.0).assign_coords(lat=np.arange(10.0))
     with pytest.raises(GridError, match="stands there twice"):

@@ -228,9 +228,7 @@ def test_same_answer_for_any_chunks_and_order(time, lat, seed, turned):
             xr.testing.assert_allclose(function(lazy), function(da), rtol=1e-9)
 
 
-@pytest.mark.parametrize(
-    "function", [acf, pacf, lag_rmse, lag_r2, lambda da: acf(da, reduce=None)]
-)
+@pytest.mark.parametrize("function", [acf, pacf, lag_rmse, lag_r2, lambda da: acf(da, reduce=None)])
 def test_nothing_is_computed_before_it_is_asked_for(function):
     counter = Counter()
     da = record()
