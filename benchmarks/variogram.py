@@ -80,9 +80,9 @@ class Reference:
     """scikit-gstat on the pairs that xdownscale draws."""
 
     def __init__(self) -> None:
-        lat, lon = np.meshgrid(LAT, LON, indexing="ij")
-        pairs = draw_pairs(lat, lon, 600, 30, 30_000)
+        pairs = draw_pairs(LAT, LON, 600, 30, 30_000)
         self.cells = pairs.cells
+        lat, lon = np.meshgrid(LAT, LON, indexing="ij")
         lat, lon = lat.ravel()[pairs.cells], lon.ravel()[pairs.cells]
         low = np.minimum(pairs.first, pairs.second)
         high = np.maximum(pairs.first, pairs.second)

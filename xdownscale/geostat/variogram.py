@@ -120,7 +120,7 @@ def semivariogram(
     >>> v.semivariance.mean().round(2).item()  # 1/12: uniform noise
     0.08
     >>> v.fit_ok.item(), v.message.item()
-    (False, 'flat at 0.08455: pure nugget, no range')
+    (False, 'flat at 0.08461: pure nugget, no range')
     """
     _check_options(max_distance, bins, pairs, model, estimator, direction, seed, average, bootstrap)
     lazy = on_disk_as_dask(da)
@@ -182,23 +182,23 @@ def _draw(
     seed: int,
 ) -> Pairs:
     lat, lon = _positions(unlabelled.labels)
-    if lat.size < MIN_CELLS:
+    size = int(np.prod(unlabelled.array.shape[-2:]))
+    if size < MIN_CELLS:
         raise DataError(
-            f"The grid has {lat.size} cells; a semivariogram needs {MIN_CELLS}. Give a larger area."
+            f"The grid has {size} cells; a semivariogram needs {MIN_CELLS}. Give a larger area."
         )
     return draw_pairs(lat, lon, max_distance, bins, pairs, direction, seed)
 
 
 def _positions(labels: Labels) -> tuple[Array, Array]:
-    """Latitude and longitude of every cell, (y, x) as `to_array` orders them."""
-    axes = labels.axes
+    """Latitude and longitude of the cells, as `to_array` orders them: (y,) and (x,), or (y, x)."""
+    axes, (down, along) = labels.axes, labels.flips()[-2:]
     lat, lon = labels.coords[axes.latitude], labels.coords[axes.longitude]
     if lat.ndim == 1:
-        lat, lon = xr.broadcast(lat, lon)
-    turn = labels.flips()[-2:]
-    found = (np.asarray(c.transpose(axes.y, axes.x).values, np.float64)[turn] for c in (lat, lon))
-    first, second = found
-    return first, second
+        lat, lon = lat[down], lon[along]
+    else:
+        lat, lon = (c.transpose(axes.y, axes.x) for c in (lat, lon))
+    return np.asarray(lat.values, np.float64), np.asarray(lon.values, np.float64)
 
 
 def _days(unlabelled: Unlabelled, pairs: Pairs, estimator: str, lag: Array) -> xr.Dataset:
