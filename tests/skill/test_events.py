@@ -96,7 +96,7 @@ def test_masks_members_and_weights(fields):
     found = skill.events(ensemble, truth, 1.0)
     assert found.csi.dims == ("threshold", "realization")
     cut = skill.events(ensemble[1, :, :2], truth[:, :2], 1.0)
-    xr.testing.assert_allclose(found.isel(realization=1, drop=True), cut.drop_vars("realization"))
+    xr.testing.assert_allclose(found.isel(realization=1, drop=True), cut)
     assert np.isnan(found.hits[:, :, 3]).all()
     weighed = skill.events(ensemble, truth, 1.0, weights=True)
     four = [weighed[name] for name in ("hits", "misses", "false_alarms", "correct_negatives")]

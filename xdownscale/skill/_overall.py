@@ -18,6 +18,7 @@ from xdownscale.skill._options import Weights, pixel_weights, transformed
 from xdownscale.skill._streams import by_days
 from xdownscale.skill._temporal import kge, nse
 
+_SMALL = 1 << 22
 OVERALL = ("nse", "kge", "spread_skill")
 
 
@@ -49,10 +50,7 @@ def overall_scores(
         (group, row, units, score); the spread is over pixels, of ``spread_skill`` over days.
     """
     shares = pixel_weights(weights, pairs.truth, pairs.axes)
-    lazy = pairs._replace(
-        truth=by_days(pairs.truth, pairs.axes.time),
-        predictions={n: by_days(p, pairs.axes.time) for n, p in pairs.predictions.items()},
-    )
+    lazy = _streamed(pairs)
     asked = []
     for group in groups:
         here = _part(lazy, group, regions[group.region])
@@ -65,6 +63,18 @@ def overall_scores(
     found = np.asarray(read, dtype=np.float64)
     shape = (len(groups), len(rows), len(unit_names(space)), len(scores))
     return found[:, 0].reshape(shape), found[:, 1].reshape(shape)
+
+
+def _streamed(pairs: Matched) -> Matched:
+    """Small records in memory, where they are faster; large ones lazy."""
+    listed = [pairs.truth, *pairs.predictions.values()]
+    if sum(da.size for da in listed) <= _SMALL:
+        truth, *others = compute(*listed)  # type: ignore[no-untyped-call]
+    else:
+        truth, *others = (by_days(da, pairs.axes.time) for da in listed)
+    return pairs._replace(
+        truth=truth, predictions=dict(zip(pairs.predictions, others, strict=True))
+    )
 
 
 def _part(pairs: Matched, group: Group, crop: Crop) -> Matched:

@@ -49,7 +49,7 @@ def day_slices(arrays: Iterable[xr.DataArray], dim: str, block: int = _BLOCK) ->
 
 
 def by_days(da: xr.DataArray, dim: str | None) -> xr.DataArray:
-    """Make a record in memory lazy, so that what is made of it is never there as a whole.
+    """Make a large record in memory lazy, so that what is made of it is never there as a whole.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def by_days(da: xr.DataArray, dim: str | None) -> xr.DataArray:
     -------
     DataArray
     """
-    if da.chunks is not None or dim is None:
+    if da.chunks is not None or dim is None or da.size <= _BLOCK:
         return da
     return da.chunk({dim: max(1, _BLOCK * da.sizes[dim] // max(1, da.size))})
 

@@ -61,7 +61,7 @@ def nse(
     >>> days = xr.date_range("2000-01-01", periods=3)
     >>> edges = {"time": days, "lat": [0.0], "lon": [0.0]}
     >>> truth = xr.DataArray([[[1.0]], [[2.0]], [[3.0]]], coords=edges)
-    >>> nse(truth + 1, truth).item()
+    >>> round(nse(truth + 1, truth).item(), 6)
     -0.5
     """
     time = require_time(truth, "The truth")
@@ -69,7 +69,7 @@ def nse(
     shares = pixel_weights(weights, pairs.truth, pairs.axes)
     p, t = _common(pairs.predictions["prediction"], pairs.truth)
     moments = _moments(p, t, time)
-    found = 1 - ((p - t) ** 2).sum(time) / moments.count / moments.theirs
+    found = 1 - ((p - t) ** 2).sum(time) / moments.days / moments.theirs
     return _finished(found, "nse", "Nash-Sutcliffe efficiency", pairs, shares, reduce=reduce)
 
 
@@ -146,7 +146,7 @@ _GAMMA = {
 class _Moments(NamedTuple):
     """Count, means, variances and covariance over time; NaN where a score has no sense."""
 
-    count: xr.DataArray
+    days: xr.DataArray
     mean_p: xr.DataArray
     mean_t: xr.DataArray
     ours: xr.DataArray
@@ -162,7 +162,7 @@ def _moments(p: xr.DataArray, t: xr.DataArray, time: str) -> _Moments:
     a, b = ((x - start).fillna(0.0) for x, start in zip((p, t), first, strict=True))
     mean_a, mean_b = (x.sum(time) / count for x in (a, b))
     return _Moments(
-        count=count,
+        days=count,
         mean_p=mean_a + first[0],
         mean_t=mean_b + first[1],
         ours=_variance(a, mean_a, mean_a + first[0], count, time),
