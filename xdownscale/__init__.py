@@ -1,7 +1,7 @@
 """Downscale a long coarse gridded record with a short fine one, on xarray objects.
 
-Importing this package registers the accessors ``.downscale`` and ``.geostat``. Everything else is loaded when it is
-first used.
+Importing this package registers the accessors ``.downscale`` and ``.geostat``. Everything else is
+loaded when it is first used.
 
 Examples
 --------
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         patches,
         plot,
         regridding,
+        reports,
         scaling,
         skill,
         splits,
@@ -64,6 +65,7 @@ _ROOMS = (
     "patches",
     "plot",
     "regridding",
+    "reports",
     "scaling",
     "skill",
     "splits",
@@ -89,6 +91,7 @@ __all__ = [
     "regrid",
     "regridding",
     "report",
+    "reports",
     "scaling",
     "skill",
     "splits",

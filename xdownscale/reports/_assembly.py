@@ -173,7 +173,8 @@ def _html(records: Records, about: str, draws: int, seed: int) -> str:
     how = _page.paragraph(
         "Inside means inside the 95 % interval of stretches of as many days, drawn "
         f"{draws} times from the reference in blocks of ten days (seed {seed}). Outside is no "
-        "error by itself: a fine field should differ from the coarse record at short distances.",
+        "error by itself: a fine field should differ from the coarse record at short distances, "
+        "and a year may differ from those of the reference.",
         "soft",
     )
     lead = _sections.summary(findings) + how

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xdownscale import baselines, plot, skill
+from xdownscale import plot, skill
 from xdownscale._optional import require
 from xdownscale.errors import GridError, TimeAxisError
 from xdownscale.grids import describe_grid
