@@ -187,6 +187,45 @@ class GeostatAccessor:
             bootstrap=bootstrap,
         )
 
+    def advise_patch(
+        self,
+        coarse: xr.DataArray | None = None,
+        days: int = 30,
+        seed: int = 0,
+        *,
+        factor: int = 8,
+        transform: str | Scaling = "auto",
+    ) -> xr.Dataset:
+        """Return a size of patches for this fine record; see `xdownscale.geostat.advise_patch`."""
+        from xdownscale.geostat import advise_patch
+
+        return advise_patch(
+            self._da, coarse, days=days, seed=seed, factor=factor, transform=transform
+        )
+
+    def compare(
+        self,
+        reference: xr.DataArray,
+        *,
+        max_distance: float = 600,
+        max_lag: int = 10,
+        transform: str | Scaling | None = "log10",
+        floor: float | None = None,
+        seed: int = 0,
+    ) -> xr.Dataset:
+        """Hold every diagnostic against a reference's; see `xdownscale.geostat.compare`."""
+        from xdownscale.geostat import compare
+
+        return compare(
+            self._da,
+            reference,
+            max_distance=max_distance,
+            max_lag=max_lag,
+            transform=transform,
+            floor=floor,
+            seed=seed,
+        )
+
     def wasserstein(
         self,
         other: xr.DataArray,

@@ -233,7 +233,7 @@ def test_seasons_and_heights_make_a_dimension_each():
     assert found.wasserstein.dims == ("time", "season", "height")
     assert found.season.values.tolist() == ["DJF", "MAM", "JJA", "SON"]
     # every day lies in one season, and is log10(2) away from its double
-    there = found.wasserstein.notna()
+    there = xr.where(np.isnan(found.wasserstein), False, True)
     assert (there.sum(("season", "height")) == 2).all()
     np.testing.assert_allclose(found.wasserstein.values[there.values], np.log10(2))
     assert (found["count"].sum(("season", "height")) == 40).all()
@@ -257,7 +257,7 @@ def test_a_condition_in_time_takes_its_own_days():
     found = wasserstein(one, other, by=windy)
     marginal = wasserstein(one, other).wasserstein
     assert found.windy.values.tolist() == ["False", "True"]
-    assert found.wasserstein.notna().values.tolist() == [
+    assert xr.where(np.isnan(found.wasserstein), False, True).values.tolist() == [
         [True, False],
         [False] * 2,
         [False, True],
@@ -328,8 +328,8 @@ def test_pixels_that_one_lacks_are_left_out_of_both_on_one_grid():
     one, other = record(seed=1), record(seed=2)
     holes = other.where(other > 0.8)
     found = wasserstein(one, holes, normalise=False)
-    np.testing.assert_array_equal(found["count"], holes.notna().sum(("lat", "lon")))
-    day, good = 2, holes.notna().values[2]
+    np.testing.assert_array_equal(found["count"], (holes == holes).sum(("lat", "lon")))
+    day, good = 2, (holes == holes).values[2]
     expected = stats.wasserstein_distance(
         np.log10(one.values[day][good]), np.log10(other.values[day][good])
     )
@@ -337,7 +337,7 @@ def test_pixels_that_one_lacks_are_left_out_of_both_on_one_grid():
     empty = other.copy()
     empty[1] = np.nan
     lost = wasserstein(one, empty)
-    assert lost.wasserstein.isna().values.tolist() == [False, True, *[False] * 4]
+    assert np.isnan(lost.wasserstein).values.tolist() == [False, True, *[False] * 4]
     assert lost.wasserstein_mean == lost.wasserstein.mean()
 
 
@@ -361,7 +361,7 @@ def test_curvilinear_grids():
     smaller = curved.isel(i=slice(0, 4))
     with pytest.raises(GridError, match="one is curvilinear"):
         wasserstein(curved, smaller)
-    assert wasserstein(curved, smaller, common=False).wasserstein.notna().all()
+    assert (wasserstein(curved, smaller, common=False).wasserstein > 0).all()
 
 
 def test_an_ensemble_keeps_its_members():
@@ -495,7 +495,7 @@ def test_times_that_do_not_match():
 def test_the_table_holds_the_distances_of_its_seasons_and_regions():
     one = record((120, 5, 8), start="2000-01-15")
     other = record((120, 5, 8), seed=2, start="2000-01-15")
-    regions = {"west": (0, 3, 9, 15), "north": record().isel(time=0).notna() & (one[0].lat > 11)}
+    regions = {"west": (0, 3, 9, 15), "north": (one[0] > 0) & (one[0].lat > 11)}
     found = similarity_table(one, other, seasons=("DJF", "MAM", "SON"), regions=regions)
     assert found.index.names == ["season", "region"]
     assert found.index.tolist() == [(s, r) for s in ("DJF", "MAM", "SON") for r in regions]

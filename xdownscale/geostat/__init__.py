@@ -9,7 +9,9 @@ from __future__ import annotations
 from xdownscale.geostat._distribution import distribution
 from xdownscale.geostat._seams import seams
 from xdownscale.geostat._table import similarity_table
+from xdownscale.geostat.comparison import compare
 from xdownscale.geostat.lagcurves import lag_r2, lag_rmse
+from xdownscale.geostat.pairing import advise_patch, diagnose_pairing
 from xdownscale.geostat.similarity import wasserstein
 from xdownscale.geostat.spectrum import power_spectrum
 from xdownscale.geostat.temporal import acf, pacf
@@ -17,6 +19,9 @@ from xdownscale.geostat.variogram import semivariogram
 
 __all__ = [
     "acf",
+    "advise_patch",
+    "compare",
+    "diagnose_pairing",
     "distribution",
     "lag_r2",
     "lag_rmse",

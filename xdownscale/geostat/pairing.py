@@ -302,7 +302,7 @@ def advise_patch(
     Returns
     -------
     Dataset
-        ``patch_size`` (pixels: the range, rounded up to a multiple of 4, from 8 to what the grid
+        ``patch_size`` (pixels: the range to the nearest multiple of 4, from 8 to what the grid
         holds), ``range_km``, ``pixel_km`` and ``message``. Where no range can be measured
         `range_km` is NaN, `message` says so and `patch_size` is two coarse cells.
 
@@ -382,7 +382,7 @@ def _advice(
 ) -> xr.Dataset:
     range_km = float(curve.effective_range)
     wanted = (range_km if np.isfinite(range_km) else 2 * cell_km) / pixel_km
-    size = int(np.clip(4 * np.ceil(wanted / 4), _LEAST_PATCH, largest // 4 * 4))
+    size = int(np.clip(4 * round(wanted / 4), _LEAST_PATCH, largest // 4 * 4))
     if np.isfinite(range_km):
         message = (
             f"What the coarse field leaves open is correlated over {range_km:.0f} km, which is "

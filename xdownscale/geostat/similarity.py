@@ -125,7 +125,7 @@ def wasserstein(
     """
     check_option("kind of distance", kind, KINDS)
     _check_bins(bins)
-    space = _space(transform, floor)
+    space = as_space(transform, floor)
     pair = bring_together(da, other, common, days=common or kind == "daily")
     groups = resolve(by, pair)
     measure = _daily if kind == "daily" else _pooled
@@ -150,7 +150,8 @@ def _check_bins(bins: int | None) -> None:
         )
 
 
-def _space(transform: str | Scaling | None, floor: float | None) -> Scaling:
+def as_space(transform: str | Scaling | None, floor: float | None) -> Scaling:
+    """Return the transform that is asked for, or raise `OptionError`."""
     name = transform.transform if isinstance(transform, Scaling) else transform or "identity"
     check_option("transform", name, [t for t in TRANSFORMS if t != "auto"])
     if floor is not None and (isinstance(transform, Scaling) or name != "log10"):
@@ -213,7 +214,8 @@ def _core(da: xr.DataArray, grid: tuple[str, str], names: tuple[str, str]) -> xr
     bare = da.drop_vars([c for c in da.coords if set(da[c].dims) & set(grid)])
     here = [d for d in grid if d in da.dims]
     renamed = bare.rename({d: names[grid.index(d)] for d in here})
-    return renamed.expand_dims([n for n in names if n not in renamed.dims])
+    whole = renamed.expand_dims([n for n in names if n not in renamed.dims])
+    return whole.chunk(dict.fromkeys(names, -1)) if whole.chunks is not None else whole
 
 
 def _split(entries: xr.DataArray, groups: Groups, names: tuple[str, ...]) -> xr.Dataset:
