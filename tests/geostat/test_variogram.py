@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tracemalloc
 import warnings
 from types import MappingProxyType
 
@@ -428,6 +429,24 @@ class TestLaziness:
         options = {"max_distance": 400, "bins": 6, "pairs": 1000, "average": None}
         lazy = semivariogram(da.chunk(time=time, lat=lat, lon=lon), **options).compute()
         xr.testing.assert_identical(lazy, semivariogram(da, **options))
+
+    @pytest.mark.parametrize("days", [100, 400])
+    def test_memory_does_not_grow_with_days(self, days):
+        import dask.array
+
+        random = dask.array.random.default_rng(0)
+        values = random.random((days, 100, 100), chunks=(4, 100, 100))  # 0.3 MB a chunk
+        coords = {"lat": 10 + np.arange(100) / 10, "lon": 40 + np.arange(100) / 10}
+        coords["time"] = xr.date_range("2000-01-01", periods=days)
+        da = xr.DataArray(values, coords=coords, dims=("time", "lat", "lon"))
+        options = {"max_distance": 400, "bins": 6, "pairs": 2000, "bootstrap": 0}
+        semivariogram(da[:4], **options).compute()  # imports
+        tracemalloc.start()
+        with dask.config.set(scheduler="single-threaded"):
+            semivariogram(da, **options).compute()
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        assert peak < 6e6  # 32 MB are read for 400 days
 
     def test_from_a_store_in_pieces(self, tmp_path):
         da = noise(days=6).rename("u")
