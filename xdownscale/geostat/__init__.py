@@ -6,12 +6,13 @@ that do the heavy work are imported inside the functions that use them.
 
 from __future__ import annotations
 
+from xdownscale.geostat._advice import advise_patch
 from xdownscale.geostat._distribution import distribution
 from xdownscale.geostat._seams import seams
 from xdownscale.geostat._table import similarity_table
 from xdownscale.geostat.comparison import compare
 from xdownscale.geostat.lagcurves import lag_r2, lag_rmse
-from xdownscale.geostat.pairing import advise_patch, diagnose_pairing
+from xdownscale.geostat.pairing import diagnose_pairing
 from xdownscale.geostat.similarity import wasserstein
 from xdownscale.geostat.spectrum import power_spectrum
 from xdownscale.geostat.temporal import acf, pacf

@@ -139,7 +139,7 @@ def _by_season(name: str, what: str, pair: Pair) -> Condition:
     return Condition(name, list(SEASONS), codes[0], codes[1], True)
 
 
-def _places(values: Any, names: Sequence[Any]) -> npt.NDArray[np.int64]:
+def _places(values: Any, names: Any) -> npt.NDArray[np.int64]:
     found = np.full(np.shape(values), -1)
     for code, label in enumerate(names):
         found[values == label] = code

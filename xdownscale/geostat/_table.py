@@ -88,7 +88,7 @@ def similarity_table(
             "regions out."
         )
     one, other = _shared(fields_a, fields_b)
-    boxes = normalise_regions(regions) or {_WHOLE: None}
+    boxes: dict[str, Any] = dict(normalise_regions(regions)) or {_WHOLE: None}
     names = list(resolve_seasons(seasons)) if "season" in ways else [_WHOLE]
     options = {"bins": bins, "transform": transform, "floor": floor, "normalise": normalise}
     rows = {}

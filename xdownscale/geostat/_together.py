@@ -130,7 +130,7 @@ def on_one_grid(one: xr.DataArray, other: xr.DataArray) -> bool:
 
 
 def _one_dimensional(da: xr.DataArray, axes: Axes) -> bool:
-    return da.coords[axes.latitude].ndim == 1
+    return bool(da.coords[axes.latitude].ndim == 1)
 
 
 def _degrees(da: xr.DataArray, axes: Axes) -> tuple[Any, Any]:

@@ -152,7 +152,7 @@ def daily(
     return found.reshape(*lead, *found.shape[1:])
 
 
-def day_statistics(distances_: Array) -> Array:
+def day_statistics(daily_distances: Array) -> Array:
     """Return mean, 10 and 90 % quantile (..., 3) of the last axis, NaN left out.
 
     Examples
@@ -161,8 +161,8 @@ def day_statistics(distances_: Array) -> Array:
     array([[ 5.,  1.,  9.],
            [nan, nan, nan]])
     """
-    empty = np.isnan(distances_).all(axis=-1)
-    filled = np.where(empty[..., None], 0.0, distances_)  # numpy warns of rows without values
+    empty = np.asarray(np.isnan(daily_distances).all(axis=-1))
+    filled = np.where(empty[..., None], 0.0, daily_distances)  # numpy warns of rows without values
     low, high = np.nanquantile(filled, [0.1, 0.9], axis=-1)
     found = np.stack([np.nanmean(filled, axis=-1), low, high], axis=-1)
     found[empty] = np.nan
