@@ -11,7 +11,7 @@ from scipy.ndimage import gaussian_filter
 
 from xdownscale.errors import GridError
 from xdownscale.geostat import seams
-from xdownscale.patches import PatchLayout, extract_array, stitch_array
+from xdownscale.patches import PatchLayout, stitch_array
 
 SHAPE = (48, 60)
 

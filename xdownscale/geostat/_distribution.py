@@ -6,6 +6,7 @@ The record is read a few times, block by block; nothing but counts and sums stay
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 
 from xdownscale.errors import DataError, OptionError
 from xdownscale.geostat._selection import DIGIT, count_digits, floats, narrow
-from xdownscale.geostat._streaming import as_dask, reread, tree
+from xdownscale.geostat._streaming import as_dask, gather, reread
 
 Array = NDArray[Any]
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
@@ -124,7 +125,7 @@ def _describe(x: Any, probabilities: Array, levels: Array, tail: float) -> dict[
     import dask
     import dask.array
 
-    moments = _pass(x, _moments, _merge_moments, None)
+    moments = _pass(x, _moments, _merge_moments)
     state = dask.delayed(_wanted)(moments, probabilities, tail)
     for known in range(0, 8 * x.dtype.itemsize, DIGIT):
         again = reread(x, state)
@@ -171,12 +172,9 @@ def _labelled(
     return xr.Dataset(data, coords=coords, attrs={"variable": str(da.name), "tail": tail})
 
 
-def _pass(x: Any, kernel: Any, merge: Any, given: Any) -> Any:
+def _pass(x: Any, kernel: Any, merge: Any, given: Any = None) -> Any:
     """Apply a kernel to the valid values of every block, and merge what comes out."""
-    import dask
-
-    work = dask.delayed(_on_valid)
-    return tree([work(kernel, block, given) for block in x.to_delayed().ravel()], merge)
+    return gather(x, partial(_on_valid, kernel), merge, given)
 
 
 # kernels: flat blocks of valid values

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
+from uuid import uuid4
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,20 +73,76 @@ def slabs(chunks: Sequence[int], positions: NDArray[np.int64], max_lag: int) -> 
 def reread(x: Any, after: Any) -> Any:
     """Return a dask array whose blocks are loaded again, and not before `after` is computed.
 
-    Without it the scheduler would keep every block of a first pass in memory for the second one.
+    Without it the scheduler would keep every block of a first pass in memory for the second one,
+    or load blocks faster than they are used up.
+
+    Parameters
+    ----------
+    x : dask array
+    after : dask array or Delayed
+        What must be there first.
     """
     import dask
-    from dask.graph_manipulation import bind
+    import dask.array
+    from dask.core import flatten
+    from dask.highlevelgraph import HighLevelGraph
+    from dask.optimization import cull
 
-    (culled,) = dask.optimize(x)
-    return bind(culled, after)
+    (lean,) = dask.optimize(x)
+    graph = dict(lean.__dask_graph__())
+    name = f"reread-{uuid4().hex}"
+    awaited = list(flatten(after.__dask_keys__()))
+    tasks = {(name, "after"): (_nothing, awaited)}
+    for key in flatten(lean.__dask_keys__()):
+        # the blocks' own tasks run inside one task: the scheduler can neither share nor hasten them
+        load = partial(_load, cull(graph, key)[0], key)
+        tasks[(name, *key[1:])] = (load, (name, "after"))
+    layers = HighLevelGraph.from_collections(name, tasks, dependencies=[after])
+    return dask.array.Array(layers, name, x.chunks, dtype=x.dtype)
 
 
-def tree(parts: list[Any], merge: Callable[[list[Any]], Any]) -> Any:
-    """Merge delayed partial results, a few at a time."""
+def _nothing(_: Any) -> None:
+    """Wait for what is given, and forget it."""
+
+
+def _load(graph: Any, key: Any, _: None) -> Any:
     import dask
 
-    while len(parts) > 1:
-        groups = [parts[i : i + _WIDTH] for i in range(0, len(parts), _WIDTH)]
-        parts = [dask.delayed(merge)(group) for group in groups]
-    return parts[0]
+    return dask.get(graph, key)
+
+
+def gather(x: Any, kernel: Callable[..., Any], merge: Callable[..., Any], given: Any = None) -> Any:
+    """Apply a kernel to every block and merge what comes out, a few results at a time.
+
+    Parameters
+    ----------
+    x : dask array
+    kernel : callable
+        Called with a block and with `given`.
+    merge : callable
+        Called with a list of what kernel or merge returned.
+    given : Delayed, optional
+        A result of an earlier pass.
+
+    Returns
+    -------
+    Delayed
+    """
+    from dask.core import flatten
+    from dask.delayed import Delayed
+    from dask.highlevelgraph import HighLevelGraph
+
+    # one layer for the whole pass: a Delayed for each block would cost the square of their number
+    name, level = f"gather-{uuid4().hex}", 0
+    argument = None if given is None else given.key
+    keys: list[Any] = list(flatten(x.__dask_keys__()))
+    tasks: dict[Any, Any] = {(name, 0, i): (kernel, key, argument) for i, key in enumerate(keys)}
+    keys = list(tasks)
+    while len(keys) > 1:
+        level += 1
+        groups = [keys[i : i + _WIDTH] for i in range(0, len(keys), _WIDTH)]
+        keys = [(name, level, i) for i in range(len(groups))]
+        tasks |= {key: (merge, group) for key, group in zip(keys, groups, strict=True)}
+    tasks[name] = (merge, keys)
+    sources = [x] if given is None else [x, given]
+    return Delayed(name, HighLevelGraph.from_collections(name, tasks, dependencies=sources))

@@ -192,42 +192,41 @@ def _labelled(
 def _stream(data: Any, series: Series, max_lag: int, finish: Any) -> Any:
     """Sum over pairs slab by slab, each read only when the sums of the last but one are there."""
     x = as_dask(data, whole=4 * max_lag)
-    x = x.rechunk({0: "auto"}) if x.ndim == 1 else _narrow(x, max_lag)
     cut = slabs(x.chunks[0], series.positions, max_lag)
-    first = x[: cut[0].stop].rechunk({0: -1})
-    shift = first.map_blocks(_first_valid, drop_axis=0, dtype=float)
+    # time in one piece within a slab, and cells in blocks whose sums stay small
+    blocks = {0: -1} | dict(enumerate(_narrow(x, max_lag), start=1))
+    shift = x[: cut[0].stop].rechunk(blocks).map_blocks(_first_valid, drop_axis=0, dtype=float)
     totals: list[Any] = []
     for slab in cut:
         piece = x[slab.first : slab.stop]
         piece = reread(piece, totals[-2]) if len(totals) > 1 else piece
-        part = _blocks(piece, shift, slab, series.positions, max_lag)
+        part = piece.rechunk(blocks).map_blocks(
+            _pair_sums,
+            shift[None],
+            positions=series.positions[slab.first : slab.stop],
+            start=slab.start - slab.first,
+            max_lag=max_lag,
+            dtype=float,
+            new_axis=0,
+            chunks=((3,), (max_lag + 1,), *shift.chunks),
+        )
         totals.append(totals[-1] + part if totals else part)
-    chunks = ((3,), (max_lag + 1,), *x.chunks[1:])
+    chunks = ((3,), (max_lag + 1,), *shift.chunks)
     found = totals[-1].map_blocks(finish, shift[None, None], dtype=float, chunks=chunks)
     return like_input(found, data)
 
 
-def _narrow(x: Any, max_lag: int) -> Any:
-    """Cut wide blocks of cells so that the sums of all lags stay small."""
+def _narrow(x: Any, max_lag: int) -> tuple[tuple[int, ...], ...]:
+    """Return chunks of cells, no larger than those of `x`, with few enough sums of all lags."""
+    from dask.array.core import normalize_chunks
+
+    if x.ndim == 1:
+        return ()
     cells = max(1, _SUMS // (3 * (max_lag + 1)))
-    return x.rechunk(
-        dict.fromkeys(range(1, x.ndim), "auto") | {0: x.chunks[0]},
-        block_size_limit=(cells * x.dtype.itemsize * max(x.chunks[0])),
+    wanted = normalize_chunks(
+        "auto", shape=x.shape[1:], limit=8 * cells, dtype="f8", previous_chunks=x.chunks[1:]
     )
-
-
-def _blocks(piece: Any, shift: Any, slab: Any, positions: Array, max_lag: int) -> Any:
-    piece = piece.rechunk({0: -1})
-    return piece.map_blocks(
-        _pair_sums,
-        shift[None],
-        positions=positions[slab.first : slab.stop],
-        start=slab.start - slab.first,
-        max_lag=max_lag,
-        dtype=float,
-        new_axis=0,
-        chunks=((3,), (max_lag + 1,), *piece.chunks[1:]),
-    )
+    return tuple(tuple(c) for c in wanted)
 
 
 # kernels: arrays (time, ...) only
