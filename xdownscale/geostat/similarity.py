@@ -20,7 +20,7 @@ from xdownscale.scaling import Scaling
 KINDS = ("daily", "pooled")
 EXACT = 1 << 22  # values of both records up to which a pooled distance is exact
 _BLOCK = 1 << 22  # values of an array in memory that are summed up at a time
-_MERGED = 8  # partial results that are merged at a time
+_MERGED = 4  # partial results that are merged at a time
 _CORES = (("_y", "_x"), ("_other_y", "_other_x"), ("_cell_y", "_cell_x"), ("_c_y", "_c_x"))
 _NAMES = {
     "wasserstein": "1-Wasserstein distance",
