@@ -111,9 +111,9 @@ def _floating(da: xr.DataArray) -> xr.DataArray:
 
 
 def _computed(parts: dict[str, Any]) -> dict[str, Any]:
-    import dask
+    from dask.base import compute
 
-    (done,) = dask.compute(parts)
+    (done,) = compute(parts)
     return dict(done)
 
 
@@ -122,19 +122,19 @@ def _describe(x: Any, probabilities: Array, levels: Array, tail: float) -> dict[
 
     The last pass is the tail's.
     """
-    import dask
     import dask.array
+    from dask.delayed import delayed
 
     moments = _pass(x, _moments, _merge_moments)
-    state = dask.delayed(_wanted)(moments, probabilities, tail)
+    state = delayed(_wanted)(moments, probabilities, tail)
     for known in range(0, 8 * x.dtype.itemsize, DIGIT):
         again = reread(x, state)
         counts = _pass(again, _count, _add, state)
-        state = dask.delayed(_next)(counts, state, known)
-    found = dask.delayed(_values)(state, probabilities, tail, x.dtype)
+        state = delayed(_next)(counts, state, known)
+    found = delayed(_values)(state, probabilities, tail, x.dtype)
     last = reread(x, found)
-    sums = _pass(last, _above, _add, dask.delayed(_tail_and_levels)(found, levels))
-    summary = dask.delayed(_summary)(moments, found, sums)
+    sums = _pass(last, _above, _add, delayed(_tail_and_levels)(found, levels))
+    summary = delayed(_summary)(moments, found, sums)
     shapes = {"value": probabilities.shape, "exceedance": levels.shape, "scalars": (7,)}
     return {
         name: dask.array.from_delayed(summary[name], shape, dtype=float)

@@ -71,7 +71,7 @@ def seams(da: xr.DataArray, layout: PatchLayout) -> xr.Dataset:
     check_shape((da.sizes[axes.y], da.sizes[axes.x]), layout)
     borders = [_borders(layout, axis) for axis in (0, 1)]
     _check_borders(borders)
-    steps = [_profile(np.abs(da.diff(dim)), dim, "line") for dim in grid]
+    steps = [_profile(abs(da.diff(dim)), dim, "line") for dim in grid]
     variance = _variance(da, axes.time)
     sides = [_on_lines(_profile(variance, dim, "pixel")) for dim in grid]
     found = {}

@@ -82,17 +82,17 @@ def reread(x: Any, after: Any) -> Any:
     after : dask array or Delayed
         What must be there first.
     """
-    import dask
     import dask.array
+    from dask.base import optimize
     from dask.core import flatten
     from dask.highlevelgraph import HighLevelGraph
     from dask.optimization import cull
 
-    (lean,) = dask.optimize(x)
+    (lean,) = optimize(x)
     graph = dict(lean.__dask_graph__())
     name = f"reread-{uuid4().hex}"
     awaited = list(flatten(after.__dask_keys__()))
-    tasks = {(name, "after"): (_nothing, awaited)}
+    tasks: dict[Any, Any] = {(name, "after"): (_nothing, awaited)}
     for key in flatten(lean.__dask_keys__()):
         # the blocks' own tasks run inside one task: the scheduler can neither share nor hasten them
         load = partial(_load, cull(graph, key)[0], key)
@@ -106,9 +106,9 @@ def _nothing(_: Any) -> None:
 
 
 def _load(graph: Any, key: Any, _: None) -> Any:
-    import dask
+    from dask.local import get_sync
 
-    return dask.get(graph, key)
+    return get_sync(graph, key)
 
 
 def gather(x: Any, kernel: Callable[..., Any], merge: Callable[..., Any], given: Any = None) -> Any:

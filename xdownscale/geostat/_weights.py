@@ -20,6 +20,7 @@ def cell_weights(da: xr.DataArray) -> xr.DataArray:
     axes = find_axes(da)
     if axes.rectilinear and min(da.sizes[axes.y], da.sizes[axes.x]) > 1:
         return area(da)
-    cosine = np.cos(np.deg2rad(da[axes.latitude].astype(float)))
-    ones = xr.ones_like(da[axes.longitude], dtype=float)
-    return (cosine * ones).rename("weight").transpose(axes.y, axes.x)
+    latitude = da[axes.latitude]
+    cosine = latitude.copy(data=np.cos(np.deg2rad(latitude.values.astype(float))))
+    weights = cosine * xr.ones_like(da[axes.longitude], dtype=float)
+    return weights.rename("weight").transpose(axes.y, axes.x)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +27,7 @@ class Rings(NamedTuple):
         Which ring each mode lies in; 0 is the mean alone.
     wavenumber : ndarray, shape (rings,)
         Mean of the modes' wavenumbers, cycles per km; the first is 0.
-    count : ndarray of int, shape (rings,)
+    modes : ndarray of int, shape (rings,)
         Number of modes.
     cell : float
         Area of a mode in the plane, km-2.
@@ -36,7 +37,7 @@ class Rings(NamedTuple):
 
     number: NDArray[np.intp]
     wavenumber: Array
-    count: NDArray[np.intp]
+    modes: NDArray[np.intp]
     cell: float
     reach: float
 
@@ -119,7 +120,7 @@ def power_spectrum(
         dask="parallelized",
         output_dtypes=[float],
         dask_gufunc_kwargs={
-            "output_sizes": {"wavelength": rings.count.size - 1},
+            "output_sizes": {"wavelength": rings.modes.size - 1},
             "allow_rechunk": True,
         },
     )
@@ -137,7 +138,7 @@ def _averaged(variance: xr.DataArray, time: str | None) -> xr.Dataset:
 def _labelled(
     found: xr.Dataset, rings: Rings, da: xr.DataArray, attrs: dict[str, Any]
 ) -> xr.Dataset:
-    count = xr.DataArray(rings.count[1:], dims="wavelength")
+    count = xr.DataArray(rings.modes[1:], dims="wavelength")
     units = da.attrs.get("units")
     squared = "1" if units == "1" else f"({units})2" if units else None
     found["power"] = found["variance"] / (count * rings.cell)
@@ -219,13 +220,13 @@ def _hann(n: int) -> Array:
     return np.asarray(np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2)
 
 
-_WINDOWS = {"hann": _hann, "none": np.ones}
+_WINDOWS: dict[str, Callable[[int], Array]] = {"hann": _hann, "none": np.ones}
 
 
 def _ring_variance(images: Array, taper: Array, rings: Rings, max_missing: float) -> Array:
     """Variance in each ring but the first, ``(..., rings - 1)``."""
     flat = images.reshape(-1, *images.shape[-2:])
-    found = np.empty((len(flat), rings.count.size - 1))
+    found = np.empty((len(flat), rings.modes.size - 1))
     for row, image in zip(found, flat, strict=True):
         row[:] = _one(image.astype(float), taper, rings, max_missing)
     return found.reshape(*images.shape[:-2], -1)
@@ -239,7 +240,7 @@ def _one(image: Array, taper: Array, rings: Rings, max_missing: float) -> Any:
     tapered = weight * detrend(image, valid)
     tapered -= weight * (tapered.sum() / weight.sum())
     power = np.abs(np.fft.fft2(tapered)) ** 2 / (image.size * (weight**2).sum())
-    return np.bincount(rings.number.ravel(), power.ravel(), minlength=rings.count.size)[1:]
+    return np.bincount(rings.number.ravel(), power.ravel(), minlength=rings.modes.size)[1:]
 
 
 def detrend(image: Array, valid: Array) -> Array:
