@@ -91,7 +91,7 @@ def test_area_weights_of_the_mean_over_pixels(fields):
     assert abs(expected - each.mean().item()) > 1e-6
 
 
-@settings(max_examples=10)
+@settings(max_examples=6)
 @given(
     chunk=st.integers(1, 9),
     order=st.permutations(["time", "lat", "lon"]),

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import xarray as xr
-from dask.base import compute
+from dask import base
 
 from xdownscale.errors import GridError, OptionError, check_option
 from xdownscale.labels import require_time
@@ -19,6 +19,7 @@ from xdownscale.skill._options import Weights, pixel_weights, scaling_of, transf
 from xdownscale.skill._streams import day_slices
 
 DAILY = (*KERNELS, "crps")
+compute: Any = base.compute  # untyped in dask
 _BLOCK = 1 << 22
 
 
@@ -221,7 +222,7 @@ def _day_blocks(pairs: Matched) -> Iterator[tuple[dict[str, Any], Any]]:
     listed = [pairs.truth, *pairs.predictions.values()]
     for part in day_slices(listed, order[0], _BLOCK):
         # one call for all: what several of them are made of is read once
-        read = compute(*[da.isel({order[0]: part}) for da in listed], traverse=False)  # type: ignore[no-untyped-call]
+        read = compute(*[da.isel({order[0]: part}) for da in listed], traverse=False)
         for inner in day_slices(read, order[0], _BLOCK):
             truth, *others = (
                 da.isel({order[0]: inner}).transpose(..., *order).values.astype(float)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from dask.base import compute
+from dask import base
 
 from xdownscale.scaling import Scaling
 from xdownscale.skill._daily import Row, unit_names
@@ -18,6 +18,7 @@ from xdownscale.skill._options import Weights, pixel_weights, transformed
 from xdownscale.skill._streams import by_days
 from xdownscale.skill._temporal import kge, nse
 
+compute: Any = base.compute  # untyped in dask
 _SMALL = 1 << 22
 OVERALL = ("nse", "kge", "spread_skill")
 
@@ -59,7 +60,7 @@ def overall_scores(
             for unit in unit_names(space):
                 way = Scaling() if unit == "physical" else space
                 asked += [_one(score, row, here, way, own) for score in scores]
-    read = compute(*asked)  # type: ignore[no-untyped-call]
+    read = compute(*asked)
     found = np.asarray(read, dtype=np.float64)
     shape = (len(groups), len(rows), len(unit_names(space)), len(scores))
     return found[:, 0].reshape(shape), found[:, 1].reshape(shape)
@@ -69,7 +70,7 @@ def _streamed(pairs: Matched) -> Matched:
     """Small records in memory, where they are faster; large ones lazy."""
     listed = [pairs.truth, *pairs.predictions.values()]
     if sum(da.size for da in listed) <= _SMALL:
-        truth, *others = compute(*listed)  # type: ignore[no-untyped-call]
+        truth, *others = compute(*listed)
     else:
         truth, *others = (by_days(da, pairs.axes.time) for da in listed)
     return pairs._replace(
