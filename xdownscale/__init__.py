@@ -1,7 +1,7 @@
 """Downscale a long coarse gridded record with a short fine one, on xarray objects.
 
-Importing this package registers the accessor ``.downscale``. Everything else is loaded when it is
-first used.
+Importing this package registers the accessors ``.downscale`` and ``.geostat``. Everything else is
+loaded when it is first used.
 
 Examples
 --------
@@ -23,10 +23,13 @@ if TYPE_CHECKING:
         config,
         datasets,
         errors,
+        geostat,
         grids,
         labels,
         patches,
+        plot,
         regridding,
+        reports,
         scaling,
         skill,
         splits,
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
     from xdownscale.functional import fit, load, predict
     from xdownscale.presets import preset
     from xdownscale.regridding import regrid
+    from xdownscale.reports import report
 
 __version__ = "0.1.0"
 
@@ -48,16 +52,20 @@ _HOMES = {
     "predict": "functional",
     "preset": "presets",
     "regrid": "regridding",
+    "report": "reports",
 }
 _ROOMS = (
     "baselines",
     "config",
     "datasets",
     "errors",
+    "geostat",
     "grids",
     "labels",
     "patches",
+    "plot",
     "regridding",
+    "reports",
     "scaling",
     "skill",
     "splits",
@@ -72,14 +80,18 @@ __all__ = [
     "datasets",
     "errors",
     "fit",
+    "geostat",
     "grids",
     "labels",
     "load",
     "patches",
+    "plot",
     "predict",
     "preset",
     "regrid",
     "regridding",
+    "report",
+    "reports",
     "scaling",
     "skill",
     "splits",

@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import os
-import secrets
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -24,6 +23,7 @@ import numpy as np
 import xarray as xr
 
 from xdownscale.errors import DataError, ModelFormatError, StorageError
+from xdownscale.files import write_whole
 
 FORMAT = "xdownscale model"
 FORMAT_VERSION = 1
@@ -97,7 +97,7 @@ def write(
         _STATE: _state_bytes(state),
         _WEIGHTS: _weights_bytes(weights),
     }
-    _write_atomically(Path(path), _archive({_MANIFEST: _manifest(members), **members}))
+    write_whole(path, _archive({_MANIFEST: _manifest(members), **members}))
 
 
 def read(path: str | os.PathLike[str]) -> Stored:
@@ -291,27 +291,6 @@ def _archive(members: Mapping[str, bytes]) -> bytes:
         for name, content in members.items():
             archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
     return buffer.getvalue()
-
-
-def _write_atomically(path: Path, content: bytes) -> None:
-    target = Path(os.path.realpath(path))  # a link stays a link
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
-    try:
-        if target.exists() and not target.is_file():
-            raise OSError(f"{target} is a folder or a device")
-        with temporary.open("xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    except OSError as err:
-        raise StorageError(
-            f"{path} cannot be written: {err.strerror or err}. {len(content)} bytes are needed in "
-            "a folder that exists and may be written to; a file that was there is unchanged."
-        ) from err
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _read_members(path: Path, file: Any) -> dict[str, bytes]:

@@ -1,21 +1,40 @@
-"""Scores of a prediction against the truth, per day, and the table that sums them up.
+"""Scores of a prediction against the truth, and the tables that sum them up.
+
+Over the pixels of each day: `r2`, `pearson_r2`, `rmse`, `mae`, `bias`, `crps`. Over time at each
+pixel: `nse`, `kge`. Of ensembles: `spread_skill`, `rank_histogram`. Of extremes: `events`, `fss`.
+Tables: `table` of scores, `describe` of fields.
 
 NaN in truth or prediction leaves that pixel out; a day with fewer than two pixels left scores NaN.
-The arithmetic is in ``_arrays.py``, the labelled functions in ``_scores.py``.
+The arithmetic is in ``_arrays.py``, the labelled functions stand beside it.
 """
 
+from xdownscale.skill._daily import per_day
+from xdownscale.skill._describe import describe, over_days
+from xdownscale.skill._ensemble import rank_histogram, spread_skill
+from xdownscale.skill._events import events, fss
 from xdownscale.skill._scores import bias, crps, mae, pearson_r2, r2, rmse
-from xdownscale.skill._table import format_table, per_day, table, to_markdown
+from xdownscale.skill._table import table
+from xdownscale.skill._temporal import kge, nse
+from xdownscale.skill._text import format_table, to_latex, to_markdown
 
 __all__ = [
     "bias",
     "crps",
+    "describe",
+    "events",
     "format_table",
+    "fss",
+    "kge",
     "mae",
+    "nse",
+    "over_days",
     "pearson_r2",
     "per_day",
     "r2",
+    "rank_histogram",
     "rmse",
+    "spread_skill",
     "table",
+    "to_latex",
     "to_markdown",
 ]

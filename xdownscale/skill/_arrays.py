@@ -1,4 +1,7 @@
-"""The arithmetic of scores: arrays only, no labels. Each reduces the last axes of (..., y, x)."""
+"""The arithmetic of scores: arrays only, no labels. Each reduces the last axes of (..., y, x).
+
+Every kernel takes weights (y, x) as its last argument; None counts each pixel once.
+"""
 
 from __future__ import annotations
 
@@ -8,52 +11,57 @@ from typing import Any
 import numpy as np
 
 _YX = (-2, -1)
+_ROUNDING = 1e-28  # share of the mean square below which a variance is rounding
 
 
-def _mean(x: Any, good: Any) -> Any:
+def mean(x: Any, good: Any, w: Any = None) -> Any:
     """Mean over the good pixels; NaN where there are fewer than two."""
     count = good.sum(axis=_YX)
-    return np.where(good, x, 0.0).sum(axis=_YX) / np.where(count >= 2, count, np.nan)
+    kept = np.where(good, x, 0.0)
+    if w is None:
+        return kept.sum(axis=_YX) / np.where(count >= 2, count, np.nan)
+    total = np.where(good, w, 0.0).sum(axis=_YX)
+    return (kept * w).sum(axis=_YX) / np.where((count >= 2) & (total > 0), total, np.nan)
 
 
 def _good(p: Any, t: Any) -> Any:
     return ~(np.isnan(p) | np.isnan(t))
 
 
-def bias(p: Any, t: Any) -> Any:
-    return _mean(p - t, _good(p, t))
+def bias(p: Any, t: Any, w: Any = None) -> Any:
+    return mean(p - t, _good(p, t), w)
 
 
-def mae(p: Any, t: Any) -> Any:
-    return _mean(np.abs(p - t), _good(p, t))
+def mae(p: Any, t: Any, w: Any = None) -> Any:
+    return mean(np.abs(p - t), _good(p, t), w)
 
 
-def rmse(p: Any, t: Any) -> Any:
-    return np.sqrt(_mean((p - t) ** 2, _good(p, t)))
+def rmse(p: Any, t: Any, w: Any = None) -> Any:
+    return np.sqrt(mean((p - t) ** 2, _good(p, t), w))
 
 
-def _covariance(a: Any, b: Any, good: Any) -> Any:
-    first, second = (x - _mean(x, good)[..., None, None] for x in (a, b))
-    return _mean(first * second, good)
+def _covariance(a: Any, b: Any, good: Any, w: Any) -> Any:
+    first, second = (x - mean(x, good, w)[..., None, None] for x in (a, b))
+    return mean(first * second, good, w)
 
 
-def _variance(x: Any, good: Any) -> Any:
+def _variance(x: Any, good: Any, w: Any) -> Any:
     """NaN where the pixels differ by no more than the rounding of their mean."""
-    found = _covariance(x, x, good)
-    return np.where(found > 1e-28 * _mean(x**2, good), found, np.nan)
+    found = _covariance(x, x, good, w)
+    return np.where(found > _ROUNDING * mean(x**2, good, w), found, np.nan)
 
 
-def r2(p: Any, t: Any) -> Any:
+def r2(p: Any, t: Any, w: Any = None) -> Any:
     good = _good(p, t)
-    return 1 - _mean((p - t) ** 2, good) / _variance(t, good)
+    return 1 - mean((p - t) ** 2, good, w) / _variance(t, good, w)
 
 
-def pearson_r2(p: Any, t: Any) -> Any:
+def pearson_r2(p: Any, t: Any, w: Any = None) -> Any:
     good = _good(p, t)
-    return _covariance(p, t, good) ** 2 / (_variance(p, good) * _variance(t, good))
+    return _covariance(p, t, good, w) ** 2 / (_variance(p, good, w) * _variance(t, good, w))
 
 
-def crps(members: Any, t: Any) -> Any:
+def crps(members: Any, t: Any, w: Any = None) -> Any:
     """Fair CRPS of ``(..., member, y, x)`` against ``(..., y, x)``; members sorted once."""
     count = members.shape[-3]
     error = np.abs(members - t[..., None, :, :]).mean(axis=-3)
@@ -61,10 +69,82 @@ def crps(members: Any, t: Any) -> Any:
         # sum_ij |x_i - x_j| = 2 sum_k (2k - M + 1) x_(k), k = 0 ... M-1
         weights = (2 * np.arange(count) - count + 1) / (count * (count - 1))
         error = error - np.einsum("...kyx,k->...yx", np.sort(members, axis=-3), weights)
-    return _mean(error, ~np.isnan(error))
+    return mean(error, ~np.isnan(error), w)
 
 
-KERNELS: dict[str, Callable[[Any, Any], Any]] = {
+def spread_and_error(members: Any, t: Any, w: Any = None) -> tuple[Any, Any]:
+    """Mean unbiased variance of ``(..., member, y, x)``, and mean square error of its mean."""
+    variance, error = members.var(axis=-3, ddof=1), members.mean(axis=-3) - t
+    good = ~np.isnan(error)
+    return mean(variance, good, w), mean(error**2, good, w)
+
+
+def rank_counts(members: Any, t: Any, chance: Any, w: Any = None) -> Any:
+    """Count the ranks of the truth among ``(..., member, y, x)``, summed over the pixels.
+
+    ``chance`` (..., y, x) in [0, 1) places the truth among the members that equal it.
+    """
+    truth = t[..., None, :, :]
+    below, ties = (members < truth).sum(axis=-3), (members == truth).sum(axis=-3)
+    rank = below + np.floor(chance * (ties + 1)).astype(int)
+    share = np.where(np.isnan(t) | np.isnan(members).any(axis=-3), 0.0, 1.0 if w is None else w)
+    ranks = range(members.shape[-3] + 1)
+    return np.stack([np.where(rank == k, share, 0.0).sum(axis=_YX) for k in ranks], axis=-1)
+
+
+def contingency(p: Any, t: Any, levels: Any, w: Any = None) -> Any:
+    """Hits, misses, false alarms, correct negatives ``(..., level, 4)`` of events above levels."""
+    good = _good(p, t)
+    share = np.where(good, 1.0 if w is None else w, 0.0)
+    whole = share.sum(axis=_YX)
+    found = []
+    for level in levels:
+        drawn, true = p > level, t > level
+        hits, draws, truths = ((share * e).sum(axis=_YX) for e in (drawn & true, drawn, true))
+        parts = (hits, truths - hits, draws - hits, whole - draws - truths + hits)
+        found.append(np.stack([np.where(whole > 0, part, np.nan) for part in parts], axis=-1))
+    return np.stack(found, axis=-2)
+
+
+def _window_sums(x: Any, size: int) -> Any:
+    """Return sums over all size x size windows inside (..., y, x), by a summed-area table."""
+    table = np.cumsum(np.cumsum(x, axis=-2), axis=-1)
+    table = np.pad(table, [(0, 0)] * (x.ndim - 2) + [(1, 0), (1, 0)])
+    upper, lower = table[..., :-size, :], table[..., size:, :]
+    return (
+        lower[..., size:] - lower[..., :-size] - upper[..., size:] + upper[..., :-size]
+    )  # (..., y - size + 1, x - size + 1)
+
+
+def fractions(p: Any, t: Any, levels: Any, sizes: Any) -> Any:
+    """Terms of the fractions skill score, ``(..., level, size, 3)``.
+
+    The mean square difference of the event fractions, the mean of the sum of their squares, and
+    the share of the truth's pixels with an event (Roberts and Lean 2008, equations 5-7).
+    """
+    good = _good(p, t)
+    found = []
+    for level in levels:
+        drawn, true = good & (p > level), good & (t > level)
+        count = good.sum(axis=_YX)
+        base = true.sum(axis=_YX) / np.where(count > 0, count, np.nan)
+        found.append(np.stack([_terms(drawn, true, good, base, int(s)) for s in sizes], axis=-2))
+    return np.stack(found, axis=-3)
+
+
+def _terms(drawn: Any, true: Any, good: Any, base: Any, size: int) -> Any:
+    count = _window_sums(good.astype(float), size)
+    count = np.where(count > 0, count, np.nan)
+    first, second = (_window_sums(e.astype(float), size) / count for e in (drawn, true))
+    valid = ~np.isnan(count)
+    windows = valid.sum(axis=_YX)
+    windows = np.where(windows > 0, windows, np.nan)
+    terms = ((first - second) ** 2, first**2 + second**2)
+    sums = [np.where(valid, term, 0.0).sum(axis=_YX) / windows for term in terms]
+    return np.stack([*sums, base], axis=-1)
+
+
+KERNELS: dict[str, Callable[..., Any]] = {
     "r2": r2,
     "pearson_r2": pearson_r2,
     "rmse": rmse,

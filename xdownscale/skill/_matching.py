@@ -60,7 +60,7 @@ def match(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Match
         If there is no common day, days are duplicate, or calendars differ.
     """
     axes = find_axes(truth)
-    onto = {name: _onto_grid(p, truth, name) for name, p in predictions.items()}
+    onto = {name: onto_grid(p, truth, name) for name, p in predictions.items()}
     if axes.time is None:
         for name, p in onto.items():
             if find_axes(p).time is not None:
@@ -101,8 +101,25 @@ def _no_common_day(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray,
     return f"No day is common to all: {', '.join(spans)}. Give predictions of the same days."
 
 
-def _onto_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> xr.DataArray:
-    """Give a prediction the names, the orientation and the coordinates of the truth."""
+def onto_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> xr.DataArray:
+    """Give a prediction the names, the orientation and the coordinates of the truth.
+
+    Parameters
+    ----------
+    prediction, truth : DataArray
+        On one grid.
+    name : str
+        What the prediction is called, for the message.
+
+    Returns
+    -------
+    DataArray
+
+    Raises
+    ------
+    GridError
+        If the grids differ.
+    """
     here, there = find_axes(prediction), find_axes(truth)
     pairs = [(here.latitude, there.latitude), (here.longitude, there.longitude)]
     turned = prediction

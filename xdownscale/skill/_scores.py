@@ -1,4 +1,4 @@
-"""One labelled function per score."""
+"""One labelled function for each score over the pixels of a day."""
 
 from __future__ import annotations
 
@@ -7,11 +7,29 @@ from typing import Any
 
 import xarray as xr
 
+from xdownscale.scaling import Scaling
 from xdownscale.skill import _arrays
-from xdownscale.skill._matching import MEMBERS, match
+from xdownscale.skill._matching import MEMBERS, Matched, match
+from xdownscale.skill._options import Weights, pixel_weights, scaling_of, transformed
+
+Transform = str | Scaling | None
+LONG_NAMES = {
+    "r2": "coefficient of determination",
+    "pearson_r2": "squared correlation",
+    "rmse": "root mean square error",
+    "mae": "mean absolute error",
+    "bias": "mean of prediction minus truth",
+    "crps": "fair continuous ranked probability score",
+}
 
 
-def r2(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
+def r2(
+    prediction: xr.DataArray,
+    truth: xr.DataArray,
+    *,
+    weights: Weights = False,
+    transform: Transform = None,
+) -> xr.DataArray:
     """Coefficient of determination of each day: 1 - SSE/SST over its pixels.
 
     Parameters
@@ -19,6 +37,11 @@ def r2(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     prediction, truth : DataArray
         (time, lat, lon) on one grid, dims in any order; scored on their common days. Further
         dims of the prediction, such as realizations, are kept.
+    weights : bool or DataArray
+        True weighs the pixels by their area; a DataArray (lat, lon) by its values; False counts
+        each pixel once.
+    transform : str, Scaling or None
+        Transformed units to score in, such as ``"log10"``; None for the units given.
 
     Returns
     -------
@@ -31,6 +54,10 @@ def r2(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
         If the grids differ.
     TimeAxisError
         If there is no common day, or days are duplicate.
+    DataError
+        If values cannot be transformed (with lazy input, when they are computed).
+    OptionError
+        If weights are negative, or the transform is unknown.
 
     Examples
     --------
@@ -38,10 +65,16 @@ def r2(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     >>> r2(truth + 1, truth).item()
     -0.5
     """
-    return _score("r2", _arrays.r2, prediction, truth)
+    return _score("r2", _arrays.r2, prediction, truth, weights, transform)
 
 
-def pearson_r2(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
+def pearson_r2(
+    prediction: xr.DataArray,
+    truth: xr.DataArray,
+    *,
+    weights: Weights = False,
+    transform: Transform = None,
+) -> xr.DataArray:
     """Squared correlation of each day over its pixels (what many tables call R2).
 
     Parameters, errors and result as for `r2`; NaN where either field is constant.
@@ -52,10 +85,16 @@ def pearson_r2(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     >>> round(pearson_r2(truth + 1, truth).item(), 12)
     1.0
     """
-    return _score("pearson_r2", _arrays.pearson_r2, prediction, truth)
+    return _score("pearson_r2", _arrays.pearson_r2, prediction, truth, weights, transform)
 
 
-def rmse(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
+def rmse(
+    prediction: xr.DataArray,
+    truth: xr.DataArray,
+    *,
+    weights: Weights = False,
+    transform: Transform = None,
+) -> xr.DataArray:
     """Root mean square error of each day, in the units of the truth.
 
     Parameters, errors and result as for `r2`.
@@ -66,10 +105,16 @@ def rmse(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     >>> rmse(truth + 1, truth).item()
     1.0
     """
-    return _score("rmse", _arrays.rmse, prediction, truth)
+    return _score("rmse", _arrays.rmse, prediction, truth, weights, transform)
 
 
-def mae(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
+def mae(
+    prediction: xr.DataArray,
+    truth: xr.DataArray,
+    *,
+    weights: Weights = False,
+    transform: Transform = None,
+) -> xr.DataArray:
     """Mean absolute error of each day, in the units of the truth.
 
     Parameters, errors and result as for `r2`.
@@ -80,10 +125,16 @@ def mae(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     >>> mae(truth - 2, truth).item()
     2.0
     """
-    return _score("mae", _arrays.mae, prediction, truth)
+    return _score("mae", _arrays.mae, prediction, truth, weights, transform)
 
 
-def bias(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
+def bias(
+    prediction: xr.DataArray,
+    truth: xr.DataArray,
+    *,
+    weights: Weights = False,
+    transform: Transform = None,
+) -> xr.DataArray:
     """Mean of prediction minus truth of each day, in the units of the truth.
 
     Parameters, errors and result as for `r2`.
@@ -94,10 +145,16 @@ def bias(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     >>> bias(truth - 2, truth).item()
     -2.0
     """
-    return _score("bias", _arrays.bias, prediction, truth)
+    return _score("bias", _arrays.bias, prediction, truth, weights, transform)
 
 
-def crps(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
+def crps(
+    prediction: xr.DataArray,
+    truth: xr.DataArray,
+    *,
+    weights: Weights = False,
+    transform: Transform = None,
+) -> xr.DataArray:
     """Fair continuous ranked probability score of each day, mean over its pixels.
 
     ``(1/M) sum|x_m - y| - 1/(2 M (M-1)) sum|x_i - x_j|`` (Ferro 2014), for M realizations along
@@ -114,27 +171,112 @@ def crps(prediction: xr.DataArray, truth: xr.DataArray) -> xr.DataArray:
     """
     if MEMBERS not in prediction.dims:
         prediction = prediction.expand_dims(MEMBERS)
-    return _score("crps", _arrays.crps, prediction, truth, MEMBERS)
+    return _score("crps", _arrays.crps, prediction, truth, weights, transform, leading=(MEMBERS,))
+
+
+def paired(prediction: xr.DataArray, truth: xr.DataArray, transform: Transform) -> Matched:
+    """Match a prediction with the truth, as floats in the units that are scored.
+
+    Parameters
+    ----------
+    prediction, truth : DataArray
+        As for `r2`.
+    transform : str, Scaling or None
+        As for `r2`.
+
+    Returns
+    -------
+    Matched
+        With the one prediction ``"prediction"``.
+    """
+    space = scaling_of(transform)
+    pairs = match({"prediction": prediction}, truth)
+    first, second = (
+        da.copy(data=transformed(name, da.data, space)).astype(float, copy=False)
+        for name, da in [("prediction", pairs.predictions["prediction"]), ("truth", pairs.truth)]
+    )
+    return pairs._replace(predictions={"prediction": first}, truth=second)
+
+
+def apply_kernel(
+    kernel: Callable[..., Any],
+    pairs: Matched,
+    weights: xr.DataArray | None,
+    *,
+    leading: tuple[str, ...] = (),
+    extra: tuple[xr.DataArray, ...] = (),
+    outputs: tuple[tuple[str, ...], ...] = ((),),
+    sizes: dict[str, int] | None = None,
+) -> Any:
+    """Apply a kernel of (p, t, *extra, weights) to each day, lazily where the input is lazy.
+
+    Parameters
+    ----------
+    kernel : callable
+        Reduces the last axes (y, x), and those of `leading` in front of them.
+    pairs : Matched
+        Of one prediction.
+    weights : DataArray or None
+        (y, x).
+    leading : tuple of str
+        Further core dims of the prediction.
+    extra : tuple of DataArray
+        Further arguments with the dims of the truth.
+    outputs : tuple of tuple of str
+        New dims of each result.
+    sizes : dict, optional
+        Their sizes.
+
+    Returns
+    -------
+    DataArray, or a tuple of them
+    """
+    grid = [pairs.axes.y, pairs.axes.x]
+    more = [] if weights is None else [weights]
+    return xr.apply_ufunc(
+        kernel,
+        pairs.predictions["prediction"],
+        pairs.truth,
+        *extra,
+        *more,
+        input_core_dims=[[*leading, *grid], *[grid for _ in (pairs.truth, *extra, *more)]],
+        output_core_dims=[list(dims) for dims in outputs],
+        dask="parallelized",
+        output_dtypes=[float] * len(outputs),
+        dask_gufunc_kwargs={"allow_rechunk": True, "output_sizes": sizes or {}},
+    )
+
+
+def units_of(truth: xr.DataArray, transform: Transform) -> str | None:
+    """Units of an error: those of the truth, with the transform named.
+
+    Parameters
+    ----------
+    truth : DataArray
+    transform : str, Scaling or None
+
+    Returns
+    -------
+    str or None
+    """
+    name, units = scaling_of(transform).transform, truth.attrs.get("units")
+    if not units:
+        return None
+    return str(units) if name == "identity" else f"{name}({units})"
 
 
 def _score(
     name: str,
-    kernel: Callable[[Any, Any], Any],
+    kernel: Callable[..., Any],
     prediction: xr.DataArray,
     truth: xr.DataArray,
-    *leading: str,
+    weights: Weights,
+    transform: Transform,
+    leading: tuple[str, ...] = (),
 ) -> xr.DataArray:
-    """Apply a kernel to the common days, lazily where the input is lazy."""
-    pairs = match({"prediction": prediction}, truth)
-    grid = [pairs.axes.y, pairs.axes.x]
-    found: xr.DataArray = xr.apply_ufunc(
-        kernel,
-        pairs.predictions["prediction"].astype(float),
-        pairs.truth.astype(float),
-        input_core_dims=[[*leading, *grid], grid],
-        dask="parallelized",
-        output_dtypes=[float],
-        dask_gufunc_kwargs={"allow_rechunk": True},
-    )
-    units = "1" if name.endswith("r2") else truth.attrs.get("units")
-    return found.rename(name).assign_attrs({"units": units} if units else {})
+    pairs = paired(prediction, truth, transform)
+    shares = pixel_weights(weights, pairs.truth, pairs.axes)
+    found: xr.DataArray = apply_kernel(kernel, pairs, shares, leading=leading)
+    units = "1" if name.endswith("r2") else units_of(truth, transform)
+    about = {"long_name": LONG_NAMES[name], **({"units": units} if units else {})}
+    return found.rename(name).assign_attrs(about)

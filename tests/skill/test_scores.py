@@ -275,7 +275,7 @@ def test_a_scaling_with_a_floor_allows_zeros(three):
 def test_blocks_of_days_and_lazy_inputs_change_nothing(three, monkeypatch):
     predictions, truth = three
     whole = skill.table(predictions, truth)
-    monkeypatch.setattr("xdownscale.skill._table._BLOCK", 4 * 24 * 2)
+    monkeypatch.setattr("xdownscale.skill._daily._BLOCK", 4 * 24 * 2)
     pd.testing.assert_frame_equal(skill.table(predictions, truth), whole)
     lazy = {name: p.chunk(time=1) for name, p in predictions.items()}
     pd.testing.assert_frame_equal(skill.table(lazy, truth.chunk(time=2)), whole)

@@ -1,0 +1,394 @@
+"""The report: its intervals are honest, its page stands on its own, and a browser shows it."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import xdownscale as xd
+from xdownscale.errors import (
+    DataError,
+    GridError,
+    MissingPackageError,
+    OptionError,
+    StorageError,
+    TimeAxisError,
+)
+from xdownscale.reports import _page, evidence, report
+from xdownscale.reports._evidence import sentence, verdict
+from xdownscale.reports._intervals import interval, mean, resampled_means
+
+ROOT = Path(__file__).parents[1]
+DRAWS = 30
+JUDGED = slice("2005-11-01", "2005-12-15")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_window():
+    mpl.use("agg")
+
+
+@pytest.fixture(scope="module")
+def twin() -> xr.Dataset:
+    """Two autumns of the twin."""
+    ds = xd.datasets.load_twin()
+    fine = ds.dust_fine.sel(time=ds.dust_fine.time.dt.month >= 10)
+    return ds.drop_dims("time").assign(dust_fine=fine)
+
+
+@pytest.fixture(scope="module")
+def smooth(twin) -> xr.DataArray:
+    """Bicubic interpolation, as if it were somebody's product."""
+    days = twin.dust_fine.time.sel(time=JUDGED)
+    return xd.baselines.interpolate(twin.dust, twin.dust_fine, time=days)
+
+
+@pytest.fixture(scope="module")
+def page(twin, smooth, tmp_path_factory):
+    ensemble = xr.concat([smooth, 1.1 * smooth], dim="realization")
+    ensemble.attrs |= {"history": "<b>made</b> & drawn", "units": "1"}
+    path = tmp_path_factory.mktemp("report") / "report.html"
+    model = xd.Downscaler(preset="paper", seed=7)
+    return report(ensemble, twin.dust, twin.dust_fine, path, model=model, draws=DRAWS)
+
+
+# intervals
+
+
+def test_mean_leaves_nan_out():
+    per_day = np.array([[1.0, np.nan], [3.0, np.nan]])
+    np.testing.assert_array_equal(mean(per_day), [2.0, np.nan])
+
+
+def test_draws_of_whole_length_one_are_days():
+    per_day = np.arange(5.0)[:, None]
+    draws = resampled_means(per_day, length=1, draws=200, seed=0)
+    assert set(draws.ravel()) == {0.0, 1.0, 2.0, 3.0, 4.0}
+
+
+def test_blocks_are_consecutive_days():
+    per_day = np.arange(100.0)[:, None]
+    draws = resampled_means(per_day, length=10, draws=50, seed=0)
+    np.testing.assert_allclose(draws % 1, 0.5)  # the mean of ten consecutive numbers
+
+
+def test_a_stretch_of_the_record_lies_inside_95_times_in_100():
+    rng = np.random.default_rng(0)
+    inside = []
+    for seed in range(400):
+        low, high = interval(resampled_means(rng.normal(size=(400, 1)), 40, 300, seed))
+        inside.append(low[0] <= rng.normal(size=40).mean() <= high[0])
+    assert 0.91 < np.mean(inside) < 0.98
+
+
+def test_interval_of_known_draws():
+    low, high = interval(np.arange(1001.0)[:, None] / 1000)
+    assert (low[0], high[0]) == pytest.approx((0.025, 0.975))
+    rare = np.where(np.arange(100)[:, None] < 80, 1.0, np.nan)
+    assert np.isnan(interval(rare)).all()
+
+
+def test_verdicts_and_sentences():
+    assert [verdict(v, 0, 1) for v in (-1, 0, 0.5, 1, 2)] == [
+        "below",
+        "inside",
+        "inside",
+        "inside",
+        "above",
+    ]
+    assert verdict(np.nan, 0, 1) == verdict(0, np.nan, 1) == "not comparable"
+    row = {"statistic": "sill", "prediction": 2.0, "coarse_verdict": "inside"}
+    row |= {"coarse_low": 1.0, "coarse_high": 3.0, "fine_low": 0.0, "fine_high": 1.0}
+    assert sentence(row | {"fine_verdict": "above"}) == (
+        "The sill of the prediction (2) is inside the interval of the coarse record (1 to 3), "
+        "but is above the interval of the fine record (0 to 1)."
+    )
+    assert "cannot be compared with the fine" in sentence(row | {"fine_verdict": "not comparable"})
+    assert sentence(row | {"prediction": np.nan}).endswith("cannot be measured.")
+
+
+# evidence
+
+
+def test_interpolation_is_found_out_without_truth(twin, smooth):
+    """The true field of the judged days passes where its interpolation from coarse fails."""
+    past = twin.dust_fine.sel(time=slice(None, "2005-10-01"))
+    truth = twin.dust_fine.sel(time=JUDGED)
+    found = {
+        name: evidence(field, twin.dust, past, draws=DRAWS).set_index("statistic")
+        for name, field in {"smooth": smooth, "true": truth}.items()
+    }
+    short = next(s for s in found["smooth"].index if s.startswith("semivariance"))
+    slope = next(s for s in found["smooth"].index if "slope below" in s)
+    assert found["smooth"].fine_verdict[short] == "below"
+    assert found["smooth"].fine_verdict[slope] == "below"
+    assert found["true"].fine_verdict[slope] == "inside"
+    assert found["smooth"].coarse_verdict[slope] == "not comparable"
+    inside = {name: (table.fine_verdict == "inside").mean() for name, table in found.items()}
+    assert inside["true"] > 0.7  # another year is not quite the same
+    assert inside["true"] > inside["smooth"]
+
+
+def test_statistics_are_those_of_the_library(twin, smooth):
+    found = evidence(smooth, twin.dust, draws=20, transform="identity").set_index("statistic")
+    reach = 600.0
+    v = smooth.geostat.semivariogram(max_distance=reach, bins=30, bootstrap=0)
+    at = next(float(s.split()[2]) for s in found.index if s.startswith("semivariance"))
+    wanted = v.semivariance.sel(lag=at, method="nearest").item()
+    np.testing.assert_allclose(found.prediction[f"semivariance at {at:.0f} km"], wanted)
+    r2 = smooth.geostat.lag_r2(max_lag=3, weighted=False)["mean"]
+    name = "R² with the field 3 days before"
+    np.testing.assert_allclose(found.prediction[name], r2.sel(lag=3))
+    values = smooth.geostat.distribution(quantiles=[0.5]).value.item()
+    assert found.prediction["50 % quantile"] == pytest.approx(values, rel=0.02)
+    series = smooth.weighted(np.cos(np.deg2rad(smooth.lat))).mean(["lat", "lon"]).values
+    wanted = np.corrcoef(series[1:], series[:-1])[0, 1]
+    assert found.prediction["autocorrelation at 1 day"] == pytest.approx(wanted, abs=1e-6)
+
+
+def test_evidence_is_reproducible_and_lazy_input_gives_the_same(coarse, fine):
+    judged, known = fine.isel(time=slice(40, 70)), fine.isel(time=slice(40))
+    one = evidence(judged, coarse, known, draws=20, seed=3)
+    lazy = [judged.chunk(time=11), coarse.chunk(time=50, lat=3), known.chunk(time=7)]
+    pd.testing.assert_frame_equal(one, evidence(*lazy, draws=20, seed=3))
+
+
+def test_only_the_months_of_the_prediction_count(twin, smooth):
+    """A coarse record whose other months are absurd gives the same evidence."""
+    months = np.unique(smooth.time.dt.month)
+    inside = twin.dust.time_coarse.dt.month.isin(months)
+    absurd = twin.dust.where(inside, 1e3)
+    pd.testing.assert_frame_equal(
+        evidence(smooth, twin.dust, draws=20), evidence(smooth, absurd, draws=20)
+    )
+
+
+def test_small_grids_leave_out_what_cannot_be_measured(coarse, fine):
+    """Six by five coarse cells have neither a semivariogram nor a spectrum."""
+    found = evidence(fine.isel(time=slice(20, 60)), coarse, draws=20).set_index("diagnostic")
+    assert "coarse_verdict" in found
+    assert found.loc["semivariogram", "coarse_verdict"].isna().all()
+    assert (found.loc["distribution", "coarse_verdict"] != "not comparable").all()
+
+
+# the page
+
+
+class Reader(HTMLParser):
+    """Tags that are open, ids, links, and where things are loaded from."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.ids, self.links, self.sources, self.alts, self.text = [], [], [], [], [], ""
+        self.feed(text)
+        assert not self.open, f"left open: {self.open}"
+
+    def handle_starttag(self, tag, attrs):
+        about = dict(attrs)
+        self.ids += [about["id"]] if "id" in about else []
+        self.links += [about["href"]] if "href" in about else []
+        self.sources += [about["src"]] if "src" in about else []
+        self.alts += [about.get("alt", "")] if tag == "img" else []
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+
+
+def test_the_page_stands_on_its_own(page):
+    content = page.read_text()
+    read = Reader(content)
+    assert read.sources
+    assert all(source.startswith("data:image/") for source in read.sources)
+    assert all(link[1:] in read.ids for link in read.links)
+    assert len(set(read.ids)) == len(read.ids)
+    assert not re.search(r"https?://|<script|@import|url\(", content)
+
+
+def test_the_page_is_accessible(page):
+    content = page.read_text()
+    assert '<html lang="en">' in content
+    assert "<title>Report on dust" in content
+    assert 'name="viewport"' in content
+    assert "prefers-color-scheme: dark" in content
+    assert "@media print" in content
+    alts = Reader(content).alts
+    assert all(len(alt) > 20 for alt in alts)
+    assert len(set(alts)) == len(alts)
+
+
+def test_the_page_says_what_it_should(page, twin):
+    content = page.read_text()
+    for row in ("prediction (mean of 2)", "prediction (one realization)", "bicubic", "climatology"):
+        assert f'<th scope="row">{row}</th>' in content
+    assert "persistence" in content
+    assert "&lt;b&gt;made&lt;/b&gt; &amp; drawn" in content
+    assert "<b>made" not in content
+    text = Reader(content).text
+    assert "2005-11-01 to 2005-12-15" in text
+    assert "lie inside the interval of the fine record" in text
+    assert "xarray " in text
+
+
+def test_without_a_fine_record_there_is_no_truth(twin, smooth, tmp_path):
+    text = report(smooth, twin.dust, path=tmp_path / "a.html", draws=20).read_text()
+    assert "Against the truth" not in text
+    assert "of the coarse record" in text
+    assert "of the fine record" not in text
+
+
+def test_the_model_describes_itself(page):
+    assert "not fitted: preset &#x27;paper&#x27;, seed 7" in page.read_text()
+
+
+def test_inputs_stay_as_they_were(coarse, fine, tmp_path):
+    given = (fine.isel(time=slice(40, 60)), coarse, fine)
+    copies = [da.copy(deep=True) for da in given]
+    report(*given, tmp_path / "a.html", draws=20)
+    for da, copy in zip(given, copies, strict=True):
+        xr.testing.assert_identical(da, copy)
+
+
+def test_tables_and_texts_are_escaped():
+    frame = pd.DataFrame({("a", "<i>"): [1.23456]}, index=["<x>"])
+    assert "<td>1.23</td>" in _page.table(frame, "c & d")
+    assert "a &lt;i&gt;" in _page.table(frame, "c & d")
+    assert "&lt;x&gt;" in _page.table(frame, "c & d")
+    assert _page.paragraph("a < b") == "<p>a &lt; b</p>"
+
+
+# a browser
+
+
+def browse(path, folder) -> tuple[np.ndarray, list[str]]:
+    """Screenshot of a page, and what the browser's console said of it."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        pytest.skip("no Chromium")
+    shot = folder / "page.png"
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"]
+    options += ["--window-size=1000,3000", "--enable-logging=stderr", "--disable-dev-shm-usage"]
+    options += [f"--user-data-dir={folder / 'profile'}", f"--screenshot={shot}"]
+    done = subprocess.run(
+        [browser, *options, path.as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    return mpl.image.imread(shot)[..., :3], console
+
+
+def test_a_browser_shows_the_page_without_complaint(page, tmp_path):
+    shot, console = browse(page, tmp_path)
+    assert console == []
+    assert shot.shape[:2] == (3000, 1000)
+    inked = (np.abs(shot - shot[2, 2]) > 0.1).any(axis=-1)
+    assert 0.05 < inked.mean() < 0.95
+    bands = inked.reshape(30, 100, -1).mean(axis=(1, 2))
+    assert (bands > 0.001).all()  # ink from top to bottom
+    assert len(np.unique((shot[::3, ::3] * 255).astype(np.uint8).reshape(-1, 3), axis=0)) > 500
+
+
+def test_the_check_sees_a_page_that_complains(tmp_path):
+    bad = tmp_path / "bad.html"
+    bad.write_text("<!DOCTYPE html><title>x</title><script>console.error('oh no')</script>")
+    shot, console = browse(bad, tmp_path)
+    assert "oh no" in console[0]
+    assert shot.std() < 0.01
+
+
+# what bad input gets
+
+
+def test_kinds_that_are_refused(twin, smooth):
+    with pytest.raises(DataError, match=r"prediction is a Dataset; give a DataArray"):
+        report(smooth.to_dataset(name="dust"), twin.dust)
+    with pytest.raises(DataError, match=r"coarse has the further dimensions \['level'\]"):
+        report(smooth, twin.dust.expand_dims(level=2))
+    with pytest.raises(TimeAxisError, match="'prediction' has no time dimension"):
+        report(smooth.isel(time=0, drop=True), twin.dust)
+    with pytest.raises(DataError, match=r"Units differ: prediction 'kg', coarse '1'"):
+        report(smooth.assign_attrs(units="kg"), twin.dust)
+    with pytest.raises(OptionError, match="draws is 5; a 95 % interval needs 20 or more"):
+        report(smooth, twin.dust, draws=5)
+    with pytest.raises(OptionError, match="model is a str, which cannot describe itself"):
+        report(smooth, twin.dust, model="dust.xd")
+    with pytest.raises(OptionError, match="Unknown transform: 'log11'"):
+        report(smooth, twin.dust, transform="log11")
+
+
+def test_nothing_in_common(twin, smooth):
+    later = smooth.assign_coords(time=smooth.time + np.timedelta64(20 * 365, "D"))
+    with pytest.raises(TimeAxisError, match=r"have no day in common; give the coarse record that"):
+        report(later, twin.dust)
+    with pytest.raises(TimeAxisError, match="The calendars of the prediction and the coarse"):
+        report(smooth, twin.dust.convert_calendar("noleap", dim="time_coarse"))
+    with pytest.raises(GridError, match="fewer than 2 x 2 cells in the prediction's region"):
+        report(smooth.assign_coords(lon=smooth.lon + 100), twin.dust)
+    with pytest.raises(GridError, match="The fine record and the prediction are on different"):
+        report(smooth, twin.dust, twin.dust_fine.isel(lat=slice(50)))
+
+
+def test_a_path_that_cannot_be_written(coarse, fine, tmp_path):
+    with pytest.raises(StorageError, match="cannot be written"):
+        report(
+            fine.isel(time=slice(40, 60)), coarse, path=tmp_path / "nowhere" / "a.html", draws=20
+        )
+
+
+def test_without_matplotlib(twin, smooth, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingPackageError, match=r"A report needs the package 'matplotlib'"):
+        report(smooth, twin.dust)
+
+
+# the example and the how-to
+
+
+@pytest.mark.slow
+def test_the_example_runs_without_torch(tmp_path):
+    path = ROOT / "examples" / "03_judge_a_field.py"
+    code = (
+        "import runpy, sys; sys.modules['torch'] = None; "
+        f"sys.argv = ['x', '--days', '24', '--output', {str(tmp_path)!r}]; "
+        f"runpy.run_path({str(path)!r})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env=os.environ | {"MPLBACKEND": "agg"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "| bicubic |" in done.stdout
+    assert re.search(r"spectral slope below .* is below the interval of the fine", done.stdout)
+    made = {p.name for p in tmp_path.iterdir()}
+    figures = {f"{n}.png" for n in ("maps", "semivariogram", "spectrum", "acf", "lag_r2")}
+    assert made == figures | {"report.html"}
+
+
+def test_the_howto_runs(coarse, fine, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "docs" / "howto" / "judge_a_field.md").read_text()
+    blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names = {"product": fine.isel(time=slice(40, 60)), "coarse": coarse, "fine": fine}
+    for block in blocks:
+        exec(compile(block, "judge_a_field.md", "exec"), names)
+    assert (tmp_path / "report.html").is_file()
+    assert names["v"].semivariance.dims == ("lag",)
+    methods = re.findall(r"`(?:da\.geostat\.)?(plot_\w+)\(", text)
+    assert len(methods) >= 5
+    assert all(hasattr(xr.DataArray.geostat, m) for m in methods)

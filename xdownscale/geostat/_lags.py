@@ -1,0 +1,99 @@
+"""Which steps of a record are a given lag apart: only pairs that exist, whatever the gaps."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xdownscale.errors import OptionError, TimeAxisError
+from xdownscale.labels import require_time
+from xdownscale.splits import check_time, time_step
+from xdownscale.splits.times import DAY, find, seconds
+
+_WHAT = "The record"
+
+
+class Series(NamedTuple):
+    """A record whose times ascend in whole steps.
+
+    Attributes
+    ----------
+    da : DataArray
+        The record, sorted.
+    time : str
+        Its time dimension.
+    positions : ndarray of int, shape (time,)
+        Number of each time on the regular axis, from 0; a gap leaves numbers out.
+    step : int
+        Length of a step in seconds.
+    """
+
+    da: xr.DataArray
+    time: str
+    positions: NDArray[np.int64]
+    step: int
+
+
+def series_of(da: xr.DataArray, max_lag: int) -> Series:
+    """Check a record for lag statistics and number its steps.
+
+    Raises
+    ------
+    OptionError
+        If `max_lag` is no whole number above 0.
+    TimeAxisError
+        If there is no time, a gap is no multiple of the step, or the record is too short.
+    """
+    if int(max_lag) != max_lag or max_lag < 1:
+        raise OptionError(f"max_lag is {max_lag}; give a whole number of steps, 1 or more.")
+    name = require_time(da, _WHAT)
+    da = check_time(da, _WHAT)
+    if da.sizes[name] < max_lag + 2:
+        raise TimeAxisError(
+            f"{_WHAT} has {da.sizes[name]} time steps; max_lag={max_lag} needs {max_lag + 2} or "
+            f"more. Give a longer record or max_lag={max(1, da.sizes[name] - 2)}."
+        )
+    step = time_step(da[name])
+    return Series(da, name, _positions(da[name], step), step)
+
+
+def _positions(time: xr.DataArray, step: int) -> NDArray[np.int64]:
+    numbers = seconds(time)
+    gaps = np.diff(numbers)
+    odd = np.flatnonzero(gaps % step)
+    if odd.size:
+        at = odd[0]
+        raise TimeAxisError(
+            f"Irregular time steps: {time.values[at]} is followed by {time.values[at + 1]}, "
+            f"{_length(int(gaps[at]))} later; gaps must be multiples of the step of "
+            f"{_length(step)} ({odd.size} of {gaps.size} are not). Bring the record to regular "
+            "steps, for instance with .resample(...)."
+        )
+    return np.asarray((numbers - numbers[0]) // step)
+
+
+def _length(span: int) -> str:
+    return f"{span / DAY:g} days" if span >= DAY else f"{span / 3600:g} hours"
+
+
+def lag_coordinate(lags: NDArray[np.int64], step: int) -> xr.DataArray:
+    """Return the coordinate ``lag``, counted in steps."""
+    attrs = {"long_name": "lag", "units": "day" if step == DAY else f"{step / 3600:g} hours"}
+    return xr.DataArray(lags, dims=("lag",), attrs=attrs)
+
+
+def pairs(
+    positions: NDArray[np.int64], start: int, lag: int
+) -> tuple[NDArray[np.intp] | slice, NDArray[np.intp] | slice]:
+    """Return the rows from `start` on that have a row `lag` steps before them, and those rows.
+
+    Slices where nothing is missing: they cost no copy.
+    """
+    before = find(positions[start:] - lag, positions)
+    there = before >= 0
+    if there.all() and before.size and before[-1] - before[0] == before.size - 1:
+        return slice(start, len(positions)), slice(int(before[0]), int(before[-1]) + 1)
+    return np.flatnonzero(there) + start, before[there]

@@ -1,0 +1,260 @@
+"""Whether the days of two records are the same days."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xdownscale.errors import DataError, GridError, OptionError, TimeAxisError
+from xdownscale.geostat._together import common_days, template
+from xdownscale.geostat._weights import cell_weights
+from xdownscale.grids import describe_grid, require_rectilinear, uncovered
+from xdownscale.labels import from_array, require_time, to_array
+from xdownscale.regridding import regrid
+from xdownscale.scaling import Scaling, choose_transform
+from xdownscale.splits.times import DAY, seconds
+
+Array = npt.NDArray[Any]
+
+MIN_DAYS = 30
+_SPARED = 15  # days: a smaller shift is still correlated with the true alignment
+_QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
+_YEAR = 365.2425
+
+
+def diagnose_pairing(
+    coarse: xr.DataArray,
+    fine: xr.DataArray,
+    shifts: int = 200,
+    seed: int = 0,
+    *,
+    transform: str | Scaling = "auto",
+) -> xr.Dataset:
+    """Tell whether the days of two records show the same weather.
+
+    The correlation of the anomalies of coarse and coarsened fine record, against the same after
+    circular shifts of the days. A free-running simulation shares the climate of the real world and
+    not its weather: then the true alignment is no better than a shifted one, and day-by-day
+    learning would learn noise. Wasserstein distances cannot see that.
+
+    Parameters
+    ----------
+    coarse, fine : DataArray
+        (time, lat, lon) with common days and a common area. Both are read on those.
+    shifts : int
+        Circular shifts of the null distribution, 100 or more, drawn without replacement from
+        those of 15 days and more (of all where there are no more).
+    seed : int
+        Of the shifts.
+    transform : str or Scaling
+        Space of the anomalies; ``"auto"`` looks at the coarsened values.
+
+    Returns
+    -------
+    Dataset
+        ``correlation`` and ``p_value`` over ``scale``: ``"regional"`` for the area mean, ``"cell"``
+        for the area-weighted mean of the cells' own correlations; ``null`` over ``quantile`` and
+        ``scale``; ``cell_correlation`` over the coarse grid; ``paired``, ``days`` and
+        ``message``, a plain sentence. `paired` is True where the correlation of the cells is
+        above the 99 % quantile of the null.
+
+    Raises
+    ------
+    TimeAxisError
+        If fewer than 30 days are common.
+    GridError
+        If the grids do not overlap.
+    DataError
+        If a record has no anomalies, as it does not change or is all NaN.
+    OptionError
+        For fewer than 100 shifts.
+
+    Notes
+    -----
+    Records of 11 months and more lose three harmonics of the year, a smooth day-of-year
+    climatology (the mean of each calendar day would be half of a two-year record's anomaly);
+    shorter ones lose their mean and trend. Circular shifts keep the autocorrelation of both
+    records, so a slow record is not taken for a paired one.
+
+    Examples
+    --------
+    >>> import xdownscale as xd
+    >>> for synchronised in (True, False):
+    ...     ds = xd.datasets.load_twin(synchronised)
+    ...     found = diagnose_pairing(ds.dust, ds.dust_fine.isel(time=slice(120)))
+    ...     print(found.paired.item())
+    True
+    False
+    """
+    if shifts < 100:
+        raise OptionError(f"shifts is {shifts}; the 99 % quantile of the null needs 100 or more.")
+    name = require_time(coarse, "The coarse record")
+    there = require_time(fine, "The fine record")
+    own, other = common_days(coarse, fine.rename({} if there == name else {there: name}), name)
+    if own.sizes[name] < MIN_DAYS:
+        raise TimeAxisError(
+            f"The records have {own.sizes[name]} days in common; {MIN_DAYS} are needed to tell a "
+            "true alignment from a shifted one."
+        )
+    pair = _coarsened(own, other)
+    space = transform
+    if not isinstance(space, Scaling):
+        space = choose_transform([np.asarray(da.data) for da in pair], space)
+    anomalies = _anomalies(pair, space, name)
+    if not all((a.std(axis=0) > 0).any() for a in anomalies.cells):
+        raise DataError(
+            "A record has no anomalies on the common days and area: it does not change, or is all "
+            "NaN. Check the variable and its mask."
+        )
+    moved = _draw_shifts(own.sizes[name], shifts, seed)
+    return _judge(anomalies, moved, pair[0], seed)
+
+
+def _coarsened(coarse: xr.DataArray, fine: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return both records on the coarse cells that the fine grid covers, in memory."""
+    axes = require_rectilinear(coarse, "The coarse grid")
+    outside = uncovered(fine, template(coarse))
+    rows, columns = ~outside.all(axes.x).values, ~outside.all(axes.y).values
+    if not (rows.any() and columns.any()):
+        raise GridError(
+            f"The grids do not overlap: the coarse one has {describe_grid(coarse)}, the fine one "
+            f"{describe_grid(fine)}. Give records of one area."
+        )
+    own = coarse.isel({axes.y: rows, axes.x: columns})
+    moved = regrid(fine, template(own), "conservative").compute()
+    own = own.compute()
+    both = own.notnull() & moved.notnull()
+    return own.where(both), moved.transpose(*own.dims).where(both)
+
+
+class _Anomalies(NamedTuple):
+    cells: tuple[Array, Array]  # (time, cell), 0 where there is no value
+    regional: tuple[Array, Array]  # (time, 1)
+    weights: Array  # (cell,)
+
+
+def _anomalies(pair: tuple[xr.DataArray, xr.DataArray], space: Scaling, name: str) -> _Anomalies:
+    """Take the climatology out of both records' cells and regional means."""
+    seasons = _seasons(seconds(pair[0][name]) / DAY)
+    weights = np.asarray(to_array(cell_weights(pair[0])).array).ravel()
+    cells, regional = [], []
+    for da in pair:
+        x = space.transform_only(np.asarray(to_array(da).array, dtype=np.float64))
+        x = x.reshape(len(x), -1)
+        good = ~np.isnan(x)
+        total = (good * weights).sum(axis=1, keepdims=True)
+        mean = np.nansum(x * weights, axis=1, keepdims=True) / np.where(total > 0, total, np.nan)
+        cells.append(_without(x, seasons))
+        regional.append(_without(mean, seasons))
+    return _Anomalies((cells[0], cells[1]), (regional[0], regional[1]), weights)
+
+
+def _seasons(day: Array) -> Array:
+    """Regressors (time, k) of a climatology: harmonics of the year, or a trend."""
+    if np.ptp(day) < 0.9 * _YEAR:
+        return np.stack([np.ones_like(day), day - day.mean()], axis=1)
+    angle = 2 * np.pi * day / _YEAR
+    waves = [f(k * angle) for k in (1, 2, 3) for f in (np.cos, np.sin)]
+    return np.stack([np.ones_like(day), *waves], axis=1)
+
+
+def _without(x: Array, regressors: Array) -> Array:
+    """Residuals (time, cell) of a least-squares fit to the days that are there, else 0."""
+    good = ~np.isnan(x)
+    residual = np.zeros_like(x)
+    whole = good.all(axis=0)
+    columns = [np.flatnonzero(whole), *np.flatnonzero(~whole)[:, None]]
+    for cells in columns:
+        if not len(cells):
+            continue
+        days = good[:, cells[0]]
+        if days.sum() <= regressors.shape[1]:
+            continue
+        y = x[np.ix_(days, cells)]
+        fitted = regressors[days] @ np.linalg.lstsq(regressors[days], y, rcond=None)[0]
+        rest = y - fitted
+        # what rounding leaves of a constant is no anomaly
+        rest[:, np.abs(rest).max(axis=0) <= 1e-12 * np.abs(y).max(axis=0)] = 0.0
+        residual[np.ix_(days, cells)] = rest
+    return residual
+
+
+def _draw_shifts(days: int, count: int, seed: int) -> Array:
+    """Draw circular shifts; never one that leaves days near their own."""
+    spared = min(_SPARED, days // 4)
+    allowed = np.arange(spared, days - spared + 1)
+    if allowed.size <= count:
+        return allowed
+    return np.sort(np.random.default_rng(seed).choice(allowed, count, replace=False))
+
+
+def _correlations(a: Array, b: Array) -> Array:
+    """Correlation (cell,) of anomalies (time, cell); NaN where one has none."""
+    both = (a != 0) & (b != 0)
+    square = np.einsum("tc,tc->c", a**2, both) * np.einsum("tc,tc->c", b**2, both)
+    product = np.einsum("tc,tc->c", a, b)
+    found: Array = product / np.sqrt(np.where(square > 0, square, np.nan))
+    return found
+
+
+def _mean(values: Array, weights: Array) -> float:
+    good = ~np.isnan(values)
+    return float(values[good] @ weights[good] / weights[good].sum()) if good.any() else np.nan
+
+
+def _judge(anomalies: _Anomalies, shifts: Array, coarse: xr.DataArray, seed: int) -> xr.Dataset:
+    """Hold the true alignment against the shifted ones."""
+    one = np.ones(1)
+    per_cell = _correlations(*anomalies.cells)
+    scales = ((anomalies.regional, one), (anomalies.cells, anomalies.weights))
+    true = np.array([_mean(_correlations(*pair), weights) for pair, weights in scales])
+    null = np.array(
+        [
+            [_mean(_correlations(a, np.roll(b, s, axis=0)), w) for (a, b), w in scales]
+            for s in shifts
+        ]
+    )
+    levels = np.nanquantile(null, _QUANTILES, axis=0)
+    p_value = (1 + (null >= true).sum(axis=0)) / (1 + len(shifts))
+    paired = bool(true[1] > levels[-1, 1])
+    grid = template(coarse)
+    found = xr.Dataset(
+        {
+            "correlation": ("scale", true, {"long_name": "correlation of anomalies"}),
+            "null": (("quantile", "scale"), levels, {"long_name": "correlation of shifted days"}),
+            "p_value": ("scale", p_value, {"long_name": "share of shifts that do as well"}),
+            "cell_correlation": _on_grid(per_cell, grid),
+            "paired": ((), paired, {"long_name": "the days are the same days"}),
+            "days": ((), len(anomalies.regional[0]), {"long_name": "common days"}),
+            "message": ((), _message(paired, true[1], levels[:, 1]), {"long_name": "verdict"}),
+        },
+        coords={"scale": ["regional", "cell"], "quantile": list(_QUANTILES)},
+        attrs={"shifts": len(shifts), "seed": seed},
+    )
+    for name in ("correlation", "null", "p_value", "cell_correlation", "paired", "message"):
+        found[name].attrs["units"] = "1"
+    found.days.attrs["units"] = "d"
+    return found
+
+
+def _on_grid(values: Array, grid: xr.DataArray) -> xr.DataArray:
+    unlabelled = to_array(grid)
+    placed = from_array(values.reshape(unlabelled.array.shape), unlabelled.labels)
+    return placed.rename(None).assign_attrs(long_name="correlation of anomalies", units="1")
+
+
+def _message(paired: bool, true: float, null: Array) -> str:
+    span = f"{true:.2f}; shifted days give {null[0]:.2f} to {null[-1]:.2f} (98 %)"
+    if paired:
+        return (
+            f"The days are paired: the anomalies of a cell correlate with {span}. The fine record "
+            "may be learnt day by day."
+        )
+    return (
+        f"The days are not paired: the anomalies of a cell correlate with {span}. Scores of "
+        'single days mean nothing here. Use pairing="self": learn from the coarsened fine record, '
+        "and map the quantiles of the coarse record onto it."
+    )

@@ -1,0 +1,254 @@
+"""Radially averaged power spectra: how much variance a field has at which wavelength."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xdownscale.cells import SAME_CELL, Axis
+from xdownscale.errors import GridError, OptionError, check_option
+from xdownscale.grids import distances, grid_axes
+from xdownscale.labels import find_axes
+
+Array = NDArray[Any]
+_SMALLEST = 8  # rows and columns below which there is no spectrum to speak of
+
+
+class Rings(NamedTuple):
+    """Rings of the wavenumber plane.
+
+    Attributes
+    ----------
+    number : ndarray of int, shape (ny, nx)
+        Which ring each mode lies in; 0 is the mean alone.
+    wavenumber : ndarray, shape (rings,)
+        Mean of the modes' wavenumbers, cycles per km; the first is 0.
+    modes : ndarray of int, shape (rings,)
+        Number of modes.
+    cell : float
+        Area of a mode in the plane, km-2.
+    reach : float
+        Largest wavenumber whose ring lies whole in the plane.
+    """
+
+    number: NDArray[np.intp]
+    wavenumber: Array
+    modes: NDArray[np.intp]
+    cell: float
+    reach: float
+
+
+def power_spectrum(
+    da: xr.DataArray,
+    average: str | None = "time",
+    *,
+    window: str = "hann",
+    max_missing: float = 0.2,
+) -> xr.Dataset:
+    """Radially averaged two-dimensional power spectral density.
+
+    Each image loses its least-squares plane, is tapered, loses what mean is left, and is
+    Fourier transformed. Modes are averaged over rings of one mode's width.
+
+    Parameters
+    ----------
+    da : DataArray
+        (..., time, lat, lon) on a regular latitude-longitude grid, dims in any order; lazy or not.
+    average : {"time"} or None
+        Average the images' spectra over time, where there is one, or keep them all.
+    window : {"hann", "none"}
+        Taper along both axes. A field that does not repeat at its edges needs one.
+    max_missing : float
+        Images with a larger share of NaN come out NaN and are left out of the average. In others
+        missing cells count as on the plane, and the density is divided by the share of the
+        window on valid cells.
+
+    Returns
+    -------
+    Dataset
+        Over ``wavelength`` (km, long to short; coordinate ``wavenumber`` in cycles per km) and any
+        dims that are left: ``power``, the mean density of the ring (units of `da` squared, km2);
+        ``variance``, what the ring adds to the variance; ``mode_count``; ``complete``, True where
+        the whole ring lies in the plane; and ``day_count`` with ``average="time"``. Lazy where
+        `da` is.
+
+    Raises
+    ------
+    GridError
+        If latitude and longitude are not found, two-dimensional or unevenly spaced, or there are
+        fewer than 8 rows or columns.
+    OptionError
+        For another `average` or `window`, or `max_missing` out of range.
+
+    Notes
+    -----
+    ``power(k) = |FFT(w f)|^2 dx dy / (nx ny mean(w^2))``, so that the sum of ``variance`` over all
+    rings is ``mean((w f)^2) / mean(w^2)`` (Parseval), the variance of the detrended field f.
+    Spacings are geodesic: dy in the middle of the domain, dx on its middle latitude. On domains
+    that reach far across latitudes dx is not the same everywhere, and wavelengths are blurred by as
+    much.
+
+    Examples
+    --------
+    >>> lon = np.arange(0.0, 8.0, 0.125)
+    >>> wave = np.cos(2 * np.pi * lon)[None] + np.zeros((64, 1))
+    >>> da = xr.DataArray(wave, coords={"lat": lon - 4, "lon": lon})
+    >>> found = power_spectrum(da)
+    >>> round(found.variance.idxmax("wavelength").item())  # one degree on the equator is 111 km
+    111
+    """
+    if average is not None:
+        check_option("average (None for every image, or a name)", average, ["time"])
+    check_option("window", window, list(_WINDOWS))
+    if not 0 <= max_missing < 1:
+        raise OptionError(f"max_missing is {max_missing}; give a share from 0 to below 1.")
+    axes, (latitude, longitude) = find_axes(da), grid_axes(da)
+    _check_even(latitude, "latitude")
+    _check_even(longitude, "longitude")
+    rings = _rings(latitude, longitude)
+    taper = np.outer(*(_WINDOWS[window](da.sizes[dim]) for dim in (axes.y, axes.x)))
+    variance: xr.DataArray = xr.apply_ufunc(
+        _ring_variance,
+        _in_order(da, axes.x, longitude),
+        kwargs={"taper": taper, "rings": rings, "max_missing": max_missing},
+        input_core_dims=[[axes.y, axes.x]],
+        output_core_dims=[["wavelength"]],
+        dask="parallelized",
+        output_dtypes=[float],
+        dask_gufunc_kwargs={
+            "output_sizes": {"wavelength": rings.modes.size - 1},
+            "allow_rechunk": True,
+        },
+    )
+    found = _averaged(variance, axes.time if average else None)
+    return _labelled(found, rings, da, {"window": window, "average": str(average)})
+
+
+def _averaged(variance: xr.DataArray, time: str | None) -> xr.Dataset:
+    if time is None:
+        return xr.Dataset({"variance": variance})
+    count = variance.isel(wavelength=0, drop=True).notnull().sum(time)
+    return xr.Dataset({"variance": variance.mean(time), "day_count": count})
+
+
+def _labelled(
+    found: xr.Dataset, rings: Rings, da: xr.DataArray, attrs: dict[str, Any]
+) -> xr.Dataset:
+    count = xr.DataArray(rings.modes[1:], dims="wavelength")
+    units = da.attrs.get("units")
+    squared = "1" if units == "1" else f"({units})2" if units else None
+    found["power"] = found["variance"] / (count * rings.cell)
+    found["mode_count"] = count.assign_attrs(long_name="number of modes", units="1")
+    complete = ("wavelength", rings.wavenumber[1:] <= rings.reach)
+    wavelength = (
+        "wavelength",
+        1 / rings.wavenumber[1:],
+        {"long_name": "wavelength", "units": "km"},
+    )
+    number = ("wavelength", rings.wavenumber[1:], {"long_name": "wavenumber", "units": "km-1"})
+    found = found.assign_coords(wavelength=wavelength, wavenumber=number, complete=complete)
+    for name, words, more in [
+        ("variance", "variance in the ring", squared),
+        ("power", "power spectral density", squared and f"{squared} km2".removeprefix("1 ")),
+    ]:
+        found[name] = found[name].transpose(..., "wavelength")
+        found[name].attrs = {"long_name": words} | ({"units": more} if more else {})
+    if "day_count" in found:
+        found["day_count"].attrs = {"long_name": "number of days averaged", "units": "1"}
+    return found.assign_attrs(attrs)
+
+
+def _in_order(da: xr.DataArray, dim: str, axis: Axis) -> xr.DataArray:
+    """Longitudes 0 to 5 and 355 to 359 are neighbours: put them so."""
+    together = np.array_equal(np.abs(np.diff(axis.inverse)), np.ones(axis.inverse.size - 1))
+    return da if together else da.isel({dim: axis.first})
+
+
+def _rings(latitude: Axis, longitude: Axis) -> Rings:
+    """Rings of an evenly spaced grid."""
+    middle = latitude.values.mean()
+    lat_step, lon_step = (np.diff(axis.values).mean() for axis in (latitude, longitude))
+    dy, dx = distances(
+        [middle - lat_step / 2, middle], 0.0, [middle + lat_step / 2, middle], [0.0, lon_step]
+    )
+    shape = (latitude.values.size, longitude.values.size)
+    return make_rings(shape, (float(dy), float(dx)))
+
+
+def _check_even(axis: Axis, kind: str) -> None:
+    size = axis.inverse.size
+    if size < _SMALLEST:
+        raise GridError(
+            f"The grid has {size} {kind}s; a spectrum needs {_SMALLEST} or more along each axis."
+        )
+    if axis.values.size != size:
+        raise GridError(
+            f"The same {kind} stands there twice (as 0 and as 360 degrees); drop one of the two."
+        )
+    steps = np.diff(axis.values)
+    if np.ptp(steps) > 2 * SAME_CELL * steps.mean():
+        raise GridError(
+            f"The {kind}s are not evenly spaced: steps from {steps.min():g} to {steps.max():g} "
+            "degrees. Bring the field to a regular grid first, e.g. with xdownscale.regrid."
+        )
+
+
+# kernels: arrays (..., y, x)
+
+
+def make_rings(shape: tuple[int, int], spacing: tuple[float, float]) -> Rings:
+    """Sort the modes of an ``(ny, nx)`` image with a `spacing` of (dy, dx) km into rings."""
+    ky, kx = (np.fft.fftfreq(n, step) for n, step in zip(shape, spacing, strict=True))
+    k = np.hypot(ky[:, None], kx)
+    one_y, one_x = (1 / (n * step) for n, step in zip(shape, spacing, strict=True))
+    # as wide as the smaller mode: only the mean rounds to ring 0
+    number = np.rint(k / min(one_y, one_x)).astype(np.intp)
+    filled, number = np.unique(number, return_inverse=True)
+    number = number.reshape(k.shape)
+    count = np.bincount(number.ravel(), minlength=filled.size)
+    mean = np.bincount(number.ravel(), k.ravel(), minlength=filled.size) / count
+    reach = min(np.abs(ky).max(), np.abs(kx).max()) - min(one_y, one_x) / 2
+    return Rings(number, mean, count, one_y * one_x, float(reach))
+
+
+def _hann(n: int) -> Array:
+    """Half-sample Hann taper: positive everywhere."""
+    return np.asarray(np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2)
+
+
+_WINDOWS: dict[str, Callable[[int], Array]] = {"hann": _hann, "none": np.ones}
+
+
+def _ring_variance(images: Array, taper: Array, rings: Rings, max_missing: float) -> Array:
+    """Variance in each ring but the first, ``(..., rings - 1)``."""
+    flat = images.reshape(-1, *images.shape[-2:])
+    found = np.empty((len(flat), rings.modes.size - 1))
+    for row, image in zip(found, flat, strict=True):
+        row[:] = _one(image.astype(float), taper, rings, max_missing)
+    return found.reshape(*images.shape[:-2], -1)
+
+
+def _one(image: Array, taper: Array, rings: Rings, max_missing: float) -> Any:
+    valid = ~np.isnan(image)
+    if valid.mean() < max(1 - max_missing, 4 / image.size):
+        return np.nan
+    weight = np.where(valid, taper, 0.0)
+    tapered = weight * detrend(image, valid)
+    tapered -= weight * (tapered.sum() / weight.sum())
+    power = np.abs(np.fft.fft2(tapered)) ** 2 / (image.size * (weight**2).sum())
+    return np.bincount(rings.number.ravel(), power.ravel(), minlength=rings.modes.size)[1:]
+
+
+def detrend(image: Array, valid: Array) -> Array:
+    """Take off the least-squares plane through the valid cells; 0 where there are none."""
+    ny, nx = image.shape
+    y, x = np.meshgrid(np.linspace(-1, 1, ny), np.linspace(-1, 1, nx), indexing="ij")
+    design = np.stack([np.ones(image.size), y.ravel(), x.ravel()], axis=1)[valid.ravel()]
+    values = image[valid]
+    found = np.zeros_like(image)
+    found[valid] = values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
+    return found

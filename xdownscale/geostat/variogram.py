@@ -1,0 +1,300 @@
+"""Semivariograms: how unlike two cells are, by their distance."""
+
+from __future__ import annotations
+
+from numbers import Integral, Real
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.cells import Array
+from xdownscale.errors import DataError, OptionError, check_option
+from xdownscale.geostat._curves import (
+    ESTIMATORS,
+    MIN_CELLS,
+    block_length,
+    check_cells,
+    daily_curves,
+    mean_curve,
+)
+from xdownscale.geostat._gather import gather, on_disk_as_dask
+from xdownscale.geostat._models import MESSAGE, MODELS, fit_curves
+from xdownscale.geostat._pairs import DIRECTIONS, TOLERANCE, Pairs, draw_pairs
+from xdownscale.labels import Labels, Unlabelled, to_array
+
+_LAG = "lag"
+
+
+def semivariogram(
+    da: xr.DataArray,
+    max_distance: float = 600,
+    bins: int = 30,
+    pairs: int = 30_000,
+    model: str = "spherical",
+    estimator: str = "matheron",
+    direction: str | None = None,
+    seed: int = 0,
+    average: str | None = "time",
+    bootstrap: int = 200,
+) -> xr.Dataset:
+    """Return semivariance against distance, and a model fitted to it.
+
+    The same random pairs of cells serve every day, and every field on the same grid, so curves of
+    two products on one grid can be compared. Distances are geodesics on the WGS84 ellipsoid. One
+    end of a pair is drawn uniformly over the area of the grid, the other at a uniform distance
+    and in a uniform direction from it, so all distance classes are filled alike.
+
+    Parameters
+    ----------
+    da : DataArray
+        ([..., time,] lat, lon), dims in any order, latitude and longitude one- or
+        two-dimensional, on its own grid. Bring it to logarithms first where that is wanted. A
+        pair with a NaN is left out of its day.
+    max_distance : float
+        Longest distance, km.
+    bins : int
+        Distance classes of equal width between 0 and `max_distance`; 3 or more.
+    pairs : int
+        Pairs of cells; 100 or more. A grid that has no more pairs gives all of them.
+    model : {"spherical", "exponential", "gaussian", "matern"}
+        Model to fit, as scikit-gstat defines it.
+    estimator : {"matheron", "cressie", "dowd"}
+        How the differences of a class make its semivariance, as in scikit-gstat.
+    direction : {"N-S", "E-W"}, optional
+        Only pairs whose initial bearing is within 22.5 degrees of it.
+    seed : int
+        Of the pairs and of the bootstrap.
+    average : {"time"} or None
+        ``"time"`` averages the curves of the days and fits the model to the mean; None keeps the
+        days and fits each.
+    bootstrap : int
+        Samples of days for the band; 0 for none. Needs two days and ``average="time"``.
+
+    Returns
+    -------
+    Dataset
+        Over ``lag`` (km, the middle of each class), and over ``time`` with ``average=None``:
+
+        ``semivariance``, ``pair_count`` (of a day; of a mean day where averaged), ``fit`` (the
+        model at `lag`), ``lower`` and ``upper`` (95 % band from blocks of ``days^(1/3)`` days);
+        ``nugget``, ``psill`` (partial sill), ``sill = psill + nugget``, ``effective_range`` (km;
+        where the spherical model reaches its sill, others 95 % of it) and, for
+        ``model="matern"``, ``smoothness``; ``fit_ok`` and, where that is False, ``message``:
+        then the parameters and `fit` are NaN. The coordinate ``distance`` is the mean distance
+        of the pairs in each class, at which the model is fitted.
+
+        Lazy where `da` is a dask array, the fit too. An array that lies unread on disk is read
+        in pieces.
+
+    Raises
+    ------
+    OptionError
+        For an unknown model, estimator, direction or average, or a number out of range.
+    GridError
+        If there is no latitude or longitude, or no two cells within `max_distance`.
+    DataError
+        If there are fewer than 100 cells, or fewer valid ones on every day (with dask: when it
+        is computed).
+
+    Notes
+    -----
+    scikit-gstat fits at the upper edge of each class, which makes ranges too long by about half a
+    class, and calls the partial sill ``sill``. Here the fit is at the mean distance, weighted by
+    pair count, in the bounds of scikit-gstat. A fit is refused for a constant field, for a
+    curve that is no better described by the model than by a constant (F test, 1 %), and where the
+    range comes to the longest distance: the sill has not been seen.
+
+    References
+    ----------
+    Matheron (1962); Cressie and Hawkins (1980), doi:10.1007/BF01035243; Dowd (1984); scikit-gstat:
+    Maelicke (2022), doi:10.5194/gmd-15-2505-2022.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> degrees = np.arange(40) / 4
+    >>> noise = np.random.default_rng(0).random((40, 40))
+    >>> da = xr.DataArray(noise, coords={"lat": degrees, "lon": degrees})
+    >>> v = semivariogram(da, max_distance=400, bins=8)
+    >>> v.semivariance.mean().round(2).item()  # 1/12: uniform noise
+    0.08
+    >>> v.fit_ok.item(), v.message.item()
+    (False, 'flat at 0.08461: pure nugget, no range')
+    """
+    _check_options(max_distance, bins, pairs, model, estimator, direction, seed, average, bootstrap)
+    lazy = on_disk_as_dask(da)
+    unlabelled = to_array(lazy)
+    drawn = _draw(unlabelled, max_distance, bins, pairs, direction, seed)
+    lag = (np.arange(bins) + 0.5) * max_distance / bins
+    curves = _days(unlabelled, drawn, estimator, lag)
+    time = unlabelled.labels.axes.time
+    if average == "time" and time is not None:
+        curves = _average(curves, time, bootstrap, seed)
+    found = _finish(curves, model, lag, da.attrs.get("units")).assign_attrs(
+        max_distance=float(max_distance),
+        pairs=int(drawn.first.size),
+        model=model,
+        estimator=estimator,
+        direction=direction or "any",
+        seed=seed,
+        average=average or "none",
+    )
+    if direction is not None:
+        found.attrs["tolerance"] = f"{TOLERANCE} degrees"
+    if "lower" in found and time is not None:
+        found.attrs.update(bootstrap=bootstrap, block_length=block_length(da.sizes[time]))
+    return found if lazy is da else found.compute()
+
+
+def _check_options(
+    max_distance: float,
+    bins: int,
+    pairs: int,
+    model: str,
+    estimator: str,
+    direction: str | None,
+    seed: int,
+    average: str | None,
+    bootstrap: int,
+) -> None:
+    check_option("model", model, MODELS)
+    check_option("estimator", estimator, ESTIMATORS)
+    if direction is not None:
+        check_option("direction", direction, DIRECTIONS)
+    if average is not None:
+        check_option("average (besides None)", average, ("time",))
+    number: Any = max_distance
+    if not isinstance(number, Real) or not 0 < max_distance < np.inf:
+        raise OptionError(f"max_distance is {max_distance!r}; give a positive number of km.")
+    numbers: list[tuple[str, Any, int]] = [("bins", bins, 3), ("pairs", pairs, 100)]
+    for name, given, least in [*numbers, ("seed", seed, 0), ("bootstrap", bootstrap, 0)]:
+        if not isinstance(given, Integral) or given < least:
+            raise OptionError(f"{name} is {given!r}; give a whole number, {least} or more.")
+
+
+def _draw(
+    unlabelled: Unlabelled,
+    max_distance: float,
+    bins: int,
+    pairs: int,
+    direction: str | None,
+    seed: int,
+) -> Pairs:
+    lat, lon = _positions(unlabelled.labels)
+    size = int(np.prod(unlabelled.array.shape[-2:]))
+    if size < MIN_CELLS:
+        raise DataError(
+            f"The grid has {size} cells; a semivariogram needs {MIN_CELLS}. Give a larger area."
+        )
+    return draw_pairs(lat, lon, max_distance, bins, pairs, direction, seed)
+
+
+def _positions(labels: Labels) -> tuple[Array, Array]:
+    """Latitude and longitude of the cells, as `to_array` orders them: (y,) and (x,), or (y, x)."""
+    axes, (down, along) = labels.axes, labels.flips()[-2:]
+    lat, lon = labels.coords[axes.latitude], labels.coords[axes.longitude]
+    if lat.ndim == 1:
+        lat, lon = lat[down], lon[along]
+    else:
+        lat, lon = (c.transpose(axes.y, axes.x) for c in (lat, lon))
+    return np.asarray(lat.values, np.float64), np.asarray(lon.values, np.float64)
+
+
+def _days(unlabelled: Unlabelled, pairs: Pairs, estimator: str, lag: Array) -> xr.Dataset:
+    """Curves of every day; with dask, lazy by chunks of days, then one small array."""
+    array, labels = unlabelled
+    grid = [labels.axes.y, labels.axes.x]
+    rows, columns = np.unravel_index(pairs.cells, array.shape[-2:])
+    array, rows, columns = gather(array, rows, columns)
+    lead = [d for d in labels.order if d not in grid]
+    coords = {d: labels.coords[d] for d in lead if d in labels.coords}
+    found = xr.apply_ufunc(
+        daily_curves,
+        xr.DataArray(array, dims=labels.order, coords=coords),
+        input_core_dims=[grid],
+        output_core_dims=[[_LAG], [_LAG], []],
+        kwargs={"rows": rows, "columns": columns, "pairs": pairs, "estimator": estimator},
+        dask="parallelized",
+        output_dtypes=[float, float, float],
+        dask_gufunc_kwargs={"output_sizes": {_LAG: lag.size}},
+    )
+    gamma, count, valid = (v.chunk(dict.fromkeys(lead, -1)) if v.chunks else v for v in found)
+    checked = xr.apply_ufunc(
+        check_cells,
+        gamma,
+        valid,
+        input_core_dims=[[*lead, _LAG], lead],
+        output_core_dims=[[*lead, _LAG]],
+        kwargs={"sampled": pairs.cells.size},
+        dask="parallelized",
+        output_dtypes=[float],
+    )
+    curves = xr.Dataset({"semivariance": checked, "pair_count": count})
+    return curves.assign_coords({_LAG: lag, "distance": (_LAG, pairs.distance)})
+
+
+def _average(curves: xr.Dataset, time: str, bootstrap: int, seed: int) -> xr.Dataset:
+    daily = [time, _LAG]
+    found = xr.apply_ufunc(
+        mean_curve,
+        curves.semivariance,
+        curves.pair_count,
+        input_core_dims=[daily, daily],
+        output_core_dims=[[_LAG]] * 4,
+        kwargs={"draws": bootstrap, "seed": seed},
+        dask="parallelized",
+        output_dtypes=[float] * 4,
+    )
+    names = ["semivariance", "pair_count", "lower", "upper"]
+    band = bootstrap > 0 and curves.sizes[time] > 1
+    kept = dict(zip(names, found, strict=True))
+    return xr.Dataset({n: kept[n] for n in (names if band else names[:2])})
+
+
+def _finish(curves: xr.Dataset, model: str, lag: Array, units: Any) -> xr.Dataset:
+    """Fit the model, and say what everything is."""
+    curve, parameters, ok, message = xr.apply_ufunc(
+        fit_curves,
+        curves.semivariance,
+        curves.pair_count,
+        curves.distance,
+        input_core_dims=[[_LAG]] * 3,
+        output_core_dims=[[_LAG], ["parameter"], [], []],
+        kwargs={"lag": lag, "model": model},
+        dask="parallelized",
+        output_dtypes=[float, float, bool, MESSAGE],
+        dask_gufunc_kwargs={"output_sizes": {"parameter": 4}},
+    )
+    reach, psill, nugget, smoothness = (parameters.isel(parameter=k) for k in range(4))
+    found = curves.assign(
+        fit=curve, nugget=nugget, psill=psill, sill=psill + nugget, effective_range=reach
+    )
+    if model == "matern":
+        found["smoothness"] = smoothness
+    found = found.assign(fit_ok=ok, message=message)
+    square = "1" if units in (None, "1", "") else f"({units})^2"
+    for name, (what, unit) in _MEANING.items():
+        if name in found.variables:
+            found[name].attrs = {"long_name": what, **({"units": unit or square})}
+    for name in ("fit_ok", "message"):
+        found[name].attrs.pop("units")
+    return found
+
+
+_MEANING = {
+    "lag": ("distance, middle of the class", "km"),
+    "distance": ("mean distance of the pairs", "km"),
+    "semivariance": ("semivariance", ""),
+    "pair_count": ("pairs of cells on a day", "1"),
+    "lower": ("2.5 % quantile of the mean semivariance", ""),
+    "upper": ("97.5 % quantile of the mean semivariance", ""),
+    "fit": ("fitted semivariance", ""),
+    "nugget": ("nugget", ""),
+    "psill": ("partial sill", ""),
+    "sill": ("sill, partial sill plus nugget", ""),
+    "effective_range": ("effective range", "km"),
+    "smoothness": ("smoothness", "1"),
+    "fit_ok": ("whether the fit is good", ""),
+    "message": ("why the fit failed", ""),
+}

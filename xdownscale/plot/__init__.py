@@ -1,0 +1,25 @@
+"""Figures of labelled results: every function takes matplotlib axes and returns them.
+
+Curves take what `xdownscale.geostat` and `xdownscale.skill` return, a field to compute it from with
+the defaults, or a mapping of names to either, which are then compared in one figure. Colours are
+told apart by colour-blind readers too (cividis; Okabe and Ito 2008). matplotlib is imported late.
+"""
+
+from xdownscale.plot._ensemble import rank_histogram, spread_skill
+from xdownscale.plot._maps import maps
+from xdownscale.plot._spatial import power_spectrum, semivariogram
+from xdownscale.plot._style import COLOURS, DASHES
+from xdownscale.plot._temporal import acf, lag_curve, pacf
+
+__all__ = [
+    "COLOURS",
+    "DASHES",
+    "acf",
+    "lag_curve",
+    "maps",
+    "pacf",
+    "power_spectrum",
+    "rank_histogram",
+    "semivariogram",
+    "spread_skill",
+]

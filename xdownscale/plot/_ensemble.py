@@ -1,0 +1,118 @@
+"""Figures of ensembles: rank histogram, spread against error."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.plot._style import (
+    COLOURS,
+    MARKERS,
+    legend,
+    named,
+    new_axes,
+    tidy,
+    units_of,
+    variable,
+    with_units,
+)
+
+
+def rank_histogram(results: Any, ax: Any = None) -> Any:
+    """Draw rank histograms beside the flat line of a calibrated ensemble.
+
+    Parameters
+    ----------
+    results : Dataset, DataArray or mapping of str to these
+        What `xdownscale.skill.rank_histogram` returns, or counts over ``rank``.
+    ax : matplotlib axes, optional
+        Where to draw; default the axes of a new figure.
+
+    Returns
+    -------
+    matplotlib axes
+        Relative frequencies.
+
+    Raises
+    ------
+    DataError
+        If something is not such a result, or has further dimensions.
+    MissingPackageError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import matplotlib; matplotlib.use("agg")
+    >>> counts = xr.DataArray([3, 5, 4], dims="rank", coords={"rank": [0, 1, 2]})
+    >>> rank_histogram(counts).get_ylabel()
+    'relative frequency [1]'
+    """
+    curves = named(results, None, "skill.rank_histogram", dim="rank")
+    ax = new_axes(ax)
+    width = 0.8 / len(curves)
+    for place, (name, result) in enumerate(curves.items()):
+        counts = variable(result, "frequency")
+        shift = width * (place - (len(curves) - 1) / 2)
+        share = counts.values / counts.values.sum()
+        ax.bar(counts["rank"].values + shift, share, width, color=COLOURS[place % 7], label=name)
+        known = "calibrated" if place == 0 else None
+        ax.axhline(1 / counts.size, color="#000000", linestyle="--", linewidth=1.2, label=known)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.margins(y=0.2)  # room for the legend
+    legend(ax, ["calibrated"], ncols=2, loc="upper center")
+    return tidy(ax, "rank of the truth among the realizations [1]", "relative frequency [1]")
+
+
+def spread_skill(results: Any, ax: Any = None) -> Any:
+    """Draw the spread of an ensemble against the error of its mean, day by day.
+
+    Parameters
+    ----------
+    results : Dataset or mapping of str to Dataset
+        What `xdownscale.skill.spread_skill` returns for each day: ``spread`` and ``rmse``.
+    ax : matplotlib axes, optional
+        Where to draw; default the axes of a new figure.
+
+    Returns
+    -------
+    matplotlib axes
+        Points on the diagonal are calibrated, points below it have too much spread.
+
+    Raises
+    ------
+    DataError
+        If something is not such a result, or has further dimensions.
+    MissingPackageError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import matplotlib; matplotlib.use("agg")
+    >>> days = xr.Dataset({"spread": ("time", [1.0, 2.0]), "rmse": ("time", [1.1, 1.9])})
+    >>> spread_skill(days).get_xlabel()
+    'spread [1]'
+    """
+    curves = named(results, None, "skill.spread_skill", ["spread", "rmse"], _days(results))
+    ax = new_axes(ax, (4.8, 4.4))
+    top = 0.0
+    for place, (name, result) in enumerate(curves.items()):
+        spread, error = result["spread"].values, result["rmse"].values
+        points = {"s": 16, "alpha": 0.7, "linewidths": 0, "marker": MARKERS[place % 7]}
+        ax.scatter(spread, error, color=COLOURS[place % 7], label=name, **points)
+        top = float(np.nanmax([top, 1.05 * np.nanmax(spread), 1.05 * np.nanmax(error)]))
+    ax.plot([0, top], [0, top], color="#000000", linestyle="--", linewidth=1, label="calibrated")
+    ax.set(xlim=(0, top), ylim=(0, top), aspect="equal")
+    legend(ax, ["calibrated"], loc="upper left")
+    units = units_of(result["rmse"])
+    return tidy(ax, with_units("spread", units), with_units("RMSE of the mean", units))
+
+
+def _days(results: Any) -> str:
+    """Return the name of the days' dimension: the last one of the first result."""
+    several = isinstance(results, Mapping) and not isinstance(results, xr.Dataset)
+    first = next(iter(results.values()), None) if several else results
+    spread = first.get("spread") if isinstance(first, xr.Dataset) else None
+    return "time" if spread is None or not spread.dims else str(spread.dims[-1])

@@ -1,0 +1,269 @@
+"""Maps of one day: coarse record, truth, prediction and their difference."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdownscale._optional import require
+from xdownscale.cells import cell_bounds, wrap_longitude
+from xdownscale.errors import DataError, TimeAxisError, check_option
+from xdownscale.labels import find_axes
+from xdownscale.plot._style import PURPOSE, units_of, with_units
+from xdownscale.skill._matching import match
+
+_MEMBERS = "realization"
+_WIDE = 30.0  # ratio of the 99 % to the 1 % quantile from which "auto" takes a logarithmic scale
+_SAMPLE = 200_000
+
+
+def maps(
+    prediction: xr.DataArray,
+    truth: xr.DataArray | None = None,
+    coarse: xr.DataArray | None = None,
+    time: Any = None,
+    scale: str = "auto",
+    axes: Any = None,
+) -> Any:
+    """Draw one day side by side: coarse record, truth, prediction, prediction minus truth.
+
+    Parameters
+    ----------
+    prediction : DataArray
+        ([realization,] [time,] lat, lon), dims in any order; of an ensemble the first realization
+        is drawn.
+    truth : DataArray, optional
+        ([time,] lat, lon); with it, on the grid of the prediction, comes the difference.
+    coarse : DataArray, optional
+        ([time,] lat, lon) on its own grid.
+    time : time or text, optional
+        Day to draw, as ``.sel(time=...)`` takes it; default the first day of the prediction.
+    scale : {"auto", "linear", "log"}
+        Shared colour scale. ``"auto"`` is logarithmic for positive fields that span more than a
+        factor of 30 between their 1 % and 99 % quantiles.
+    axes : sequence of matplotlib axes, optional
+        As many as there are panels; default those of a new figure, with cartopy's coastlines
+        where cartopy is installed and plain degrees where it is not.
+
+    Returns
+    -------
+    ndarray of matplotlib axes
+        One for each panel, in the order above.
+
+    Raises
+    ------
+    GridError
+        If latitude and longitude are not found.
+    TimeAxisError
+        If the day is not in a record.
+    DataError
+        If a field has no value, has further dimensions, or there are too few axes.
+    OptionError
+        If the scale is not known.
+    MissingPackageError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import matplotlib; matplotlib.use("agg")
+    >>> field = xr.DataArray(np.eye(3), coords={"lat": [0.0, 1, 2], "lon": [5.0, 6, 7]}, name="aod")
+    >>> [ax.get_title(loc="left") for ax in maps(field, truth=field)]
+    ['Truth', 'Prediction', 'Prediction minus truth']
+    """
+    check_option("scale", scale, ("auto", "linear", "log"))
+    panels = _panels(prediction, truth, coarse, time)
+    require("matplotlib", PURPOSE)
+    axes = _axes(len(panels) + (truth is not None), axes, panels[-1][1])
+    norm = _norm([field for _, field in panels], scale)
+    for ax, (title, field) in zip(axes, panels, strict=False):
+        mesh = _draw(ax, field, title, norm=norm, cmap="cividis")
+    words = str(prediction.attrs.get("long_name") or prediction.name or "value")
+    place = "bottom" if len(axes) == 3 else "right"
+    _colorbar(mesh, axes[: min(2, len(panels))], with_units(words, units_of(prediction)), place)
+    if truth is not None:
+        mesh = _draw_difference(axes[-1], panels[-1][1], panels[-2][1])
+        _colorbar(mesh, axes[-1:], with_units("difference", units_of(prediction)), place)
+    _frame(axes, panels[-1][1])
+    return axes
+
+
+def _panels(
+    prediction: xr.DataArray, truth: xr.DataArray | None, coarse: xr.DataArray | None, time: Any
+) -> list[tuple[str, xr.DataArray]]:
+    """Titles and fields (lat, lon) in memory; the prediction comes last."""
+    day = _first_day(prediction) if time is None else time
+    middle = _middle(prediction)
+    members = prediction.sizes.get(_MEMBERS, 1)
+    own = "Prediction" if members == 1 else f"Prediction, realization 1 of {members}"
+    listed = [("Coarse", coarse), ("Truth", truth), (own, prediction)]
+    return [
+        (title, _centred(_one_day(da, day, title), middle))
+        for title, da in listed
+        if da is not None
+    ]
+
+
+def _first_day(da: xr.DataArray) -> Any:
+    time = find_axes(da).time
+    return None if time is None else da[time].values[0]
+
+
+def _one_day(da: xr.DataArray, day: Any, what: str) -> xr.DataArray:
+    """Return one (lat, lon) field in memory."""
+    axes = find_axes(da)
+    if _MEMBERS in da.dims:
+        da = da.isel({_MEMBERS: 0})
+    if axes.time is not None:
+        da = _select(da, axes.time, day, what)
+    further = [str(d) for d in da.dims if d not in (axes.y, axes.x)]
+    if further:
+        raise DataError(f"{what} has the further dimensions {further}; select one entry of each.")
+    field = da.transpose(axes.y, axes.x).load()
+    if not np.isfinite(field.values).any():
+        raise DataError(f"{what} has no value on that day; choose another with time=.")
+    return field
+
+
+def _select(da: xr.DataArray, time: str, day: Any, what: str) -> xr.DataArray:
+    """Day of a record; noon of a day and its midnight are the same day."""
+    wanted = da.indexes[time]
+    try:
+        found = da.sel({time: day if isinstance(day, str) else str(day)[:10]})
+        found = found.isel({time: 0}) if time in found.dims else found
+    except (KeyError, IndexError) as err:
+        raise TimeAxisError(
+            f"{what} has no day {day}: it runs from {wanted.min()} to {wanted.max()}. Give a day "
+            "of all records with time=."
+        ) from err
+    return found
+
+
+def _norm(fields: list[xr.DataArray], scale: str) -> Any:
+    """Colour scale that all panels share: between the 0.5 % and 99.5 % quantiles of all values."""
+    colors = require("matplotlib.colors", PURPOSE)
+    values = np.concatenate([_sample(field.values) for field in fields])
+    low, high = np.quantile(values, [0.005, 0.995])
+    positive = bool((values > 0).all())
+    if scale == "log" and not positive:
+        raise DataError(
+            "A logarithmic colour scale needs positive values, and there are others; give "
+            "scale='linear'."
+        )
+    if scale == "auto":
+        first, last = np.quantile(values, [0.01, 0.99])
+        scale = "log" if positive and last > _WIDE * first else "linear"
+    if not high > low:
+        low, high = low - 0.5, high + 0.5
+    return colors.LogNorm(low, high) if scale == "log" else colors.Normalize(low, high)
+
+
+def _sample(values: Any) -> Any:
+    flat = values[np.isfinite(values)].ravel()
+    return flat[:: max(1, flat.size // _SAMPLE)]
+
+
+def _axes(count: int, given: Any, field: xr.DataArray) -> Any:
+    if given is not None:
+        listed = np.atleast_1d(np.asarray(given, dtype=object)).ravel()
+        if listed.size < count:
+            raise DataError(f"There are {count} panels and {listed.size} axes; give {count}.")
+        return listed[:count]
+    pyplot = require("matplotlib.pyplot", PURPOSE)
+    columns = {1: 1, 3: 3}.get(count, 2)
+    rows = -(-count // columns)
+    lon, lat = _degrees(field)
+    shape = np.clip(np.ptp(lat) / max(np.ptp(lon), 1e-9), 0.35, 1.6)
+    size = ((3.9 if columns == 3 else 4.6) * columns + 0.6, (4.2 * shape + 0.75) * rows)
+    _, grid = pyplot.subplots(
+        rows,
+        columns,
+        figsize=size,
+        squeeze=False,
+        layout="compressed",
+        subplot_kw=_projection(),
+    )
+    return grid.ravel()
+
+
+def _projection() -> dict[str, Any]:
+    """Cartopy's plate carree where cartopy is installed; it is never asked for."""
+    if importlib.util.find_spec("cartopy") is None:
+        return {}
+    return {"projection": require("cartopy.crs", PURPOSE).PlateCarree()}
+
+
+def _degrees(field: xr.DataArray) -> tuple[Any, Any]:
+    axes = find_axes(field)
+    return field[axes.longitude].values, field[axes.latitude].values
+
+
+def _middle(da: xr.DataArray) -> float:
+    """Longitude in the middle of a grid; on one that leaps (Greenwich), from -180 to 180."""
+    lon = da[find_axes(da).longitude].values
+    first = float(lon.flat[0])
+    middle = first + float(np.median(wrap_longitude(lon - first, -180.0)))
+    steps = np.diff(lon, axis=-1)
+    leaps = bool((steps > 0).any() and (steps < 0).any())
+    return float(wrap_longitude(middle)) if leaps else middle
+
+
+def _centred(field: xr.DataArray, middle: float) -> xr.DataArray:
+    """Bring longitudes to the convention that has `middle` in its middle, ascending."""
+    axes = find_axes(field)
+    lon = field[axes.longitude]
+    turned = field.assign_coords({axes.longitude: lon.copy(data=wrap_longitude(lon, middle - 180))})
+    return turned.sortby(axes.x) if axes.rectilinear else turned
+
+
+def _draw(ax: Any, field: xr.DataArray, title: str, **options: Any) -> Any:
+    lon, lat = _degrees(field)
+    if lon.ndim == 1 and min(lon.size, lat.size) > 1:
+        lon, lat = cell_bounds(lon), cell_bounds(lat)
+        options["shading"] = "flat"
+    else:
+        options["shading"] = "nearest"
+    mesh = ax.pcolormesh(lon, lat, field.values, rasterized=True, **options)
+    ax.set_facecolor("#d9d9d9")  # cells without value
+    ax.set_title(title, loc="left", fontsize="medium")
+    if hasattr(ax, "coastlines"):
+        ax.gridlines(draw_labels=["left", "bottom"], alpha=0.2)
+    return mesh
+
+
+def _draw_difference(ax: Any, prediction: xr.DataArray, truth: xr.DataArray) -> Any:
+    pair = match({"prediction": _bare(prediction)}, _bare(truth))
+    difference = pair.predictions["prediction"] - pair.truth
+    values = np.abs(_sample(difference.values))
+    limit = float(np.quantile(values, 0.99)) if values.size else 0.0
+    reach = {"vmin": -(limit or 1.0), "vmax": limit or 1.0}
+    return _draw(ax, difference, "Prediction minus truth", cmap="RdBu_r", **reach)
+
+
+def _bare(field: xr.DataArray) -> xr.DataArray:
+    return field.drop_vars([name for name, c in field.coords.items() if c.ndim == 0])
+
+
+def _colorbar(mesh: Any, axes: Any, label: str, place: str) -> None:
+    options = {"label": label, "location": place, "extend": "both", "pad": 0.02, "aspect": 25}
+    bar = axes[0].figure.colorbar(mesh, ax=list(axes), **options)
+    bar.outline.set_visible(False)
+
+
+def _frame(axes: Any, field: xr.DataArray) -> None:
+    """Show the region of the prediction, in degrees, each axis labelled once."""
+    lon, lat = _degrees(field)
+    edges = [cell_bounds(v) if v.ndim == 1 and v.size > 1 else v for v in (lon, lat)]
+    for ax in axes:
+        ax.set(xlim=(edges[0].min(), edges[0].max()), ylim=(edges[1].min(), edges[1].max()))
+        if not hasattr(ax, "coastlines"):
+            ax.set(xlabel="longitude [°E]", ylabel="latitude [°N]")
+            ax.label_outer()
+            ax.set_aspect(_aspect(lat), adjustable="box")
+
+
+def _aspect(lat: Any) -> float:
+    """Degrees of latitude over degrees of longitude, as long as they are in the middle."""
+    return 1 / max(float(np.cos(np.deg2rad(np.mean(lat)))), 0.2)

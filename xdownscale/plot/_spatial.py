@@ -1,0 +1,152 @@
+"""Curves over distance: semivariograms and power spectra."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.plot._style import (
+    COLOURS,
+    DASHES,
+    GREY,
+    MARKERS,
+    legend,
+    named,
+    new_axes,
+    plain_ticks,
+    tidy,
+    units_of,
+    with_units,
+)
+
+_BARS = 0.22  # share of the height that the tallest pair-count bar takes
+
+
+def semivariogram(results: Any, ax: Any = None, pair_counts: bool = True) -> Any:
+    """Draw semivariograms: points with their bands, fitted curves, pair counts as bars.
+
+    Parameters
+    ----------
+    results : Dataset, DataArray or mapping of str to these
+        What `xdownscale.geostat.semivariogram` returns, or fields to compute it from; several by
+        name are drawn over each other.
+    ax : matplotlib axes, optional
+        Where to draw; default the axes of a new figure.
+    pair_counts : bool
+        Draw the number of pairs in each lag of the first result, as bars with an axis of their
+        own on the right.
+
+    Returns
+    -------
+    matplotlib axes
+
+    Raises
+    ------
+    DataError
+        If something is neither such a result nor a field, or has further dimensions.
+    MissingPackageError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import matplotlib; matplotlib.use("agg")
+    >>> lag = ("lag", [50.0, 100.0], {"units": "km"})
+    >>> result = xr.Dataset({"semivariance": ("lag", [0.5, 1.0])}, coords={"lag": lag})
+    >>> semivariogram(result).get_xlabel()
+    'lag [km]'
+    """
+    from xdownscale.geostat import semivariogram as compute
+
+    curves = named(results, compute, "geostat.semivariogram", ["semivariance"])
+    ax = new_axes(ax)
+    for place, (name, result) in enumerate(curves.items()):
+        _variogram(ax, result, name, place)
+    first = next(iter(curves.values()))
+    ax.set_xlim(0, None)
+    ax.set_ylim(0, None)
+    if pair_counts and "pair_count" in first:
+        _pair_bars(ax, first)
+    legend(ax, list(curves), loc="lower right" if not pair_counts else "best")
+    return tidy(ax, "lag [km]", with_units("semivariance", units_of(first["semivariance"])))
+
+
+def power_spectrum(results: Any, ax: Any = None) -> Any:
+    """Draw power spectra on logarithmic axes, long wavelengths on the left.
+
+    Parameters
+    ----------
+    results : Dataset, DataArray or mapping of str to these
+        What `xdownscale.geostat.power_spectrum` returns, or fields to compute it from; several by
+        name are drawn over each other.
+    ax : matplotlib axes, optional
+        Where to draw; default the axes of a new figure.
+
+    Returns
+    -------
+    matplotlib axes
+
+    Raises
+    ------
+    DataError
+        If something is neither such a result nor a field, or has further dimensions.
+    MissingPackageError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import matplotlib; matplotlib.use("agg")
+    >>> wavelength = ("wavelength", [400.0, 200.0, 100.0], {"units": "km"})
+    >>> power = ("wavelength", [8.0, 2.0, 0.5])
+    >>> power_spectrum(xr.Dataset({"power": power}, {"wavelength": wavelength})).get_xlabel()
+    'wavelength [km]'
+    """
+    from xdownscale.geostat import power_spectrum as compute
+
+    curves = named(results, compute, "geostat.power_spectrum", ["power"], "wavelength")
+    ax = new_axes(ax)
+    lengths = []
+    for place, (name, result) in enumerate(curves.items()):
+        whole = result["complete"].values if "complete" in result else True
+        power = result["power"].where((result["power"] > 0) & whole)
+        colour, dash = COLOURS[place % 7], DASHES[place % 7]
+        ax.plot(power["wavelength"], power, color=colour, linestyle=dash, label=name)
+        if "lower" in result and "upper" in result:
+            low, high = result["lower"], result["upper"]
+            ax.fill_between(power["wavelength"], low, high, color=colour, alpha=0.18, linewidth=0)
+        lengths.append(power["wavelength"].values[power.notnull().values])
+    ax.set(xscale="log", yscale="log")
+    ax.invert_xaxis()
+    plain_ticks(ax.xaxis, np.concatenate(lengths))
+    legend(ax, list(curves))
+    return tidy(ax, "wavelength [km]", with_units("power density", units_of(power)))
+
+
+def _variogram(ax: Any, result: xr.Dataset, name: str, place: int) -> None:
+    colour, marker, dash = COLOURS[place % 7], MARKERS[place % 7], DASHES[place % 7]
+    lag = result["lag"].values
+    if "lower" in result and "upper" in result:
+        band = {"color": colour, "alpha": 0.18, "linewidth": 0}
+        ax.fill_between(lag, result["lower"].values, result["upper"].values, **band)
+    points = {"color": colour, "marker": marker, "markersize": 4, "linestyle": "none"}
+    ax.plot(lag, result["semivariance"].values, label=name or "observed", **points)
+    fitted = bool(result["fit_ok"]) if "fit_ok" in result else "fit" in result
+    if "fit" in result and fitted:
+        ax.plot(lag, result["fit"].values, color=colour, linestyle=dash, linewidth=1.6)
+
+
+def _pair_bars(ax: Any, result: xr.Dataset) -> None:
+    """Bars at the bottom: their axis reaches to several times the tallest one."""
+    lag, count = result["lag"].values, result["pair_count"].values
+    width = 0.8 * float(np.min(np.diff(lag))) if lag.size > 1 else 1.0
+    bars = ax.twinx()
+    bars.bar(lag, count, width=width, color=GREY, alpha=0.35, linewidth=0)
+    top = float(np.max(count)) or 1.0
+    bars.set_ylim(0, top / _BARS)
+    bars.set_yticks([0, top], ["0", f"{top:,.0f}"], color="#5a5a5a", fontsize="small")
+    bars.set_ylabel("pairs [1]", color="#5a5a5a", y=0.02, ha="left", fontsize="small")
+    bars.spines["top"].set_visible(False)
+    bars.spines["right"].set_visible(False)
+    ax.set_zorder(bars.get_zorder() + 1)
+    ax.patch.set_visible(False)

@@ -1,0 +1,129 @@
+"""What all figures share: axes, colours, labels, and telling results from fields."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdownscale._optional import require
+from xdownscale.errors import DataError
+
+# Okabe and Ito (2008), without the yellow that is lost on white
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+DASHES = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 4)))
+GREY = "#8a8a8a"
+PURPOSE = "Drawing figures"
+
+
+def new_axes(ax: Any, size: tuple[float, float] = (6.4, 4.2)) -> Any:
+    """Return `ax`, or the axes of a new figure."""
+    if ax is not None:
+        return ax
+    require("matplotlib", PURPOSE)
+    pyplot = require("matplotlib.pyplot", PURPOSE)
+    return pyplot.subplots(figsize=size, layout="constrained")[1]
+
+
+def with_units(words: str, units: object) -> str:
+    """Return an axis label, such as ``lag [km]``; without dimension it bears ``[1]``."""
+    return f"{words} [{units or '1'}]"
+
+
+def named(
+    results: Any,
+    compute: Callable[[xr.DataArray], Any] | None,
+    what: str,
+    variables: Sequence[str] = (),
+    dim: str = "lag",
+) -> dict[str, Any]:
+    """Results by name: one or several, given as such or computed from fields.
+
+    Parameters
+    ----------
+    results : Dataset, DataArray or mapping of str to these
+        Results along `dim`, or fields.
+    compute : callable, optional
+        From a field to its result; without, fields are refused.
+    what : str
+        What makes such results, for the message.
+    variables : sequence of str
+        What a result must have; a DataArray will do where there are none.
+    dim : str
+        The only dimension that they may have.
+
+    Raises
+    ------
+    DataError
+        If something is neither a result of that kind nor a field.
+    """
+    several = isinstance(results, Mapping) and not isinstance(results, xr.Dataset)
+    listed = dict(results) if several else {"": results}
+    if not listed:
+        raise DataError(f"There is nothing to draw; give what {what} returns, or a field.")
+    found = {}
+    for name, given in listed.items():
+        is_field = compute is not None and isinstance(given, xr.DataArray) and dim not in given.dims
+        found[str(name)] = compute(given) if compute is not None and is_field else given
+        _check(found[str(name)], variables, dim, what, str(name))
+    return found
+
+
+def variable(result: xr.Dataset | xr.DataArray, name: str) -> xr.DataArray:
+    """Return a variable of a Dataset, or the DataArray itself."""
+    return result if isinstance(result, xr.DataArray) else result[name]
+
+
+def units_of(da: Any) -> str:
+    """Return the units of an array, ``1`` where it has none."""
+    return str(da.attrs.get("units") or "1")
+
+
+def legend(ax: Any, names: Sequence[str], **options: Any) -> None:
+    """Add a legend where there is a name to show."""
+    if any(names):
+        ax.legend(frameon=False, fontsize="small", **options)
+
+
+def tidy(ax: Any, x: str, y: str) -> Any:
+    """Label the axes and take away what is not needed."""
+    ax.set(xlabel=x, ylabel=y)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.grid(visible=True, color="#000000", alpha=0.08, linewidth=0.8)
+    ax.set_axisbelow(True)
+    return ax
+
+
+def plain_ticks(axis: Any, values: Any) -> None:
+    """Write the ticks of a logarithmic axis as plain numbers, few enough to be read."""
+    ticker = require("matplotlib.ticker", PURPOSE)
+    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    decades = np.log10(high / low) if low > 0 else 1.0
+    steps = (1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)
+    axis.set_major_locator(ticker.LogLocator(subs=steps))
+    axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))
+    axis.set_minor_formatter(ticker.NullFormatter())
+
+
+def _check(given: Any, variables: Sequence[str], dim: str, what: str, name: str) -> None:
+    label = f"{name!r}" if name else "What was given"
+    if not isinstance(given, xr.Dataset | xr.DataArray):
+        raise DataError(
+            f"{label} is a {type(given).__name__}; give what {what} returns, or a DataArray with "
+            "latitude and longitude."
+        )
+    missing = [v for v in variables if isinstance(given, xr.DataArray) or v not in given]
+    lacking = [dim] if dim not in given.dims else missing
+    if lacking:
+        listed = ", ".join(repr(n) for n in lacking)
+        raise DataError(f"{label} lacks {listed}; give what {what} returns.")
+    drawn = [given] if isinstance(given, xr.DataArray) else [given[v] for v in variables]
+    further = sorted({str(d) for v in drawn for d in v.dims} - {dim})
+    if further:
+        raise DataError(
+            f"{label} has the further dimensions {further}; average over them or select one entry "
+            "first, a curve has only one."
+        )

@@ -1,0 +1,166 @@
+"""Curves over days: autocorrelation and the likeness of a day to those before it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.errors import check_option
+from xdownscale.plot._style import (
+    COLOURS,
+    DASHES,
+    MARKERS,
+    legend,
+    named,
+    new_axes,
+    tidy,
+    units_of,
+    variable,
+    with_units,
+)
+
+_SCORES = {"r2": "R² of a day with an earlier one", "rmse": "RMSE of a day to an earlier one"}
+
+
+def acf(results: Any, ax: Any = None) -> Any:
+    """Draw autocorrelation functions as stems, with their confidence bands.
+
+    Parameters
+    ----------
+    results : DataArray or mapping of str to DataArray
+        What `xdownscale.geostat.acf` returns, or fields to compute it from; several by name are
+        drawn side by side.
+    ax : matplotlib axes, optional
+        Where to draw; default the axes of a new figure.
+
+    Returns
+    -------
+    matplotlib axes
+
+    Raises
+    ------
+    DataError
+        If something is neither such a result nor a field, or has further dimensions.
+    MissingPackageError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import matplotlib; matplotlib.use("agg")
+    >>> result = xr.DataArray([1.0, 0.5], dims="lag", coords={"lag": [0, 1]}, name="acf")
+    >>> acf(result).get_ylabel()
+    'autocorrelation [1]'
+    """
+    from xdownscale.geostat import acf as compute
+
+    return _stems(results, compute, "acf", "autocorrelation", ax)
+
+
+def pacf(results: Any, ax: Any = None) -> Any:
+    """Draw partial autocorrelation functions as stems, with their confidence bands.
+
+    Parameters, errors and result as for `acf`.
+
+    Examples
+    --------
+    >>> import matplotlib; matplotlib.use("agg")
+    >>> result = xr.DataArray([1.0, 0.5], dims="lag", coords={"lag": [0, 1]}, name="pacf")
+    >>> pacf(result).get_ylabel()
+    'partial autocorrelation [1]'
+    """
+    from xdownscale.geostat import pacf as compute
+
+    return _stems(results, compute, "pacf", "partial autocorrelation", ax)
+
+
+def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
+    """Draw how much a day is like the days before it: mean and spread over days, by lag.
+
+    Parameters
+    ----------
+    results : Dataset, DataArray or mapping of str to these
+        What `xdownscale.geostat.lag_r2` or `lag_rmse` returns, or fields to compute it from.
+    ax : matplotlib axes, optional
+        Where to draw; default the axes of a new figure.
+    score : {"r2", "rmse"}
+        Which of the two the results are, or is computed.
+
+    Returns
+    -------
+    matplotlib axes
+        The band reaches from the 10 % to the 90 % quantile of the days.
+
+    Raises
+    ------
+    OptionError
+        If the score is not known.
+    DataError
+        If something is neither such a result nor a field, or has further dimensions.
+    MissingPackageError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import matplotlib; matplotlib.use("agg")
+    >>> result = xr.Dataset({"mean": ("lag", [0.8, 0.6])}, coords={"lag": [1, 2]})
+    >>> lag_curve(result).get_xlabel()
+    'lag [days]'
+    """
+    from xdownscale import geostat
+
+    check_option("score", score, _SCORES)
+    compute = geostat.lag_r2 if score == "r2" else geostat.lag_rmse
+    curves = named(results, compute, f"geostat.lag_{score}", ["mean"])
+    ax = new_axes(ax)
+    for place, (name, result) in enumerate(curves.items()):
+        colour, lag = COLOURS[place % 7], result["lag"].values
+        if "p10" in result and "p90" in result:
+            low, high = result["p10"].values, result["p90"].values
+            ax.fill_between(lag, low, high, color=colour, alpha=0.18, linewidth=0)
+        ax.plot(
+            lag,
+            result["mean"].values,
+            color=colour,
+            marker=MARKERS[place % 7],
+            linestyle=DASHES[place % 7],
+            markersize=4,
+            label=name,
+        )
+    ax.set_xticks(_whole(lag))
+    legend(ax, list(curves))
+    units = "1" if score == "r2" else units_of(result["mean"])
+    return tidy(ax, "lag [days]", with_units(_SCORES[score], units))
+
+
+def _stems(
+    results: Any, compute: Callable[[xr.DataArray], Any], name: str, words: str, ax: Any
+) -> Any:
+    curves = named(results, compute, f"geostat.{name}")
+    ax = new_axes(ax)
+    for place, (label, result) in enumerate(curves.items()):
+        shift = 0.22 * (place - (len(curves) - 1) / 2)
+        _stem(ax, variable(result, name), label, place, shift)
+    ax.axhline(0, color="#000000", linewidth=0.8)
+    ax.set_xticks(_whole(variable(result, name)["lag"].values))
+    legend(ax, list(curves))
+    return tidy(ax, "lag [days]", with_units(words, "1"))
+
+
+def _stem(ax: Any, curve: xr.DataArray, label: str, place: int, shift: float) -> None:
+    colour, lag, value = COLOURS[place % 7], curve["lag"].values, curve.values
+    if "lower" in curve.coords and "upper" in curve.coords:
+        # confidence intervals lie around the estimate; shown around zero they tell what is not zero
+        half = (curve["upper"].values - curve["lower"].values) / 2
+        ax.fill_between(lag[1:], -half[1:], half[1:], color=colour, alpha=0.15, linewidth=0)
+    ax.vlines(lag + shift, 0, value, color=colour, linewidth=1.4)
+    points = {"color": colour, "marker": MARKERS[place % 7], "markersize": 4, "linestyle": "none"}
+    ax.plot(lag + shift, value, label=label, **points)
+
+
+def _whole(lag: Any) -> Any:
+    """Ticks at whole lags, some ten of them."""
+    step = max(1, int(np.ceil((lag.max() - lag.min()) / 10)))
+    return np.arange(int(lag.min()), int(lag.max()) + 1, step)

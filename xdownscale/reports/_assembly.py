@@ -1,0 +1,182 @@
+"""The page as a whole, and its sentences as a table."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import xarray as xr
+
+from xdownscale._optional import require
+from xdownscale.errors import OptionError
+from xdownscale.files import write_whole
+from xdownscale.reports import _page, _sections
+from xdownscale.reports._evidence import as_frame, judge
+from xdownscale.reports._records import Records, gather
+
+
+def report(
+    prediction: xr.DataArray,
+    coarse: xr.DataArray,
+    fine: xr.DataArray | None = None,
+    path: str | os.PathLike[str] = "report.html",
+    *,
+    model: Any = None,
+    transform: str = "auto",
+    draws: int = 400,
+    seed: int = 0,
+) -> Path:
+    """Write one HTML page that judges a prediction; it needs nothing from the network.
+
+    Days that `fine` and the prediction share are the truth: scores beside baselines. All other
+    days need no truth: each curve of the prediction (semivariogram, spectrum, autocorrelation,
+    likeness of successive days, distribution) is held against those of the coarse record and of
+    the rest of `fine`, in the months of the prediction. A sentence for each statistic says
+    whether it lies inside the 95 % interval of stretches of as many days (see `evidence`).
+
+    Parameters
+    ----------
+    prediction : DataArray
+        ([realization,] time, lat, lon). Curves are those of the first realization.
+    coarse : DataArray
+        (time, lat, lon) that the prediction was made from; days and region in common with it.
+    fine : DataArray, optional
+        (time, lat, lon) on the grid of the prediction.
+    path : str or path
+        File to write; replaced only once the new one is whole.
+    model : Downscaler, optional
+        Its description becomes a section.
+    transform : str
+        Units that curves and scores are made in, as in `xdownscale.fit`.
+    draws : int
+        Draws of the bootstrap over days, 20 or more.
+    seed : int
+        Of the bootstrap.
+
+    Returns
+    -------
+    Path
+        Where the page is.
+
+    Raises
+    ------
+    DataError
+        If something is no DataArray, has further dimensions or other units.
+    GridError
+        If the records have no region, or `fine` not the grid, in common with the prediction.
+    TimeAxisError
+        If there is no time, or no day in common with the coarse record.
+    OptionError
+        Unknown transform, too few draws, or a model that cannot describe itself.
+    MissingPackageError
+        If matplotlib is not installed.
+    StorageError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile, xdownscale as xd
+    >>> ds = xd.datasets.load_twin().isel(time=slice(30), time_coarse=slice(1461, 1521))
+    >>> maps = xd.baselines.interpolate(ds.dust, ds.dust_fine, time=ds.time_coarse[30:])
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = report(maps, ds.dust, ds.dust_fine, f"{folder}/report.html", draws=20)
+    ...     path.read_text()[:15]
+    '<!DOCTYPE html>'
+    """
+    require("matplotlib", "A report")
+    about = _describe(model)
+    records = _gathered(prediction, coarse, fine, transform, draws)
+    content = _html(records, about, draws, seed)
+    write_whole(path, content.encode())
+    return Path(path)
+
+
+def evidence(
+    prediction: xr.DataArray,
+    coarse: xr.DataArray,
+    fine: xr.DataArray | None = None,
+    *,
+    transform: str = "auto",
+    draws: int = 400,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Hold each statistic of a prediction against the coarse and the fine record; no truth needed.
+
+    Intervals: the reference's days are drawn again in blocks of ten consecutive days
+    (moving-block bootstrap, Kuensch 1989), as many days as the prediction has, and the statistic
+    is read off the mean of each draw; the central 95 % are the interval. So a prediction that is
+    a stretch of the reference lies inside 95 times in 100.
+
+    Parameters, errors
+    ------------------
+    As for `report`.
+
+    Returns
+    -------
+    DataFrame
+        A row for each statistic: ``diagnostic``, ``statistic``, ``prediction``; for each reference
+        its value, ``_low``, ``_high`` and ``_verdict`` (inside, below, above, not comparable);
+        ``sentence``.
+
+    Examples
+    --------
+    >>> import xdownscale as xd
+    >>> ds = xd.datasets.load_twin().isel(time=slice(30), time_coarse=slice(1461, 1521))
+    >>> maps = xd.baselines.interpolate(ds.dust, ds.dust_fine, time=ds.time_coarse[30:])
+    >>> evidence(maps, ds.dust, ds.dust_fine, draws=20).query("diagnostic == 'semivariogram'")[
+    ...     "fine_verdict"
+    ... ].iloc[0]
+    'below'
+    """
+    return as_frame(judge(_gathered(prediction, coarse, fine, transform, draws), draws, seed))
+
+
+def _gathered(
+    prediction: xr.DataArray,
+    coarse: xr.DataArray,
+    fine: xr.DataArray | None,
+    transform: str,
+    draws: int,
+) -> Records:
+    if draws < 20:
+        raise OptionError(f"draws is {draws}; a 95 % interval needs 20 or more.")
+    return gather(prediction, coarse, fine, transform)
+
+
+def _describe(model: Any) -> str:
+    """Return the HTML by which a model describes itself."""
+    if model is None:
+        return ""
+    describe = getattr(model, "_repr_html_", None)
+    if describe is None or isinstance(model, type):
+        raise OptionError(
+            f"model is a {type(model).__name__}, which cannot describe itself; give the Downscaler "
+            "that made the prediction, or leave it out."
+        )
+    return str(describe())
+
+
+def _html(records: Records, about: str, draws: int, seed: int) -> str:
+    findings = judge(records, draws, seed)
+    scores = _sections.against_truth(records)
+    listed = [
+        ("What was judged", _sections.records_table(records)),
+        ("One day", _sections.maps(records)),
+        ("Against the truth", scores),
+        *[(f.diagnostic.title, _sections.finding(f, records)) for f in findings],
+        ("The model", about),
+        ("Provenance", _sections.provenance(records)),
+    ]
+    name = records.prediction.attrs.get("long_name") or records.prediction.name or "a field"
+    how = _page.paragraph(
+        "Inside means inside the 95 % interval of stretches of as many days, drawn "
+        f"{draws} times from the reference in blocks of ten days (seed {seed}). Outside is no "
+        "error by itself: a fine field should differ from the coarse record at short distances, "
+        "and a year may differ from those of the reference.",
+        "soft",
+    )
+    lead = _sections.summary(findings) + how
+    sections = [(title, body) for title, body in listed if body]
+    return _page.page(f"Report on {name}", lead, sections, "<p></p>")

@@ -1,0 +1,156 @@
+"""What the curves say: each statistic of the prediction against the intervals of the records."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xdownscale.errors import DataError, GridError
+from xdownscale.labels import require_time
+from xdownscale.reports._curves import DIAGNOSTICS, Curve, Diagnostic, Scope, scope_of
+from xdownscale.reports._intervals import interval, mean, resampled_means
+from xdownscale.reports._records import Records
+
+LEVEL = 0.95
+NAMES = {"coarse": "the coarse record", "fine": "the fine record"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One diagnostic of all records.
+
+    Attributes
+    ----------
+    diagnostic : Diagnostic
+        Which.
+    curves : dict of str to Curve
+        By record.
+    table : DataFrame
+        A row for each statistic: ``statistic``, ``prediction``, and for each reference
+        ``<name>``, ``<name>_low``, ``<name>_high``, ``<name>_verdict``; and ``sentence``.
+    bands : dict of str to (ndarray, ndarray)
+        Interval of the curve of each reference.
+    """
+
+    diagnostic: Diagnostic
+    curves: dict[str, Curve]
+    table: pd.DataFrame
+    bands: dict[str, tuple[Any, Any]]
+
+    def centre(self, name: str) -> Any:
+        """Return the curve of a record."""
+        return self.diagnostic.shape(mean(self.curves[name].per_day))
+
+
+def judge(records: Records, draws: int, seed: int) -> list[Finding]:
+    """Hold every curve of the prediction against those of the other records."""
+    scope = scope_of(records.fields)
+    found = []
+    for diagnostic in DIAGNOSTICS:
+        curves = _measured(diagnostic, records, scope)
+        if "prediction" in curves:
+            found.append(_finding(diagnostic, curves, scope, draws, seed))
+    return found
+
+
+def _measured(diagnostic: Diagnostic, records: Records, scope: Scope) -> dict[str, Curve]:
+    """Curves of the records that are large enough for them; others make a note."""
+    curves = {}
+    for name, field in records.fields.items():
+        try:
+            curves[name] = diagnostic.measure(field, scope)
+        except (DataError, GridError) as err:
+            records.notes.append(f"No {diagnostic.key.replace('_', ' ')} of the {name}: {err}")
+    return curves
+
+
+def _finding(
+    diagnostic: Diagnostic, curves: dict[str, Curve], scope: Scope, draws: int, seed: int
+) -> Finding:
+    judged = curves["prediction"]
+    own = diagnostic.read(judged.x, mean(judged.per_day)[None], scope)
+    rows: dict[str, dict[str, Any]] = {
+        label: {"statistic": label, "prediction": float(value[0])} for label, value in own.items()
+    }
+    bands = {}
+    for name in (n for n in curves if n != "prediction"):
+        curve = curves[name]
+        length = min(len(judged.per_day), len(curve.per_day))
+        sample = resampled_means(curve.per_day, length, draws, seed)
+        bands[name] = interval(diagnostic.shape(sample), LEVEL)
+        centre = diagnostic.read(curve.x, mean(curve.per_day)[None], scope)
+        spread = diagnostic.read(curve.x, sample, scope)
+        for label in rows:
+            value = rows[label]["prediction"]
+            rows[label] |= _held_against(name, value, centre.get(label), spread.get(label))
+    table = pd.DataFrame([{**row, "sentence": sentence(row)} for row in rows.values()])
+    return Finding(diagnostic=diagnostic, curves=curves, table=table, bands=bands)
+
+
+def _held_against(name: str, value: float, centre: Any, spread: Any) -> dict[str, Any]:
+    """Columns that a reference adds to a row; NaN where it lacks the statistic."""
+    low, high = (np.nan, np.nan) if spread is None else map(float, interval(spread, LEVEL))
+    return {
+        name: np.nan if centre is None else float(centre[0]),
+        f"{name}_low": low,
+        f"{name}_high": high,
+        f"{name}_verdict": verdict(value, low, high),
+    }
+
+
+def verdict(value: float, low: float, high: float) -> str:
+    """Return ``inside``, ``below``, ``above`` or ``not comparable``.
+
+    Examples
+    --------
+    >>> verdict(2.0, 0.0, 1.0)
+    'above'
+    """
+    if not np.isfinite([value, low, high]).all():
+        return "not comparable"
+    if value < low:
+        return "below"
+    return "above" if value > high else "inside"
+
+
+def sentence(row: dict[str, Any]) -> str:
+    """Say in plain words how a statistic stands to the intervals.
+
+    Examples
+    --------
+    >>> row = {"statistic": "95 % quantile", "prediction": 2.0, "fine_verdict": "above"}
+    >>> sentence(row | {"fine_low": 0.5, "fine_high": 1.0})
+    'The 95 % quantile of the prediction (2) is above the interval of the fine record (0.5 to 1).'
+    """
+    head = f"The {row['statistic']} of the prediction ({row['prediction']:.3g})"
+    if not np.isfinite(row["prediction"]):
+        return f"The {row['statistic']} of the prediction cannot be measured."
+    said = {name: row[f"{name}_verdict"] for name in NAMES if f"{name}_verdict" in row}
+    parts = [_part(row, name, said) for name in said]
+    link = " and " if len(set(said.values())) == 1 else ", but "
+    return f"{head} {link.join(parts)}."
+
+
+def _part(row: dict[str, Any], name: str, said: dict[str, str]) -> str:
+    if said[name] == "not comparable":
+        return f"cannot be compared with {NAMES[name]}"
+    span = f"{row[f'{name}_low']:.3g} to {row[f'{name}_high']:.3g}"
+    is_again = name != next(iter(said)) and len(set(said.values())) == 1
+    head = "that" if is_again else f"is {said[name]} the interval"
+    return f"{head} of {NAMES[name]} ({span})"
+
+
+def as_frame(findings: list[Finding]) -> pd.DataFrame:
+    """Return the rows of all findings below each other, with the diagnostic in front."""
+    tables = [f.table.assign(diagnostic=f.diagnostic.key) for f in findings]
+    frame = pd.concat(tables, ignore_index=True)
+    return frame[["diagnostic", *[c for c in frame.columns if c != "diagnostic"]]]
+
+
+def days_of(field: xr.DataArray) -> int:
+    """Return the number of days of a record."""
+    return int(field.sizes[require_time(field, "It")])

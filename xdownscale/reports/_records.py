@@ -1,0 +1,232 @@
+"""The records of a report: checked, and brought to the same region, season and units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.baselines import check_calendars, day_index
+from xdownscale.errors import DataError, GridError, TimeAxisError
+from xdownscale.grids import describe_grid, same_grid
+from xdownscale.labels import find_axes, require_time
+from xdownscale.scaling import Scaling, choose_transform
+from xdownscale.splits import check_time
+from xdownscale.splits.times import months
+
+MEMBERS = "realization"
+LEAST = 10  # days below which a record says too little
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """What a report is about.
+
+    Attributes
+    ----------
+    prediction : DataArray
+        As given, with its realizations.
+    coarse : DataArray
+        As given.
+    fine : DataArray or None
+        As given.
+    truth : DataArray or None
+        Days of `fine` that the prediction has too.
+    training : DataArray or None
+        Days of `fine` that the prediction has not.
+    fields : dict of str to DataArray
+        What curves are made of: first realization, coarse record and fine training period, in
+        transformed units, in the region and the months of the prediction.
+    space : Scaling
+        The transform.
+    notes : list of str
+        Sentences about what was left out.
+    """
+
+    prediction: xr.DataArray
+    coarse: xr.DataArray
+    fine: xr.DataArray | None
+    truth: xr.DataArray | None
+    training: xr.DataArray | None
+    fields: dict[str, xr.DataArray]
+    space: Scaling
+    notes: list[str]
+
+    @property
+    def units(self) -> str:
+        """Units of the values."""
+        return str(self.prediction.attrs.get("units") or "1")
+
+    @property
+    def transformed_units(self) -> str:
+        """Units that curves are made in."""
+        return _transformed(self.space.transform, self.units)
+
+
+def _transformed(name: str, units: str) -> str:
+    if name == "identity":
+        return units
+    return name if units == "1" else f"{name} {units}"
+
+
+def gather(
+    prediction: xr.DataArray, coarse: xr.DataArray, fine: xr.DataArray | None, transform: str
+) -> Records:
+    """Check the records and bring them together.
+
+    Raises
+    ------
+    DataError
+        If one is no DataArray, has further dimensions or other units.
+    GridError
+        If no coarse cell lies in the region, or the fine grid is not the prediction's.
+    TimeAxisError
+        If there is no time, or no day in common with the coarse record.
+    """
+    given = {"prediction": prediction, "coarse": coarse, "fine": fine}
+    here = {name: _checked(da, name) for name, da in given.items() if da is not None}
+    prediction, coarse, fine = here["prediction"], here["coarse"], here.get("fine")
+    _check_units(here)
+    inside = _in_region(coarse, prediction)
+    if not shared(prediction, coarse).any():
+        raise TimeAxisError(_nothing_in_common(prediction, coarse))
+    truth = training = None
+    if fine is not None:
+        _check_grid(fine, prediction)
+        is_truth = shared(fine, prediction)
+        truth, training = _days(fine, is_truth), _days(fine, ~is_truth)
+    notes: list[str] = []
+    one = prediction.isel({MEMBERS: 0}, drop=True) if MEMBERS in prediction.dims else prediction
+    references = {"coarse": inside, "fine": _reference(fine, training, notes)}
+    seasonal = {n: _season(da, one, n, notes) for n, da in references.items() if da is not None}
+    space = choose_transform([one.data, *(da.data for da in seasonal.values())], transform)
+    units = _transformed(space.transform, str(one.attrs.get("units") or "1"))
+    fields = {
+        name: da.copy(data=space.transform_only(da.data)).assign_attrs(units=units)
+        for name, da in {"prediction": one, **seasonal}.items()
+    }
+    return Records(
+        prediction=prediction,
+        coarse=coarse,
+        fine=fine,
+        truth=truth,
+        training=training,
+        fields=fields,
+        space=space,
+        notes=notes,
+    )
+
+
+def shared(da: xr.DataArray, other: xr.DataArray) -> Any:
+    """Tell which days of `da` the other record has too."""
+    ours, theirs = (record.indexes[require_time(record, "It")] for record in (da, other))
+    return day_index(ours).isin(day_index(theirs))
+
+
+def period(da: xr.DataArray) -> str:
+    """Return the first and last day of a record."""
+    time = da[require_time(da, "It")].values
+    return f"{str(time[0])[:10]} to {str(time[-1])[:10]}"
+
+
+def _checked(da: Any, name: str) -> xr.DataArray:
+    if not isinstance(da, xr.DataArray):
+        raise DataError(
+            f"{name} is a {type(da).__name__}; give a DataArray (time, lat, lon), such as one "
+            "variable of a Dataset."
+        )
+    time, axes = require_time(da, f"{name!r}"), find_axes(da)
+    known = {time, axes.y, axes.x, *([MEMBERS] if name == "prediction" else [])}
+    further = sorted(str(d) for d in da.dims if d not in known)
+    if further:
+        raise DataError(
+            f"{name} has the further dimensions {further}; select one entry of each. Only the "
+            f"prediction may have one more: {MEMBERS!r}."
+        )
+    return check_time(da, f"{name!r}")
+
+
+def _check_units(records: dict[str, xr.DataArray]) -> None:
+    units = {name: da.attrs["units"] for name, da in records.items() if "units" in da.attrs}
+    if len(set(units.values())) > 1:
+        listed = ", ".join(f"{name} {text!r}" for name, text in units.items())
+        raise DataError(f"Units differ: {listed}. Convert the records to one unit.")
+
+
+def _in_region(coarse: xr.DataArray, prediction: xr.DataArray) -> xr.DataArray:
+    """Coarse cells whose centres lie within the prediction's outermost centres."""
+    here, there = find_axes(prediction), find_axes(coarse)
+    lat, lon = prediction[here.latitude], prediction[here.longitude]
+    west = float(lon.values.flat[0])
+    span = np.mod(lon - west + 180, 360) - 180
+    offset = np.mod(coarse[there.longitude] - west + 180, 360) - 180
+    inside = (coarse[there.latitude] >= lat.min()) & (coarse[there.latitude] <= lat.max())
+    inside = inside & (offset >= span.min()) & (offset <= span.max())
+    rows, columns = inside.any(there.x), inside.any(there.y)
+    if min(int(rows.sum()), int(columns.sum())) < 2:
+        raise GridError(
+            f"The coarse record has fewer than 2 x 2 cells in the prediction's region: it has "
+            f"{describe_grid(coarse)}; the prediction {describe_grid(prediction)}. Give the coarse "
+            "record that covers the prediction."
+        )
+    return coarse.isel({there.y: np.flatnonzero(rows), there.x: np.flatnonzero(columns)})
+
+
+def _check_grid(fine: xr.DataArray, prediction: xr.DataArray) -> None:
+    if not same_grid(fine, prediction):
+        raise GridError(
+            f"The fine record and the prediction are on different grids: {describe_grid(fine)}; "
+            f"{describe_grid(prediction)}. Regrid one of them."
+        )
+
+
+def _nothing_in_common(prediction: xr.DataArray, coarse: xr.DataArray) -> str:
+    check_calendars(
+        prediction.indexes[require_time(prediction, "It")],
+        coarse.indexes[require_time(coarse, "It")],
+        "the prediction and the coarse record",
+    )
+    return (
+        f"The prediction ({period(prediction)}) and the coarse record ({period(coarse)}) have no "
+        "day in common; give the coarse record that the prediction was made from."
+    )
+
+
+def _days(da: xr.DataArray, chosen: Any) -> xr.DataArray | None:
+    name = require_time(da, "It")
+    return da.isel({name: np.flatnonzero(chosen)}) if chosen.any() else None
+
+
+def _reference(
+    fine: xr.DataArray | None, training: xr.DataArray | None, notes: list[str]
+) -> xr.DataArray | None:
+    """Fine training period; the whole fine record where hardly anything else is left."""
+    if fine is None:
+        return None
+    if training is not None and training.sizes[require_time(training, "It")] >= LEAST:
+        return training
+    notes.append(
+        "Nearly all days of the fine record are days of the prediction, so the curves are held "
+        "against the truth of the same days."
+    )
+    return fine
+
+
+def _season(
+    da: xr.DataArray, prediction: xr.DataArray, name: str, notes: list[str]
+) -> xr.DataArray:
+    """Days in the months of the prediction, where there are enough of them."""
+    time = require_time(da, "It")
+    wanted = np.unique(months(prediction[require_time(prediction, "It")]))
+    chosen = np.isin(months(da[time]), wanted)
+    if chosen.all():
+        return da
+    if chosen.sum() < LEAST:
+        notes.append(
+            f"The {name} record has only {chosen.sum()} days in the months of the prediction, so "
+            "its curves are those of the whole record; seasons may differ."
+        )
+        return da
+    return da.isel({time: np.flatnonzero(chosen)})

@@ -1,0 +1,242 @@
+"""The sections of the page, each a piece of HTML."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xdownscale import plot, skill
+from xdownscale._optional import require
+from xdownscale.errors import GridError, TimeAxisError
+from xdownscale.grids import describe_grid
+from xdownscale.labels import require_time
+from xdownscale.reports import _page
+from xdownscale.reports._evidence import NAMES, Finding, days_of
+from xdownscale.reports._records import MEMBERS, Records, period, shared
+
+_PACKAGES = ("xarray-downscale", "numpy", "xarray", "pandas", "scipy", "matplotlib")
+
+
+def summary(findings: list[Finding]) -> str:
+    """Count how many statistics lie inside the intervals of each reference."""
+    parts = []
+    for name, words in NAMES.items():
+        said = [v for f in findings for v in f.table.get(f"{name}_verdict", [])]
+        known = [v for v in said if v != "not comparable"]
+        if known:
+            inside = sum(v == "inside" for v in known)
+            parts.append(f"{inside} of {len(known)} statistics lie inside the interval of {words}")
+    text = "; ".join(parts)
+    return f"<p>{html.escape(text[:1].upper() + text[1:])}.</p>" if text else ""
+
+
+def records_table(records: Records) -> str:
+    """Describe what was judged, and against what."""
+    rows = {}
+    for name in ("prediction", "coarse", "fine"):
+        da = getattr(records, name)
+        if da is not None:
+            rows[name] = {
+                "variable": f"{da.attrs.get('long_name') or da.name or 'unnamed'}",
+                "units": str(da.attrs.get("units") or "1"),
+                "period": period(da),
+                "days": str(days_of(da)),
+                "realizations": str(da.sizes.get(MEMBERS, "-")),
+                "grid": describe_grid(da),
+            }
+    body = _page.table(pd.DataFrame(rows).T, "The records")
+    text = f"Curves are made in transformed units: {records.space.reason}"
+    return body + "".join(map(_page.paragraph, [text, *records.notes]))
+
+
+def maps(records: Records) -> str:
+    """One day in the middle of those that the prediction shares with the coarse record."""
+    here = records.prediction if records.truth is None else records.truth
+    common = shared(here, records.coarse)
+    coarse = records.coarse if common.any() else None
+    time = here[require_time(here, "It")].values[common if common.any() else slice(None)]
+    day = str(time[len(time) // 2])[:10]
+    count = 1 + (coarse is not None) + 2 * (records.truth is not None)
+    shape = (2, 2) if count == 4 else (1, count)
+    axes = _new_axes(*shape, (4.8 * shape[1], 3.7 * shape[0]), "compressed")
+    drawn = plot.maps(records.prediction, records.truth, coarse, time=day, axes=axes)
+    titles = [ax.get_title(loc="left").lower() for ax in drawn]
+    return _page.figure(drawn[0].figure, f"Maps of {day}: {', '.join(titles)}.", f"{day}")
+
+
+def against_truth(records: Records) -> str:
+    """Scores beside the baselines, and the ensemble's calibration."""
+    truth = records.truth
+    if truth is None:
+        return ""
+    scores = _scores(records, truth)
+    caption = f"Mean (standard deviation) over {scores.attrs['days']} common days"
+    text = _page.table(skill.format_table(scores), caption)
+    members = records.prediction.sizes.get(MEMBERS, 1)
+    if members < 2:
+        return text
+    axes = _new_axes(1, 2, (9.6, 3.9))
+    plot.rank_histogram(skill.rank_histogram(records.prediction, truth), axes[0])
+    plot.spread_skill(skill.spread_skill(records.prediction, truth), axes[1])
+    words = (
+        f"Left: how often the truth has each rank among {members} realizations. Right: spread of "
+        "the ensemble against the error of its mean, a point for each day."
+    )
+    return text + _page.figure(axes[0].figure, words, words)
+
+
+def finding(found: Finding, records: Records) -> str:
+    """Figure, table and sentences of one diagnostic."""
+    key = found.diagnostic.key
+    ax = _DRAW[key](found, _new_axes(1, 1, (7.2, 4.2))[0], records)
+    others = " and ".join(NAMES[name] for name in found.bands)
+    words = f"{found.diagnostic.title}: curves of the prediction, {others}, told in words below."
+    caption = (
+        f"Bands: 95 % intervals of {others} over stretches of as many days as the prediction has."
+    )
+    verdicts = [
+        (row["sentence"], {name: row[f"{name}_verdict"] for name in found.bands})
+        for _, row in found.table.iterrows()
+    ]
+    return (
+        _page.paragraph(found.diagnostic.meaning)
+        + _page.figure(ax.figure, words, caption)
+        + _page.listing(verdicts)
+        + _page.table(_readable(found), "The numbers")
+    )
+
+
+def provenance(records: Records) -> str:
+    """Attributes, history and versions."""
+    parts = []
+    for name in ("prediction", "coarse", "fine"):
+        da = getattr(records, name)
+        if da is not None and da.attrs:
+            lines = "\n".join(f"{k}: {v}" for k, v in da.attrs.items())
+            parts.append(f"<h3>{name}</h3><pre>{html.escape(lines)}</pre>")
+    found = []
+    for package in _PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"{package} (not installed as a package)")
+    return "".join(parts) + _page.paragraph(f"Made with {', '.join(found)}.")
+
+
+def _scores(records: Records, truth: xr.DataArray) -> pd.DataFrame:
+    """Table of scores, with the baselines that the records allow."""
+    given = {"prediction": records.prediction}
+    options: dict[str, Any] = {"transform": records.space, "train": records.training}
+    try:
+        return skill.table(given, truth, coarse=records.coarse, **options)
+    except (GridError, TimeAxisError) as err:
+        records.notes.append(f"Interpolation could not be made, so it is not in the scores: {err}")
+        return skill.table(given, truth, **options)
+
+
+def _new_axes(
+    rows: int, columns: int, size: tuple[float, float], layout: str = "constrained"
+) -> Any:
+    """Axes of a figure of its own: pyplot, and with it the caller's figures, is left alone."""
+    figures = require("matplotlib.figure", "Drawing figures")
+    drawn = figures.Figure(figsize=size, layout=layout)
+    return drawn.subplots(rows, columns, squeeze=False).ravel()
+
+
+def _names(found: Finding) -> list[str]:
+    """Return the records in the order in which they are drawn: the prediction last, on top."""
+    return [*found.bands, "prediction"]
+
+
+def _draw_variogram(found: Finding, ax: Any, records: Records) -> Any:
+    curves = {}
+    for name in _names(found):
+        units = {"units": found.curves[name].units}
+        data: dict[str, Any] = {"semivariance": ("lag", found.centre(name), units)}
+        data |= _band(found, name, "lag")
+        curves[name] = xr.Dataset(data, coords={"lag": found.curves[name].x})
+    return plot.semivariogram(curves, ax)
+
+
+def _draw_spectrum(found: Finding, ax: Any, records: Records) -> Any:
+    curves = {
+        name: xr.Dataset(
+            {
+                "power": ("wavelength", found.centre(name), {"units": found.curves[name].units}),
+                **_band(found, name, "wavelength"),
+            },
+            coords={"wavelength": found.curves[name].x},
+        )
+        for name in _names(found)
+    }
+    return plot.power_spectrum(curves, ax)
+
+
+def _draw_acf(found: Finding, ax: Any, records: Records) -> Any:
+    return _draw_lines(found, ax, "autocorrelation [1]")
+
+
+def _draw_likeness(found: Finding, ax: Any, records: Records) -> Any:
+    return _draw_lines(found, ax, "R² of a day with an earlier one [1]")
+
+
+def _draw_lines(found: Finding, ax: Any, label: str) -> Any:
+    curves = {}
+    for name in _names(found):
+        band = _band(found, name, "lag")
+        data = {"mean": ("lag", found.centre(name))}
+        data |= {new: band[old] for new, old in {"p10": "lower", "p90": "upper"}.items() if band}
+        curves[name] = xr.Dataset(data, coords={"lag": found.curves[name].x})
+    plot.lag_curve(curves, ax)
+    ax.set_ylabel(label)
+    return ax
+
+
+def _draw_distribution(found: Finding, ax: Any, records: Records) -> Any:
+    for place, name in enumerate(_names(found)):
+        colour, dash = plot.COLOURS[place], plot.DASHES[place]
+        share, x = found.centre(name), found.curves[name].x
+        if name in found.bands:
+            low, high = found.bands[name]
+            ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+        ax.plot(x, share, color=colour, linestyle=dash, label=name)
+    ax.legend(frameon=False, fontsize="small")
+    ax.set(xlabel=f"value [{records.transformed_units}]", ylabel="share of values below [1]")
+    ax.grid(visible=True, alpha=0.1)
+    ax.spines[["top", "right"]].set_visible(False)
+    return ax
+
+
+def _band(found: Finding, name: str, dim: str) -> dict[str, tuple[str, Any]]:
+    if name not in found.bands:
+        return {}
+    low, high = found.bands[name]
+    return {"lower": (dim, low), "upper": (dim, high)}
+
+
+def _readable(found: Finding) -> pd.DataFrame:
+    table = found.table.set_index("statistic")
+    columns: dict[str, Any] = {"prediction": [f"{v:.3g}" for v in table["prediction"]]}
+    for name in found.bands:
+        columns[name] = [
+            "not measurable" if np.isnan(v) else f"{v:.3g} ({low:.3g} to {high:.3g})"
+            for v, low, high in zip(
+                table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True
+            )
+        ]
+    return pd.DataFrame(columns, index=table.index)
+
+
+_DRAW: dict[str, Callable[[Finding, Any, Records], Any]] = {
+    "semivariogram": _draw_variogram,
+    "power_spectrum": _draw_spectrum,
+    "acf": _draw_acf,
+    "lag_curve": _draw_likeness,
+    "distribution": _draw_distribution,
+}

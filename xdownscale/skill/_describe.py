@@ -1,0 +1,184 @@
+"""What fields are like: mean, spread and quantiles by season and region; and scores over days."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xdownscale.errors import OptionError
+from xdownscale.labels import find_axes, require_time
+from xdownscale.skill._groups import By, Group, Seasons, check_by, crops, make_groups
+from xdownscale.skill._options import check_quantiles
+from xdownscale.skill._streams import QuantileCounts, day_slices
+from xdownscale.splits import SEASONS
+
+
+def describe(
+    fields: Mapping[str, xr.DataArray],
+    by: By = ("season",),
+    *,
+    regions: Mapping[str, Any] | None = None,
+    seasons: Seasons = SEASONS,
+    quantiles: Sequence[float] = (0.25, 0.5, 0.75),
+) -> pd.DataFrame:
+    """Describe fields by season and region: mean, standard deviation, minimum, quantiles, maximum.
+
+    Parameters
+    ----------
+    fields : mapping of str to DataArray
+        (time, lat, lon) and any further dims, each on its own grid and of its own days, in the
+        units that are to be described. Pixels count once each; NaN is left out.
+    by : {"season", "region"}, both in any order, or None
+        Ways to group the rows.
+    regions, seasons
+        As for `table`.
+    quantiles : sequence of float
+        Between 0 and 1.
+
+    Returns
+    -------
+    DataFrame
+        One row for each group and field; columns ``mean``, ``sd``, ``min``, ``p25`` and so on,
+        ``max``. ``attrs["units"]`` gives the units of each field, ``attrs["count"]`` the number
+        of values in each row.
+
+    Raises
+    ------
+    OptionError
+        If there is no field, a way of grouping is unknown, or a quantile not between 0 and 1.
+    GridError, TimeAxisError
+        If a region holds no cell, a field has no time, or no day lies in the seasons.
+    DataError
+        If a group of a field has no finite value.
+
+    Notes
+    -----
+    Lazy records are read twice, a chunk at a time. Quantiles are exact for the values as float32.
+
+    Examples
+    --------
+    >>> days = pd.date_range("2000-02-29", periods=2)
+    >>> edges = {"time": days, "lat": [0.0], "lon": [0.0, 1.0]}
+    >>> dust = xr.DataArray([[[1.0, 3.0]], [[2.0, 6.0]]], coords=edges)
+    >>> describe({"dust": dust}, quantiles=[0.5])
+                  mean        sd  min  p50  max
+    season field
+    DJF    dust    2.0  1.414214  1.0  2.0  3.0
+    MAM    dust    4.0  2.828427  2.0  4.0  6.0
+    """
+    if not fields:
+        raise OptionError("There is no field to describe; give a mapping of name to DataArray.")
+    check_quantiles(quantiles)
+    ways = check_by(by, regions)
+    found: dict[tuple[str, ...], tuple[int, list[float]]] = {}
+    for name, da in fields.items():
+        for group, values in _described(da, name, ways, regions, seasons, quantiles):
+            found[(*group.words, name)] = values
+    words = list(dict.fromkeys(label[:-1] for label in found))
+    order = [(*w, name) for w in words for name in fields if (*w, name) in found]
+    index = pd.MultiIndex.from_tuples(order, names=[*ways, "field"])
+    columns = ["mean", "sd", "min", *[f"p{100 * q:g}" for q in quantiles], "max"]
+    frame = pd.DataFrame([found[label][1] for label in order], index, columns)
+    if not ways:
+        frame.index = index.get_level_values("field")
+    units = {name: str(da.attrs.get("units", "")) for name, da in fields.items()}
+    counts = dict(zip(frame.index, [found[label][0] for label in order], strict=True))
+    frame.attrs = {"units": units, "count": counts}
+    return frame
+
+
+def _described(
+    da: xr.DataArray,
+    name: str,
+    ways: tuple[str, ...],
+    regions: Mapping[str, Any] | None,
+    seasons: Seasons,
+    quantiles: Sequence[float],
+) -> list[tuple[Group, tuple[int, list[float]]]]:
+    """Count and numbers of each group of a field; both passes read it once for all groups."""
+    time, axes = require_time(da, f"The field {name!r}"), find_axes(da)
+    parts = crops(da, regions)
+    groups = make_groups(da[time], ways, list(parts), seasons)
+    order = da.transpose(time, ..., axes.y, axes.x)
+
+    def blocks() -> Iterator[list[Any]]:
+        for part in day_slices([order], time):
+            block = order.isel({time: part}).values
+            yield [parts[g.region].cut(block[g.days[part]]) for g in groups]
+
+    sums = [_Sums(quantiles) for _ in groups]
+    for cut in blocks():
+        for one, block in zip(sums, cut, strict=True):
+            one.first(block)
+    for cut in blocks():
+        for one, block in zip(sums, cut, strict=True):
+            one.counts.second(block)
+    return [(group, one.finished()) for group, one in zip(groups, sums, strict=True)]
+
+
+class _Sums:
+    """Count, mean, sum of squares, minimum and maximum of blocks (Chan et al. 1983)."""
+
+    def __init__(self, quantiles: Sequence[float]) -> None:
+        self.counts = QuantileCounts(quantiles)
+        self.n, self.mean, self.squares = 0, 0.0, 0.0
+        self.low, self.high = np.inf, -np.inf
+
+    def first(self, block: Any) -> None:
+        """Add a block of any shape; what is not finite is left out."""
+        self.counts.first(block)
+        good = block[np.isfinite(block)].astype(float)
+        if not good.size:
+            return
+        middle = good.mean()
+        n, apart = self.n + good.size, middle - self.mean
+        self.squares += ((good - middle) ** 2).sum() + apart**2 * self.n * good.size / n
+        self.mean += apart * good.size / n
+        self.n = n
+        self.low, self.high = min(self.low, good.min()), max(self.high, good.max())
+
+    def finished(self) -> tuple[int, list[float]]:
+        """Return the count, and mean, standard deviation, minimum, quantiles, maximum."""
+        spread = float(np.sqrt(self.squares / (self.n - 1))) if self.n > 1 else np.nan
+        middle = self.counts.result().tolist()
+        return self.n, [float(x) for x in (self.mean, spread, self.low, *middle, self.high)]
+
+
+def over_days(daily: xr.DataArray) -> xr.Dataset:
+    """Mean and standard deviation over days of scores of each day.
+
+    Parameters
+    ----------
+    daily : DataArray
+        (time) and further dims, as scores of each day are; NaN days are left out.
+
+    Returns
+    -------
+    Dataset
+        ``mean``, ``sd`` (of the days, ddof 1) and ``days``, the number of days that are not
+        NaN. Lazy where the input is.
+
+    Raises
+    ------
+    TimeAxisError
+        If there is no time.
+
+    Examples
+    --------
+    >>> days = pd.date_range("2000-01-01", periods=3)
+    >>> found = over_days(xr.DataArray([0.5, np.nan, 0.7], coords={"time": days}))
+    >>> round(found["mean"].item(), 3), round(found.sd.item(), 3), found.days.item()
+    (0.6, 0.141, 2)
+    """
+    time = require_time(daily, "The daily score")
+    found = xr.Dataset({"mean": daily.mean(time), "sd": daily.std(time, ddof=1)})
+    found["days"] = daily.count(time)
+    found["sd"] = found["sd"].where(found["days"] > 1)
+    for name in ("mean", "sd"):
+        found[name].attrs = dict(daily.attrs)
+    found["days"].attrs = {"long_name": "number of days scored", "units": "1"}
+    return found

@@ -1,0 +1,167 @@
+"""Seasons and regions: which days and which pixels each group of a table is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.errors import OptionError, TimeAxisError, check_option
+from xdownscale.labels import find_axes
+from xdownscale.splits import normalise_regions, region_mask, resolve_seasons, season_of
+
+Seasons = str | Sequence[str] | Mapping[str, Sequence[int]]
+By = str | Sequence[str] | None
+_WAYS = ("season", "region")
+WHOLE = "all"
+
+
+class Group(NamedTuple):
+    """Days and region that are scored together.
+
+    Attributes
+    ----------
+    words : tuple of str
+        What the group is called, one word for each way of grouping.
+    days : ndarray of bool
+        Which of the days belong to it.
+    region : str
+        Which region.
+    """
+
+    words: tuple[str, ...]
+    days: Any
+    region: str
+
+
+class Crop(NamedTuple):
+    """A region of a grid: its bounding box and the pixels in it (None: all).
+
+    Attributes
+    ----------
+    rows, columns : slice
+        Bounding box.
+    inside : ndarray of bool or None
+        (y, x) in the box.
+    """
+
+    rows: slice
+    columns: slice
+    inside: Any
+
+    def cut(self, fields: Any) -> Any:
+        """Return the box of ``(..., y, x)``, NaN outside the region."""
+        box = fields[..., self.rows, self.columns]
+        return box if self.inside is None else np.where(self.inside, box, np.nan)
+
+    def box(self, weights: Any) -> Any:
+        """Return the box of (y, x) weights; None stays None."""
+        return None if weights is None else weights[self.rows, self.columns]
+
+
+def check_by(by: By, regions: Mapping[str, Any] | None) -> tuple[str, ...]:
+    """Return the ways of grouping, checked.
+
+    Parameters
+    ----------
+    by : str, sequence of str or None
+        ``"season"``, ``"region"``, both, or None.
+    regions : mapping, optional
+        Regions of the caller.
+
+    Returns
+    -------
+    tuple of str
+
+    Raises
+    ------
+    OptionError
+        If a way is unknown, or regions are given that would not be used.
+    """
+    ways = (by,) if isinstance(by, str) else tuple(by or ())
+    for way in ways:
+        check_option("way of grouping in by", way, _WAYS)
+    if regions and "region" not in ways:
+        raise OptionError(
+            f"regions {list(regions)} are given, but by={by!r} does not group by them; "
+            "give by=('season', 'region')."
+        )
+    return ways
+
+
+def crops(grid: xr.DataArray, regions: Mapping[str, Any] | None) -> dict[str, Crop]:
+    """Return each region as a box and a mask on a grid; one whole grid where there is none.
+
+    Parameters
+    ----------
+    grid : DataArray
+        Anything on the grid.
+    regions : mapping of str to box or mask, optional
+        As for `region_mask`.
+
+    Returns
+    -------
+    dict of str to Crop
+    """
+    checked = normalise_regions(regions)
+    if not checked:
+        return {WHOLE: Crop(slice(None), slice(None), None)}
+    axes = find_axes(grid)
+    masks = {name: region_mask(grid, region) for name, region in checked.items()}
+    return {name: _crop(mask.transpose(axes.y, axes.x).values) for name, mask in masks.items()}
+
+
+def _crop(mask: Any) -> Crop:
+    edges = [np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0)]
+    rows, columns = (slice(int(first), int(last) + 1) for first, last in edges)
+    inside = mask[rows, columns]
+    return Crop(rows, columns, None if inside.all() else inside)
+
+
+def make_groups(
+    time: xr.DataArray, ways: tuple[str, ...], regions: Sequence[str], seasons: Seasons
+) -> list[Group]:
+    """Return the groups of days and regions, in the order of seasons, then regions.
+
+    Parameters
+    ----------
+    time : DataArray
+        The days.
+    ways : tuple of str
+        What `check_by` returned.
+    regions : sequence of str
+        Names of the regions.
+    seasons : str, sequence of str or mapping
+        As for `resolve_seasons`; one without a day is left out.
+
+    Returns
+    -------
+    list of Group
+
+    Raises
+    ------
+    TimeAxisError
+        If no day lies in any season.
+    """
+    everything = {WHOLE: np.ones(time.size, bool)}
+    days = _days_of(time, seasons) if "season" in ways else everything
+    found = []
+    for season, here in days.items():
+        for region in regions:
+            words = {"season": season, "region": region}
+            found.append(Group(tuple(words[way] for way in ways), here, region))
+    return found
+
+
+def _days_of(time: xr.DataArray, seasons: Seasons) -> dict[str, Any]:
+    named = season_of(time, seasons)
+    found = {name: named == name for name in resolve_seasons(seasons)}
+    kept = {name: days for name, days in found.items() if days.any()}
+    if not kept:
+        raise TimeAxisError(
+            f"None of the {time.size} days lies in the seasons {list(found)}; give the seasons "
+            "that the days lie in, with seasons=[...]."
+        )
+    return kept

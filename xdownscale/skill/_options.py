@@ -1,0 +1,190 @@
+"""What the scores share: weights of the pixels, the units that are scored, levels of events."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.config import TRANSFORMS
+from xdownscale.errors import DataError, OptionError, check_option
+from xdownscale.grids import area
+from xdownscale.labels import Axes
+from xdownscale.scaling import Scaling
+from xdownscale.skill._matching import MEMBERS, onto_grid
+from xdownscale.skill._streams import record_quantiles
+
+Weights = bool | xr.DataArray
+
+
+def pixel_weights(weights: Weights, truth: xr.DataArray, axes: Axes) -> xr.DataArray | None:
+    """Return the weights (y, x) of the pixels; None where each counts once.
+
+    Parameters
+    ----------
+    weights : bool or DataArray
+        True for the areas of the cells.
+    truth : DataArray
+        Gives the grid.
+    axes : Axes
+        Of the truth.
+
+    Returns
+    -------
+    DataArray or None
+
+    Raises
+    ------
+    OptionError
+        If weights are negative or NaN, or all zero.
+    GridError
+        If they are on another grid, or areas of a two-dimensional grid are asked.
+    """
+    if isinstance(weights, bool):
+        return area(truth).reset_coords(drop=True) if weights else None
+    found = onto_grid(weights, truth, "weights").transpose(axes.y, axes.x)
+    values = found.values
+    if not ((values >= 0).all() and (values > 0).any()):
+        raise OptionError(
+            f"The weights run from {values.min()} to {values.max()}; give finite weights of 0 or "
+            "more, some above 0, or weights=True for the areas of the cells."
+        )
+    return found.astype(float)
+
+
+def scaling_of(transform: str | Scaling | None) -> Scaling:
+    """Return the scaling of a transform's name; ``"auto"`` is not one.
+
+    Parameters
+    ----------
+    transform : str, Scaling or None
+
+    Returns
+    -------
+    Scaling
+    """
+    if isinstance(transform, Scaling):
+        return transform
+    name = transform or "identity"
+    check_option("transform", name, [t for t in TRANSFORMS if t != "auto"])
+    return Scaling(transform=name)
+
+
+def transformed(name: str, fields: Any, space: Scaling) -> Any:
+    """Transform an array, or say whose values cannot be transformed.
+
+    Parameters
+    ----------
+    name : str
+        What the array is, for the message.
+    fields : array
+        Numpy or dask.
+    space : Scaling
+        Its transform is used, not its standardisation.
+
+    Returns
+    -------
+    array
+    """
+    if space.transform == "identity":
+        return fields
+    try:
+        return space.transform_only(fields)
+    except DataError as err:
+        raise DataError(
+            f"{name!r} cannot be scored in {space.transform} units: {err} Or score in physical "
+            "units alone, with transform='identity'."
+        ) from err
+
+
+def require_members(prediction: xr.DataArray, what: str) -> int:
+    """Return the number of realizations, or say that one is not enough.
+
+    Parameters
+    ----------
+    prediction : DataArray
+        With the dimension ``realization``.
+    what : str
+        The score, for the message.
+
+    Returns
+    -------
+    int
+    """
+    count = prediction.sizes.get(MEMBERS, 1)
+    if count < 2:
+        raise DataError(
+            f"{what} needs an ensemble; the prediction has {count} realization along the "
+            f"dimension {MEMBERS!r} (dims: {tuple(prediction.dims)}). Draw 2 or more, with "
+            "predict(..., realizations=8)."
+        )
+    return count
+
+
+def event_levels(
+    truth: xr.DataArray,
+    thresholds: Sequence[float] | float | None,
+    quantiles: Sequence[float] | float | None,
+) -> xr.DataArray:
+    """Return the levels of events: given thresholds, or quantiles of the truth.
+
+    Parameters
+    ----------
+    truth : DataArray
+        Read twice if quantiles are given, a chunk at a time.
+    thresholds, quantiles : float or sequence of float, optional
+        One of the two.
+
+    Returns
+    -------
+    DataArray
+        (threshold); with the coordinate ``quantile`` where quantiles were given.
+
+    Raises
+    ------
+    OptionError
+        If there is no threshold, thresholds and quantiles are both given, a threshold is not
+        finite, or a quantile not between 0 and 1.
+    """
+    if (thresholds is None) == (quantiles is None):
+        both = "no threshold" if thresholds is None else "thresholds and quantiles"
+        raise OptionError(
+            f"An event needs a level; {both} given. Give thresholds=[...] in the units of the "
+            "truth, or quantiles=[...] of the truth between 0 and 1."
+        )
+    asked = np.atleast_1d(np.asarray(thresholds if quantiles is None else quantiles, dtype=float))
+    if quantiles is None:
+        levels, extra = _finite_levels(asked), {}
+    else:
+        check_quantiles(asked)
+        levels, extra = record_quantiles(truth, asked), {"quantile": ("threshold", asked)}
+    units = {"units": truth.attrs["units"]} if "units" in truth.attrs else {}
+    axis = xr.DataArray(levels, dims="threshold", attrs={"long_name": "threshold", **units})
+    return axis.assign_coords({"threshold": axis, **extra})
+
+
+def check_quantiles(quantiles: Any) -> None:
+    """Raise `OptionError` unless there are quantiles, all between 0 and 1.
+
+    Parameters
+    ----------
+    quantiles : array
+    """
+    outside = [q for q in quantiles if not 0 < q < 1]
+    if outside or not len(quantiles):
+        found = f"{outside[0]:g} is not" if outside else "none was given"
+        raise OptionError(
+            f"Quantiles must lie between 0 and 1; {found}. The minimum and the maximum are no "
+            "levels of events: give e.g. 0.95."
+        )
+
+
+def _finite_levels(levels: Any) -> Any:
+    if not levels.size or not np.isfinite(levels).all():
+        raise OptionError(
+            f"The thresholds are {levels.tolist()}, so there is no threshold or one is not finite; "
+            "give one finite number or more."
+        )
+    return levels

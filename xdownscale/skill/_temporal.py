@@ -1,0 +1,216 @@
+"""Scores over time at each pixel: Nash-Sutcliffe and Kling-Gupta efficiency.
+
+Each is made of sums over time, which dask adds up chunk by chunk, so a lazy record is read once and
+never held. (`scores.continuous.nse` and `kge` subtract a mean first, and so
+hold the record; they are the oracles of the tests.)
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import xarray as xr
+
+from xdownscale.errors import check_option
+from xdownscale.labels import require_time
+from xdownscale.skill._matching import Matched
+from xdownscale.skill._options import Weights, pixel_weights
+from xdownscale.skill._scores import Transform, paired
+
+_ROUNDING = 1e-28  # share of the squared mean below which a variance is rounding
+_CANCELLED = 1e-14  # share of the mean square below which a difference of squares is rounding
+
+
+def nse(
+    prediction: xr.DataArray,
+    truth: xr.DataArray,
+    *,
+    weights: Weights = False,
+    transform: Transform = None,
+    reduce: bool = True,
+) -> xr.DataArray:
+    """Nash-Sutcliffe efficiency: 1 - SSE/SST over time at each pixel, mean over pixels.
+
+    Parameters
+    ----------
+    prediction, truth : DataArray
+        (time, lat, lon) on one grid, dims in any order; scored on their common days. Further
+        dims of the prediction, such as realizations, are kept.
+    weights, transform
+        As for `r2`; the weights are those of the mean over pixels.
+    reduce : bool
+        False gives the map (lat, lon) instead of its mean.
+
+    Returns
+    -------
+    DataArray
+        Dimensionless. Pixels with fewer than two days, or a constant truth, are NaN in the map
+        and left out of the mean. Lazy where the input is.
+
+    Raises
+    ------
+    GridError, TimeAxisError, DataError, OptionError
+        As for `r2`; and if the truth has no time.
+
+    References
+    ----------
+    Nash and Sutcliffe (1970), doi:10.1016/0022-1694(70)90255-6.
+
+    Examples
+    --------
+    >>> days = xr.date_range("2000-01-01", periods=3)
+    >>> edges = {"time": days, "lat": [0.0], "lon": [0.0]}
+    >>> truth = xr.DataArray([[[1.0]], [[2.0]], [[3.0]]], coords=edges)
+    >>> round(nse(truth + 1, truth).item(), 6)
+    -0.5
+    """
+    time = require_time(truth, "The truth")
+    pairs = paired(prediction, truth, transform)
+    shares = pixel_weights(weights, pairs.truth, pairs.axes)
+    p, t = _common(pairs.predictions["prediction"], pairs.truth)
+    moments = _moments(p, t, time)
+    found = 1 - ((p - t) ** 2).sum(time) / moments.days / moments.theirs
+    return _finished(found, "nse", "Nash-Sutcliffe efficiency", pairs, shares, reduce=reduce)
+
+
+def kge(
+    prediction: xr.DataArray,
+    truth: xr.DataArray,
+    *,
+    method: str = "2012",
+    weights: Weights = False,
+    transform: Transform = None,
+    reduce: bool = True,
+) -> xr.Dataset:
+    """Kling-Gupta efficiency over time at each pixel, with its three parts; means over pixels.
+
+    ``kge = 1 - sqrt((r - 1)^2 + (beta - 1)^2 + (gamma - 1)^2)``: r the correlation, beta the
+    ratio of the means, gamma that of the coefficients of variation (Kling et al. 2012) or, with
+    ``method="2009"``, of the standard deviations (Gupta et al. 2009, who call it alpha).
+
+    Parameters
+    ----------
+    prediction, truth, weights, transform, reduce
+        As for `nse`. In logarithms means lie near 0 and beta loses its sense: prefer physical
+        units.
+    method : {"2012", "2009"}
+        What gamma is.
+
+    Returns
+    -------
+    Dataset
+        ``kge``, ``r``, ``beta``, ``gamma``, all dimensionless, with ``attrs["method"]``. Each
+        is 1 for a perfect prediction. A pixel where either field is constant or the truth has
+        mean 0 is NaN in all four. Lazy where the input is.
+
+    Raises
+    ------
+    GridError, TimeAxisError, DataError, OptionError
+        As for `nse`; and for an unknown method.
+
+    References
+    ----------
+    Gupta et al. (2009), doi:10.1016/j.jhydrol.2009.08.003;
+    Kling et al. (2012), doi:10.1016/j.jhydrol.2012.01.011.
+
+    Examples
+    --------
+    >>> days = xr.date_range("2000-01-01", periods=3)
+    >>> edges = {"time": days, "lat": [0.0], "lon": [0.0]}
+    >>> truth = xr.DataArray([[[1.0]], [[2.0]], [[3.0]]], coords=edges)
+    >>> found = kge(2 * truth, truth)
+    >>> float(found.beta), round(float(found.gamma), 6), round(float(found.kge), 6)
+    (2.0, 1.0, 0.0)
+    """
+    check_option("method of kge", method, ("2012", "2009"))
+    time = require_time(truth, "The truth")
+    pairs = paired(prediction, truth, transform)
+    shares = pixel_weights(weights, pairs.truth, pairs.axes)
+    p, t = _common(pairs.predictions["prediction"], pairs.truth)
+    parts = _parts(_moments(p, t, time), method)
+    names = {"kge": "Kling-Gupta efficiency", "r": "correlation over time"}
+    names |= {"beta": "ratio of the means", "gamma": _GAMMA[method]}
+    found = {
+        name: _finished(parts[name], name, long, pairs, shares, reduce=reduce)
+        for name, long in names.items()
+    }
+    return xr.Dataset(found, attrs={"method": method})
+
+
+_GAMMA = {
+    "2012": "ratio of the coefficients of variation",
+    "2009": "ratio of the standard deviations",
+}
+
+
+class _Moments(NamedTuple):
+    """Count, means, variances and covariance over time; NaN where a score has no sense."""
+
+    days: xr.DataArray
+    mean_p: xr.DataArray
+    mean_t: xr.DataArray
+    ours: xr.DataArray
+    theirs: xr.DataArray
+    both: xr.DataArray
+
+
+def _moments(p: xr.DataArray, t: xr.DataArray, time: str) -> _Moments:
+    """Moments from plain sums of the distance to the first day, so that no digits are lost."""
+    count = (p.notnull() & t.notnull()).sum(time)
+    count = count.where(count >= 2)
+    first = [x.isel({time: 0}, drop=True).fillna(0.0) for x in (p, t)]
+    a, b = ((x - start).fillna(0.0) for x, start in zip((p, t), first, strict=True))
+    mean_a, mean_b = (x.sum(time) / count for x in (a, b))
+    return _Moments(
+        days=count,
+        mean_p=mean_a + first[0],
+        mean_t=mean_b + first[1],
+        ours=_variance(a, mean_a, mean_a + first[0], count, time),
+        theirs=_variance(b, mean_b, mean_b + first[1], count, time),
+        both=(a * b).sum(time) / count - mean_a * mean_b,
+    )
+
+
+def _variance(
+    x: xr.DataArray, mean: xr.DataArray, level: xr.DataArray, count: xr.DataArray, time: str
+) -> xr.DataArray:
+    """Variance about the mean; NaN where the days differ by no more than rounding."""
+    square = (x**2).sum(time) / count
+    found = square - mean**2
+    return found.where((found > _CANCELLED * square) & (found > _ROUNDING * level**2))
+
+
+def _parts(m: _Moments, method: str) -> dict[str, xr.DataArray]:
+    parts = {
+        "r": m.both / (m.ours * m.theirs) ** 0.5,
+        "beta": m.mean_p / m.mean_t.where(m.mean_t != 0),
+        "gamma": (m.ours / m.theirs) ** 0.5,
+    }
+    if method == "2012":
+        parts["gamma"] = parts["gamma"] / parts["beta"].where(parts["beta"] != 0)
+    squares = [(part - 1) ** 2 for part in parts.values()]
+    parts["kge"] = 1 - (squares[0] + squares[1] + squares[2]) ** 0.5
+    whole = parts["kge"].notnull()
+    return {name: part.where(whole) for name, part in parts.items()}
+
+
+def _common(p: xr.DataArray, t: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """NaN in one is NaN in both."""
+    good = p.notnull() & t.notnull()
+    return p.where(good), t.where(good)
+
+
+def _finished(
+    found: xr.DataArray,
+    name: str,
+    long_name: str,
+    pairs: Matched,
+    shares: xr.DataArray | None,
+    *,
+    reduce: bool,
+) -> xr.DataArray:
+    """Name a map, and take its mean over pixels where that is asked."""
+    if reduce:
+        dims = [pairs.axes.y, pairs.axes.x]
+        found = (found if shares is None else found.weighted(shares)).mean(dims)
+    return found.rename(name).assign_attrs({"long_name": long_name, "units": "1"})

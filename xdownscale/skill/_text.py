@@ -1,0 +1,137 @@
+"""Tables as text: ``mean (sd)``, Markdown, LaTeX."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+_LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_LATEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
+
+
+def format_table(scores: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
+    """Write each score as ``mean (sd)``.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        What `table` returned.
+    digits : int
+        Significant digits.
+
+    Returns
+    -------
+    DataFrame
+        Of texts.
+
+    Examples
+    --------
+    >>> frame = pd.DataFrame({"r2": [0.91]}, index=["bicubic"])
+    >>> frame.attrs["sd"] = {"r2": {"bicubic": 0.02}}
+    >>> format_table(frame).iloc[0, 0]
+    '0.91 (0.02)'
+    """
+    spread = scores.attrs.get("sd", {})
+    texts = {
+        column: [
+            _number(mean, digits) + _bracket(mean, spread.get(column, {}).get(row), digits)
+            for row, mean in scores[column].items()
+        ]
+        for column in scores.columns
+    }
+    return pd.DataFrame(texts, index=scores.index, columns=scores.columns)
+
+
+def to_markdown(scores: pd.DataFrame, digits: int = 3) -> str:
+    """Write a table in Markdown.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Any table; column levels are joined by a space, row levels stand in columns of their own,
+        and what repeats the row above is left blank.
+    digits : int
+        Significant digits of numbers.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> print(to_markdown(pd.DataFrame({"r2": [0.91234]}, index=["bicubic"])))
+    |  | r2 |
+    |---|---|
+    | bicubic | 0.912 |
+    """
+    head, rows = _cells(scores, digits)
+    lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
+    return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *lines])
+
+
+def to_latex(scores: pd.DataFrame, digits: int = 3) -> str:
+    r"""Write a table in LaTeX, with the rules of the package booktabs.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        Any table, as for `to_markdown`; needs no jinja2.
+    digits : int
+        Significant digits of numbers.
+
+    Returns
+    -------
+    str
+        A tabular environment; special characters are escaped.
+
+    Examples
+    --------
+    >>> print(to_latex(pd.DataFrame({"pearson_r2": [0.91234]}, index=["bicubic"])))
+    \begin{tabular}{lr}
+    \toprule
+     & pearson\_r2 \\
+    \midrule
+    bicubic & 0.912 \\
+    \bottomrule
+    \end{tabular}
+    """
+    head, rows = _cells(scores, digits)
+    body = [" & ".join(map(_escaped, row)) + r" \\" for row in [head, *rows]]
+    layout = "l" * scores.index.nlevels + "r" * scores.shape[1]
+    lines = [rf"\begin{{tabular}}{{{layout}}}", r"\toprule", body[0], r"\midrule", *body[1:]]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+
+
+def _cells(scores: pd.DataFrame, digits: int) -> tuple[list[str], list[list[str]]]:
+    """Head and rows of a table as texts."""
+    columns: list[Any] = list(scores.columns)
+    heads = [" ".join(map(str, c)) if isinstance(c, tuple) else str(c) for c in columns]
+    names = [str(name or "") for name in scores.index.names]
+    labels = [tuple(map(str, x)) if isinstance(x, tuple) else (str(x),) for x in scores.index]
+    rows = []
+    for above, label, values in zip(
+        [None, *labels[:-1]], labels, scores.itertuples(index=False), strict=True
+    ):
+        rows.append([*_sparse(above, label), *(_number(value, digits) for value in values)])
+    return [*names, *heads], rows
+
+
+def _sparse(above: tuple[str, ...] | None, label: tuple[str, ...]) -> list[str]:
+    """Blank the outer words that the row above has too."""
+    same = 0
+    while above and same < len(label) - 1 and above[same] == label[same]:
+        same += 1
+    return [""] * same + list(label[same:])
+
+
+def _number(value: Any, digits: int) -> str:
+    return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+
+
+def _bracket(mean: Any, value: float | None, digits: int) -> str:
+    return "" if value is None or mean != mean else f" ({_number(value, digits)})"
+
+
+def _escaped(text: str) -> str:
+    return "".join(_LATEX.get(sign, sign) for sign in text)
