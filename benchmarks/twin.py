@@ -20,8 +20,8 @@ import xdownscale as xd
 
 REDUCED = {
     "data": {"patch_stride": 16},
-    "training": {"epochs": 500, "pretrain_epochs": 10, "patience": 25},
-    "sampling": {"steps": 10, "stride": 4, "halo": 2},
+    "training": {"epochs": 500, "pretrain_epochs": 10, "patience": 25, "batch_days": 1},
+    "sampling": {"steps": 10, "stride": 8, "halo": 2},
 }
 
 
