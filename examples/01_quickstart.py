@@ -38,7 +38,7 @@ started = time.perf_counter()
 # ## The data
 #
 # `dust` is the long coarse record, `dust_fine` the short fine one. The last two months of the fine
-# record are kept aside: they are never shown to the model.
+# record are kept aside: the model never sees these fine fields (the coarse ones it may).
 
 # %%
 ds = xd.datasets.load_twin()
@@ -147,6 +147,6 @@ for axis in axes[1]:
     axis.set_xlabel("longitude [°E]")
 for axis in axes[:, 0]:
     axis.set_ylabel("latitude [°N]")
-figure.suptitle(f"Dust on {day}, a day that the model never saw", x=0.01, ha="left")
+figure.suptitle(f"Dust on {day}, a fine field that the model never saw", x=0.01, ha="left")
 figure.savefig(options.output / "quickstart.png", dpi=130)
 print(f"written to {options.output}/ after {(time.perf_counter() - started) / 60:.1f} minutes")

@@ -197,6 +197,36 @@ class TestGaps:
             maps = forced(model, holed, fine, fine.time[30:33])
         np.testing.assert_array_equal(np.isnan(maps).all(["lat", "lon"])[0], [False, True, False])
 
+    def test_day_without_driver_is_stood_in_for_as_a_lag(self, model, coarse, fine):
+        end = int(np.flatnonzero(coarse.time == fine.time[-1])[0])
+        days = coarse.time[end + 1 : end + 6]
+        holed, repeated = coarse.copy(), coarse.copy()
+        holed[end + 2] = np.nan
+        repeated[end + 2] = coarse[end + 1]
+        with pytest.warns(XDownscaleWarning, match="1 of 5 days come out NaN"):
+            maps = holed.downscale.predict(model, time=days)
+        expected = repeated.downscale.predict(model, time=days)
+        kept = [0, 2, 3, 4]
+        np.testing.assert_allclose(maps[:, kept], expected[:, kept], rtol=1e-4)
+        assert np.isnan(maps[:, 1]).all()
+
+    def test_long_gap_in_the_driver_breaks_the_run(self, model, coarse, fine):
+        end = int(np.flatnonzero(coarse.time == fine.time[-1])[0])
+        holed = coarse.copy()
+        holed[end + 2 : end + 6] = np.nan
+        with (
+            pytest.warns(XDownscaleWarning, match="6 of 9 days come out NaN"),
+            pytest.warns(XDownscaleWarning, match="1 of 2 runs start cold"),
+        ):
+            maps = holed.downscale.predict(model, time=coarse.time[end + 1 : end + 10])
+        blank = np.isnan(maps).all(["lat", "lon"])[0].values
+        np.testing.assert_array_equal(np.flatnonzero(blank), [1, 2, 3, 4, 5, 6])
+
+    def test_coarse_sea_does_not_count_as_missing(self, coarse, fine, tiny_config):
+        land = coarse.where(coarse.lon < 47)
+        model = land.downscale.fit(fine, preset=tiny_config, progress=False)
+        assert np.isfinite(forced(model, land, fine, fine.time[30:31])).all()
+
     def test_small_gap_is_filled_for_the_input(self, model, coarse, fine):
         holed = coarse.copy()
         holed[:, 3, 3] = np.nan
@@ -210,6 +240,55 @@ class TestGaps:
             model = coarse.downscale.fit(holed, preset=tiny_config, progress=False)
         used = model.split_["time"].values
         assert not set(holed.time.values[10:13]) & set(used)
+
+
+class TestHistory:
+    """What true lags are read from is checked like everything else."""
+
+    def test_units(self, model, coarse, fine):
+        with pytest.raises(ModelMismatchError, match="history is in 'K'"):
+            forced(model, coarse, fine.assign_attrs(units="K"), fine.time[30:31])
+
+    def test_values(self, model, coarse, fine):
+        with pytest.raises(ModelMismatchError, match="history has the median"):
+            forced(model, coarse, fine + 273, fine.time[30:31])
+
+    def test_a_drawn_ensemble_is_no_history(self, model, coarse, fine):
+        drawn = forced(model, coarse, fine, fine.time[30:36])
+        with pytest.raises(GridError, match="extra dimensions"):
+            forced(model, coarse, drawn, fine.time[33:34])
+        one = drawn.isel(realization=0, drop=True)
+        assert np.isfinite(forced(model, coarse, one, fine.time[33:34])).all()
+
+    def test_empty_days_are_not_known(self, model, coarse, fine):
+        holed = fine.copy()
+        holed[29] = np.nan
+        with pytest.raises(TimeAxisError, match="lacks 1 of them"):
+            forced(model, coarse, holed, fine.time[30:31])
+
+    def test_other_longitude_convention(self, model, coarse, fine):
+        turned = fine.assign_coords(lon=fine.lon + 360)
+        days = fine.time[30:31]
+        xr.testing.assert_allclose(
+            forced(model, coarse, turned, days), forced(model, coarse, fine, days)
+        )
+
+
+class TestGreenwich:
+    def test_wrapped_longitudes_give_the_same_fields(self, coarse, fine, tiny_config):
+        plain, wrapped = (
+            [r.assign_coords(lon=turn(r.lon - 45)) for r in (coarse, fine)]
+            for turn in (lambda lon: lon, lambda lon: lon % 360)
+        )
+        fields = []
+        for pair in (plain, wrapped):
+            model = pair[0].downscale.fit(pair[1], preset=tiny_config, progress=False)
+            fields.append(forced(model, *pair, fine.time[30:31]))
+        np.testing.assert_allclose(fields[0].values, fields[1].values, rtol=2e-4)
+        again = plain[0].downscale.predict(
+            model, time=fine.time[30:31], mode="teacher_forced", history=plain[1]
+        )
+        np.testing.assert_allclose(again.values, fields[1].values, rtol=2e-4)
 
 
 class TestSplit:
@@ -260,6 +339,19 @@ class TestStorage:
         with pytest.raises(ModelFormatError, match=r"altered|truncated|SHA"):
             xd.load(path)
 
+    def test_awkward_attributes_and_numbers(self, coarse, fine, tiny_config, tmp_path):
+        attrs = {"missing_value": np.nan, "flag": True, "range": np.array([0.0, np.inf])}
+        odd = fine.assign_attrs(attrs)
+        odd = odd.assign_coords(lat=odd.lat.assign_attrs(ok=True, nothing=None, empty=[]))
+        config = tiny_config.replace(data={"lags": np.int64(2)})
+        model = coarse.downscale.fit(odd, preset=config, progress=False, seed=np.int64(3))
+        model.save(tmp_path / "odd.xd")
+        again = xd.load(tmp_path / "odd.xd")
+        days = fine.time[30:31]
+        np.testing.assert_array_equal(
+            forced(again, coarse, fine, days), forced(model, coarse, fine, days)
+        )
+
     def test_unwritable_path(self, model, tmp_path):
         (tmp_path / "file").write_text("")
         with pytest.raises(StorageError, match=r"cannot be written|cannot write"):
@@ -294,6 +386,34 @@ class TestSummary:
 
 class TestBadInput:
     """Found, allowed, remedy; before any work."""
+
+    def test_short_season_is_noticed_before_any_is_trained(
+        self, coarse, fine, tiny_config, monkeypatch
+    ):
+        from xdownscale import fitting
+
+        monkeypatch.setattr(fitting, "train_group", lambda *a, **k: pytest.fail("trained"))
+        with pytest.raises(TimeAxisError, match="Group 'JJA'"):
+            coarse.downscale.fit(fine, preset=tiny_config, seasons=("DJF", "JJA"))
+
+    def test_time_steps_that_differ(self, coarse, fine, tiny_config):
+        finer = fine.resample(time="12h").interpolate("linear")
+        with pytest.raises(TimeAxisError, match="time step of 24 hours and the fine one of 12"):
+            coarse.downscale.fit(finer, preset=tiny_config)
+
+    def test_group_names_stand_in_paths(self, coarse, fine, tiny_config):
+        with pytest.raises(OptionError, match="cannot name a season or region"):
+            coarse.downscale.fit(fine, preset=tiny_config, regions={"a/b": (40, 50, 10, 18)})
+
+    def test_static_without_a_grid(self, coarse, fine, tiny_config):
+        with pytest.raises(DataError, match="no variable with latitude and longitude"):
+            coarse.downscale.fit(fine, static=xr.Dataset({"crs": 0}), preset=tiny_config)
+
+    def test_time_must_be_times(self, model, coarse):
+        with pytest.raises(TimeAxisError, match="not of times"):
+            coarse.downscale.predict(model, time=coarse)
+        with pytest.raises(TimeAxisError, match="not in the coarse record"):
+            coarse.downscale.predict(model, time=("2000-02-30",))
 
     def test_no_common_day(self, coarse, fine, tiny_config):
         late = fine.assign_coords(time=fine.time + np.timedelta64(5000, "D"))

@@ -72,5 +72,7 @@ def test_folder_of_another_training_is_refused(tmp_path, coarse, fine, tiny_conf
     again = fit()
     for name, weights in first.models_["all"].state.items():
         np.testing.assert_array_equal(again.models_["all"].state[name], weights)
-    with pytest.raises(ModelMismatchError, match="another"):
-        fit(seed=1)
+    static = fine.isel(time=0, drop=True)
+    for other in ({"seed": 1}, {"static": static}, {"regions": {"all": (40, 49, 10, 18)}}):
+        with pytest.raises(ModelMismatchError, match="another"):
+            fit(**other)

@@ -44,7 +44,7 @@ def save(fitted: Fitted, path: str | PathLike[str]) -> None:
         "groups": {name: _group_facts(model) for name, model in fitted.models.items()},
     }
     state = {
-        _FINE: _storable(fitted.labels.coords.drop_dims(str(fitted.labels.axes.time))),
+        _FINE: fitted.labels.coords.drop_dims(str(fitted.labels.axes.time)),
         _COARSE: fitted.coarse_grid.to_dataset(name="grid"),
         _CARRIED: fitted.carried.to_dataset(name="carried"),
     }
@@ -52,7 +52,7 @@ def save(fitted: Fitted, path: str | PathLike[str]) -> None:
     for name, model in fitted.models.items():
         state[_GROUP + name] = _group_state(model)
         weights |= {f"{name}/{key}": value for key, value in model.state.items()}
-    store.write(path, facts, state, weights)
+    store.write(path, facts, {name: _storable(part) for name, part in state.items()}, weights)
 
 
 def load(path: str | PathLike[str]) -> Fitted:
@@ -170,7 +170,7 @@ def _own(weights: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _storable(coords: xr.Dataset) -> xr.Dataset:
-    """Coordinates whose attributes netCDF can hold."""
+    """Return the same arrays with attributes that netCDF can hold."""
     clean = coords.copy()
     for variable in clean.variables.values():
         variable.attrs = plain(variable.attrs)
@@ -195,8 +195,17 @@ def plain(attrs: dict[Any, Any]) -> dict[str, Any]:
     >>> plain({"units": "1", "valid_range": np.array([0.0, 5.0])})
     {'units': '1', 'valid_range': [0.0, 5.0]}
     """
-    out: dict[str, Any] = {}
-    for name, value in attrs.items():
-        simple = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-        out[str(name)] = simple if isinstance(simple, str | int | float | list) else str(simple)
-    return out
+    return {str(name): _plain_value(value) for name, value in attrs.items()}
+
+
+def _plain_value(value: Any) -> Any:
+    simple = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+    if isinstance(simple, list | tuple) and len(simple):
+        parts = [_plain_value(part) for part in simple]
+        kinds = {type(part) for part in parts}
+        return parts if kinds <= {int, float} or kinds == {str} else str(simple)
+    if isinstance(simple, bool):
+        return int(simple)
+    if isinstance(simple, str | int) or (isinstance(simple, float) and np.isfinite(simple)):
+        return simple
+    return str(simple)

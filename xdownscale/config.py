@@ -24,10 +24,11 @@ TAPERS = ("hann", "uniform", "triangle")
 
 def _positive(section: object, *names: str) -> None:
     for name in names:
-        if not getattr(section, name) > 0:
+        value = getattr(section, name)
+        if not 0 < value < float("inf"):
             raise OptionError(
-                f"{type(section).__name__}.{name} is {getattr(section, name)!r}; "
-                "it must be greater than 0."
+                f"{type(section).__name__}.{name} is {value!r}; it must be greater than 0, and "
+                "finite."
             )
 
 
@@ -41,6 +42,8 @@ class DataConfig:
         Preceding days that a model sees.
     transform : str
         Transform of the values; ``"auto"`` chooses one from the training days.
+    floor : float or None
+        Under log10, values below it are raised to it; None refuses values of 0 or less.
     scaling : str
         ``"minmax"`` to [-1, 1] or ``"standard"`` to mean 0 and standard deviation 1.
     regrid : str
@@ -65,6 +68,7 @@ class DataConfig:
 
     lags: int = 3
     transform: str = "auto"
+    floor: float | None = None
     scaling: str = "minmax"
     regrid: str = "bicubic"
     engine: str = "separable"
@@ -80,6 +84,8 @@ class DataConfig:
     def __post_init__(self) -> None:
         _positive(self, "lags", "patch_size", "patch_stride", "memory_limit")
         check_option("transform", self.transform, TRANSFORMS)
+        if self.floor is not None:
+            _positive(self, "floor")
         check_option("scaling", self.scaling, SCALINGS)
         check_option("regrid method", self.regrid, REGRID_METHODS)
         check_option("engine", self.engine, ENGINES)
@@ -333,6 +339,8 @@ class DownscalerConfig:
 
 
 def _plain(value: Any) -> Any:
+    if hasattr(value, "item") and not hasattr(value, "__len__"):
+        value = value.item()  # a numpy number
     return list(value) if isinstance(value, tuple) else value
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import operator
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -102,7 +103,7 @@ class Downscaler:
             config=config,
             seasons=seasons,
             regions=self.regions,
-            seed=self.seed,
+            seed=operator.index(self.seed),
             device=self.device,
             checkpoint_dir=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
             progress=self.progress,

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from xdownscale import pairs, preparation, skill, store
+from xdownscale.calendars import time_keys
 from xdownscale.config import DownscalerConfig
 from xdownscale.errors import XDownscaleWarning
 from xdownscale.groups import Fitted, GroupModel, Seasons, check_layouts, make_groups
@@ -61,11 +63,10 @@ def learn(
     groups = list(make_groups(pair, seasons, regions))
     for group, _ in groups:
         check_layouts(group.window, config)
-    missing = preparation.missing_share(pair.coarse)
-    fingerprint = _fingerprint(pair, config)
-    models = {}
-    for group, inside in groups:
-        assignment = Assignment(
+    present = preparation.ever_present(pair.coarse)
+    missing = preparation.missing_share(pair.coarse, present)
+    assignments = [
+        Assignment(
             pair=pair,
             static=static,
             group=group,
@@ -75,22 +76,34 @@ def learn(
             missing=missing,
             seed=seed,
         )
-        models[group.name] = train_group(
+        for group, inside in groups
+    ]
+    for assignment in assignments:
+        assignment.check()
+    own = [assignment.fingerprint() for assignment in assignments]
+    fingerprint = store.fingerprint(_fingerprint(pair, config), *own)
+    models = {
+        assignment.group.name: train_group(
             assignment,
             device=device,
             checkpoint_dir=checkpoint_dir,
             progress=progress,
             fingerprint=fingerprint,
         )
-    fitted = _pack(pair, config, seasons, models, fingerprint, seed)
+        for assignment in assignments
+    }
+    fitted = _pack(pair, config, seasons, models, fingerprint, seed, present)
     fitted.about["skill"] = _validation_skill(fitted, pair, device)
     return fitted
 
 
 def _fingerprint(pair: Pair, config: DownscalerConfig) -> str:
-    arrays = [to_array(record).array for record in (pair.coarse, pair.fine)]
-    times = [str(time.values[[0, -1]]) for time in (pair.coarse_time, pair.time)]
-    return store.fingerprint(json.dumps(config.to_dict()), *times, *arrays)
+    """Name the data and options: values, times and grids of both records, and the configuration."""
+    records = [to_array(record).array for record in (pair.coarse, pair.fine)]
+    times = [time_keys(time) for time in (pair.coarse_time, pair.time)]
+    grids = [pairs.canonical_grid(to_array(r).labels) for r in (pair.coarse, pair.fine)]
+    degrees = [d for grid in grids for d in pairs.degrees(grid)]
+    return store.fingerprint(json.dumps(config.to_dict()), *times, *degrees, *records)
 
 
 def _pack(
@@ -100,24 +113,26 @@ def _pack(
     models: dict[str, GroupModel],
     fingerprint: str,
     seed: int,
+    present: npt.NDArray[np.bool_],
 ) -> Fitted:
     """Gather what was learnt, with the facts that a user or a later check wants to know."""
     rows = slice(-config.data.lags, None)
     array = np.asarray(to_array(pair.fine).array[rows], np.float32)
-    grid = pair.grid
+    grid, coarse_grid = pair.grid, pairs.canonical_grid(to_array(pair.coarse).labels)
     carried = xr.DataArray(
         array, dims=("time", *grid.dims), coords={**grid.coords, "time": pair.time.values[rows]}
     )
+    units = pair.coarse.attrs.get("units")
     time = pair.labels.coords.isel({str(pair.labels.axes.time): slice(0)})
     return Fitted(
         config=config,
         models=models,
         seasons=seasons,
         labels=pair.labels._replace(coords=time),
-        coarse_grid=pairs.canonical_grid(to_array(pair.coarse).labels),
+        coarse_grid=coarse_grid.copy(data=present.astype(np.float32)),
         carried=carried,
         about={
-            "coarse_units": pair.coarse.attrs.get("units"),
+            "coarse_units": units if units is None else str(units),
             "fine_period": _period(pair.time),
             "coarse_period": _period(pair.coarse_time),
             "days": [int(pair.time.size), int(pair.coarse_time.size)],
@@ -148,7 +163,7 @@ def _validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, floa
     }
     cheap = replace(fitted, config=fitted.config.replace(sampling=quick))
     scores: dict[str, list[float]] = {}
-    for model in fitted.models.values():
+    for name, model in fitted.models.items():
         days = model.split["time"][model.split["part"].values == "validation"]
         if not days.size:
             continue
@@ -156,9 +171,10 @@ def _validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, floa
         order = Order(time=chosen, mode="teacher_forced", history=pair.fine, device=device)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", XDownscaleWarning)
-            drawn = draw_maps(cheap, pair.coarse, order)
+            drawn = draw_maps(replace(cheap, models={name: model}), pair.coarse, order)
         table = skill.table({"model": drawn}, pair.fine, transform=model.scaling)
         transformed = table[table.columns[0][0]]
-        for name, value in transformed.iloc[0].items():
-            scores.setdefault(str(name), []).append(float(value))
-    return {name: float(np.mean(values)) for name, values in scores.items()}
+        for score, value in transformed.iloc[0].items():
+            if np.isfinite(value):
+                scores.setdefault(str(score), []).append(float(value))
+    return {score: float(np.mean(values)) for score, values in scores.items()}

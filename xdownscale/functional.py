@@ -135,8 +135,9 @@ def predict(
         Fields for each day.
     mode : str
         ``"autoregressive"``: each day is drawn from the fields drawn before it. A run starts after
-        the last day of the history, and all days from there on are drawn; where there is none, it
-        starts cold, from the interpolated coarse record, with a warning.
+        the last day of the history before its first target, and all days from there on are
+        drawn; where there is no such day it starts cold, from the interpolated coarse record,
+        with a warning.
         ``"teacher_forced"``: each day is drawn from the true fine fields before it.
     history : DataArray, optional
         Fine record that true lags are read from. None: the last fields of the training record,

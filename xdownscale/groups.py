@@ -13,6 +13,7 @@ import xarray as xr
 from xdownscale import splits
 from xdownscale.calendars import Calendar
 from xdownscale.config import DownscalerConfig
+from xdownscale.errors import OptionError
 from xdownscale.labels import Labels, to_array
 from xdownscale.models import engine
 from xdownscale.pairs import Pair
@@ -104,6 +105,12 @@ def make_groups(
     group : Group
     inside : (y, x) bool array
     """
+    for name in [*(seasons or ()), *(regions or ())]:
+        if not name or set(str(name)) & set("/\\."):
+            raise OptionError(
+                f"{name!r} cannot name a season or region: names stand in paths. Leave out the "
+                "characters / \\ and the point."
+            )
     everywhere = np.ones(pair.grid.shape, bool)
     masks: dict[str | None, npt.NDArray[np.bool_]] = {None: everywhere}
     if regions is not None:

@@ -82,7 +82,7 @@ class Labels(NamedTuple):
     def flips(self) -> tuple[slice, ...]:
         """Slices that bring latitude and longitude into ascending order (their own inverse)."""
         return tuple(
-            slice(None, None, -1) if self._descends(dim) else slice(None) for dim in self.order
+            slice(None, None, -1) if self.descends(dim) else slice(None) for dim in self.order
         )
 
     def with_time(self, time: xr.DataArray) -> Labels:
@@ -127,11 +127,18 @@ class Labels(NamedTuple):
         coords = self.coords.assign_coords({dim: xr.DataArray(values, dims=(dim,))})
         return self._replace(dims=(dim, *self.dims), coords=coords)
 
-    def _descends(self, dim: Hashable) -> bool:
+    def descends(self, dim: Hashable) -> bool:
+        """Tell whether latitude or longitude runs downwards along `dim`.
+
+        Longitudes that jump from 360 to 0 (or 180 to -180) on their way east still ascend.
+        """
         if not self.axes.rectilinear or dim not in (self.axes.y, self.axes.x):
             return False
-        values = self.coords[dim].values
-        return values.size > 1 and bool(values[0] > values[-1])
+        values = np.asarray(self.coords[dim].values, float)
+        steps = np.diff(values)
+        if dim == self.axes.x:
+            steps = (steps + 180) % 360 - 180
+        return steps.size > 0 and bool(np.median(steps) < 0)
 
 
 class Unlabelled(NamedTuple):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -13,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import pairs, preparation, splits, statics
+from xdownscale import pairs, preparation, splits, statics, store
 from xdownscale.calendars import Calendar
 from xdownscale.config import DownscalerConfig
-from xdownscale.errors import DataError, XDownscaleWarning
+from xdownscale.errors import DataError, XDownscaleError, XDownscaleWarning
 from xdownscale.groups import Group, GroupModel, Seasons
 from xdownscale.labels import to_array
 from xdownscale.models import engine
@@ -120,13 +121,37 @@ class Assignment:
         data, train = self.config.data, self.split.train
         fine = _DayBlocks(to_array(self.pair.fine).array[(slice(None), *self.group.window)], train)
         coarse = _DayBlocks(to_array(self.pair.coarse).array, self.pair.rows[train])
-        chosen = choose_transform(_Chain(fine, coarse), data.transform, seed=self.seed)
+        floor = data.floor if data.transform in ("auto", "log10") else None
+        both = _Chain(fine, coarse)
+        chosen = choose_transform(both, data.transform, floor=floor, seed=self.seed)
         name = chosen.transform
         scale = chosen.scale if name == "asinh" else None
         fitted = fit_scaling(fine, name, data.scaling, floor=chosen.floor, scale=scale)
-        if problem := pairs.strayed(self.pair.coarse, fitted):
+        if problem := pairs.strayed(self.pair.coarse, fitted, "The coarse record"):
             raise DataError(problem)
         return replace(fitted, reason=chosen.reason)
+
+    def check(self) -> None:
+        """Raise whatever there is to raise, before any group is trained.
+
+        Raises
+        ------
+        XDownscaleError
+            As the split, the scaling and the static fields do; names the group.
+        """
+        try:
+            _ = self.split, self.scaling, self.static_fields
+        except XDownscaleError as err:
+            if self.group.name == "all":
+                raise
+            raise type(err)(f"Group {self.group.name!r}: {err}") from err
+
+    def fingerprint(self) -> str:
+        """Name what this group learns from, beside the records themselves."""
+        facts = {"scaling": self.scaling.to_dict(), "window": str(self.group.window)}
+        parts = [getattr(self.split, name) for name in PARTS]
+        mask = self.cells[1].astype(np.int8)
+        return store.fingerprint(json.dumps(facts), self.static_fields, mask, *parts)
 
     @cached_property
     def grid(self) -> xr.DataArray:

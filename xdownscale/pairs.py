@@ -84,6 +84,7 @@ def check_pair(coarse: xr.DataArray, fine: xr.DataArray, data: DataConfig) -> Pa
     check_variable(coarse, fine)
     if data.extrapolate is None and data.engine == "separable":
         _check_coverage(coarse, fine)
+    _check_steps(coarse, fine)
     rows, fine = _common_days(coarse, fine)
     if fine.sizes[require_time(fine, "The fine record")] < data.lags + 2:
         raise TimeAxisError(
@@ -136,13 +137,15 @@ def check_variable(coarse: xr.DataArray, fine: xr.DataArray) -> None:
             )
 
 
-def strayed(coarse: xr.DataArray, scaling: Scaling) -> str:
-    """Say in what way a coarse record cannot be of the variable that was learnt, or return "".
+def strayed(record: xr.DataArray, scaling: Scaling, what: str) -> str:
+    """Say in what way a record cannot be of the variable that was learnt, or return "".
 
     Parameters
     ----------
-    coarse : DataArray
-        Coarse record; a few of its days are read.
+    record : DataArray
+        Record; a few of its days are read.
+    what : str
+        What it is, for the message.
     scaling : Scaling
         Fitted on fine training days.
 
@@ -154,7 +157,7 @@ def strayed(coarse: xr.DataArray, scaling: Scaling) -> str:
     """
     if scaling.minimum is None or scaling.maximum is None:
         return ""
-    array = to_array(coarse).array
+    array = to_array(record).array
     days = np.unique(np.linspace(0, array.shape[0] - 1, _LOOK).astype(int))
     values = np.asarray(array[days])
     median = float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else np.nan
@@ -162,7 +165,7 @@ def strayed(coarse: xr.DataArray, scaling: Scaling) -> str:
     if np.isnan(median) or 2 * low - high <= median <= 2 * high - low:
         return ""
     return (
-        f"The median of the coarse record is {median:.6g}, far outside the fine training values "
+        f"{what} has the median {median:.6g}, far outside the fine training values "
         f"({low:.6g} to {high:.6g}): another unit, transform or variable? Bring it to theirs."
     )
 
@@ -177,7 +180,7 @@ def canonical_grid(labels: Labels) -> xr.DataArray:
     sizes = (labels.coords.sizes[axes.y], labels.coords.sizes[axes.x])
     grid = xr.DataArray(np.zeros(sizes, np.float32), dims=(axes.y, axes.x), coords=coords.coords)
     for dim in (axes.y, axes.x):
-        if axes.rectilinear and grid[dim][0] > grid[dim][-1]:
+        if axes.rectilinear and labels.descends(dim):
             grid = grid.isel({dim: slice(None, None, -1)})
     return grid
 
@@ -201,7 +204,7 @@ def check_same_cells(record: xr.DataArray, grid: xr.DataArray, what: str, owner:
     mine = canonical_grid(to_array(record).labels)
     if mine.shape != grid.shape or not all(
         np.abs((a - b + 180) % 360 - 180).max() <= 1e-4
-        for a, b in zip(_degrees(mine), _degrees(grid), strict=True)
+        for a, b in zip(degrees(mine), degrees(grid), strict=True)
     ):
         raise ModelMismatchError(
             f"{what} lies on another grid than {owner}: {_extent(mine)} against {_extent(grid)}. "
@@ -209,14 +212,26 @@ def check_same_cells(record: xr.DataArray, grid: xr.DataArray, what: str, owner:
         )
 
 
-def _degrees(grid: xr.DataArray) -> list[Array]:
+def degrees(grid: xr.DataArray) -> list[Array]:
+    """Return latitude and longitude of a grid, in degrees."""
     axes = find_axes(grid)
     return [np.asarray(grid[name].values, float) for name in (axes.latitude, axes.longitude)]
 
 
 def _extent(grid: xr.DataArray) -> str:
-    spans = [f"{d.size} from {d.flat[0]:g} to {d.flat[-1]:g}" for d in _degrees(grid)]
+    spans = [f"{d.size} from {d.flat[0]:g} to {d.flat[-1]:g}" for d in degrees(grid)]
     return f"latitudes {spans[0]}, longitudes {spans[1]}"
+
+
+def _check_steps(coarse: xr.DataArray, fine: xr.DataArray) -> None:
+    times = (record[require_time(record, "A record")] for record in (coarse, fine))
+    steps = [splits.time_step(time) for time in times if time.size > 1]
+    if len(steps) == 2 and steps[0] != steps[1]:
+        raise TimeAxisError(
+            f"The coarse record has a time step of {steps[0] / 3600:g} hours and the fine one of "
+            f"{steps[1] / 3600:g} hours. Bring both to one step, for instance with "
+            ".resample(time='1D').mean()."
+        )
 
 
 def _check_coverage(coarse: xr.DataArray, fine: xr.DataArray) -> None:

@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import pairs, splits
-from xdownscale.errors import OptionError, TimeAxisError, check_option
+from xdownscale import pairs, preparation, splits
+from xdownscale.calendars import time_keys
+from xdownscale.errors import ModelMismatchError, OptionError, TimeAxisError, check_option
 from xdownscale.groups import Fitted, GroupModel
 from xdownscale.labels import require_time, to_array
 
@@ -87,8 +88,43 @@ class Plan:
         return self.coarse[require_time(self.coarse, "The coarse record")]
 
     @cached_property
+    def driven(self) -> npt.NDArray[np.bool_]:
+        """Days with enough of their coarse field, ``(t,)``."""
+        present = self.fitted.coarse_grid.values > 0
+        share = preparation.missing_share(self.coarse, present)
+        return np.asarray(share <= self.fitted.config.data.max_missing)
+
+    @cached_property
+    def stand_in(self) -> IntArray:
+        """Row whose coarse field each day is drawn from, ``(t,)``; -1 where there is none.
+
+        A day without enough driver is stood in for by the last good day, at most `lags` steps
+        before it: what is drawn from that comes out NaN, but serves the days after it as a lag.
+        """
+        rows = np.arange(self.time.size)
+        last = np.maximum.accumulate(np.where(self.driven, rows, -1))
+        keys = time_keys(self.time)
+        reach = self.lags * (splits.time_step(self.time) if keys.size > 1 else 0)
+        near = (last >= 0) & (keys - keys[last] <= reach)
+        return np.asarray(np.where(near, last, -1), np.int64)
+
+    @cached_property
+    def walkable(self) -> npt.NDArray[np.bool_]:
+        """Days that can be drawn, if only to serve as lags, ``(t,)``."""
+        out = np.zeros(self.time.size, bool)
+        served = self.stand_in >= 0
+        windows = splits.lag_windows(self.time, self.lags, targets=served, present=served)
+        out[windows.targets] = True
+        return out
+
+    @cached_property
     def complete(self) -> npt.NDArray[np.bool_]:
-        """Days whose preceding coarse days are all there, ``(t,)``."""
+        """Days that come out: drawable, and from a coarse field of their own, ``(t,)``."""
+        return np.asarray(self.walkable & self.driven)
+
+    @cached_property
+    def there(self) -> npt.NDArray[np.bool_]:
+        """Days whose preceding days are in the record, with a coarse field or not, ``(t,)``."""
         out = np.zeros(self.time.size, bool)
         out[splits.lag_windows(self.time, self.lags).targets] = True
         return out
@@ -121,15 +157,16 @@ class Plan:
         A run starts after the last day of the history before its first target, so that it never
         skips a day; without such a day it starts cold, at its first target.
         """
-        able = np.flatnonzero(self.complete & self.modelled)
+        able = np.flatnonzero(self.walkable & self.modelled)
         cuts = np.flatnonzero(np.diff(able) > 1) + 1
         return [run for part in np.split(able, cuts) if (run := self._run(part)).size]
 
     @cached_property
     def history_rows(self) -> dict[int, int]:
-        """Row of the coarse record -> row of the history, for days that both have."""
+        """Row of the coarse record -> row of the history, for days that both have values of."""
         matched = splits.match_times(self.past_time, self.time)
-        return {int(row): i for i, row in enumerate(matched) if row >= 0}
+        filled = 1 - preparation.missing_share(self.past, preparation.ever_present(self.past)) > 0
+        return {int(row): i for i, row in enumerate(matched) if row >= 0 and filled[i]}
 
     @cached_property
     def past(self) -> xr.DataArray:
@@ -137,7 +174,17 @@ class Plan:
         given = self.order.history
         if given is None:
             return self.fitted.carried
+        pairs.check_dims(given, "history")
         past = splits.check_time(given, "history")
+        units, known = past.attrs.get("units"), self.fitted.labels.attrs.get("units")
+        if None not in (units, known) and units != known:
+            raise ModelMismatchError(
+                f"history is in {units!r}, the model's fine record in {known!r}. Convert it (and "
+                "set attrs['units'])."
+            )
+        scaling = next(iter(self.fitted.models.values())).scaling
+        if problem := pairs.strayed(past, scaling, "history"):
+            raise ModelMismatchError(problem)
         grid = self.fitted.carried.isel(time=0, drop=True)
         pairs.check_same_cells(past, grid, "history", "the model")
         return past
@@ -195,7 +242,7 @@ class Plan:
         return run
 
     def _drawable(self) -> IntArray:
-        rows = np.flatnonzero(self.complete & self.modelled)
+        rows = np.flatnonzero(self.there & self.modelled)
         if self.order.mode == "teacher_forced":
             known = set(self.history_rows)
             steps = range(1, self.lags + 1)
@@ -205,11 +252,17 @@ class Plan:
     def _asked(self) -> IntArray:
         """Rows of the days that the user named."""
         name, wanted = str(self.time.name), self.order.time
-        wanted = wanted.values if isinstance(wanted, xr.DataArray) else wanted
+        if isinstance(wanted, xr.DataArray):
+            if wanted.dtype.kind not in "MOUb":
+                raise TimeAxisError(
+                    f"time= is an array of {wanted.dtype}, not of times; give its time coordinate."
+                )
+            wanted = wanted.values
+        wanted = list(wanted) if isinstance(wanted, tuple) else wanted
         index = xr.DataArray(np.arange(self.time.size), coords={name: self.time}, dims=name)
         try:
             rows = np.unique(np.atleast_1d(index.sel({name: wanted}).values))
-        except KeyError as err:
+        except (KeyError, TypeError, ValueError) as err:
             raise TimeAxisError(
                 f"Some of the days asked for are not in the coarse record ({err}), which runs from "
                 f"{str(self.time.values[0])[:10]} to {str(self.time.values[-1])[:10]}."

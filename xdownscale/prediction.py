@@ -87,12 +87,14 @@ def _source(plan: Plan, model: GroupModel) -> rollout.Source:
     carried = plan.fitted.carried
     grid = carried.isel(dict(zip(carried.dims, (0, *model.group.window), strict=True)), drop=True)
     sizes = engine.Sizes(static=model.static.shape[0], calendar=calendar.shape[1])
+    driver = preparation.driver(plan.coarse, grid, model.scaling, config.data)
     return rollout.Source(
         networks=engine.load(model.state, config, sizes),
         scaling=model.scaling,
-        driver=preparation.driver(plan.coarse, grid, model.scaling, config.data),
+        driver=driver.through(plan.stand_in),
         calendar=calendar,
         static=model.static,
+        mask=model.mask,
     )
 
 
@@ -113,8 +115,7 @@ def _request(plan: Plan, model: GroupModel) -> rollout.Request:
 def _blank(plan: Plan) -> npt.NDArray[np.bool_]:
     """Which targets come out NaN for want of a driver; says how many."""
     limit = plan.fitted.config.data.max_missing
-    share = preparation.missing_share(plan.coarse.isel({plan.time.name: plan.targets}))
-    blank = np.asarray((share > limit) | ~plan.complete[plan.targets])
+    blank = np.asarray(~plan.complete[plan.targets])
     if blank.any():
         warnings.warn(
             f"{int(blank.sum())} of {blank.size} days come out NaN: more than {limit:.0%} of their "
@@ -145,13 +146,13 @@ def _check_coarse(fitted: Fitted, coarse: xr.DataArray) -> xr.DataArray:
         coarse, fitted.coarse_grid, "The coarse record", "the one that the model was fitted with"
     )
     units, known = coarse.attrs.get("units"), fitted.about.get("coarse_units")
-    if None not in (units, known) and units != known:
+    if None not in (units, known) and str(units) != known:
         raise ModelMismatchError(
             f"The coarse record is in {units!r}, the model was fitted with {known!r}. Convert it "
             "(and set attrs['units'])."
         )
     scaling = next(iter(fitted.models.values())).scaling
-    if problem := pairs.strayed(coarse, scaling):
+    if problem := pairs.strayed(coarse, scaling, "The coarse record"):
         raise ModelMismatchError(problem)
     return splits.check_time(coarse, "The coarse record")
 

@@ -44,6 +44,10 @@ class Days:
         block = self._read(np.atleast_1d(wanted))
         return block if np.ndim(wanted) else block[0]
 
+    def through(self, rows: npt.NDArray[np.int64]) -> Days:
+        """Return days that are read from other rows: day i from ``rows[i]``."""
+        return Days(lambda index: self[rows[index]], (rows.size, *self.shape[1:]))
+
     @property
     def megabytes(self) -> float:
         """Size of all days in MB."""
@@ -61,12 +65,12 @@ class Days:
 
 
 def fill_gaps(fields: Array) -> Array:
-    """Fill NaN from the nearest cell of the same day, for the network's input only.
+    """Fill missing values from the nearest cell of the same day, for the network's input only.
 
     Parameters
     ----------
     fields : (n, y, x) array
-        Days with gaps.
+        Days with gaps: NaN or infinite.
 
     Returns
     -------
@@ -79,11 +83,11 @@ def fill_gaps(fields: Array) -> Array:
     >>> fill_gaps(np.array([[[1.0, np.nan, np.nan, 4.0]]]))
     array([[[1., 1., 4., 4.]]])
     """
-    holes = np.isnan(fields)
-    partial = np.flatnonzero(holes.any(axis=(1, 2)) & ~holes.all(axis=(1, 2)))
-    if not partial.size:
+    holes = ~np.isfinite(fields)
+    if not holes.any():
         return fields
-    filled = fields.copy()
+    partial = np.flatnonzero(holes.any(axis=(1, 2)) & ~holes.all(axis=(1, 2)))
+    filled = np.where(holes, np.nan, fields)
     for day in partial:
         nearest = ndimage.distance_transform_edt(
             holes[day], return_distances=False, return_indices=True
@@ -92,13 +96,45 @@ def fill_gaps(fields: Array) -> Array:
     return filled
 
 
-def missing_share(coarse: xr.DataArray) -> npt.NDArray[np.float64]:
-    """Share of missing cells of each day of a coarse record, ``(n,)``, day blocks at a time."""
+def ever_present(coarse: xr.DataArray) -> npt.NDArray[np.bool_]:
+    """Return the cells of a coarse record that ever have a value, ``(y, x)``.
+
+    Parameters
+    ----------
+    coarse : DataArray
+        Coarse record; read a block of days at a time.
+
+    Returns
+    -------
+    (y, x) bool array
+    """
     array = to_array(coarse).array
-    shares = np.empty(array.shape[0])
+    present = np.zeros(array.shape[1:], bool)
+    for start in range(0, array.shape[0], 16 * _BLOCK):
+        present |= np.isfinite(np.asarray(array[start : start + 16 * _BLOCK])).any(axis=0)
+    return present
+
+
+def missing_share(coarse: xr.DataArray, present: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+    """Return the share of cells that each day of a coarse record misses.
+
+    Parameters
+    ----------
+    coarse : DataArray
+        Coarse record; read a block of days at a time.
+    present : (y, x) bool array
+        Cells that count: those that ever have a value.
+
+    Returns
+    -------
+    (n,) array
+    """
+    array = to_array(coarse).array
+    shares = np.ones(array.shape[0])
     for start in range(0, array.shape[0], 16 * _BLOCK):
         block = np.asarray(array[start : start + 16 * _BLOCK])
-        shares[start : start + 16 * _BLOCK] = np.isnan(block).mean(axis=(1, 2))
+        if present.any():
+            shares[start : start + 16 * _BLOCK] = 1 - np.isfinite(block[:, present]).mean(axis=1)
     return shares
 
 

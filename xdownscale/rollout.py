@@ -67,6 +67,8 @@ class Source:
         Calendar channels.
     static : (s, y, x) array
         Static fields.
+    mask : (y, x) bool array
+        Cells that were learnt; elsewhere the networks draw anything.
     """
 
     networks: engine.Networks
@@ -74,6 +76,7 @@ class Source:
     driver: Days
     calendar: FloatArray
     static: FloatArray
+    mask: npt.NDArray[np.bool_]
 
 
 def teacher_forced(
@@ -141,7 +144,9 @@ def autoregressive(
     memory = np.repeat(known[None], request.realizations, axis=0)  # (R, lags, y, x)
     for row in targets:
         fields = _draw(sources[int(row)], request, np.array([row]), memory[:, None])
-        memory = np.concatenate([memory[:, 1:], fields], axis=1)
+        # As in training: what was never learnt is no lag (the coarse field stands in for it).
+        lag = np.where(sources[int(row)].mask, fields, np.float32(np.nan))
+        memory = np.concatenate([memory[:, 1:], lag], axis=1)
         yield np.array([row]), fields
 
 

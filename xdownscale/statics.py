@@ -9,6 +9,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.errors import DataError
+from xdownscale.grids import has_grid
 from xdownscale.labels import find_axes, to_array
 from xdownscale.preparation import fill_gaps
 from xdownscale.regridding import regrid_static
@@ -41,6 +42,7 @@ def static_fields(
     axes = find_axes(grid)
     degrees = [grid[axes.latitude], grid[axes.longitude]]
     layers = [field.broadcast_like(grid).transpose(axes.y, axes.x).values for field in degrees]
+    layers[1] = np.unwrap(layers[1], period=360, axis=1)
     layers += [_static_layer(field, grid) for field in _static_list(static)]
     return np.stack([_unit_range(np.asarray(layer, np.float64)) for layer in layers])
 
@@ -48,7 +50,15 @@ def static_fields(
 def _static_list(static: xr.DataArray | xr.Dataset | None) -> list[xr.DataArray]:
     if static is None:
         return []
-    return list(static.data_vars.values()) if isinstance(static, xr.Dataset) else [static]
+    if isinstance(static, xr.DataArray):
+        return [static]
+    fields = [field for field in static.data_vars.values() if has_grid(field)]
+    if not fields:
+        raise DataError(
+            f"static has no variable with latitude and longitude, only {list(static.data_vars)}. "
+            "Give fields on a grid, or leave it out."
+        )
+    return fields
 
 
 def _static_layer(field: xr.DataArray, grid: xr.DataArray) -> Array:
