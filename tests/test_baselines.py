@@ -9,6 +9,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+import xdownscale as xd
 from xdownscale import baselines
 from xdownscale.errors import DataError, OptionError, TimeAxisError
 from xdownscale.scaling import Scaling
@@ -95,6 +96,19 @@ def test_a_positive_variable_stays_positive_where_a_spline_overshoots(coarse_cf)
     assert baselines.interpolate(spike, fine, transform="log10").min() > 0
     dry = spike.where(spike > 1, 0.0)
     assert baselines.interpolate(dry, fine, transform="auto").min() >= 0
+
+
+def test_bicubic_of_a_positive_variable_can_always_be_scored():
+    """Rough values that the spline overshoots, whatever transform is chosen for them."""
+    values = np.random.default_rng(0).gamma(0.7, size=(30, 20, 24)) + 1e-4
+    days = pd.date_range("2001-01-01", periods=30)
+    edges = {"time": days, "lat": np.linspace(0, 10, 20), "lon": np.linspace(-10, 10, 24)}
+    fine = xr.DataArray(values, coords=edges)
+    coarse = fine.coarsen(lat=4, lon=4).mean()
+    drawn = baselines.interpolate(coarse, fine)
+    assert float(drawn.min()) == pytest.approx(float(coarse.min()))
+    scores = xd.skill.table({"tenth more": fine * 1.1}, fine, coarse=coarse)
+    assert np.isfinite(scores.loc["bicubic"]).all()
 
 
 def test_interpolation_in_a_transform_is_that_of_the_transformed_field(coarse_cf):

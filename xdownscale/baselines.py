@@ -46,8 +46,9 @@ def interpolate(
     transform : str or Scaling
         A spline overshoots steps and would make a positive variable negative, so it is
         interpolated in the space of this transform. ``"auto"`` looks at the values of the days
-        asked (which reads them) and chooses as `choose_transform` does; ``"identity"``
-        interpolates the values as they are.
+        asked (which reads them) and chooses as `choose_transform` does; a variable that is never
+        negative is then also kept from falling below its minimum. ``"identity"`` interpolates the
+        values as they are.
     extrapolate : None or "nearest"
         As in `regrid`.
 
@@ -85,7 +86,10 @@ def interpolate(
         method=method,
         extrapolate=extrapolate,
     )
-    return _like(drawn.copy(data=space.untransform(drawn.data)), name, fine, wanted)
+    drawn = drawn.copy(data=space.untransform(drawn.data))
+    if transform == "auto" and space.minimum is not None and space.minimum >= 0:
+        drawn = drawn.clip(min=space.minimum, keep_attrs=True)
+    return _like(drawn, name, fine, wanted)
 
 
 def climatology(fine: xr.DataArray, time: Any, window_days: float = 15) -> xr.DataArray:

@@ -13,7 +13,7 @@ import xarray as xr
 
 from xdownscale import plot, skill
 from xdownscale._optional import require
-from xdownscale.errors import GridError, TimeAxisError
+from xdownscale.errors import DataError, GridError, TimeAxisError
 from xdownscale.grids import describe_grid
 from xdownscale.labels import require_time
 from xdownscale.reports import _page
@@ -135,7 +135,7 @@ def _scores(records: Records, truth: xr.DataArray) -> pd.DataFrame:
     options: dict[str, Any] = {"transform": records.space, "train": records.training}
     try:
         return skill.table(given, truth, coarse=records.coarse, **options)
-    except (GridError, TimeAxisError) as err:
+    except (GridError, TimeAxisError, DataError) as err:
         records.notes.append(f"Interpolation could not be made, so it is not in the scores: {err}")
         return skill.table(given, truth, **options)
 
