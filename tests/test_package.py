@@ -95,6 +95,16 @@ def test_readme_example_runs(tmp_path, monkeypatch):
     assert (tmp_path / "dust_fine.nc").is_file()
 
 
+def test_readme_judging_runs(tmp_path, monkeypatch):
+    """The README's second block, on fewer days."""
+    monkeypatch.chdir(tmp_path)
+    code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
+    assert "[:120]" in code
+    names: dict = {"xd": xd, "ds": xd.datasets.load_twin()}
+    exec(compile(code.replace("[:120]", "[:40]"), "README.md", "exec"), names)
+    assert (tmp_path / "report.html").stat().st_size > 10_000
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*.py")), ids=lambda p: p.name)
 def test_examples_are_percent_notebooks(path):
     notebook = jupytext.read(path)
