@@ -42,7 +42,7 @@ class DownscaleAccessor:
         self,
         fine: xr.DataArray,
         static: xr.DataArray | xr.Dataset | None = None,
-        preset: str | DownscalerConfig = "paper",
+        preset: str | DownscalerConfig = "fast",
         seasons: Sequence[str] | Mapping[str, Sequence[int]] | None = None,
         regions: Mapping[str, Any] | None = None,
         transform: str = "auto",
@@ -73,9 +73,9 @@ class DownscaleAccessor:
         model: Downscaler,
         time: Any = None,
         realizations: int = 1,
-        mode: str = "autoregressive",
+        mode: str | None = None,
         history: xr.DataArray | None = None,
-        stitching: str = "patches",
+        stitching: str | None = None,
         seed: int = 0,
     ) -> xr.DataArray:
         """Draw the fine record of this coarse one; see `xdownscale.predict`."""

@@ -55,6 +55,36 @@ class Calendar:
         return int(np.sum((since < 0) | (since > 1)))
 
 
+def cycle_numbers(time: xr.DataArray, step: int) -> npt.NDArray[np.float32]:
+    """Return sine and cosine of the day of the year, and of the hour where there are several a day.
+
+    Parameters
+    ----------
+    time : (n,) DataArray
+        numpy or cftime times.
+    step : int
+        Seconds from one time to the next; from a day on, the hour's two numbers are 0.
+
+    Returns
+    -------
+    (n, 4) float32 array
+
+    Examples
+    --------
+    >>> import pandas as pd, xarray as xr
+    >>> time = xr.DataArray(pd.to_datetime(["2001-01-01", "2001-07-02T12"]), dims="time")
+    >>> cycle_numbers(time, 86400).round(2) + 0
+    array([[ 0.,  1.,  0.,  0.],
+           [ 0., -1.,  0.,  0.]], dtype=float32)
+    """
+    hour = (seconds(time) % DAY) / DAY
+    length = np.asarray(time.dt.days_in_year.values, np.float64)
+    year = (time.dt.dayofyear.values - 1 + hour) / length
+    numbers = [wave(2 * np.pi * share) for share in (year, hour) for wave in (np.sin, np.cos)]
+    numbers[2:] = [number * (step < DAY) for number in numbers[2:]]
+    return np.stack(numbers, axis=1).astype(np.float32)
+
+
 def time_keys(time: xr.DataArray) -> npt.NDArray[np.int64]:
     """Return an integer for each time step: the key of its noise.
 

@@ -9,15 +9,18 @@ from typing import Any
 
 from xdownscale.errors import OptionError, check_option, nearest_name
 
-METHODS = ("diffusion",)
+METHODS = ("diffusion", "residual", "crps", "unet")
+FIELD_METHODS = METHODS[1:]  # whole fields from a window of days, all days independent
 TRANSFORMS = ("auto", "log10", "asinh", "log1p", "sqrt", "identity")
 SCALINGS = ("minmax", "standard")
 REGRID_METHODS = ("bicubic", "bilinear", "nearest", "conservative")
 ENGINES = ("separable", "xesmf")
-SIZES = ("tiny", "base")
+SIZES = ("tiny", "base", "large")
 ENCODERS = ("frozen", "finetuned", "none")
 NORMS = ("group", "rms")
-SAMPLERS = ("ddim", "ddpm")
+SAMPLERS = ("ddim", "ddpm", "dpmpp_2m", "heun", "mean")
+CHAIN_SAMPLERS = SAMPLERS[:2]
+RATES = ("plateau", "cosine")
 NOISES = ("shared", "independent")
 TAPERS = ("hann", "uniform", "triangle")
 
@@ -53,7 +56,11 @@ class DataConfig:
     extrapolate : None or "nearest"
         What to do with fine cells outside the coarse grid's half-cell margin; None raises.
     patch_size, patch_stride : int
-        Training patches, in fine pixels.
+        Training patches of method ``"diffusion"``, in fine pixels.
+    window : int
+        Coarse days on either side of the day that the other methods see.
+    crop : int
+        Side of their random training crops, in fine pixels.
     buffer_days : int
         Days before a season that serve as context and are never targets.
     fractions : tuple of float
@@ -75,6 +82,8 @@ class DataConfig:
     extrapolate: str | None = None
     patch_size: int = 16
     patch_stride: int = 8
+    window: int = 2
+    crop: int = 64
     buffer_days: int = 45
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     early_stopping: float = 0.2
@@ -82,7 +91,9 @@ class DataConfig:
     memory_limit: float = 2000.0
 
     def __post_init__(self) -> None:
-        _positive(self, "lags", "patch_size", "patch_stride", "memory_limit")
+        _positive(self, "lags", "patch_size", "patch_stride", "crop", "memory_limit")
+        if self.window < 0:
+            raise OptionError(f"window is {self.window}; it must be 0 or more.")
         check_option("transform", self.transform, TRANSFORMS)
         if self.floor is not None:
             _positive(self, "floor")
@@ -129,6 +140,9 @@ class NetworkConfig:
     driver_skip : bool
         Add the interpolated coarse field of the day to the network's output, so that an
         untrained network equals interpolation.
+    unshuffle : int
+        Every square of this many pixels on a side becomes the channels of one, before the first
+        layer: a stem that makes fields cheap. Not for method ``"diffusion"``.
     output_bound : float
         The output is bounded to this many times the range of the scaled training data.
     """
@@ -141,13 +155,14 @@ class NetworkConfig:
     norm: str = "group"
     dropout: float = 0.0
     driver_skip: bool = True
+    unshuffle: int = 1
     output_bound: float = 1.2
 
     def __post_init__(self) -> None:
         check_option("network size", self.size, SIZES)
         check_option("encoder", self.encoder, ENCODERS)
         check_option("norm", self.norm, NORMS)
-        _positive(self, "output_bound")
+        _positive(self, "output_bound", "unshuffle")
         for name in ("channels", "encoder_channels"):
             levels = getattr(self, name)
             if not levels or min(levels) < 8 or any(c % 8 for c in levels):
@@ -170,16 +185,35 @@ class DiffusionConfig:
         Steps of the trained chain.
     loss : str
         ``"mae"`` as in the paper or ``"mse"``.
+    sigma_min, sigma_max : float
+        Noise levels that method ``"residual"`` samples between, in standard deviations of the
+        residual.
+    sigma_median, sigma_spread : float
+        Noise levels of its training are lognormal: their median, and the standard deviation of
+        their logarithm.
+    folds : int
+        Blocks of time for cross-fitting: each has a regression that did not see it, and the
+        mean is the average of all of them. 1: the residual of days that were trained on.
     """
 
     schedule: str = "squared_cosine"
     train_steps: int = 1000
     loss: str = "mae"
+    sigma_min: float = 0.02
+    sigma_max: float = 5.0
+    sigma_median: float = 0.5
+    sigma_spread: float = 1.2
+    folds: int = 2
 
     def __post_init__(self) -> None:
         check_option("schedule", self.schedule, ("squared_cosine",))
         check_option("loss", self.loss, ("mae", "mse"))
-        _positive(self, "train_steps")
+        _positive(self, "train_steps", "sigma_min", "sigma_median", "sigma_spread", "folds")
+        if not self.sigma_min < self.sigma_max < float("inf"):
+            raise OptionError(
+                f"sigma_min is {self.sigma_min} and sigma_max {self.sigma_max}; the second must "
+                "be the larger one."
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,6 +230,9 @@ class TrainingConfig:
         Of the optimiser.
     optimizer : str
         ``"adam"`` or ``"adamw"``.
+    rate : str
+        ``"plateau"``: the learning rate falls when progress ends. ``"cosine"``: it rises for 5 %
+        of the training and then falls to nothing at its end.
     plateau_patience, plateau_factor : int, float
         Epochs without progress after which the learning rate is multiplied by the factor.
     patience : int
@@ -216,6 +253,7 @@ class TrainingConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
     optimizer: str = "adamw"
+    rate: str = "plateau"
     plateau_patience: int = 4
     plateau_factor: float = 0.5
     patience: int = 12
@@ -226,6 +264,7 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:
         check_option("optimizer", self.optimizer, ("adam", "adamw"))
+        check_option("learning rate", self.rate, RATES)
         check_option("precision", self.precision, ("auto", "32", "bf16"))
         _positive(self, "epochs", "batch_days", "learning_rate", "patience", "gradient_clip")
         _positive(self, "pretrain_epochs", "plateau_patience", "plateau_factor")
@@ -242,7 +281,9 @@ class SamplingConfig:
     Attributes
     ----------
     sampler : str
-        ``"ddim"`` (deterministic) or ``"ddpm"`` (ancestral).
+        ``"ddim"`` (deterministic) or ``"ddpm"`` (ancestral) for method ``"diffusion"``;
+        ``"dpmpp_2m"`` or ``"heun"`` (deterministic, Karras sigmas) for ``"residual"``, or
+        ``"mean"``: no residual, the regression alone.
     steps : int
         Steps of the sampler, up to the trained ones.
     size, stride, halo : int
@@ -281,7 +322,9 @@ class DownscalerConfig:
     Attributes
     ----------
     method : str
-        ``"diffusion"``.
+        ``"diffusion"``: the paper's. ``"residual"``: a regression, and diffusion of its residual.
+        ``"crps"``: one evaluation for a realization, trained with the CRPS. ``"unet"``: the
+        regression alone.
     data, network, diffusion, training, sampling : dataclass
         The sections.
 
@@ -300,7 +343,14 @@ class DownscalerConfig:
 
     def __post_init__(self) -> None:
         check_option("method", self.method, METHODS)
-        if self.sampling.steps > self.diffusion.train_steps:
+        chain, sampler = self.method == "diffusion", self.sampling.sampler
+        if chain != (sampler in CHAIN_SAMPLERS):
+            fit = CHAIN_SAMPLERS if chain else SAMPLERS[2:]
+            raise OptionError(
+                f"Sampler {sampler!r} does not suit method {self.method!r}, which takes "
+                f"{' or '.join(map(repr, fit))}."
+            )
+        if chain and self.sampling.steps > self.diffusion.train_steps:
             raise OptionError(
                 f"sampling.steps is {self.sampling.steps}, more than the "
                 f"{self.diffusion.train_steps} steps of the trained chain; give at most that many."

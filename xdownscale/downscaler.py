@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import operator
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -69,7 +70,7 @@ class Downscaler:
 
     def __init__(
         self,
-        preset: str | DownscalerConfig = "paper",
+        preset: str | DownscalerConfig = "fast",
         seasons: Sequence[str] | Mapping[str, Sequence[int]] | None = None,
         regions: Mapping[str, Any] | None = None,
         transform: str = "auto",
@@ -115,9 +116,9 @@ class Downscaler:
         coarse: xr.DataArray,
         time: Any = None,
         realizations: int = 1,
-        mode: str = "autoregressive",
+        mode: str | None = None,
         history: xr.DataArray | None = None,
-        stitching: str = "patches",
+        stitching: str | None = None,
         seed: int = 0,
     ) -> xr.DataArray:
         """Draw fine fields; see `xdownscale.predict` for the parameters."""
@@ -132,6 +133,39 @@ class Downscaler:
             device=self.device,
         )
         return draw_maps(fitted, coarse, order)
+
+    def with_sampling(self, **keys: Any) -> Downscaler:
+        """Return a model with the same weights that draws in another way.
+
+        Parameters
+        ----------
+        **keys
+            Keys of the section ``sampling`` to change; see `xdownscale.preset`.
+
+        Returns
+        -------
+        Downscaler
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        OptionError
+            For an unknown key or value, or a sampler that does not suit the method.
+
+        Examples
+        --------
+        >>> Downscaler().with_sampling(steps=4)
+        Traceback (most recent call last):
+        ...
+        xdownscale.errors.NotFittedError: This Downscaler is not fitted...
+        """
+        fitted = self._require_fitted("with_sampling")
+        config = fitted.config.replace(sampling=keys)
+        other = type(self)(preset=config, seasons=fitted.seasons, seed=self.seed)
+        other.device, other.progress = self.device, self.progress
+        other._fitted = replace(fitted, config=config)
+        return other
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to one file (JSON, netCDF and safetensors in a zip; never a pickle).

@@ -16,7 +16,7 @@ import xarray as xr
 
 from xdownscale import pairs, preparation, skill, store
 from xdownscale.calendars import time_keys
-from xdownscale.config import DownscalerConfig
+from xdownscale.config import FIELD_METHODS, DownscalerConfig
 from xdownscale.errors import XDownscaleWarning
 from xdownscale.groups import Fitted, GroupModel, Seasons, check_layouts, make_groups
 from xdownscale.labels import to_array
@@ -162,13 +162,16 @@ def _validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, floa
         "stride": sampling.size - 2 * sampling.halo,
     }
     cheap = replace(fitted, config=fitted.config.replace(sampling=quick))
+    whole = fitted.config.method in FIELD_METHODS
     scores: dict[str, list[float]] = {}
     for name, model in fitted.models.items():
         days = model.split["time"][model.split["part"].values == "validation"]
         if not days.size:
             continue
         chosen = days[np.unique(np.linspace(0, days.size - 1, _VALIDATION_DAYS).astype(int))]
-        order = Order(time=chosen, mode="teacher_forced", history=pair.fine, device=device)
+        order = Order(time=chosen, device=device)
+        if not whole:
+            order = replace(order, mode="teacher_forced", history=pair.fine)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", XDownscaleWarning)
             drawn = draw_maps(replace(cheap, models={name: model}), pair.coarse, order)

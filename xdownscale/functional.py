@@ -16,7 +16,7 @@ def fit(
     coarse: xr.DataArray,
     fine: xr.DataArray,
     static: xr.DataArray | xr.Dataset | None = None,
-    preset: str | DownscalerConfig = "paper",
+    preset: str | DownscalerConfig = "fast",
     seasons: Sequence[str] | Mapping[str, Sequence[int]] | None = None,
     regions: Mapping[str, Any] | None = None,
     transform: str = "auto",
@@ -115,9 +115,9 @@ def predict(
     model: Downscaler,
     time: Any = None,
     realizations: int = 1,
-    mode: str = "autoregressive",
+    mode: str | None = None,
     history: xr.DataArray | None = None,
-    stitching: str = "patches",
+    stitching: str | None = None,
     seed: int = 0,
 ) -> xr.DataArray:
     """Draw the fine record of a coarse one.

@@ -15,13 +15,14 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale import pairs, preparation, splits, statics, store
-from xdownscale.calendars import Calendar
-from xdownscale.config import DownscalerConfig
+from xdownscale.calendars import Calendar, cycle_numbers, time_keys
+from xdownscale.config import FIELD_METHODS, DownscalerConfig
 from xdownscale.errors import DataError, XDownscaleError, XDownscaleWarning
 from xdownscale.groups import Group, GroupModel, Seasons
 from xdownscale.labels import to_array
 from xdownscale.models import engine
 from xdownscale.pairs import Pair
+from xdownscale.placement import place_on
 from xdownscale.scaling import Scaling, choose_transform, fit_scaling
 
 PARTS = ("train", "stopping", "validation", "test")
@@ -161,7 +162,10 @@ class Assignment:
     @cached_property
     def static_fields(self) -> npt.NDArray[np.float32]:
         """Static fields on the group's grid, scaled."""
-        return statics.static_fields(self.static, self.grid)
+        coarse = None
+        if self.config.method in FIELD_METHODS:
+            coarse = pairs.canonical_grid(to_array(self.pair.coarse).labels)
+        return statics.static_fields(self.static, self.grid, coarse)
 
     @cached_property
     def calendar(self) -> Calendar:
@@ -193,6 +197,47 @@ class Assignment:
             train_lags=train.lags,
             stop_targets=stop.targets,
             stop_lags=stop.lags,
+            mask=self.cells[1],
+        )
+
+    @cached_property
+    def step(self) -> int:
+        """Seconds from one day to the next."""
+        return int(splits.time_step(self.pair.coarse_time))
+
+    def field_arrays(self) -> engine.FieldArrays:
+        """Return everything that networks of whole fields learn from, in scaled units."""
+        data, pair, good = self.config.data, self.pair, self.missing <= self.config.data.max_missing
+        windows = splits.windows_around(pair.coarse_time, pair.rows, data.window, data.window)
+        lags = splits.windows_around(pair.coarse_time, pair.rows, data.lags, -1)
+        whole = np.all([(w >= 0) & good[w] for w in (*windows.T, *lags.T)], axis=0)
+        needed = np.unique(windows[whole])
+        driver = preparation.driver(pair.coarse, self.grid, self.scaling, data).through(needed)
+        fine = preparation.scaled_fine(pair.fine, self.scaling, self.group.window)
+        coarse = preparation.scaled_coarse(pair.coarse, self.scaling)
+        lessons = self._coarse_split()
+        first = splits.lag_windows(
+            pair.coarse_time, data.lags, targets=np.r_[lessons.train, lessons.stopping]
+        )
+        parts = (self.split.train, self.split.stopping, self.split.validation)
+        train, stop, tune = (np.sort(part[whole[part]]) for part in parts)
+        return engine.FieldArrays(
+            coarse=coarse.in_memory(data.memory_limit),
+            coarse_targets=first.targets,
+            coarse_lags=first.lags,
+            coarse_stopping=np.isin(first.targets, lessons.stopping),
+            driver=driver.in_memory(data.memory_limit),
+            fine=fine.in_memory(data.memory_limit),
+            windows=np.where(whole[:, None], np.searchsorted(needed, windows), -1),
+            lags=lags,
+            static=self.static_fields,
+            calendar=cycle_numbers(pair.time, self.step),
+            place=place_on(pairs.canonical_grid(to_array(pair.coarse).labels), self.grid),
+            keys=time_keys(pair.time),
+            step=self.step,
+            train_targets=train,
+            stop_targets=stop,
+            tune_targets=tune,
             mask=self.cells[1],
         )
 
@@ -259,8 +304,11 @@ def train_group(
     GroupModel
     """
     folder = None if checkpoint_dir is None else checkpoint_dir / assignment.group.name
-    trained = engine.train(
-        assignment.training_arrays(),
+    whole = assignment.config.method in FIELD_METHODS
+    arrays: Any = assignment.field_arrays() if whole else assignment.training_arrays()
+    learn: Any = engine.train_fields if whole else engine.train
+    trained = learn(
+        arrays,
         assignment.config,
         seed=assignment.seed,
         device=device,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -12,11 +12,12 @@ import xarray as xr
 
 from xdownscale import pairs, preparation, splits
 from xdownscale.calendars import time_keys
+from xdownscale.config import FIELD_METHODS
 from xdownscale.errors import ModelMismatchError, OptionError, TimeAxisError, check_option
 from xdownscale.groups import Fitted, GroupModel
 from xdownscale.labels import require_time, to_array
 
-MODES = ("autoregressive", "teacher_forced")
+MODES = ("parallel", "autoregressive", "teacher_forced")
 STITCHINGS = ("patches", "whole")
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -32,12 +33,12 @@ class Order:
         Days to draw: anything that ``record.sel(time=...)`` takes; None for all that can be drawn.
     realizations : int
         Fields for each day.
-    mode : str
-        ``"autoregressive"`` or ``"teacher_forced"``.
+    mode : str or None
+        ``"parallel"``, ``"autoregressive"`` or ``"teacher_forced"``; None for the model's own.
     history : DataArray or None
         Fine record that lags are read from.
-    stitching : str
-        ``"patches"`` or ``"whole"``.
+    stitching : str or None
+        ``"patches"`` or ``"whole"``; None for the model's own.
     seed : int
         Seed of the noise.
     device : str
@@ -46,17 +47,53 @@ class Order:
 
     time: Any = None
     realizations: int = 1
-    mode: str = "autoregressive"
+    mode: str | None = None
     history: xr.DataArray | None = None
-    stitching: str = "patches"
+    stitching: str | None = None
     seed: int = 0
     device: str = "auto"
 
     def __post_init__(self) -> None:
-        check_option("mode", self.mode, MODES)
-        check_option("stitching", self.stitching, STITCHINGS)
+        if self.mode is not None:
+            check_option("mode", self.mode, MODES)
+        if self.stitching is not None:
+            check_option("stitching", self.stitching, STITCHINGS)
         if self.realizations < 1:
             raise OptionError(f"realizations is {self.realizations}; it must be 1 or more.")
+
+
+def settle(fitted: Fitted, order: Order) -> Order:
+    """Return the order with mode and stitching named, if the model can do what was asked.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The model.
+    order : Order
+        What was asked for.
+
+    Raises
+    ------
+    OptionError
+        If its method has no such mode, or draws one field only.
+    """
+    method = fitted.config.method
+    whole = method in FIELD_METHODS
+    mode = order.mode or ("parallel" if whole else "autoregressive")
+    if whole != (mode == "parallel"):
+        able = "'parallel'" if whole else "'autoregressive' or 'teacher_forced'"
+        raise OptionError(
+            f"This model's method is {method!r}, which knows no mode {mode!r}; give mode={able}, "
+            "or leave it out."
+        )
+    alone = method == "unet" or fitted.config.sampling.sampler == "mean"
+    if alone and order.realizations > 1:
+        raise OptionError(
+            f"realizations is {order.realizations}, but this model gives the conditional mean "
+            "alone, the same each time; give realizations=1, or a model that draws (preset 'fast')."
+        )
+    stitching = order.stitching or ("whole" if whole else "patches")
+    return replace(order, mode=mode, stitching=stitching)
 
 
 @dataclass(frozen=True)
@@ -86,6 +123,11 @@ class Plan:
     def time(self) -> xr.DataArray:
         """Time coordinate of the coarse record."""
         return self.coarse[require_time(self.coarse, "The coarse record")]
+
+    @property
+    def step(self) -> int:
+        """Seconds from one day to the next; 0 of a single day."""
+        return int(splits.time_step(self.time)) if self.time.size > 1 else 0
 
     @cached_property
     def driven(self) -> npt.NDArray[np.bool_]:
@@ -117,10 +159,32 @@ class Plan:
         out[windows.targets] = True
         return out
 
+    @property
+    def parallel(self) -> bool:
+        """Whether each day is drawn for itself, from the coarse days around it."""
+        return self.order.mode == "parallel"
+
+    def around(self, before: int, after: int) -> IntArray:
+        """Rows of the days around every day, ``(t, before + after + 1)``.
+
+        The day itself stands in for a day that is missing, or has not enough of its field.
+        """
+        every = np.arange(self.time.size)
+        rows = splits.windows_around(self.time, every, before, after)
+        good = (rows >= 0) & self.driven[rows]
+        return np.asarray(np.where(good, rows, every[:, None]), np.int64)
+
+    @cached_property
+    def inside(self) -> npt.NDArray[np.bool_]:
+        """Days whose window does not reach outside the record, ``(t,)``."""
+        data, keys = self.fitted.config.data, time_keys(self.time)
+        before, after = max(data.window, data.lags) * self.step, data.window * self.step
+        return np.asarray((keys - before >= keys[0]) & (keys + after <= keys[-1]))
+
     @cached_property
     def complete(self) -> npt.NDArray[np.bool_]:
         """Days that come out: drawable, and from a coarse field of their own, ``(t,)``."""
-        return np.asarray(self.walkable & self.driven)
+        return np.asarray((self.inside if self.parallel else self.walkable) & self.driven)
 
     @cached_property
     def there(self) -> npt.NDArray[np.bool_]:
@@ -145,8 +209,8 @@ class Plan:
             fine = " and fine" if self.order.mode == "teacher_forced" else ""
             raise TimeAxisError(
                 f"No day can be drawn: each needs the {self.lags} coarse{fine} days before it, "
-                "and a season that the model was fitted for. Give a longer coarse record, or a "
-                "longer history=."
+                f"{self._after()}and a season that the model was fitted for. Give a longer coarse "
+                "record, or a longer history=."
             )
         return np.asarray(rows, np.int64)
 
@@ -196,6 +260,8 @@ class Plan:
 
     def history(self) -> dict[int, FloatArray]:
         """Read the fine fields that lags need: row of the coarse record -> ``(y, x)``."""
+        if self.parallel:
+            return {}
         rows = self._needed()
         array = to_array(self.past).array
         fields = np.asarray(array[[self.history_rows[row] for row in rows]], np.float32)
@@ -241,7 +307,26 @@ class Plan:
         run: IntArray = part[(part >= start) & (part <= wanted[-1])]
         return run
 
+    def _after(self) -> str:
+        window = self.fitted.config.data.window
+        return f"the {window} after it, " if self.parallel and window else ""
+
+    def _check_inside(self, rows: IntArray) -> None:
+        """Raise if the window of a day that was asked for reaches outside the record."""
+        outside = rows[~self.inside[rows]]
+        if outside.size:
+            able = self.time.values[self.inside]
+            span = f"{str(able[0])[:10]} to {str(able[-1])[:10]}" if able.size else "none"
+            raise TimeAxisError(
+                f"{outside.size} of the days asked for, the first "
+                f"{str(self.time.values[outside[0]])[:10]}, lie too near an end of the coarse "
+                f"record: the model sees the {self.lags} days before and {self._after()}and can "
+                f"draw {span}. Give a longer coarse record, or leave them out."
+            )
+
     def _drawable(self) -> IntArray:
+        if self.parallel:
+            return np.flatnonzero(self.inside & self.modelled)
         rows = np.flatnonzero(self.there & self.modelled)
         if self.order.mode == "teacher_forced":
             known = set(self.history_rows)
@@ -275,4 +360,6 @@ class Plan:
                 f"({', '.join(self.fitted.seasons or {})}). Leave them out, or fit a model for "
                 "their season."
             )
+        if self.parallel:
+            self._check_inside(rows)
         return rows

@@ -10,12 +10,13 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale import pairs, preparation, rollout, splits
-from xdownscale.calendars import time_keys, warn_outside
+from xdownscale.calendars import cycle_numbers, time_keys, warn_outside
 from xdownscale.errors import ModelMismatchError, XDownscaleWarning
 from xdownscale.groups import Fitted, GroupModel
-from xdownscale.labels import from_array
+from xdownscale.labels import from_array, to_array
 from xdownscale.models import engine
-from xdownscale.planning import FloatArray, IntArray, Order, Plan
+from xdownscale.placement import place_on
+from xdownscale.planning import FloatArray, IntArray, Order, Plan, settle
 
 Models = dict[str | None, GroupModel]
 Drawn = Iterator[tuple[IntArray, FloatArray, npt.NDArray[np.bool_]]]
@@ -43,10 +44,12 @@ def draw_maps(fitted: Fitted, coarse: xr.DataArray, order: Order) -> xr.DataArra
     ModelMismatchError, TimeAxisError
         See `xdownscale.predict`.
     """
+    order = settle(fitted, order)
     plan = Plan(fitted, _check_coarse(fitted, coarse), order)
     history, blank = plan.history(), _blank(plan)
     _warn_cold(plan)
-    warn_outside(next(iter(fitted.models.values())).calendar, plan.time[plan.targets])
+    if not plan.parallel:
+        warn_outside(next(iter(fitted.models.values())).calendar, plan.time[plan.targets])
     domain = fitted.carried.shape[1:]
     out = np.full((order.realizations, plan.targets.size, *domain), np.nan, np.float32)
     claimed = np.zeros(domain, bool)
@@ -63,6 +66,9 @@ def draw_maps(fitted: Fitted, coarse: xr.DataArray, order: Order) -> xr.DataArra
 
 def _draw_region(plan: Plan, models: Models, history: dict[int, FloatArray]) -> Drawn:
     """Yield rows, physical fields ``(realization, k, y, x)`` and the mask they are valid on."""
+    if plan.parallel:
+        yield from _draw_parallel(plan, models)
+        return
     window = _one(models).group.window
     sources = {season: _source(plan, model) for season, model in models.items()}
     local = {row: field[window] for row, field in history.items()}
@@ -82,10 +88,43 @@ def _draw_region(plan: Plan, models: Models, history: dict[int, FloatArray]) -> 
                 yield drawn, fields, models[season_of[drawn[0]]].mask
 
 
+def _draw_parallel(plan: Plan, models: Models) -> Drawn:
+    """Yield the same as `_draw_region`, every day for itself."""
+    rows = plan.targets[plan.complete[plan.targets]]
+    season_of, request = plan.season_of(models), _request(plan, _one(models))
+    for season, model in models.items():
+        chosen = rows[[season_of[row] == season for row in rows]]
+        source = _field_source(plan, model, request.device)
+        for drawn, fields in rollout.parallel(source, chosen, request):
+            yield drawn, fields, model.mask
+
+
+def _field_source(plan: Plan, model: GroupModel, device: str) -> rollout.FieldSource:
+    config, calendar = plan.fitted.config, cycle_numbers(plan.time, plan.step)
+    grid = _window_grid(plan, model)
+    sizes = engine.Sizes(static=model.static.shape[0], calendar=calendar.shape[1])
+    return rollout.FieldSource(
+        model=engine.load_fields(model.state, config, sizes, device),
+        scaling=model.scaling,
+        driver=preparation.driver(plan.coarse, grid, model.scaling, config.data),
+        coarse=preparation.scaled_coarse(plan.coarse, model.scaling),
+        windows=plan.around(config.data.window, config.data.window),
+        lags=plan.around(config.data.lags, -1),
+        calendar=calendar,
+        static=model.static,
+        place=place_on(pairs.canonical_grid(to_array(plan.coarse).labels), grid),
+    )
+
+
+def _window_grid(plan: Plan, model: GroupModel) -> xr.DataArray:
+    """Return the group's part of the fine grid."""
+    carried = plan.fitted.carried
+    return carried.isel(dict(zip(carried.dims, (0, *model.group.window), strict=True)), drop=True)
+
+
 def _source(plan: Plan, model: GroupModel) -> rollout.Source:
     config, calendar = plan.fitted.config, model.calendar.channels(plan.time)
-    carried = plan.fitted.carried
-    grid = carried.isel(dict(zip(carried.dims, (0, *model.group.window), strict=True)), drop=True)
+    grid = _window_grid(plan, model)
     sizes = engine.Sizes(static=model.static.shape[0], calendar=calendar.shape[1])
     driver = preparation.driver(plan.coarse, grid, model.scaling, config.data)
     return rollout.Source(
@@ -105,8 +144,9 @@ def _request(plan: Plan, model: GroupModel) -> rollout.Request:
         keys=time_keys(plan.time),
         realizations=plan.order.realizations,
         seed=plan.order.seed,
-        stitching=plan.order.stitching,
+        stitching=plan.order.stitching or "whole",
         device=plan.order.device,
+        step=plan.step,
         corner=(rows.start, columns.start),
         domain=(plan.fitted.carried.shape[1], plan.fitted.carried.shape[2]),
     )

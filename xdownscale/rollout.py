@@ -1,4 +1,4 @@
-"""Days drawn side by side (teacher-forced) or one after another (autoregressive): arrays only."""
+"""Days drawn side by side or one after another (autoregressive): arrays only."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ class Request:
         Where the networks run.
     corner, domain : tuple of int
         Where the region lies in the fine grid, so that all regions share one noise field.
+    step : int
+        Seconds from one day to the next.
     """
 
     config: DownscalerConfig
@@ -49,6 +51,7 @@ class Request:
     device: str
     corner: tuple[int, int]
     domain: tuple[int, int]
+    step: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +151,97 @@ def autoregressive(
         lag = np.where(sources[int(row)].mask, fields, np.float32(np.nan))
         memory = np.concatenate([memory[:, 1:], lag], axis=1)
         yield np.array([row]), fields
+
+
+@dataclass(frozen=True, kw_only=True)
+class FieldSource:
+    """Networks that draw whole fields, and where the conditions of a day come from.
+
+    Attributes
+    ----------
+    model : FieldModel
+        Ready to draw.
+    scaling : Scaling
+        Between physical and scaled units.
+    driver, coarse : Days
+        Coarse record on the fine grid, and on its own; scaled, ``(t, y, x)``.
+    windows, lags : (t, k) int array
+        Rows around each day, and before it; -1 where there is none.
+    calendar : (t, c) array
+        Numbers of the day.
+    static : (s, y, x) array
+        Static fields.
+    place : (y, x, 2) array
+        Where fine pixels lie on the coarse grid.
+    """
+
+    model: engine.FieldModel
+    scaling: Scaling
+    driver: Days
+    coarse: Days
+    windows: IntArray
+    lags: IntArray
+    calendar: FloatArray
+    static: FloatArray
+    place: FloatArray
+
+
+def parallel(
+    source: FieldSource, targets: IntArray, request: Request
+) -> Iterator[tuple[IntArray, FloatArray]]:
+    """Draw days from the coarse days around them, each for itself, in blocks.
+
+    Parameters
+    ----------
+    source : FieldSource
+        Of the group that the days belong to.
+    targets : (n,) int array
+        Rows of the coarse record to draw.
+    request : Request
+        How.
+
+    Yields
+    ------
+    rows : (k,) int array
+        Rows of the coarse record.
+    fields : (realization, k, y, x) float32 array
+        Drawn fields in physical units.
+    """
+    channels = source.windows.shape[1] + len(source.static)
+    per_day = (request.realizations + 4 * channels) * np.prod(source.driver.shape[1:])
+    block = max(1, int(_MEMORY * 1e6 / (4 * per_day)))
+    for start in range(0, targets.size, block):
+        rows = targets[start : start + block]
+        drawn = engine.draw_fields(
+            source.model.networks,
+            source.model.residual,
+            _conditions(source, rows, request),
+            engine.FieldRequest(
+                config=request.config,
+                realizations=tuple(range(request.realizations)),
+                seed=request.seed,
+                step=request.step,
+                device=request.device,
+                corner=request.corner,
+                domain=request.domain,
+            ),
+        )
+        yield rows, np.asarray(source.scaling.inverse(drawn), np.float32)
+
+
+def _conditions(source: FieldSource, rows: IntArray, request: Request) -> engine.FieldConditions:
+    windows, lags = source.windows[rows], source.lags[rows]
+    shape = source.driver.shape[1:]
+    driver = source.driver[windows.ravel()].reshape(*windows.shape, *shape)
+    coarse = source.coarse[lags.ravel()].reshape(*lags.shape, *source.coarse.shape[1:])
+    static = np.broadcast_to(source.static, (rows.size, *source.static.shape))
+    return engine.FieldConditions(
+        known=np.concatenate([engine.around(driver), static], axis=1),
+        calendar=source.calendar[rows],
+        coarse=coarse,
+        place=source.place,
+        keys=request.keys[rows],
+    )
 
 
 def _windows(rows: IntArray, lags: int) -> IntArray:

@@ -9,16 +9,18 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.errors import DataError
-from xdownscale.grids import has_grid
+from xdownscale.grids import distances, has_grid
 from xdownscale.labels import find_axes, to_array
 from xdownscale.preparation import fill_gaps
-from xdownscale.regridding import regrid_static
+from xdownscale.regridding import regrid, regrid_static
 
 Array = npt.NDArray[Any]
 
 
 def static_fields(
-    static: xr.DataArray | xr.Dataset | None, grid: xr.DataArray
+    static: xr.DataArray | xr.Dataset | None,
+    grid: xr.DataArray,
+    coarse: xr.DataArray | None = None,
 ) -> npt.NDArray[np.float32]:
     """Return static fields, latitude and longitude on the fine grid, each in [-1, 1].
 
@@ -28,6 +30,9 @@ def static_fields(
         Time-independent fields on any grid; brought to the fine grid by area average.
     grid : DataArray
         Fine grid, ``(y, x)``.
+    coarse : DataArray, optional
+        Coarse grid, ``(y, x)``. With it each static field is given thrice: itself, what a coarse
+        cell does not show of it, and its slope.
 
     Returns
     -------
@@ -43,7 +48,9 @@ def static_fields(
     degrees = [grid[axes.latitude], grid[axes.longitude]]
     layers = [field.broadcast_like(grid).transpose(axes.y, axes.x).values for field in degrees]
     layers[1] = np.unwrap(layers[1], period=360, axis=1)
-    layers += [_static_layer(field, grid) for field in _static_list(static)]
+    for field in _static_list(static):
+        layer = _static_layer(field, grid)
+        layers += [layer] if coarse is None else [layer, *_details(layer, grid, coarse)]
     return np.stack([_unit_range(np.asarray(layer, np.float64)) for layer in layers])
 
 
@@ -83,3 +90,37 @@ def _unit_range(layer: Array) -> npt.NDArray[np.float32]:
     low, high = float(layer.min()), float(layer.max())
     span = high - low if high > low else 1.0
     return np.asarray(2 * (layer - low) / span - 1, dtype=np.float32)
+
+
+def _details(layer: Array, grid: xr.DataArray, coarse: xr.DataArray) -> list[Array]:
+    """Return what the coarse cells do not show of a field, and its slope per km."""
+    field = grid.copy(data=layer)
+    seen = regrid(field, coarse, method="conservative", extrapolate="nearest")
+    filled = seen.copy(data=fill_gaps(np.asarray(seen.values, float)[None])[0])
+    smooth = regrid(filled, grid, method="bilinear", extrapolate="nearest")
+    return [layer - np.asarray(to_array(smooth).array, float), _slope(layer, grid)]
+
+
+def _slope(layer: Array, grid: xr.DataArray) -> Array:
+    """Length of the gradient, per km."""
+    axes = find_axes(grid)
+    degrees = [
+        grid[name].broadcast_like(grid).transpose(axes.y, axes.x).values
+        for name in (axes.latitude, axes.longitude)
+    ]
+    squares = np.zeros(layer.shape)
+    for axis in range(2):
+        ends = [
+            [np.take(d, np.arange(n)[part], axis) for d in degrees]
+            for n in [layer.shape[axis]]
+            for part in (slice(None, -1), slice(1, None))
+        ]
+        step = np.diff(layer, axis=axis) / np.maximum(distances(*ends[0], *ends[1]), 1e-6)
+        width = [(0, 0), (0, 0)]
+        width[axis] = (1, 1)
+        around = np.pad(step, width, mode="edge")
+        before, after = (
+            np.take(around, np.arange(layer.shape[axis]) + shift, axis) for shift in (0, 1)
+        )
+        squares += ((before + after) / 2) ** 2
+    return np.sqrt(squares)

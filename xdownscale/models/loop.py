@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import tempfile
 import time
 from typing import Any
@@ -24,6 +25,8 @@ from xdownscale.models.stages import (
     make_optimizer,
     trainable,
 )
+
+_RISE = 0.05  # share of the training in which the planned learning rate rises
 
 
 class Loop(LightningModule):
@@ -111,6 +114,19 @@ class Journal(Callback):
             self.plateau.load_state_dict(record.plateau)
         self.since = time.monotonic()
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: Loop, *_: Any) -> None:  # type: ignore[override]
+        """Set the learning rate, where it follows a plan."""
+        config, record = pl_module.config, pl_module.record
+        if config.rate != "cosine":
+            return
+        planned = self.epochs * max(1, int(trainer.num_training_batches))
+        progress = record.updates / planned
+        if self.minutes is not None:
+            spent = record.seconds + time.monotonic() - self.since
+            progress = max(progress, spent / (60 * self.minutes))
+        for group in trainer.optimizers[0].param_groups:
+            group["lr"] = config.learning_rate * cosine(progress)
+
     @torch.no_grad()
     def on_train_batch_end(self, trainer: Trainer, pl_module: Loop, *_: Any) -> None:  # type: ignore[override]
         """Move the average; early on it follows closely, or it would remember the start."""
@@ -156,7 +172,8 @@ class Journal(Callback):
         if judged < record.best_loss or not record.best:
             record.best_loss, record.waited = min(record.best_loss, judged), 0
             record.best = {k: v.cpu().clone() for k, v in record.average.items()}
-        self.plateau.step(judged)
+        if config.rate == "plateau":
+            self.plateau.step(judged)
         spent = self.minutes is not None and record.seconds >= 60 * self.minutes
         record.done = record.epoch >= self.epochs or record.waited >= config.patience or spent
         trainer.should_stop = record.done
@@ -172,6 +189,24 @@ class Journal(Callback):
         content = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
         self.store.save(loop.task.name, content)
         self.store.write_csv(loop.task.name, record.history)
+
+
+def cosine(progress: float) -> float:
+    """Return the share of the learning rate at some progress: a short rise, then half a cosine.
+
+    Parameters
+    ----------
+    progress : float
+        Share of the training that is over.
+
+    Examples
+    --------
+    >>> [round(cosine(p), 2) for p in (0.025, 0.05, 0.525, 1.0)]
+    [0.5, 1.0, 0.5, 0.0]
+    """
+    if progress < _RISE:
+        return max(progress, 1e-3) / _RISE
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (progress - _RISE) / (1 - _RISE)))
 
 
 def _copied(tensors: dict[str, Any]) -> dict[str, Tensor]:

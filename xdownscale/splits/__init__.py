@@ -8,7 +8,7 @@ calendars.
 from __future__ import annotations
 
 from xdownscale.splits.chronological import Split, check_split, chronological_split
-from xdownscale.splits.lags import Windows, lag_windows
+from xdownscale.splits.lags import Windows, lag_windows, windows_around
 from xdownscale.splits.regions import normalise_regions, region_mask
 from xdownscale.splits.seasons import (
     SEASONS,
@@ -36,4 +36,5 @@ __all__ = [
     "season_windows",
     "split_seasons",
     "time_step",
+    "windows_around",
 ]

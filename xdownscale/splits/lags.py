@@ -107,3 +107,38 @@ def lag_windows(
     window = find(numbers[candidates][:, None] - before, numbers[usable], usable)
     complete = (window >= 0).all(axis=1)
     return Windows(candidates[complete], window[complete])
+
+
+def windows_around(
+    time: Any, rows: ArrayLike, before: int, after: int, *, step: int | None = None
+) -> NDArray[np.intp]:
+    """Find the days around some days of a record.
+
+    Parameters
+    ----------
+    time : array or DataArray of datetime64 or cftime, shape (n,)
+        Ascending times.
+    rows : index array, shape (m,)
+        Days in the middle.
+    before, after : int
+        Steps before and after them. ``after=-1`` ends the window the step before.
+    step : int, optional
+        Seconds from one time to the next; by default the most common distance.
+
+    Returns
+    -------
+    ndarray of int, shape (m, before + after + 1)
+        Rows of the days; -1 where the record has none.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> windows_around(pd.date_range("2000-01-01", periods=4), [0, 2], 1, 1)
+    array([[-1,  0,  1],
+           [ 1,  2,  3]])
+    """
+    numbers = ascending(time)
+    width = time_step(time) if step is None else step
+    shifts = width * np.arange(-before, after + 1, dtype=np.int64)
+    wanted = numbers[np.asarray(rows, np.intp)][:, None] + shifts
+    return find(wanted, numbers, np.arange(numbers.size))

@@ -1,0 +1,198 @@
+"""The stages: a regression, a denoiser of its residual, a generator trained with the CRPS."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from xdownscale.config import DiffusionConfig
+from xdownscale.models.fields.crops import Batch, CropDays, FieldArrays, Rows
+from xdownscale.models.fields.network import FieldNet, Inputs, coarse_features
+from xdownscale.models.losses import masked_loss, pooled_crps
+from xdownscale.models.unet import Encoder
+
+MEMBERS = 2  # realizations in the loss of the generator
+
+
+class Stage(nn.Module):
+    """A network to train and the encoder that it sees the coarse record through.
+
+    Parameters
+    ----------
+    net : FieldNet
+        The network.
+    encoder : Encoder or None
+        Shared by all networks.
+    learn_encoder : bool
+        Whether the encoder goes on learning here.
+    """
+
+    def __init__(self, net: FieldNet, encoder: Encoder | None, learn_encoder: bool) -> None:
+        super().__init__()
+        self.net, self.learn_encoder = net, learn_encoder
+        self.encoder = encoder
+        if encoder is not None:
+            encoder.requires_grad_(learn_encoder)
+
+    def digest(self, inputs: Inputs) -> Tensor:
+        """Digest what is known of the days."""
+        features = None
+        if self.encoder is not None:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.learn_encoder):
+                features = coarse_features(self.encoder, inputs.coarse)
+        return self.net.digest(inputs, features)
+
+
+@dataclass
+class FieldTask:
+    """What the three tasks share: their days, cut into crops."""
+
+    arrays: FieldArrays
+    network: Stage
+    rows: Rows
+    stops: Rows
+    crop: int
+    seed: int
+    batch: int
+    name: str
+    stage: int
+    means: Any = None
+
+    def training(self, epoch: int) -> CropDays:
+        """Return the days to learn from."""
+        return self._days(self.rows, epoch)
+
+    def stopping(self) -> CropDays:
+        """Return the days held out for early stopping."""
+        return self._days(self.stops, -1)
+
+    def _days(self, rows: Rows, epoch: int) -> CropDays:
+        unit = self.network.net.unit
+        return CropDays(self.arrays, rows, self.crop, unit, self.seed, epoch, self.means)
+
+
+class Regress(FieldTask):
+    """Learn the conditional mean: squared error of the driver plus what the network adds."""
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the mean squared error over the pixels that are there."""
+        mean = regression(self.network, batch.inputs)
+        return masked_loss("mse", mean, batch.target, batch.valid)
+
+
+@dataclass
+class DenoiseResidual(FieldTask):
+    """Learn to denoise the scaled residual, preconditioned as in Karras et al. 2022, table 1."""
+
+    scale: float = 1.0
+    diffusion: DiffusionConfig = DiffusionConfig()  # noqa: RUF009
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the mean squared error of the network itself: EDM's weights make it that."""
+        clean = (batch.target - batch.mean) * batch.valid / self.scale
+        sigma = self._sigmas(len(clean), generator).to(clean.device)
+        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        wide = sigma[:, None, None, None]
+        noisy = clean + wide * noise
+        keep, out, into = preconditioning(wide)
+        digested = self.network.digest(with_mean(batch.inputs, batch.mean))
+        raw = self.network.net(digested, batch.calendar, into * noisy, sigma)
+        return masked_loss("mse", raw, (clean - keep * noisy) / out, batch.valid)
+
+    def _sigmas(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw noise levels: lognormal, spread evenly over its quantiles and then shuffled."""
+        order = torch.randperm(count, generator=generator)
+        place = (order + torch.rand(count, generator=generator)) / count
+        normal = math.sqrt(2) * torch.erfinv((2 * place - 1).clamp(-0.9999, 0.9999))
+        config = self.diffusion
+        return config.sigma_median * torch.exp(config.sigma_spread * normal)
+
+
+def preconditioning(sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return c_skip, c_out and c_in for data of variance 1 (Karras et al. 2022, table 1).
+
+    Examples
+    --------
+    >>> [float(c) for c in preconditioning(torch.tensor(1.0))]
+    [0.5, 0.7071067690849304, 0.7071067690849304]
+    """
+    total = 1 + sigma.square()
+    return 1 / total, sigma / total.sqrt(), 1 / total.sqrt()
+
+
+def regression(stage: Stage, inputs: Inputs) -> Tensor:
+    """Return the conditional mean (B, 1, H, W): the driver of the day plus a correction."""
+    calm = torch.zeros(len(inputs.known), device=inputs.known.device)
+    digested = stage.digest(inputs)
+    out: Tensor = inputs.known[:, :1] + stage.net(digested, inputs.calendar, None, calm)
+    return out
+
+
+def with_mean(inputs: Inputs, mean: Tensor) -> Inputs:
+    """Add the regression's field to what is known."""
+    return inputs._replace(known=torch.cat([inputs.known, mean], 1))
+
+
+def noise_inputs(white: Tensor) -> Tensor:
+    """Return noise (B, 1, H, W) at three scales, each of variance about 1: (B, 3, H, W).
+
+    Means over 8 and 32 pixels are scaled back to about 1, so that a network need not sum up
+    thousands of pixels to move a large-scale pattern.
+
+    Parameters
+    ----------
+    white : Tensor
+        White noise of variance 1.
+    """
+    parts = [white]
+    size = (int(white.shape[-2]), int(white.shape[-1]))
+    for factor in (8, 32):
+        pooled = functional.avg_pool2d(white, factor, ceil_mode=True)
+        rows, columns = (
+            torch.tensor([min(factor, n - i) for i in range(0, n, factor)]) for n in size
+        )
+        count = (rows[:, None] * columns[None, :]).to(white)
+        # Bilinear weights take away about half of the variance, hence the 1.5.
+        parts.append(
+            functional.interpolate(1.5 * pooled * count.sqrt(), size=size, mode="bilinear")
+        )
+    return torch.cat(parts, 1)
+
+
+def generated(net: FieldNet, digested: Tensor, inputs: Inputs, white: Tensor) -> Tensor:
+    """Return realizations (B, 1, H, W), one for each noise field (B, 1, H, W)."""
+    calm = torch.zeros(len(white), device=white.device)
+    raw = net(digested, inputs.calendar, noise_inputs(white), calm)
+    out: Tensor = inputs.known[:, :1] + raw
+    return out
+
+
+def fold_of(rows: Rows, folds: int) -> Rows:
+    """Return the block of time of each of some ascending days.
+
+    Examples
+    --------
+    >>> fold_of(np.arange(5), 2)
+    array([0, 0, 0, 1, 1])
+    """
+    return np.arange(len(rows)) * folds // max(len(rows), 1)
+
+
+class Generate(FieldTask):
+    """Learn to draw a realization in one evaluation, from the almost fair CRPS of two of them."""
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the CRPS of the field and of its means over 2, 4, 8 and 16 pixels."""
+        shape = (MEMBERS, *batch.target.shape)
+        white = torch.randn(shape, generator=generator).to(batch.target.device)
+        digested = self.network.digest(batch.inputs)
+        members = torch.stack(
+            [generated(self.network.net, digested, batch.inputs, one) for one in white]
+        )
+        return pooled_crps(members, batch.target, batch.valid)

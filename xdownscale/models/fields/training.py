@@ -1,0 +1,285 @@
+"""Train the networks of whole fields, and measure the residual between and after the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from xdownscale.config import DownscalerConfig
+from xdownscale.models import noise, spectra
+from xdownscale.models.checkpoint import Checkpoints
+from xdownscale.models.dataset import read_rows
+from xdownscale.models.fields.crops import FieldArrays, Rows, around
+from xdownscale.models.fields.drawing import (
+    FieldConditions,
+    FieldRequest,
+    Residual,
+    draw_fields,
+)
+from xdownscale.models.fields.network import FieldNet, FieldNetworks
+from xdownscale.models.fields.stages import DenoiseResidual, Generate, Regress, Stage, fold_of
+from xdownscale.models.training import run_stage
+from xdownscale.models.unet import Encoder
+
+Floats = NDArray[np.float32]
+History = dict[str, list[Any]]
+NOISY = {"residual": 1, "crps": 3, "unet": 0}  # channels of noise of the network that draws
+_SHARES = {"residual": (0.1, 0.4, 0.5), "crps": (0.1, 0.0, 0.9), "unet": (0.1, 0.9, 0.0)}
+_BLOCK = 16  # days whose fields are evaluated at once
+_TUNED = 24  # most days that the temperature is fitted on
+_DRAWS = 4  # realizations for that
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lesson:
+    """One call of `learn_fields`: what all of its parts need."""
+
+    arrays: FieldArrays
+    config: DownscalerConfig
+    seed: int
+    device: str
+    store: Checkpoints | None
+    progress: bool
+
+    @property
+    def folds(self) -> int:
+        """Number of regressions."""
+        return regressions(self.config, len(self.arrays.train_targets))
+
+    def networks(self) -> FieldNetworks:
+        """Return fresh networks; their first weights depend on the seed alone."""
+        with torch.random.fork_rng([]):
+            torch.manual_seed(noise.derive(self.seed, 3, -2))
+            networks = FieldNetworks(
+                self.arrays.lags.shape[1],
+                self.arrays.known,
+                self.arrays.calendar.shape[1],
+                self.folds,
+                NOISY[self.config.method],
+                self.config.network,
+            )
+        wide: FieldNetworks = networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return wide
+
+    def run(self, task: Any, share: float) -> History:
+        """Train a stage; `share` is its part of the time."""
+        training = self.config.training
+        minutes = None if training.max_minutes is None else share * training.max_minutes
+        return run_stage(
+            task,
+            training,
+            epochs=training.epochs,
+            minutes=minutes,
+            seed=self.seed,
+            device=self.device,
+            store=self.store,
+            progress=self.progress,
+        )
+
+    def stage(self, net: FieldNet, encoder: Encoder | None, learn: bool) -> Stage:
+        """Join a network and the encoder."""
+        return Stage(net, encoder, learn and self.config.network.encoder == "finetuned")
+
+    def options(self, name: str, stage: int, rows: Rows) -> dict[str, Any]:
+        """Return what all tasks take."""
+        return {
+            "arrays": self.arrays,
+            "rows": rows,
+            "stops": self.arrays.stop_targets,
+            "crop": self.config.data.crop,
+            "seed": self.seed,
+            "batch": self.config.training.batch_days,
+            "name": name,
+            "stage": stage,
+        }
+
+
+def regressions(config: DownscalerConfig, most: int) -> int:
+    """Return how many regressions a method has; at most one for each day to learn from.
+
+    Examples
+    --------
+    >>> from xdownscale.presets import preset
+    >>> regressions(preset("fast"), 100), regressions(preset("fast", method="unet"), 100)
+    (2, 1)
+    """
+    wanted = {"residual": config.diffusion.folds, "crps": 0, "unet": 1}[config.method]
+    return min(wanted, max(most, 1))
+
+
+def learn_fields(
+    lesson: Lesson, encode: Callable[[Encoder], History | None]
+) -> tuple[dict[str, Floats], list[History]]:
+    """Train all networks of a group.
+
+    Parameters
+    ----------
+    lesson : Lesson
+        What, and how.
+    encode : callable
+        Fills the encoder, by training or from weights that there are; returns its losses.
+
+    Returns
+    -------
+    state : dict of ndarray
+        Weights, and ``residual. ...``.
+    histories : list of dict
+        Losses of each stage.
+    """
+    networks, shares = lesson.networks(), _SHARES[lesson.config.method]
+    histories = []
+    if networks.encoder is not None:
+        histories.append(encode(networks.encoder))
+    folds = fold_of(lesson.arrays.train_targets, lesson.folds) if lesson.folds else None
+    for k, net in enumerate(networks.regressions):
+        # Each regression leaves out one block of time; a single one leaves out nothing.
+        left = folds == k if lesson.folds > 1 else np.zeros(len(lesson.arrays.train_targets), bool)
+        rows = lesson.arrays.train_targets[~left]
+        stage = lesson.stage(net, networks.encoder, k == 0 and lesson.config.method == "unet")
+        task = Regress(network=stage, **lesson.options(f"regress{k}", 10 + k, rows))
+        histories.append(lesson.run(task, shares[1] / lesson.folds))
+    residual = None
+    if lesson.config.method == "residual":
+        residual, history = _learn_residual(lesson, networks, folds, shares[2])
+        histories.append(history)
+    elif lesson.config.method == "crps":
+        stage = lesson.stage(networks.drawer, networks.encoder, True)
+        options = lesson.options("generate", 20, lesson.arrays.train_targets)
+        histories.append(lesson.run(Generate(network=stage, **options), shares[2]))
+    state = {k: _array(v) for k, v in networks.state_dict().items()}
+    if residual is not None:
+        state |= residual.to_state()
+    return state, [history for history in histories if history]
+
+
+def _learn_residual(
+    lesson: Lesson, networks: FieldNetworks, folds: Any, share: float
+) -> tuple[Residual, History]:
+    """Measure the residual of days that a regression did not see, and learn to draw it."""
+    arrays = lesson.arrays
+    means = _means(lesson, networks, folds)
+    residual = _measure(arrays, means)
+    stage = lesson.stage(networks.drawer, networks.encoder, False)
+    task = DenoiseResidual(
+        network=stage,
+        means=means,
+        scale=residual.scale,
+        diffusion=lesson.config.diffusion,
+        **lesson.options("denoise", 20, arrays.train_targets),
+    )
+    history = lesson.run(task, share)
+    return _tempered(lesson, networks, residual, means), history
+
+
+def _means(lesson: Lesson, networks: FieldNetworks, folds: Any) -> Floats:
+    """Return the regression's field of each fine day, from those that did not see it."""
+    arrays = lesson.arrays
+    means = np.zeros((len(arrays.windows), *arrays.shape), np.float32)
+    everyone = list(networks.regressions)
+    seen = [arrays.train_targets[folds == k] for k in range(lesson.folds)]
+    groups = [([everyone[k]], rows) for k, rows in enumerate(seen)]
+    held = np.concatenate([arrays.stop_targets, arrays.tune_targets]).astype(np.int64)
+    for nets, rows in [*groups, (everyone, held)]:
+        some = FieldNetworks.__new__(FieldNetworks)
+        torch.nn.Module.__init__(some)
+        some.encoder, some.drawer = networks.encoder, None
+        some.regressions = torch.nn.ModuleList(nets)
+        config = lesson.config.replace(sampling={"sampler": "mean"})
+        for start in range(0, len(rows), _BLOCK):
+            block = rows[start : start + _BLOCK]
+            conditions = field_conditions(arrays, block)
+            request = _request(lesson, config, (0,))
+            means[block] = draw_fields(some.to(lesson.device).eval(), None, conditions, request)[0]
+    return means
+
+
+def _measure(arrays: FieldArrays, means: Floats) -> Residual:
+    """Measure scale, correlation in time and spectrum of the residual of the training days."""
+    rows = arrays.train_targets
+    square, count, products, squares = 0.0, 0, 0.0, 0.0
+    before: tuple[int, Floats] | None = None
+    sampled = []
+    every = max(1, len(rows) // 64)
+    for i, row in enumerate(rows):
+        r = np.where(arrays.mask, read_rows(arrays.fine, [int(row)])[0] - means[row], np.nan)
+        good = np.isfinite(r)
+        square, count = square + float(np.square(r[good]).sum()), count + int(good.sum())
+        if before is not None and arrays.keys[row] - before[0] == arrays.step:
+            both = good & np.isfinite(before[1])
+            products += float((r[both] * before[1][both]).sum())
+            squares += float(np.square(r[both]).sum() + np.square(before[1][both]).sum()) / 2
+        before = (int(arrays.keys[row]), r)
+        if i % every == 0:
+            sampled.append(r)
+    scale = float(np.sqrt(square / max(count, 1))) or 1.0
+    spectrum = spectra.measure(np.stack(sampled) / scale, arrays.mask)
+    rho = float(np.clip(products / squares, 0.0, 0.98)) if squares else 0.0
+    return Residual(scale, rho, 1.0, spectrum)
+
+
+def _tempered(
+    lesson: Lesson, networks: FieldNetworks, residual: Residual, means: Floats
+) -> Residual:
+    """Fit the temperature: drawn residuals get the mean square of those of validation days."""
+    arrays = lesson.arrays
+    rows = arrays.tune_targets if len(arrays.tune_targets) else arrays.stop_targets
+    if not len(rows):
+        return residual
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, _TUNED).astype(int))]
+    request = _request(lesson, lesson.config, tuple(range(_DRAWS)))
+    true, drawn, count = 0.0, 0.0, 0
+    for start in range(0, len(rows), 4):
+        block = rows[start : start + 4]
+        conditions = field_conditions(arrays, block)
+        fields = draw_fields(networks.to(lesson.device).eval(), residual, conditions, request)
+        truth = read_rows(arrays.fine, block)
+        good = np.isfinite(truth) & arrays.mask
+        true += float(np.square(truth - means[block])[good].sum())
+        drawn += float(np.square(fields - means[block])[:, good].sum()) / _DRAWS
+        count += int(good.sum())
+    ratio = np.sqrt(true / drawn) if drawn > 0 else 1.0
+    return residual._replace(temperature=float(np.clip(ratio, 0.5, 2.0)))
+
+
+def field_conditions(arrays: FieldArrays, rows: Rows) -> FieldConditions:
+    """Return what is known of some fine days.
+
+    Parameters
+    ----------
+    arrays : FieldArrays
+        Records.
+    rows : ndarray of int
+        Fine days.
+    """
+    windows = np.stack([read_rows(arrays.driver, arrays.windows[row]) for row in rows])
+    coarse = np.stack([read_rows(arrays.coarse, arrays.lags[row]) for row in rows])
+    static = np.broadcast_to(arrays.static, (len(rows), *arrays.static.shape))
+    return FieldConditions(
+        known=np.concatenate([np.nan_to_num(around(windows)), static], axis=1),
+        calendar=arrays.calendar[rows],
+        coarse=coarse,
+        place=arrays.place,
+        keys=arrays.keys[rows],
+    )
+
+
+def _request(lesson: Lesson, config: DownscalerConfig, realizations: tuple[int, ...]) -> Any:
+    return FieldRequest(
+        config=config,
+        realizations=realizations,
+        seed=noise.derive(lesson.seed, 4),
+        step=lesson.arrays.step,
+        device=lesson.device,
+        corner=(0, 0),
+        domain=lesson.arrays.shape,
+    )
+
+
+def _array(tensor: torch.Tensor) -> Floats:
+    out: Floats = tensor.detach().cpu().contiguous().numpy().astype(np.float32)
+    return out
