@@ -114,9 +114,7 @@ def main() -> None:
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     ds = xd.datasets.load_twin()
-    rows = [
-        measure(ds, xd.load(path), asked.realizations, asked.many) for path in asked.models
-    ]
+    rows = [measure(ds, xd.load(path), asked.realizations, asked.many) for path in asked.models]
     print(f"| measure | {' | '.join(path.stem for path in asked.models)} |")
     print("|---" * (len(rows) + 1) + "|")
     for name in rows[0]:

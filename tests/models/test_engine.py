@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from xdownscale.errors import DataError, ModelFormatError, ModelMismatchError, OptionError
-from xdownscale.models import engine
+from xdownscale.models import engine, weights
 
 from_script = Path(__file__).with_name("small_record.py")
 
@@ -64,7 +64,7 @@ def test_what_training_returns(undisturbed, config):
     assert all(w.dtype == np.float32 for w in undisturbed.state.values())
     assert {name.split(".")[0] for name in undisturbed.state} == {"encoder", "denoiser"}
     networks = engine.load(undisturbed.state, config, engine.Sizes(static=2, calendar=3))
-    assert_same(engine._state(networks), undisturbed.state)
+    assert_same(weights.state_of(networks), undisturbed.state)
     counted = engine.count_parameters(undisturbed.state)
     assert counted["encoder"] == sum(p.numel() for p in networks.encoder.parameters())
     assert counted["denoiser"] == 1 + sum(p.numel() for p in networks.denoiser.parameters())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -18,6 +18,34 @@ from xdownscale.patches.layout import PatchLayout
 
 Floats = NDArray[np.float32]
 LARGEST_COARSE = 64  # cells on a side; a larger coarse image is cropped in stage 1
+
+
+class CoarseLesson(Protocol):
+    """What the first stage learns from: attributes of `TrainingArrays`."""
+
+    @property
+    def coarse(self) -> Any: ...  # noqa: D102
+    @property
+    def coarse_targets(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def coarse_lags(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def coarse_stopping(self) -> NDArray[np.bool_]: ...  # noqa: D102
+
+
+class FineLesson(CoarseLesson, Protocol):
+    """What the second stage learns from, whatever its networks: attributes of `TrainingArrays`."""
+
+    @property
+    def driver(self) -> Any: ...  # noqa: D102
+    @property
+    def fine(self) -> Any: ...  # noqa: D102
+    @property
+    def static(self) -> Any: ...  # noqa: D102
+    @property
+    def train_targets(self) -> NDArray[np.int64]: ...  # noqa: D102
+    @property
+    def stop_targets(self) -> NDArray[np.int64]: ...  # noqa: D102
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -220,7 +248,7 @@ class CoarseDays(Dataset[CoarseDay]):
     """
 
     def __init__(
-        self, arrays: TrainingArrays, chosen: NDArray[np.int64], seed: int, epoch: int
+        self, arrays: CoarseLesson, chosen: NDArray[np.int64], seed: int, epoch: int
     ) -> None:
         self.arrays, self.chosen, self.seed, self.epoch = arrays, chosen, seed, epoch
         shape = arrays.coarse.shape[-2:]

@@ -11,7 +11,14 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from xdownscale.config import DiffusionConfig, TrainingConfig
-from xdownscale.models.dataset import CoarseDay, CoarseDays, DayPatches, Patches, TrainingArrays
+from xdownscale.models.dataset import (
+    CoarseDay,
+    CoarseDays,
+    CoarseLesson,
+    DayPatches,
+    Patches,
+    TrainingArrays,
+)
 from xdownscale.models.diffusion import Schedule, add_noise
 from xdownscale.models.losses import masked_loss
 from xdownscale.models.unet import Forecaster, Networks
@@ -59,7 +66,7 @@ class Task(Protocol):
 class Forecast:
     """Stage 1: forecast the coarse record one day ahead."""
 
-    arrays: TrainingArrays
+    arrays: CoarseLesson
     network: Forecaster
     kind: str
     seed: int

@@ -217,7 +217,7 @@ class _Draw:
 
     def _drawer(self) -> FieldNet:
         net = self.networks.drawer
-        assert net is not None  # noqa: S101  (the method decides it)
+        assert net is not None
         return net
 
     def _residual(self, digested: Tensor, realization: int) -> Tensor:
@@ -261,7 +261,7 @@ class _Draw:
         return self._tensor(padded[:, None])
 
     def _measured(self) -> Residual:
-        assert self.residual is not None  # noqa: S101  (the method decides it)
+        assert self.residual is not None
         return self.residual
 
     def _crop(self, fields: Tensor) -> Floats:

@@ -6,6 +6,7 @@ may be evaluated whole, in tiles or in crops, and comes out the same.
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -104,7 +105,7 @@ class Trunk(nn.Module):
 
     def __init__(self, channels: Sequence[int]) -> None:
         super().__init__()
-        pairs = list(zip(channels[:-1], channels[1:], strict=True))
+        pairs = list(itertools.pairwise(channels))
         self.down = nn.ModuleList(Block(c) for c in channels)
         self.up = nn.ModuleList(Block(c) for c in channels)
         self.widen = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairs)
