@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from xdownscale.errors import OptionError
-from xdownscale.models.losses import masked_loss
+from xdownscale.models.losses import almost_fair_crps, masked_loss, pooled_crps
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("mae", 2.0), ("mse", 5.0)])
@@ -30,3 +30,64 @@ def test_an_unknown_loss_is_refused():
     nothing = torch.zeros(1, 1, 2, 2)
     with pytest.raises(OptionError, match="Unknown loss: 'mea'"):
         masked_loss("mea", nothing, nothing, nothing.bool())
+
+
+def test_fair_crps_is_that_of_scoringrules():
+    import scoringrules
+
+    generator = torch.Generator().manual_seed(0)
+    members = torch.randn(5, 2, 1, 6, 7, generator=generator, dtype=torch.float64)
+    target = torch.randn(2, 1, 6, 7, generator=generator, dtype=torch.float64)
+    valid = torch.rand(target.shape, generator=generator) > 0.3
+    for alpha, estimator in ((1.0, "fair"), (0.0, "nrg")):
+        theirs = scoringrules.crps_ensemble(
+            target[valid].numpy(), members[:, valid].numpy().T, estimator=estimator
+        )
+        ours = almost_fair_crps(members, target, valid, alpha)
+        assert ours.item() == pytest.approx(theirs.mean(), rel=1e-12)
+
+
+def test_two_members_by_hand():
+    members = torch.tensor([1.0, 4.0]).view(2, 1, 1, 1, 1)
+    target = torch.full((1, 1, 1, 1), 2.0)
+    # (1 + 2) / 2 - (1 - 0.05 / 2) * 3 / 2
+    expected = 1.5 - 0.975 * 1.5
+    found = almost_fair_crps(members, target, target == 2, 0.95)
+    assert found.item() == pytest.approx(expected, abs=1e-6)
+
+
+def test_pooled_crps_is_the_mean_over_averages():
+    generator = torch.Generator().manual_seed(1)
+    members = torch.randn(2, 3, 1, 8, 8, generator=generator)
+    target = torch.randn(3, 1, 8, 8, generator=generator)
+    every = torch.ones_like(target, dtype=torch.bool)
+
+    def averaged(x, side):
+        return x.unflatten(-1, (-1, side)).unflatten(-3, (-1, side)).mean((-1, -3))
+
+    expected = [
+        almost_fair_crps(averaged(members, s), averaged(target, s), averaged(target, s) > -9)
+        for s in (1, 2, 4, 8)
+    ]
+    found = pooled_crps(members, target, every)  # squares of 16 pixels are left out
+    assert found.item() == pytest.approx(torch.stack(expected).mean().item(), rel=1e-6)
+
+
+def test_gaps_count_for_nothing():
+    generator = torch.Generator().manual_seed(2)
+    members = torch.randn(2, 1, 1, 8, 8, generator=generator)
+    target = torch.randn(1, 1, 8, 8, generator=generator)
+    valid = torch.rand(target.shape, generator=generator) > 0.4
+    seen = []
+    for hole in (torch.nan, 1e6):
+        given = torch.where(valid, target, hole)
+        moved = torch.where(valid, members, torch.full_like(members, hole if hole > 0 else 0.0))
+        moved.requires_grad_()
+        score = pooled_crps(moved, given, valid)
+        score.backward()
+        assert moved.grad.isfinite().all()
+        assert (moved.grad[:, ~valid] == 0).all()
+        seen.append(score.item())
+    assert seen[0] == pytest.approx(seen[1], rel=1e-6)
+    nothing = pooled_crps(members, target, torch.zeros_like(valid))
+    assert nothing.item() == 0

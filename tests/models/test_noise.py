@@ -3,7 +3,8 @@ from __future__ import annotations
 import itertools
 
 import numpy as np
-from hypothesis import given
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -46,3 +47,53 @@ def test_a_field_is_standard_normal():
 def test_fields_of_neighbouring_keys_are_independent():
     a, b = (noise.field(7, 0, day, 0, (200, 200)).ravel() for day in (10, 11))
     assert abs(np.corrcoef(a, b)[0, 1]) < 4 / np.sqrt(a.size)
+
+
+@given(st.integers(0, 10**9), st.integers(0, 5), st.sampled_from([0.0, 0.5, 0.9]))
+@settings(max_examples=25)
+def test_latent_noise_does_not_depend_on_what_was_drawn_before(seed, realization, rho):
+    days = [86400 * k for k in range(6)]
+
+    def drawn(order):
+        noise._SHELF = noise._Shelf(noise._KEPT)
+        return {d: noise.latent(seed, realization, d, (5, 7), rho=rho, step=86400) for d in order}
+
+    forth, back, alone = drawn(days), drawn(days[::-1]), drawn(days[3:4])
+    for day in days:
+        assert np.array_equal(forth[day], back[day])
+    assert np.array_equal(forth[days[3]], alone[days[3]])
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.5, 0.9, 0.98])
+def test_latent_noise_is_an_autoregression(rho):
+    fields = np.stack([noise.latent(3, 1, 10 * k, (60, 70), rho=rho, step=10) for k in range(12)])
+    assert fields.var() == pytest.approx(1, abs=0.03)
+    for lag in (1, 2, 5):
+        found = np.mean(fields[lag:] * fields[:-lag])
+        assert found == pytest.approx(rho**lag, abs=0.03)
+    # white in space
+    assert abs(np.mean(fields[..., 1:] * fields[..., :-1])) < 0.02
+
+
+def test_realizations_seeds_channels_and_steps_off_the_rhythm_are_independent():
+    base = noise.latent(0, 0, 100, (80, 80), rho=0.5, step=10)
+    others = [
+        noise.latent(1, 0, 100, (80, 80), rho=0.5, step=10),
+        noise.latent(0, 1, 100, (80, 80), rho=0.5, step=10),
+        noise.latent(0, 0, 105, (80, 80), rho=0.5, step=10),
+        noise.latent(0, 0, 100, (80, 80), rho=0.5, step=10, channel=1),
+    ]
+    for other in others:
+        assert abs(np.mean(base * other)) < 0.05
+
+
+def test_what_is_kept_is_bounded_and_not_to_be_written_into():
+    shelf = noise._Shelf(100.0)
+    for key in range(10):
+        shelf.put((key,), np.zeros(10, np.float32))
+    assert shelf._size <= 100
+    assert shelf.get((9,)) is not None
+    assert shelf.get((0,)) is None
+    kept = noise.latent(0, 0, 0, (4, 4), rho=0.0, step=1)
+    with pytest.raises(ValueError, match="read-only"):
+        kept += 1

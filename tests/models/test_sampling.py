@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from xdownscale.errors import OptionError
 from xdownscale.models.diffusion import squared_cosine
-from xdownscale.models.sampling import ddim, ddpm
+from xdownscale.models.sampling import ddim, ddpm, dpmpp_2m, heun, karras_sigmas
 
 CHAIN = squared_cosine(1000)
 
@@ -123,3 +124,85 @@ def test_the_samplers_refuse_more_steps_than_were_trained():
         ddim(bent_denoiser, start, CHAIN, 1001)
     with pytest.raises(OptionError, match="0 sampling steps"):
         ddpm(bent_denoiser, start, CHAIN, 0, draw_numbers)
+
+
+def scaled_denoiser(variance):
+    """E[x_0 | x] for data N(0, variance) at noise level sigma."""
+    return lambda x, sigma: x * variance / (variance + sigma**2)
+
+
+SOLVERS = {"dpmpp_2m": dpmpp_2m, "heun": heun}
+ONE = torch.ones(1, 1, 1, 1, dtype=torch.float64)
+
+
+def exact(variance, sigma):
+    """Where the probability flow ends that starts from 1 at `sigma`: everything is linear."""
+    return math.sqrt(variance / (variance + sigma**2))
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+def test_the_solvers_are_of_second_order(name):
+    # levels that are even in log sigma, and never 0, so that the order is not lost at the end
+    def error(steps):
+        sigmas = [5.0 * (0.05 / 5.0) ** (i / steps) for i in range(steps + 1)]
+        drawn = SOLVERS[name](scaled_denoiser(0.8), ONE, sigmas).item()
+        return abs(drawn - math.sqrt((0.8 + 0.05**2) / (0.8 + 25)))
+
+    assert math.log2(error(40) / error(80)) == pytest.approx(2, abs=0.35)
+
+
+@pytest.mark.parametrize("name", SOLVERS)
+@pytest.mark.parametrize("variance", [0.05, 1.0, 4.0])
+@pytest.mark.parametrize(("steps", "within"), [(8, 0.1), (16, 0.02), (50, 0.003)])
+def test_few_steps_keep_the_spread(name, variance, steps, within):
+    drawn = SOLVERS[name](scaled_denoiser(variance), ONE, karras_sigmas(steps, 0.02, 5.0)).item()
+    assert drawn == pytest.approx(exact(variance, 5.0), rel=within)
+
+
+def test_dpmpp_2m_is_that_of_diffusers():
+    from diffusers import EDMDPMSolverMultistepScheduler
+
+    theirs = EDMDPMSolverMultistepScheduler(
+        sigma_min=0.02, sigma_max=5.0, sigma_data=1.0, final_sigmas_type="zero", rho=7.0
+    )
+    theirs.set_timesteps(8)
+    ours = karras_sigmas(8, 0.02, 5.0)
+    np.testing.assert_allclose(theirs.sigmas, ours, rtol=1e-5, atol=1e-7)
+    torch.manual_seed(0)
+    start = torch.randn(2, 1, 4, 4) * 5
+
+    def clean(x, sigma):
+        return torch.sin(x) / (1 + sigma)
+
+    x = start
+    for sigma, t in zip(ours[:-1], theirs.timesteps, strict=True):
+        # what the scheduler takes for the raw network, so that its x_0 is `clean`
+        keep, out = 1 / (1 + sigma**2), sigma / math.sqrt(1 + sigma**2)
+        x = theirs.step((clean(x, sigma) - keep * x) / out, t, x).prev_sample
+    torch.testing.assert_close(dpmpp_2m(clean, start, ours), x, rtol=1e-4, atol=1e-5)
+
+
+def test_heun_is_that_of_the_paper_on_one_step():
+    # x' = (x - D) / sigma, by hand: from 2 to 1, then from 1 to 0 with Euler
+    def clean(x, sigma):
+        return x * sigma / 4
+
+    first = 1 + (1 - 2) * (1 - 0.5) / 2
+    second = first * (1 - 0.25) / 1
+    middle = 1 + (1 - 2) * ((1 - 0.5) / 2 + second) / 2
+    assert heun(clean, ONE, [2.0, 1.0]).item() == pytest.approx(middle)
+    assert heun(clean, ONE, [2.0, 1.0, 0.0]).item() == pytest.approx(middle * 0.25)
+
+
+def test_evaluations_are_counted():
+    seen = []
+
+    def denoiser(x, sigma):
+        seen.append(sigma)
+        return x
+
+    dpmpp_2m(denoiser, ONE, karras_sigmas(8, 0.02, 5.0))
+    assert len(seen) == 8
+    heun(denoiser, ONE, karras_sigmas(8, 0.02, 5.0))
+    assert len(seen) == 8 + 15
+    assert karras_sigmas(1, 0.02, 5.0) == pytest.approx([5.0, 0.0])

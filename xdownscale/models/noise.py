@@ -6,10 +6,17 @@ the patch. So it is the same whatever the batch size, the order of the patches o
 
 from __future__ import annotations
 
+import math
+import threading
+from collections import OrderedDict
+
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float32]
 _MASK = (1 << 64) - 1
+_FORGOTTEN = 1e-2  # share of a day's innovation below which later days do without it
+_KEPT = 256e6  # bytes of innovations that are kept for the days after
 
 
 def _words(*keys: int) -> list[int]:
@@ -85,3 +92,92 @@ def field(
     words = _words(seed, realization, day, step, own)
     generator = np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
     return generator.standard_normal(shape, dtype=np.float32)
+
+
+def latent(
+    seed: int,
+    realization: int,
+    day: int,
+    shape: tuple[int, int],
+    *,
+    rho: float,
+    step: int,
+    channel: int = 0,
+) -> Floats:
+    """Return noise that is white in space and remembers the days before.
+
+    An autoregression of order 1, ``z(t) = rho z(t - step) + sqrt(1 - rho^2) e(t)``, written as
+    the moving average that it is, over the days whose share is above a hundredth: a pure function
+    of its key, so that any days may be drawn, in any order.
+
+    Parameters
+    ----------
+    seed, realization : int
+        Of the key.
+    day : int
+        Time, in seconds; any integer.
+    shape : tuple of int
+        (y, x) of the whole domain.
+    rho : float
+        Correlation of one day with the next, in [0, 1).
+    step : int
+        Seconds from one day to the next.
+    channel : int
+        Further fields of the same day, independent of each other.
+
+    Returns
+    -------
+    ndarray of float32 (y, x)
+        Mean 0 and variance 1. Do not write into it.
+
+    Examples
+    --------
+    >>> one, next_one = (latent(0, 0, day, (90, 90), rho=0.8, step=1) for day in (5, 6))
+    >>> bool(abs(np.mean(one * next_one) - 0.8) < 0.05)
+    True
+    """
+    own = derive(seed, channel)
+    if rho <= 0 or step <= 0:
+        return _innovation(own, realization, day, shape)
+    weights = rho ** np.arange(1 + math.ceil(math.log(_FORGOTTEN) / math.log(rho)))
+    weights /= np.sqrt(np.square(weights).sum())
+    out = np.zeros(shape, np.float32)
+    for k, weight in enumerate(weights):
+        out += np.float32(weight) * _innovation(own, realization, day - k * step, shape)
+    return out
+
+
+class _Shelf:
+    """The fields that were drawn last, up to a number of bytes; many threads may use it."""
+
+    def __init__(self, most: float) -> None:
+        self._most, self._size = most, 0
+        self._fields: OrderedDict[tuple[object, ...], Floats] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: tuple[object, ...]) -> Floats | None:
+        with self._lock:
+            if key in self._fields:
+                self._fields.move_to_end(key)
+            return self._fields.get(key)
+
+    def put(self, key: tuple[object, ...], field: Floats) -> None:
+        with self._lock:
+            if key not in self._fields:
+                self._size += field.nbytes
+            self._fields[key] = field
+            while self._size > self._most and self._fields:
+                self._size -= self._fields.popitem(last=False)[1].nbytes
+
+
+_SHELF = _Shelf(_KEPT)
+
+
+def _innovation(seed: int, realization: int, day: int, shape: tuple[int, int]) -> Floats:
+    key = (seed, realization, day, shape)
+    found = _SHELF.get(key)
+    if found is None:
+        found = field(seed, realization, day, 0, shape)
+        found.flags.writeable = False
+        _SHELF.put(key, found)
+    return found

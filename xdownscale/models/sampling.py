@@ -1,20 +1,22 @@
 """Samplers: small pure functions of a denoiser, with nothing random inside.
 
-A denoiser takes noisy fields x_t (B, C, H, W) and a step of the trained chain and returns its
-estimate of the clean ones, x_0 (B, C, H, W).
+A denoiser takes noisy fields (B, C, H, W) and how noisy they are, and returns its estimate of the
+clean ones, x_0 (B, C, H, W). `ddpm` and `ddim` count noise in steps of the trained chain, where x_t
+keeps variance 1; `dpmpp_2m` and `heun` in sigma, its standard deviation: x = x_0 + sigma n.
 """
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from torch import Tensor
 
 from xdownscale.models.diffusion import Schedule, posterior, respaced
 
 Denoiser = Callable[[Tensor, int], Tensor]
+SigmaDenoiser = Callable[[Tensor, float], Tensor]
 
 
 def ddpm(
@@ -109,4 +111,106 @@ def ddim(denoiser: Denoiser, start: Tensor, schedule: Schedule, steps: int) -> T
         x0 = denoiser(x, step)
         spread = math.sqrt((1 - there) / (1 - here))
         x = math.sqrt(there) * x0 + spread * (x - math.sqrt(here) * x0)
+    return x
+
+
+def karras_sigmas(steps: int, sigma_min: float, sigma_max: float, rho: float = 7.0) -> list[float]:
+    """Return noise levels from `sigma_max` down to `sigma_min`, and then 0.
+
+    Karras et al. 2022, equation 5.
+
+    Parameters
+    ----------
+    steps : int
+        Levels above 0, 1 or more.
+    sigma_min, sigma_max : float
+        The least and the largest.
+    rho : float
+        The larger, the closer the small levels.
+
+    Returns
+    -------
+    list of float
+        ``steps + 1`` of them.
+
+    Examples
+    --------
+    >>> [round(sigma, 3) for sigma in karras_sigmas(3, 0.01, 1.0)]
+    [1.0, 0.145, 0.01, 0.0]
+    """
+    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+    places = [i / max(steps - 1, 1) for i in range(steps)]
+    return [(high + place * (low - high)) ** rho for place in places] + [0.0]
+
+
+def dpmpp_2m(denoiser: SigmaDenoiser, start: Tensor, sigmas: Sequence[float]) -> Tensor:
+    """Draw fields with DPM-Solver++(2M): second order, one evaluation a step.
+
+    Lu et al. 2022 (arXiv 2211.01095), algorithm 2, with sigma as noise level. The first step, and
+    the last where it ends at 0, are of first order.
+
+    Parameters
+    ----------
+    denoiser : callable
+        (x, sigma) -> x_0.
+    start : Tensor, (B, C, H, W)
+        Fields at the first noise level.
+    sigmas : sequence of float
+        Noise levels, falling; see `karras_sigmas`.
+
+    Returns
+    -------
+    Tensor, (B, C, H, W)
+
+    Examples
+    --------
+    >>> import torch
+    >>> sigmas = karras_sigmas(8, 0.02, 5.0)
+    >>> dpmpp_2m(lambda x, sigma: x / (1 + sigma**2), torch.full((1, 1, 1, 1), 5.0), sigmas).shape
+    torch.Size([1, 1, 1, 1])
+    """
+    x, before, last = start, None, 0.0
+    for here, there in itertools.pairwise(sigmas):
+        x0 = denoiser(x, here)
+        if there == 0:
+            return x0
+        length = math.log(here / there)
+        guess = x0
+        if before is not None:
+            share = length / (2 * last)
+            guess = (1 + share) * x0 - share * before
+        x = there / here * x - math.expm1(-length) * guess
+        before, last = x0, length
+    return x
+
+
+def heun(denoiser: SigmaDenoiser, start: Tensor, sigmas: Sequence[float]) -> Tensor:
+    """Draw fields with Heun's method: second order, two evaluations a step but the last.
+
+    Karras et al. 2022, algorithm 1.
+
+    Parameters
+    ----------
+    denoiser, start, sigmas
+        As for `dpmpp_2m`.
+
+    Returns
+    -------
+    Tensor, (B, C, H, W)
+
+    Examples
+    --------
+    >>> import torch
+    >>> sigmas = karras_sigmas(8, 0.02, 5.0)
+    >>> heun(lambda x, sigma: x / (1 + sigma**2), torch.full((1, 1, 1, 1), 5.0), sigmas).shape
+    torch.Size([1, 1, 1, 1])
+    """
+    x = start
+    for here, there in itertools.pairwise(sigmas):
+        slope = (x - denoiser(x, here)) / here
+        moved = x + (there - here) * slope
+        if there > 0:
+            slope = (slope + (moved - denoiser(moved, there)) / there) / 2
+            moved = x + (there - here) * slope
+        x = moved
     return x

@@ -222,7 +222,7 @@ def receptive_field(net: FieldNet) -> int:
     >>> receptive_field(FieldNet(3, 2, 1, 1, config))
     36
     """
-    reach, stride = 0, net.block
+    reach, stride = 0, int(net.block)
     levels = len(net.trunk.down)
     for level in range(levels):
         # Two blocks of two convolutions; stem, digester and head at the first level; and half

@@ -1,0 +1,47 @@
+"""Configuration: a tree of frozen, keyword-only dataclasses."""
+
+from xdownscale.config._sections import (
+    CHAIN_SAMPLERS,
+    ENCODERS,
+    ENGINES,
+    FIELD_METHODS,
+    METHODS,
+    NOISES,
+    NORMS,
+    RATES,
+    REGRID_METHODS,
+    SAMPLERS,
+    SCALINGS,
+    SIZES,
+    TAPERS,
+    TRANSFORMS,
+    DataConfig,
+    DiffusionConfig,
+    NetworkConfig,
+    SamplingConfig,
+    TrainingConfig,
+)
+from xdownscale.config._tree import DownscalerConfig
+
+__all__ = [
+    "CHAIN_SAMPLERS",
+    "ENCODERS",
+    "ENGINES",
+    "FIELD_METHODS",
+    "METHODS",
+    "NOISES",
+    "NORMS",
+    "RATES",
+    "REGRID_METHODS",
+    "SAMPLERS",
+    "SCALINGS",
+    "SIZES",
+    "TAPERS",
+    "TRANSFORMS",
+    "DataConfig",
+    "DiffusionConfig",
+    "DownscalerConfig",
+    "NetworkConfig",
+    "SamplingConfig",
+    "TrainingConfig",
+]

@@ -1,0 +1,106 @@
+"""Isotropic spectra of fields, and noise that has one."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Array = NDArray[Any]
+
+
+class Spectrum(NamedTuple):
+    """Power by radial frequency; white noise of variance 1 has power 1 everywhere.
+
+    Attributes
+    ----------
+    frequency : ndarray (k,)
+        Cycles per pixel, rising.
+    power : ndarray (k,)
+        Mean squared modulus of the Fourier coefficients over the number of pixels.
+    """
+
+    frequency: Array
+    power: Array
+
+
+def measure(fields: Array, valid: Array | None = None) -> Spectrum:
+    """Measure the spectrum of fields, averaged over directions and fields.
+
+    Parameters
+    ----------
+    fields : array (n, y, x)
+        NaN where missing: taken for 0, the mean of what has none.
+    valid : array of bool (y, x), optional
+        Pixels that count.
+
+    Returns
+    -------
+    Spectrum
+        Corrected for the Hann window that the fields are tapered with, and for missing pixels.
+
+    Examples
+    --------
+    >>> white = np.random.default_rng(0).normal(size=(64, 32, 32))
+    >>> bool(abs(measure(white).power - 1).max() < 0.2)
+    True
+    """
+    ny, nx = fields.shape[-2:]
+    present = np.isfinite(fields) & (True if valid is None else valid)
+    window = np.hanning(ny + 2)[1:-1, None] * np.hanning(nx + 2)[None, 1:-1]
+    kept = np.square(window * present).sum(axis=(-2, -1))
+    moved = np.fft.fft2(np.where(present, fields, 0.0) * window)
+    used = kept > 0
+    power = (np.abs(moved[used]) ** 2 / kept[used, None, None]).mean(axis=0)
+    radius = _radius((ny, nx))
+    edges = np.linspace(0, 0.5, min(ny, nx) // 2 + 1)
+    ring = np.digitize(radius.ravel(), edges) - 1
+    inside = ring < len(edges) - 1
+    count = np.bincount(ring[inside], minlength=len(edges) - 1)
+    total = np.bincount(ring[inside], power.ravel()[inside], minlength=len(edges) - 1)
+    centre = np.bincount(ring[inside], radius.ravel()[inside], minlength=len(edges) - 1)
+    filled = np.flatnonzero(count > 0)
+    return Spectrum(centre[filled] / count[filled], total[filled] / count[filled])
+
+
+def coloured(white: Array, spectrum: Spectrum, sigma: float) -> Floats:
+    """Give white noise the spectrum of a signal, and white noise of `sigma` on top.
+
+    What a sampler starts from: a draw of ``signal + sigma n`` that already has the signal's own
+    spectrum, where white noise alone would have none of it.
+
+    Parameters
+    ----------
+    white : array (..., y, x)
+        White noise of variance 1. The filter wraps around: give a wider field than is needed.
+    spectrum : Spectrum
+        Of the signal; interpolated between logarithms, constant beyond its ends.
+    sigma : float
+        Standard deviation of the white noise.
+
+    Returns
+    -------
+    ndarray of float32 (..., y, x)
+
+    Examples
+    --------
+    >>> white = np.random.default_rng(0).normal(size=(64, 64))
+    >>> flat = Spectrum(np.array([0.1, 0.4]), np.array([9.0, 9.0]))
+    >>> bool(np.allclose(coloured(white, flat, 4.0), 5 * white, atol=1e-5))
+    True
+    """
+    radius = _radius(white.shape[-2:])
+    tiny = np.finfo(np.float64).tiny
+    known = np.log(np.maximum(spectrum.frequency, 1e-9)), np.log(np.maximum(spectrum.power, tiny))
+    power = np.exp(np.interp(np.log(np.maximum(radius, 1e-9)), *known))
+    moved = np.fft.rfft2(white)
+    gain = np.sqrt(power + sigma**2)[:, : moved.shape[-1]]
+    return np.fft.irfft2(moved * gain, s=white.shape[-2:]).astype(np.float32)
+
+
+def _radius(shape: tuple[int, ...]) -> Array:
+    """Radial frequency of every mode, cycles per pixel."""
+    ny, nx = shape
+    return np.asarray(np.hypot(np.fft.fftfreq(ny)[:, None], np.fft.fftfreq(nx)[None]))
