@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xdownscale.alignment import check_calendars, comparable_times
 from xdownscale.errors import OptionError, TimeAxisError
 from xdownscale.labels import find_axes, require_time
 from xdownscale.regridding import regrid
@@ -224,53 +225,6 @@ def persistence_from_start(fine: xr.DataArray, time: Any) -> xr.DataArray:
     return _like(held, name, fine, wanted)
 
 
-def day_index(times: pd.Index[Any]) -> pd.Index[Any]:
-    """Return the dates of times of day, where there is one time a day; else the times.
-
-    So that daily means stamped at 00:00 meet those stamped at 12:00.
-
-    Parameters
-    ----------
-    times : DatetimeIndex or CFTimeIndex
-
-    Returns
-    -------
-    Index
-
-    Examples
-    --------
-    >>> day_index(pd.DatetimeIndex(["2000-01-01T12"]))[0]
-    Timestamp('2000-01-01 00:00:00')
-    """
-    if not isinstance(times, pd.DatetimeIndex | xr.CFTimeIndex):
-        return times
-    floored = times.floor("D")
-    return floored if floored.is_unique else times
-
-
-def check_calendars(first: pd.Index[Any], second: pd.Index[Any], what: str) -> None:
-    """Raise `TimeAxisError` where two time axes are of different calendars.
-
-    Parameters
-    ----------
-    first, second : Index
-        Time axes.
-    what : str
-        What they belong to, for the message.
-
-    Examples
-    --------
-    >>> days = pd.date_range("2000-01-01", periods=2)
-    >>> check_calendars(days, days, "two records")
-    """
-    kinds = [str(getattr(times, "calendar", "numpy datetimes")) for times in (first, second)]
-    if kinds[0] != kinds[1]:
-        raise TimeAxisError(
-            f"The calendars of {what} differ: {kinds[0]} and {kinds[1]}. Bring one to the other "
-            "with DataArray.convert_calendar."
-        )
-
-
 def _index(time: Any) -> Any:
     """Make an index of a DataArray, an index or any sequence."""
     if isinstance(time, pd.Index):
@@ -292,7 +246,8 @@ def _positions(
             f"{what} has duplicate times, {have[have.duplicated()][0]} among them; keep one of "
             "each, with drop_duplicates."
         )
-    found = day_index(have).get_indexer(day_index(wanted))
+    there, asked = comparable_times(have, wanted, (what, "the days asked"))
+    found = there.get_indexer(asked)
     if complete and (found < 0).any():
         raise TimeAxisError(
             f"{what} lacks {int((found < 0).sum())} of the {len(wanted)} days asked, the first "

@@ -149,6 +149,48 @@ def test_names_order_and_orientation_do_not_matter(function):
     assert function(turned.astype("f4"), truth).dtype == np.float64
 
 
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_longitude_conventions_do_not_matter(function):
+    """Finding of a review: 0 to 360 against -180 to 180 was refused."""
+    truth, prediction = (fields(seed=s).assign_coords(lon=np.arange(-3.0, 3.0)) for s in (1, 2))
+    expected = function(prediction, truth)
+    turned = prediction.assign_coords(lon=prediction.lon % 360)
+    xr.testing.assert_identical(function(turned, truth), expected)
+    xr.testing.assert_identical(function(turned.sortby("lon"), truth), expected)
+    by_area = function(prediction, truth, weights=True)
+    xr.testing.assert_identical(function(turned, truth, weights=True), by_area)
+    of_truth = function(prediction, truth.assign_coords(lon=turned.lon).sortby("lon"))
+    xr.testing.assert_allclose(of_truth, expected)
+
+
+def test_daily_means_are_not_scored_against_instants():
+    """Finding of a review: they met the instants of 00 UTC in silence."""
+    daily = fields(6)
+    hours = daily.resample(time="6h").ffill()
+    for p, t in [(hours, daily), (daily, hours)]:
+        with pytest.raises(TimeAxisError, match=r'time step of .* \.resample\(time="1D"\)\.mean'):
+            skill.rmse(p, t)
+        with pytest.raises(TimeAxisError, match=r"The truth has a time step of .* and 'a' one of"):
+            skill.table({"a": p}, t)
+    assert skill.rmse(daily.isel(time=[0, 2, 5]), daily).sizes["time"] == 3
+    means = hours.resample(time="1D").mean()
+    assert skill.rmse(means, daily).max() < 1e-12
+
+
+@pytest.mark.parametrize("function", [*FUNCTIONS, skill.nse, skill.kge])
+def test_area_weights_of_a_curvilinear_grid_are_cosines(function):
+    """Finding of a review: weights=True raised."""
+    truth, prediction = fields(seed=1), fields(seed=2)
+    lat, lon = np.meshgrid([0.0, 30.0, 45.0, 60.0], np.arange(6.0), indexing="ij")
+    coords = {"lat": (("y", "x"), lat), "lon": (("y", "x"), lon), "time": truth.time}
+    p, t = (
+        xr.DataArray(da.values, dims=("time", "y", "x"), coords=coords)
+        for da in (prediction, truth)
+    )
+    cosines = xr.DataArray(np.cos(np.deg2rad(lat)), dims=("y", "x"), coords=t[0].coords)
+    xr.testing.assert_allclose(function(p, t, weights=True), function(p, t, weights=cosines))
+
+
 def test_only_common_days_are_scored():
     truth, prediction = fields(6), fields(4, "2000-01-04", seed=2)
     found = skill.mae(prediction, truth)
@@ -322,8 +364,8 @@ def test_other_grids_are_refused():
     truth = fields()
     with pytest.raises(GridError, match="'prediction' and the truth are on different grids"):
         skill.mae(fields(shape=(5, 6)), truth)
-    with pytest.raises(GridError, match="one longitude convention"):
-        skill.table({"a": truth.assign_coords(lon=truth.lon + 360)}, truth)
+    with pytest.raises(GridError, match="'a' and the truth are on different grids"):
+        skill.table({"a": truth.assign_coords(lon=truth.lon + 1)}, truth)
     extra = truth.expand_dims(height=2)
     with pytest.raises(GridError, match=r"'a' has the further dimensions \['height'\]"):
         skill.table({"a": extra}, truth)

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale.baselines import day_index
+from xdownscale.alignment import day_index, on_one_grid, turn
 from xdownscale.errors import GridError, OptionError, TimeAxisError, check_option
-from xdownscale.geostat._together import Pair, on_one_grid, template, turn
+from xdownscale.geostat._together import Pair, template
 from xdownscale.grids import describe_grid, has_grid, uncovered
 from xdownscale.labels import find_axes, require_time
 from xdownscale.regridding import regrid, regrid_static

@@ -10,8 +10,7 @@ import xarray as xr
 
 from xdownscale.errors import DataError, GridError, OptionError, TimeAxisError
 from xdownscale.geostat._together import common_days, template
-from xdownscale.geostat._weights import cell_weights
-from xdownscale.grids import describe_grid, require_rectilinear, uncovered
+from xdownscale.grids import cell_weights, describe_grid, require_rectilinear, uncovered
 from xdownscale.labels import from_array, require_time, to_array
 from xdownscale.regridding import regrid
 from xdownscale.scaling import Scaling, choose_transform

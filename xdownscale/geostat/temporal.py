@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from xdownscale.errors import OptionError, check_option
 from xdownscale.geostat._lags import Series, lag_coordinate, pairs, series_of
 from xdownscale.geostat._streaming import as_dask, like_input, reread, slabs
-from xdownscale.geostat._weights import cell_weights
+from xdownscale.grids import cell_weights
 from xdownscale.labels import find_axes
 
 Array = NDArray[Any]

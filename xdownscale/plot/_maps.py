@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 
 from xdownscale._optional import require
+from xdownscale.alignment import match
 from xdownscale.cells import cell_bounds, wrap_longitude
 from xdownscale.errors import DataError, TimeAxisError, check_option
 from xdownscale.labels import find_axes
 from xdownscale.plot._style import PURPOSE, units_of, with_units
-from xdownscale.skill._matching import match
 
 _MEMBERS = "realization"
 _WIDE = 30.0  # ratio of the 99 % to the 1 % quantile from which "auto" takes a logarithmic scale

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.baselines import check_calendars, day_index
+from xdownscale.alignment import check_calendars, day_index
 from xdownscale.errors import DataError, GridError, TimeAxisError
 from xdownscale.grids import describe_grid, same_grid
 from xdownscale.labels import find_axes, require_time

@@ -9,9 +9,9 @@ import numpy as np
 import xarray as xr
 
 from xdownscale import baselines
+from xdownscale.alignment import check_calendars, comparable_times, onto_grid
 from xdownscale.errors import OptionError, TimeAxisError, check_option
 from xdownscale.labels import find_axes, require_time
-from xdownscale.skill._matching import onto_grid
 from xdownscale.skill._streams import by_days
 
 Floors = str | Mapping[str, xr.DataArray] | None
@@ -85,8 +85,9 @@ def _automatic(
 def _bicubic(coarse: xr.DataArray, truth: xr.DataArray, time: str) -> xr.DataArray:
     have = coarse.indexes[require_time(coarse, "The coarse record")]
     wanted = truth.indexes[time]
-    baselines.check_calendars(have, wanted, "the coarse record and the truth")
-    there = baselines.day_index(wanted).isin(baselines.day_index(have))
+    check_calendars(have, wanted, "the coarse record and the truth")
+    own, days = comparable_times(have, wanted, ("The coarse record", "the truth"))
+    there = days.isin(own)
     if not there.any():
         raise TimeAxisError(
             f"The coarse record, {have.min()} to {have.max()}, and the truth, {wanted.min()} to "
