@@ -284,3 +284,20 @@ def test_options_out_of_range_are_refused():
         baselines.persistence(fine, lag=0)
     with pytest.raises(OptionError, match="window_days is -1"):
         baselines.climatology(fine, fine.time, -1)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinities_are_missing(coarse_cf, value):
+    """Finding of a review: one infinity made a climatology, or a whole interpolated day, NaN."""
+    fine = record(dates("2000-01-01", 5))
+    found = []
+    for gap in (np.nan, value):
+        holed, driver = fine.copy(deep=True), coarse_cf.copy(deep=True)
+        holed[2, 1, 1], driver[1, 7, 8] = gap, gap
+        before = driver.copy(deep=True)
+        mean = baselines.climatology(holed, fine.time)
+        found.append((mean, baselines.interpolate(driver, fine)))
+        xr.testing.assert_identical(driver, before)
+    for with_nan, with_infinity in zip(*found, strict=True):
+        xr.testing.assert_identical(with_infinity, with_nan)
+        assert np.isfinite(with_nan).all()

@@ -15,6 +15,7 @@ import xarray as xr
 
 from xdownscale.alignment import check_calendars, comparable_times
 from xdownscale.errors import OptionError, TimeAxisError
+from xdownscale.gaps import finite
 from xdownscale.labels import find_axes, require_time
 from xdownscale.regridding import regrid
 from xdownscale.scaling import Scaling, choose_transform
@@ -78,6 +79,7 @@ def interpolate(
     wanted = coarse.indexes[name] if time is None else _index(time)
     days = coarse.isel({name: _positions(coarse, wanted, "The coarse record", complete=True)})
     days = days.transpose(name, ...)
+    days = days.copy(data=finite(days.data))
     space = transform
     if not isinstance(space, Scaling):
         space = choose_transform(days.data, space)
@@ -99,7 +101,8 @@ def climatology(fine: xr.DataArray, time: Any, window_days: float = 15) -> xr.Da
     Parameters
     ----------
     fine : DataArray
-        Training days of the fine record (time, lat, lon), dims in any order; NaN is left out.
+        Training days of the fine record (time, lat, lon), dims in any order; NaN and infinities
+        are left out.
     time : array of times
         Days asked.
     window_days : float
@@ -137,10 +140,11 @@ def climatology(fine: xr.DataArray, time: Any, window_days: float = 15) -> xr.Da
     # half a day more: days of leap years and others do not quite meet
     reach = np.maximum(window_days, apart.min(axis=1, keepdims=True)) + 0.5
     kind = np.result_type(fine.dtype, np.float32)
+    known = fine.copy(data=finite(fine.data)).drop_vars(name)
     weights = xr.DataArray((apart <= reach).astype(kind), dims=(_ROW, name))
-    total = xr.dot(fine.fillna(0).drop_vars(name), weights, dim=name, optimize=True)
-    valid = (fine == fine).astype(kind)  # not NaN
-    count = xr.dot(valid.drop_vars(name), weights, dim=name, optimize=True)
+    total = xr.dot(known.fillna(0), weights, dim=name, optimize=True)
+    valid = (known == known).astype(kind)  # not NaN
+    count = xr.dot(valid, weights, dim=name, optimize=True)
     mean = total / count.where(count > 0)
     return _like(mean.isel({_ROW: xr.DataArray(row, dims=name)}), name, fine, wanted)
 

@@ -177,6 +177,40 @@ def test_daily_means_are_not_scored_against_instants():
     assert skill.rmse(means, daily).max() < 1e-12
 
 
+def all_scores(p, ensemble, t):
+    """Every score of one pair of records, as one list of numbers."""
+    found = [function(p, t) for function in [*FUNCTIONS, skill.nse]]
+    found += [*skill.kge(p, t).values(), *skill.spread_skill(ensemble, t).values()]
+    found += [skill.crps(ensemble, t), skill.rank_histogram(ensemble, t).frequency]
+    found += [*skill.events(p, t, [1.0]).values(), *skill.fss(p, t, [1.0], [1, 3]).values()]
+    found += [skill.events(p, t, quantiles=[0.5]).csi, skill.r2(p, t, transform="log10")]
+    table = skill.table({"p": p, "e": ensemble}, t, scores=["r2", "crps", "kge", "spread_skill"])
+    return np.concatenate([np.ravel(da) for da in [*found, table.to_numpy()]])
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_infinities_are_missing_in_every_score(value, lazy):
+    """Finding of a review: they came out as NaN, inf or a number, by score."""
+    truth, prediction, ensemble = fields(8, seed=1), fields(8, seed=2), fields(8, seed=3, members=3)
+    answers = []
+    for gap in (np.nan, value):
+        t, p, e = (da.copy(deep=True) for da in (truth, prediction, ensemble))
+        t[2, 1, 1], p[4, 0, 3], e[1, 6, 2, 2] = gap, gap, gap
+        given = [da.chunk(time=3) if lazy else da for da in (p, e, t)]
+        answers.append(all_scores(*given))
+    np.testing.assert_array_equal(answers[1], answers[0])
+    assert not np.isinf(answers[0]).any()
+    assert np.isfinite(answers[0]).mean() > 0.8
+
+
+def test_infinite_weights_are_refused():
+    truth = fields()
+    weights = xr.ones_like(truth[0].drop_vars("time")).where(truth.lon > 0, np.inf)
+    with pytest.raises(OptionError, match=r"weights run from 1\.0 to inf; give finite weights"):
+        skill.mae(truth, truth, weights=weights)
+
+
 @pytest.mark.parametrize("function", [*FUNCTIONS, skill.nse, skill.kge])
 def test_area_weights_of_a_curvilinear_grid_are_cosines(function):
     """Finding of a review: weights=True raised."""
@@ -275,7 +309,7 @@ def test_the_table_has_both_units_and_two_rows_for_an_ensemble(three):
 def test_one_realization_makes_one_row_equal_to_the_field(three):
     _, truth = three
     one = fields(6, seed=4, members=1)
-    found = skill.table({"a": one, "b": one[0]}, truth)
+    found = skill.table({"a": one, "b": one[0]}, truth, baselines=None)
     assert list(found.index) == ["a (one realization)", "b"]
     np.testing.assert_array_equal(found.iloc[0], found.iloc[1])
 
@@ -342,7 +376,7 @@ def test_inputs_are_left_alone(three):
 
 def test_texts(three):
     predictions, truth = three
-    found = skill.table(predictions, truth, scores=["mae"])
+    found = skill.table(predictions, truth, scores=["mae"], baselines=None)
     texts = skill.format_table(found, digits=2)
     mean = found.loc["bicubic", ("log10", "mae")]
     sd = found.attrs["sd"]["log10", "mae"]["bicubic"]

@@ -4,7 +4,8 @@ Over the pixels of each day: `r2`, `pearson_r2`, `rmse`, `mae`, `bias`, `crps`. 
 pixel: `nse`, `kge`. Of ensembles: `spread_skill`, `rank_histogram`. Of extremes: `events`, `fss`.
 Tables: `table` of scores, `describe` of fields.
 
-NaN in truth or prediction leaves that pixel out; a day with fewer than two pixels left scores NaN.
+NaN in truth or prediction leaves that pixel out, and so does an infinity; a day with fewer than
+two pixels left scores NaN.
 The arithmetic is in ``_arrays.py``, the labelled functions stand beside it.
 """
 

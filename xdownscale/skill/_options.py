@@ -11,6 +11,7 @@ import xarray as xr
 from xdownscale.alignment import onto_grid
 from xdownscale.config import TRANSFORMS
 from xdownscale.errors import DataError, OptionError, check_option
+from xdownscale.gaps import finite
 from xdownscale.grids import cell_weights
 from xdownscale.labels import Axes
 from xdownscale.scaling import Scaling
@@ -75,7 +76,7 @@ def scaling_of(transform: str | Scaling | None) -> Scaling:
 
 
 def transformed(name: str, fields: Any, space: Scaling) -> Any:
-    """Transform an array, or say whose values cannot be transformed.
+    """Transform an array, infinities as NaN, or say whose values cannot be transformed.
 
     Parameters
     ----------
@@ -90,6 +91,7 @@ def transformed(name: str, fields: Any, space: Scaling) -> Any:
     -------
     array
     """
+    fields = finite(fields)
     if space.transform == "identity":
         return fields
     try:
