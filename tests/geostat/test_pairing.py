@@ -250,3 +250,15 @@ def test_advice_that_cannot_be_given():
         advise_patch(fine, days=0)
     with pytest.raises(GridError, match="has 10 x 96 pixels; 16 along each side"):
         advise_patch(fine.isel(lat=slice(10)))
+
+
+def test_the_accessor_is_the_function():
+    coarse, fine = made(step=2.0), made(step=0.5)
+    found = coarse.geostat.diagnose_pairing(fine, seed=3)
+    xr.testing.assert_identical(found, diagnose_pairing(coarse, fine, seed=3))
+
+
+def test_a_patch_in_the_values_own_space():
+    fine = made(step=0.25)
+    found = advise_patch(fine, transform=None)
+    xr.testing.assert_identical(found, advise_patch(fine, transform="identity"))
