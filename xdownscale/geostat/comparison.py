@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.errors import OptionError, XDownscaleError
+from xdownscale.errors import DataError, OptionError, XDownscaleError
 from xdownscale.geostat._distribution import distribution
 from xdownscale.geostat.lagcurves import lag_r2, lag_rmse
 from xdownscale.geostat.similarity import as_space, wasserstein
@@ -207,6 +207,8 @@ def _semivariogram(
 def _power(da: xr.DataArray, moved: xr.DataArray) -> xr.Dataset:
     """Density at common wavelengths, interpolated between logarithms."""
     found = power_spectrum(moved)
+    if found.message.chunks is None and (found.message != "").all():
+        raise DataError(str(found.message.values.flat[0]))
     whole = found.power.isel(wavelength=np.flatnonzero(found.complete.values))
     own = np.log(whole.wavelength.values[::-1])
     power: xr.DataArray = xr.apply_ufunc(

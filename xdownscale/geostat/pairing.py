@@ -10,6 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.errors import DataError, GridError, OptionError, TimeAxisError
+from xdownscale.gaps import finite
 from xdownscale.geostat._together import common_days, template
 from xdownscale.grids import cell_weights, describe_grid, require_rectilinear, uncovered
 from xdownscale.labels import from_array, require_time, to_array
@@ -140,6 +141,7 @@ def _coarsened(coarse: xr.DataArray, fine: xr.DataArray) -> tuple[xr.DataArray, 
     own = coarse.isel({axes.y: rows, axes.x: columns})
     moved = regrid(fine, template(own), "conservative").compute()
     own = own.compute()
+    own = own.copy(data=finite(own.values))
     both = own.notnull() & moved.notnull()
     return own.where(both), moved.transpose(*own.dims).where(both)
 
