@@ -20,8 +20,8 @@ import xdownscale as xd
 from xdownscale.errors import DataError, GridError, OptionError
 from xdownscale.geostat import semivariogram
 from xdownscale.geostat._curves import block_length, daily_curves, mean_curve
-from xdownscale.geostat._models import fit_curve, fit_curves
 from xdownscale.geostat._pairs import Pairs, draw_pairs
+from xdownscale.geostat.variogram_models import fit_curve, fit_curves
 from xdownscale.grids import distances
 
 with warnings.catch_warnings():

@@ -16,7 +16,7 @@ from xdownscale.skill._events import events, fss
 from xdownscale.skill._scores import bias, crps, mae, pearson_r2, r2, rmse
 from xdownscale.skill._table import table
 from xdownscale.skill._temporal import kge, nse
-from xdownscale.skill._text import format_table, to_latex, to_markdown
+from xdownscale.skill._text import format_table, left_out_note, to_latex, to_markdown
 
 __all__ = [
     "bias",
@@ -24,6 +24,7 @@ __all__ = [
     "describe",
     "events",
     "format_table",
+    "left_out_note",
     "fss",
     "kge",
     "mae",

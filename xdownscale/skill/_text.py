@@ -72,7 +72,7 @@ def to_markdown(scores: pd.DataFrame, digits: int = 3, *, spread: bool = True) -
     """
     head, rows = _cells(scores, digits, spread=spread)
     lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
-    note = [f"\n{text}" for text in _left_out(scores)]
+    note = [f"\n{text}" for text in left_out_note(scores)]
     return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *lines, *note])
 
 
@@ -109,12 +109,29 @@ def to_latex(scores: pd.DataFrame, digits: int = 3, *, spread: bool = True) -> s
     body = [" & ".join(map(_escaped, row)) + r" \\" for row in [head, *rows]]
     layout = "l" * scores.index.nlevels + "r" * scores.shape[1]
     lines = [rf"\begin{{tabular}}{{{layout}}}", r"\toprule", body[0], r"\midrule", *body[1:]]
-    note = [f"% {text}" for text in _left_out(scores)]
+    note = [f"% {text}" for text in left_out_note(scores)]
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *note])
 
 
-def _left_out(scores: pd.DataFrame) -> list[str]:
-    """One sentence, or none, that names the baselines that are not in a table."""
+def left_out_note(scores: pd.DataFrame) -> list[str]:
+    """Return one sentence, or none, that names the baselines that are not in a table.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        What `table` returned.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> scores = pd.DataFrame({"r2": [0.9]}, index=["fast"])
+    >>> scores.attrs["left_out"] = {"climatology": "no training days were given"}
+    >>> left_out_note(scores)
+    ['Not in the table: climatology (no training days were given).']
+    """
     lacking = scores.attrs.get("left_out", {})
     named = ", ".join(f"{name} ({why})" for name, why in lacking.items())
     return [f"Not in the table: {named}."] if named else []
