@@ -114,7 +114,7 @@ def main() -> None:
         ("Test days, teacher-forced", forced_rows(ds, model, asked)),
         ("Consecutive test days, free-running", free_rows(ds, model, asked)),
     ):
-        table = xd.skill.table(rows, ds.dust_fine)
+        table = xd.skill.table(rows, ds.dust_fine, baselines=None)
         print(f"\n{title} ({table.attrs['days']} days)\n\n{xd.skill.to_markdown(table)}")
         crps = xd.skill.crps(next(iter(rows.values())), ds.dust_fine).mean()
         print(f"\nFair CRPS of the ensemble: {float(crps):.4f} (physical units)")

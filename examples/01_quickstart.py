@@ -99,6 +99,7 @@ table = xd.skill.table(
         "persistence (last known field)": xd.baselines.persistence_from_start(known, held_out),
     },
     fine,
+    baselines=None,  # they stand above
 )
 print(xd.skill.to_markdown(table))
 (options.output / "skill.md").write_text(xd.skill.to_markdown(table) + "\n")

@@ -124,7 +124,7 @@ print(f"on the median day {distance.wasserstein.median().item():.4f} of the rang
 
 # %%
 table = xd.skill.table({"bicubic": product}, truth, coarse=ds.dust, train=known)
-print(xd.skill.to_markdown(xd.skill.format_table(table)))
+print(xd.skill.to_markdown(table))
 
 # %% [markdown]
 # ## Without truth: every statistic against its interval

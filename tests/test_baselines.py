@@ -229,9 +229,23 @@ def test_days_meet_whatever_the_hour_of_their_stamp():
     found = baselines.persistence(fine, noon)
     np.testing.assert_array_equal(found, fine[:2])
     np.testing.assert_array_equal(found.time, noon)
-    sixhourly = pd.date_range("2000-01-01", periods=5, freq="6h")
-    assert baselines.day_index(sixhourly).equals(sixhourly)
-    assert baselines.day_index(pd.RangeIndex(3)).equals(pd.RangeIndex(3))
+
+
+def test_a_record_of_hours_is_not_asked_for_days(coarse_cf):
+    """Finding of a review: daily means met the instants of 00 UTC in silence."""
+    fine = record(dates("2000-01-01", 3))
+    hours = fine.resample(time="6h").ffill()
+    message = r"The fine record has a time step of 6 hours and the days asked one of 1 day.*1D"
+    with pytest.raises(TimeAxisError, match=message):
+        baselines.persistence(hours, fine.time)
+    sixhourly = coarse_cf.resample(time="6h").ffill()
+    with pytest.raises(TimeAxisError, match="The coarse record has a time step of 6 hours"):
+        baselines.interpolate(sixhourly, fine, fine.time)
+    assert baselines.interpolate(sixhourly, fine, hours.time).sizes["time"] == hours.time.size
+    found = baselines.persistence(hours)  # of the same hour
+    np.testing.assert_array_equal(found[4:], hours[:-4])
+    one = baselines.persistence(hours, hours.time[[6]])
+    np.testing.assert_array_equal(one, hours[[2]])
 
 
 def test_lazy_persistence_stays_lazy_and_inputs_are_left_alone():
@@ -270,3 +284,20 @@ def test_options_out_of_range_are_refused():
         baselines.persistence(fine, lag=0)
     with pytest.raises(OptionError, match="window_days is -1"):
         baselines.climatology(fine, fine.time, -1)
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+def test_infinities_are_missing(coarse_cf, value):
+    """Finding of a review: one infinity made a climatology, or a whole interpolated day, NaN."""
+    fine = record(dates("2000-01-01", 5))
+    found = []
+    for gap in (np.nan, value):
+        holed, driver = fine.copy(deep=True), coarse_cf.copy(deep=True)
+        holed[2, 1, 1], driver[1, 7, 8] = gap, gap
+        before = driver.copy(deep=True)
+        mean = baselines.climatology(holed, fine.time)
+        found.append((mean, baselines.interpolate(driver, fine)))
+        xr.testing.assert_identical(driver, before)
+    for with_nan, with_infinity in zip(*found, strict=True):
+        xr.testing.assert_identical(with_infinity, with_nan)
+        assert np.isfinite(with_nan).all()

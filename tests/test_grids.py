@@ -9,6 +9,7 @@ import xarray as xr
 from xdownscale.errors import GridError
 from xdownscale.grids import (
     area,
+    cell_weights,
     describe_grid,
     distances,
     fingerprint,
@@ -137,3 +138,13 @@ def test_fingerprint_does_not_see_order_or_convention():
     assert fingerprint(globe)["longitude"]["first"] == 0
     assert same_grid(globe, other)
     assert describe_grid(a) == "2 latitudes from 0 to 1 by 1, 3 longitudes from -10 to 10 by 10"
+
+
+def test_weights_are_areas_or_cosines():
+    da = field([0, 30, 60], [0, 1])
+    assert cell_weights(da).equals(area(da))
+    row = cell_weights(field([0, 60], [5]))
+    np.testing.assert_allclose(row, [[1.0], [0.5]])
+    tilted = cell_weights(curvilinear().transpose("x", "y"))
+    assert tilted.dims == ("x", "y")
+    np.testing.assert_allclose(tilted[0], [1.0, np.cos(np.deg2rad(1))])

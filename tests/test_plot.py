@@ -380,3 +380,18 @@ def test_maps_without_matplotlib(field, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(MissingPackageError, match="Drawing figures needs"):
         plot.maps(field)
+
+
+def test_of_an_ensemble_the_first_realization_is_drawn():
+    noise = np.random.default_rng(0).normal(size=(2, 40, 12, 16))
+    dims = ("realization", "time", "lat", "lon")
+    grid = {"lat": np.arange(12) * 0.5, "lon": np.arange(16) * 0.5}
+    time = np.arange("2000-01-01", "2000-02-10", dtype="M8[D]").astype("M8[ns]")
+    da = xr.DataArray(noise, coords={"time": time, **grid}, dims=dims, name="dust")
+    for draw in (plot.acf, plot.pacf, plot.lag_curve, plot.semivariogram, plot.power_spectrum):
+        both = draw({"drawn": da, "truth": da[0]})
+        labels = [text.get_text() for text in both.get_legend().get_texts()]
+        assert labels == ["drawn, realization 1 of 2", "truth"]
+        one, same = draw(da), draw(da[0])
+        for a, b in zip(one.get_lines(), same.get_lines(), strict=True):
+            np.testing.assert_array_equal(a.get_ydata(), b.get_ydata())

@@ -26,8 +26,10 @@ from xdownscale.errors import (
     TimeAxisError,
 )
 from xdownscale.reports import _page, evidence, report
-from xdownscale.reports._evidence import sentence, verdict
+from xdownscale.reports._curves import DIAGNOSTICS, scope_of
+from xdownscale.reports._evidence import judge, sentence, verdict
 from xdownscale.reports._intervals import interval, mean, resampled_means
+from xdownscale.reports._records import days_of, gather
 
 ROOT = Path(__file__).parents[1]
 DRAWS = 30
@@ -392,3 +394,56 @@ def test_the_howto_runs(coarse, fine, tmp_path, monkeypatch):
     methods = re.findall(r"`(?:da\.geostat\.)?(plot_\w+)\(", text)
     assert len(methods) >= 5
     assert all(hasattr(xr.DataArray.geostat, m) for m in methods)
+
+
+# steps that are not days
+
+
+def test_a_six_hourly_record_is_counted_in_days():
+    time = pd.date_range("2000-01-01", periods=4 * 30, freq="6h")
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(time.size, 12, 12)).cumsum(axis=1).cumsum(axis=2)
+    fine = xr.DataArray(
+        values,
+        coords={"time": time, "lat": np.arange(12) * 0.5, "lon": np.arange(12) * 0.5},
+        dims=("time", "lat", "lon"),
+        name="t",
+    )
+    coarse = fine.coarsen(lat=3, lon=3).mean()
+    records = gather(fine.isel(time=slice(48)), coarse, fine, "identity")
+    assert days_of(records.fields["prediction"]) == 12
+    assert days_of(records.fields["fine"]) == 18
+    scope = scope_of(records.fields)
+    assert scope.lags == (1, 2, 3)  # of 12 days
+    assert set(scope.steps.values()) == {4.0}
+    finding = next(f for f in judge(records, 20, 0) if f.diagnostic.key == "acf")
+    assert "autocorrelation at 1 day" in set(finding.table.statistic)
+    with pytest.raises(TimeAxisError, match="6 hours"):
+        gather(fine.isel(time=slice(48)), coarse.resample(time="1D").mean(), None, "identity")
+
+
+def test_blocks_are_as_long_as_ten_days():
+    alternating = np.repeat(np.arange(10.0), 40)[:, None]  # ten days of four steps each
+    wide = resampled_means(alternating, 40, 400, seed=0, block=40)
+    narrow = resampled_means(alternating, 40, 400, seed=0, block=10)
+    assert wide.std() > 1.5 * narrow.std()
+
+
+def test_the_range_is_that_of_the_accessor(twin):
+    fine = twin.dust_fine.isel(time=slice(0, 40))
+    field = np.log10(fine)
+    scope = scope_of({"prediction": field, "coarse": twin.dust.isel(time_coarse=slice(30))})
+    made = DIAGNOSTICS[0]
+    curve = made.measure(field, scope)
+    read = made.read(curve.x, mean(curve.per_step)[None], scope)
+    found = field.geostat.semivariogram(max_distance=scope.reach, bins=30, bootstrap=0)
+    assert found.fit_ok
+    assert read["effective range in km"][0] == pytest.approx(found.effective_range.item(), rel=1e-6)
+    assert read["sill"][0] == pytest.approx(found.sill.item(), rel=1e-2)  # tiny nuggets are 0
+    np.testing.assert_allclose(made.shape(mean(curve.per_step)), found.semivariance)
+
+
+def test_baselines_that_are_missing_are_told_on_the_page(twin, smooth, tmp_path):
+    judged = twin.dust_fine.sel(time=smooth.time)
+    text = report(smooth, twin.dust, judged, tmp_path / "page.html", draws=20).read_text()
+    assert "Not in the table: climatology" in text

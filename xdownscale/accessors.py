@@ -187,6 +187,19 @@ class GeostatAccessor:
             bootstrap=bootstrap,
         )
 
+    def diagnose_pairing(
+        self,
+        fine: xr.DataArray,
+        shifts: int = 200,
+        seed: int = 0,
+        *,
+        transform: str | Scaling = "auto",
+    ) -> xr.Dataset:
+        """Return whether a fine record has this one's days; see `xdownscale.geostat`."""
+        from xdownscale.geostat import diagnose_pairing
+
+        return diagnose_pairing(self._da, fine, shifts=shifts, seed=seed, transform=transform)
+
     def advise_patch(
         self,
         coarse: xr.DataArray | None = None,
@@ -194,7 +207,7 @@ class GeostatAccessor:
         seed: int = 0,
         *,
         factor: int = 8,
-        transform: str | Scaling = "auto",
+        transform: str | Scaling | None = "auto",
     ) -> xr.Dataset:
         """Return a size of patches for this fine record; see `xdownscale.geostat.advise_patch`."""
         from xdownscale.geostat import advise_patch

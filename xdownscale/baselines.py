@@ -13,7 +13,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xdownscale.alignment import check_calendars, comparable_times
 from xdownscale.errors import OptionError, TimeAxisError
+from xdownscale.gaps import finite
 from xdownscale.labels import find_axes, require_time
 from xdownscale.regridding import regrid
 from xdownscale.scaling import Scaling, choose_transform
@@ -77,6 +79,7 @@ def interpolate(
     wanted = coarse.indexes[name] if time is None else _index(time)
     days = coarse.isel({name: _positions(coarse, wanted, "The coarse record", complete=True)})
     days = days.transpose(name, ...)
+    days = days.copy(data=finite(days.data))
     space = transform
     if not isinstance(space, Scaling):
         space = choose_transform(days.data, space)
@@ -98,7 +101,8 @@ def climatology(fine: xr.DataArray, time: Any, window_days: float = 15) -> xr.Da
     Parameters
     ----------
     fine : DataArray
-        Training days of the fine record (time, lat, lon), dims in any order; NaN is left out.
+        Training days of the fine record (time, lat, lon), dims in any order; NaN and infinities
+        are left out.
     time : array of times
         Days asked.
     window_days : float
@@ -136,10 +140,11 @@ def climatology(fine: xr.DataArray, time: Any, window_days: float = 15) -> xr.Da
     # half a day more: days of leap years and others do not quite meet
     reach = np.maximum(window_days, apart.min(axis=1, keepdims=True)) + 0.5
     kind = np.result_type(fine.dtype, np.float32)
+    known = fine.copy(data=finite(fine.data)).drop_vars(name)
     weights = xr.DataArray((apart <= reach).astype(kind), dims=(_ROW, name))
-    total = xr.dot(fine.fillna(0).drop_vars(name), weights, dim=name, optimize=True)
-    valid = (fine == fine).astype(kind)  # not NaN
-    count = xr.dot(valid.drop_vars(name), weights, dim=name, optimize=True)
+    total = xr.dot(known.fillna(0), weights, dim=name, optimize=True)
+    valid = (known == known).astype(kind)  # not NaN
+    count = xr.dot(valid, weights, dim=name, optimize=True)
     mean = total / count.where(count > 0)
     return _like(mean.isel({_ROW: xr.DataArray(row, dims=name)}), name, fine, wanted)
 
@@ -224,53 +229,6 @@ def persistence_from_start(fine: xr.DataArray, time: Any) -> xr.DataArray:
     return _like(held, name, fine, wanted)
 
 
-def day_index(times: pd.Index[Any]) -> pd.Index[Any]:
-    """Return the dates of times of day, where there is one time a day; else the times.
-
-    So that daily means stamped at 00:00 meet those stamped at 12:00.
-
-    Parameters
-    ----------
-    times : DatetimeIndex or CFTimeIndex
-
-    Returns
-    -------
-    Index
-
-    Examples
-    --------
-    >>> day_index(pd.DatetimeIndex(["2000-01-01T12"]))[0]
-    Timestamp('2000-01-01 00:00:00')
-    """
-    if not isinstance(times, pd.DatetimeIndex | xr.CFTimeIndex):
-        return times
-    floored = times.floor("D")
-    return floored if floored.is_unique else times
-
-
-def check_calendars(first: pd.Index[Any], second: pd.Index[Any], what: str) -> None:
-    """Raise `TimeAxisError` where two time axes are of different calendars.
-
-    Parameters
-    ----------
-    first, second : Index
-        Time axes.
-    what : str
-        What they belong to, for the message.
-
-    Examples
-    --------
-    >>> days = pd.date_range("2000-01-01", periods=2)
-    >>> check_calendars(days, days, "two records")
-    """
-    kinds = [str(getattr(times, "calendar", "numpy datetimes")) for times in (first, second)]
-    if kinds[0] != kinds[1]:
-        raise TimeAxisError(
-            f"The calendars of {what} differ: {kinds[0]} and {kinds[1]}. Bring one to the other "
-            "with DataArray.convert_calendar."
-        )
-
-
 def _index(time: Any) -> Any:
     """Make an index of a DataArray, an index or any sequence."""
     if isinstance(time, pd.Index):
@@ -292,7 +250,8 @@ def _positions(
             f"{what} has duplicate times, {have[have.duplicated()][0]} among them; keep one of "
             "each, with drop_duplicates."
         )
-    found = day_index(have).get_indexer(day_index(wanted))
+    there, asked = comparable_times(have, wanted, (what, "the days asked"))
+    found = there.get_indexer(asked)
     if complete and (found < 0).any():
         raise TimeAxisError(
             f"{what} lacks {int((found < 0).sum())} of the {len(wanted)} days asked, the first "

@@ -175,7 +175,7 @@ def _validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, floa
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", XDownscaleWarning)
             drawn = draw_maps(replace(cheap, models={name: model}), pair.coarse, order)
-        table = skill.table({"model": drawn}, pair.fine, transform=model.scaling)
+        table = skill.table({"model": drawn}, pair.fine, transform=model.scaling, baselines=None)
         transformed = table[table.columns[0][0]]
         for score, value in transformed.iloc[0].items():
             if np.isfinite(value):

@@ -226,6 +226,35 @@ def area(grid: Grid, unit: str = "km2") -> xr.DataArray:
     return _on_grid(da, values, "area", attrs)
 
 
+def cell_weights(da: xr.DataArray) -> xr.DataArray:
+    """Return how much each cell counts in a mean over a region.
+
+    Parameters
+    ----------
+    da : DataArray
+        On any grid.
+
+    Returns
+    -------
+    DataArray
+        (y, x): areas in km2, or cosines of latitude where cells have no edges: on curvilinear
+        grids and such of one row or column.
+
+    Examples
+    --------
+    >>> da = xr.DataArray(np.ones((2, 1)), coords={"lat": [0.0, 60.0], "lon": [0.0]})
+    >>> cell_weights(da).values.round(2).ravel()
+    array([1. , 0.5])
+    """
+    axes = find_axes(da)
+    if axes.rectilinear and min(da.sizes[axes.y], da.sizes[axes.x]) > 1:
+        return area(da)
+    latitude = da[axes.latitude]
+    cosine = latitude.copy(data=np.cos(np.deg2rad(latitude.values.astype(float))))
+    weights = cosine * xr.ones_like(da[axes.longitude], dtype=float)
+    return weights.rename("weight").transpose(axes.y, axes.x)
+
+
 def _on_grid(da: xr.DataArray, values: Array, name: str, attrs: dict[str, str]) -> xr.DataArray:
     axes = find_axes(da)
     names = [axes.y, axes.x, axes.latitude, axes.longitude]

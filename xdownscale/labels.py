@@ -271,7 +271,7 @@ def find_axes(da: xr.DataArray) -> Axes:
     'latitude'
     """
     latitude, longitude = _coordinate(da, "latitude"), _coordinate(da, "longitude")
-    time = _find_time(da)
+    time = find_time(da)
     dims = da.coords[latitude].dims
     if da.coords[latitude].ndim == 1 and da.coords[longitude].ndim == 1:
         y, x = str(dims[0]), str(da.coords[longitude].dims[0])
@@ -312,7 +312,7 @@ def require_time(da: xr.DataArray, what: str) -> str:
     >>> require_time(da, "The fine record")
     'time'
     """
-    name = _find_time(da)
+    name = find_time(da)
     if name is None:
         raise TimeAxisError(
             f"{what} has no time dimension (dims: {tuple(da.dims)}). Name it 'time', or give its "
@@ -344,8 +344,15 @@ def _candidates(da: xr.DataArray, kind: str) -> list[str]:
     return [str(n) for n in dict.fromkeys(good) if 1 <= da.coords[n].ndim <= 2]
 
 
-def _find_time(da: xr.DataArray) -> str | None:
-    """Name of the time dimension, or None."""
+def find_time(da: xr.DataArray) -> str | None:
+    """Return the name of the time dimension, or None.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> find_time(xr.DataArray([1.0, 2.0], dims="x")) is None
+    True
+    """
     for name in da.dims:
         values = da.coords.get(name, None)
         if values is not None and _is_time(values):

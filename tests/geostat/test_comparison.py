@@ -138,3 +138,21 @@ def test_options(both):
         compare(*both, max_lag=0)
     with pytest.raises(OptionError, match="Unknown transform: 'ln'"):
         compare(*both, transform="ln")
+
+
+def test_lags_of_different_steps_are_not_compared(both):
+    six_hourly = both[0].assign_coords(time=pd.date_range("2000", periods=20, freq="6h"))
+    found = compare(six_hourly, both[1], max_distance=300, max_lag=3)
+    said = found.status.sel(diagnostic="acf", field="this").item()
+    assert "a time step of 6 hours and the reference one of 1 day" in said
+    assert (found.status.sel(diagnostic=["pacf", "lag_r2", "lag_rmse"]) == "As for acf.").all()
+    assert not {"acf", "pacf", "lag_r2", "lag_rmse"} & set(found.data_vars)
+    assert (found.status.sel(diagnostic=["semivariogram", "distribution"]) == "done").all()
+
+
+def test_a_reason_is_told_once(both):
+    found = compare(both[0] - 5, both[1], max_distance=300, max_lag=3)
+    said = found.status.sel(field="this")
+    assert "values are 0 or less" in said.sel(diagnostic="semivariogram").item()
+    assert said.sel(diagnostic="pacf").item() == "As for semivariogram."
+    assert (found.status.sel(field="reference") != "As for semivariogram.").all()

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xarray as xr
+from scipy import stats
 
 import xdownscale as xd
 from xdownscale.errors import DataError, GridError, OptionError, TimeAxisError
@@ -43,7 +44,7 @@ def test_both_twins_are_told_apart(twin):
     found = diagnose_pairing(ds.dust, ds.dust_fine.isel(time=slice(60, 200)))
     assert found.paired.item() is synchronised
     assert ('pairing="self"' in found.message.item()) is not synchronised
-    assert (found.p_value.sel(scale="cell") < 0.02).item() is synchronised
+    assert (found.p_value.sel(scale="cell") <= 0.01).item() is synchronised
     assert found.days.item() == 140
 
 
@@ -82,6 +83,45 @@ def test_slow_unpaired_records_are_not_taken_for_paired_ones():
         for seed in range(10)
     )
     assert wrong <= 1
+
+
+def test_short_records_are_undecided_rather_than_wrong():
+    verdicts = {True: [], False: []}
+    for seed in range(40):
+        coarse = made(seed, days=30, step=2.0)
+        for same, found in verdicts.items():
+            fine = made(seed if same else seed + 500, days=30)
+            found.append(diagnose_pairing(coarse, fine))
+    assert sum(found.paired.item() for found in verdicts[False]) <= 2
+    assert sum(found.paired.item() for found in verdicts[True]) >= 32
+    for found in verdicts[True] + verdicts[False]:
+        p = found.p_value.sel(scale="cell").item()
+        assert found.paired.item() is (p <= 0.01)
+        assert found.decided.item() is (not 0.01 < p <= 0.05)
+        undecided = found.message.item().startswith("Undecided: on 30 common days only 17 shifts")
+        assert undecided is not found.decided.item()
+
+
+def test_with_many_shifts_the_p_value_is_counted():
+    null = np.random.default_rng(0).normal(size=200)
+    assert pairing._p_value(10.0, null) == 1 / 201
+    assert pairing._p_value(np.median(null), null) == 101 / 201
+    # independent shifts, few of them: the t distribution of one more draw
+    few = np.resize([1.0, -1.0], 20)
+    assert pairing._independent(few) == 20
+    expected = stats.t.sf(5 / np.sqrt(1 + 1 / 20), 19)
+    assert pairing._p_value(5.0, few) == pytest.approx(expected, rel=1e-9)
+
+
+def test_six_hourly_records_are_counted_in_days():
+    coarse, fine = made(step=2.0, days=160, phi=0.9), made(days=160, phi=0.9)
+    time = pd.date_range("2001-01-01", periods=160, freq="6h")
+    coarse, fine = coarse.assign_coords(time=time), fine.assign_coords(time=time)
+    found = diagnose_pairing(coarse, fine)
+    assert found.days.item() == 40
+    assert found.attrs["shifts"] == 160 - 2 * 40 + 1  # a quarter, as 15 days are 60 of 160 steps
+    with pytest.raises(TimeAxisError, match=r"have 29\.75 days in common"):
+        diagnose_pairing(coarse, fine.isel(time=slice(119)))
 
 
 def test_the_seasons_do_not_make_a_pair():
@@ -210,3 +250,15 @@ def test_advice_that_cannot_be_given():
         advise_patch(fine, days=0)
     with pytest.raises(GridError, match="has 10 x 96 pixels; 16 along each side"):
         advise_patch(fine.isel(lat=slice(10)))
+
+
+def test_the_accessor_is_the_function():
+    coarse, fine = made(step=2.0), made(step=0.5)
+    found = coarse.geostat.diagnose_pairing(fine, seed=3)
+    xr.testing.assert_identical(found, diagnose_pairing(coarse, fine, seed=3))
+
+
+def test_a_patch_in_the_values_own_space():
+    fine = made(step=0.25)
+    found = advise_patch(fine, transform=None)
+    xr.testing.assert_identical(found, advise_patch(fine, transform="identity"))

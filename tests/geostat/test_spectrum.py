@@ -184,3 +184,40 @@ def test_bad_input():
         power_spectrum(da, window="han")
     with pytest.raises(OptionError, match="max_missing is 1; give a share"):
         power_spectrum(da, max_missing=1)
+
+
+def test_a_spectrum_that_cannot_be_made_says_why():
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(2, 16, 20))
+    values[0, :, :8], values[1, :, :9] = np.nan, np.nan
+    lat, lon = np.arange(16) * 0.5, np.arange(20) * 0.5
+    da = xr.DataArray(values, coords={"lat": lat, "lon": lon}, dims=("time", "lat", "lon"))
+    da = da.assign_coords(time=np.array(["2000-01-01", "2000-01-02"], "M8[ns]"))
+    for record in (da, da.chunk(time=1)):
+        found = power_spectrum(record).compute()
+        assert np.isnan(found.power).all()
+        assert found.missing.item() == pytest.approx(0.4)
+        said = found.message.item()
+        assert said.startswith(
+            "no spectrum: 40% of the cells are missing, more than max_missing=0.2"
+        )
+        daily = power_spectrum(record, average=None).compute()
+        assert daily.message.dims == ("time",)
+        assert "45%" in daily.message.values[1]
+    whole = power_spectrum(da, max_missing=0.42)
+    assert whole.message.item() == ""
+    assert whole.day_count.item() == 1
+    assert np.isfinite(whole.power).all()
+    status = da.geostat.compare(da, transform=None, max_lag=1).status
+    assert status.sel(diagnostic="power_spectrum", field="this").item() == said
+
+
+@pytest.mark.parametrize(("south", "speaks"), [(0.0, False), (40.0, True), (70.0, True)])
+def test_tall_domains_are_commented_on(south, speaks):
+    lat, lon = south + np.arange(20.0), np.arange(20.0)
+    da = xr.DataArray(np.random.default_rng(0).normal(size=(20, 20)), {"lat": lat, "lon": lon})
+    comment = power_spectrum(da).attrs.get("comment", "")
+    assert bool(comment) is speaks
+    if speaks:
+        middle = np.cos(np.deg2rad(south + 9.5))
+        assert f"{np.cos(np.deg2rad(south + 19)) / middle:.2f} to" in comment

@@ -309,3 +309,22 @@ def test_unknown_options():
         pacf(da, alpha=1)
     with pytest.raises(OptionError, match=r"Unknown kind: 'pearsn'.*Did you mean 'pearson'"):
         lag_r2(da, kind="pearsn")
+
+
+@pytest.mark.parametrize("freq", ["MS", "ME", "SMS"])
+def test_months_are_steps_whatever_their_length(freq):
+    time = pd.date_range("2000-01-31" if freq == "ME" else "2000-01-01", periods=48, freq=freq)
+    time = time[time.day <= 14] if freq == "SMS" else time
+    values = np.random.default_rng(0).normal(size=(len(time), 2, 3))
+    dims, grid = ("time", "lat", "lon"), {"lat": [0.0, 1], "lon": [0.0, 1, 2]}
+    da = xr.DataArray(values, coords={"time": time, **grid}, dims=dims)
+    daily = da.assign_coords(time=pd.date_range("2000", periods=len(time)))
+    for found, same in (
+        (acf(da, max_lag=5), acf(daily, max_lag=5)),
+        (lag_r2(da, max_lag=5)["mean"], lag_r2(daily, max_lag=5)["mean"]),
+    ):
+        np.testing.assert_allclose(found, same)
+        assert found.lag.attrs["units"] == "month"
+    # a month that is missing is a gap, not a step
+    gap = acf(da.drop_isel(time=3), max_lag=2)
+    assert gap.pair_count.values.tolist() == [len(time) - 1, len(time) - 3, len(time) - 4]

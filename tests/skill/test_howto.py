@@ -28,6 +28,8 @@ def test_the_page_runs(capsys):
     printed = capsys.readouterr().out
     assert "| season | region | method | log10 r2 |" in printed
     assert re.search(r"\| bicubic \| -?0\.\d+ \(0\.\d+\)", printed)
+    assert "Not in the table: bicubic (give coarse=" in printed
+    assert list(names["short"].attrs["left_out"]) == ["bicubic", "climatology"]
     assert "| season | field | mean | sd | min | p25 | p50 | p75 | max |" in printed
 
 

@@ -149,6 +149,82 @@ def test_names_order_and_orientation_do_not_matter(function):
     assert function(turned.astype("f4"), truth).dtype == np.float64
 
 
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_longitude_conventions_do_not_matter(function):
+    """Finding of a review: 0 to 360 against -180 to 180 was refused."""
+    truth, prediction = (fields(seed=s).assign_coords(lon=np.arange(-3.0, 3.0)) for s in (1, 2))
+    expected = function(prediction, truth)
+    turned = prediction.assign_coords(lon=prediction.lon % 360)
+    xr.testing.assert_identical(function(turned, truth), expected)
+    xr.testing.assert_identical(function(turned.sortby("lon"), truth), expected)
+    by_area = function(prediction, truth, weights=True)
+    xr.testing.assert_identical(function(turned, truth, weights=True), by_area)
+    of_truth = function(prediction, truth.assign_coords(lon=turned.lon).sortby("lon"))
+    xr.testing.assert_allclose(of_truth, expected)
+
+
+def test_daily_means_are_not_scored_against_instants():
+    """Finding of a review: they met the instants of 00 UTC in silence."""
+    daily = fields(6)
+    hours = daily.resample(time="6h").ffill()
+    for p, t in [(hours, daily), (daily, hours)]:
+        with pytest.raises(TimeAxisError, match=r'time step of .* \.resample\(time="1D"\)\.mean'):
+            skill.rmse(p, t)
+        with pytest.raises(TimeAxisError, match=r"The truth has a time step of .* and 'a' one of"):
+            skill.table({"a": p}, t)
+    assert skill.rmse(daily.isel(time=[0, 2, 5]), daily).sizes["time"] == 3
+    means = hours.resample(time="1D").mean()
+    assert skill.rmse(means, daily).max() < 1e-12
+
+
+def all_scores(p, ensemble, t):
+    """Every score of one pair of records, as one list of numbers."""
+    found = [function(p, t) for function in [*FUNCTIONS, skill.nse]]
+    found += [*skill.kge(p, t).values(), *skill.spread_skill(ensemble, t).values()]
+    found += [skill.crps(ensemble, t), skill.rank_histogram(ensemble, t).frequency]
+    found += [*skill.events(p, t, [1.0]).values(), *skill.fss(p, t, [1.0], [1, 3]).values()]
+    found += [skill.events(p, t, quantiles=[0.5]).csi, skill.r2(p, t, transform="log10")]
+    table = skill.table({"p": p, "e": ensemble}, t, scores=["r2", "crps", "kge", "spread_skill"])
+    return np.concatenate([np.ravel(da) for da in [*found, table.to_numpy()]])
+
+
+@pytest.mark.parametrize("value", [np.inf, -np.inf])
+@pytest.mark.parametrize("lazy", [False, True])
+def test_infinities_are_missing_in_every_score(value, lazy):
+    """Finding of a review: they came out as NaN, inf or a number, by score."""
+    truth, prediction, ensemble = fields(8, seed=1), fields(8, seed=2), fields(8, seed=3, members=3)
+    answers = []
+    for gap in (np.nan, value):
+        t, p, e = (da.copy(deep=True) for da in (truth, prediction, ensemble))
+        t[2, 1, 1], p[4, 0, 3], e[1, 6, 2, 2] = gap, gap, gap
+        given = [da.chunk(time=3) if lazy else da for da in (p, e, t)]
+        answers.append(all_scores(*given))
+    np.testing.assert_array_equal(answers[1], answers[0])
+    assert not np.isinf(answers[0]).any()
+    assert np.isfinite(answers[0]).mean() > 0.8
+
+
+def test_infinite_weights_are_refused():
+    truth = fields()
+    weights = xr.ones_like(truth[0].drop_vars("time")).where(truth.lon > 0, np.inf)
+    with pytest.raises(OptionError, match=r"weights run from 1\.0 to inf; give finite weights"):
+        skill.mae(truth, truth, weights=weights)
+
+
+@pytest.mark.parametrize("function", [*FUNCTIONS, skill.nse, skill.kge])
+def test_area_weights_of_a_curvilinear_grid_are_cosines(function):
+    """Finding of a review: weights=True raised."""
+    truth, prediction = fields(seed=1), fields(seed=2)
+    lat, lon = np.meshgrid([0.0, 30.0, 45.0, 60.0], np.arange(6.0), indexing="ij")
+    coords = {"lat": (("y", "x"), lat), "lon": (("y", "x"), lon), "time": truth.time}
+    p, t = (
+        xr.DataArray(da.values, dims=("time", "y", "x"), coords=coords)
+        for da in (prediction, truth)
+    )
+    cosines = xr.DataArray(np.cos(np.deg2rad(lat)), dims=("y", "x"), coords=t[0].coords)
+    xr.testing.assert_allclose(function(p, t, weights=True), function(p, t, weights=cosines))
+
+
 def test_only_common_days_are_scored():
     truth, prediction = fields(6), fields(4, "2000-01-04", seed=2)
     found = skill.mae(prediction, truth)
@@ -233,7 +309,7 @@ def test_the_table_has_both_units_and_two_rows_for_an_ensemble(three):
 def test_one_realization_makes_one_row_equal_to_the_field(three):
     _, truth = three
     one = fields(6, seed=4, members=1)
-    found = skill.table({"a": one, "b": one[0]}, truth)
+    found = skill.table({"a": one, "b": one[0]}, truth, baselines=None)
     assert list(found.index) == ["a (one realization)", "b"]
     np.testing.assert_array_equal(found.iloc[0], found.iloc[1])
 
@@ -300,7 +376,7 @@ def test_inputs_are_left_alone(three):
 
 def test_texts(three):
     predictions, truth = three
-    found = skill.table(predictions, truth, scores=["mae"])
+    found = skill.table(predictions, truth, scores=["mae"], baselines=None)
     texts = skill.format_table(found, digits=2)
     mean = found.loc["bicubic", ("log10", "mae")]
     sd = found.attrs["sd"]["log10", "mae"]["bicubic"]
@@ -322,8 +398,8 @@ def test_other_grids_are_refused():
     truth = fields()
     with pytest.raises(GridError, match="'prediction' and the truth are on different grids"):
         skill.mae(fields(shape=(5, 6)), truth)
-    with pytest.raises(GridError, match="one longitude convention"):
-        skill.table({"a": truth.assign_coords(lon=truth.lon + 360)}, truth)
+    with pytest.raises(GridError, match="'a' and the truth are on different grids"):
+        skill.table({"a": truth.assign_coords(lon=truth.lon + 1)}, truth)
     extra = truth.expand_dims(height=2)
     with pytest.raises(GridError, match=r"'a' has the further dimensions \['height'\]"):
         skill.table({"a": extra}, truth)

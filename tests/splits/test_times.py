@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xdownscale.errors import TimeAxisError, XDownscaleWarning
-from xdownscale.splits import check_overlap, check_time, match_times, time_step
+from xdownscale.splits import (
+    check_overlap,
+    check_steps,
+    check_time,
+    is_subdaily,
+    match_times,
+    step_text,
+    time_step,
+)
 from xdownscale.splits.times import calendar_of, days, months, seconds
 
 
@@ -173,3 +181,52 @@ def test_time_dimension_without_a_coordinate():
     da = record(pd.date_range("2000", periods=3)).drop_vars("time")
     with pytest.raises(TimeAxisError, match="time dimension"):
         check_time(da)
+
+
+@pytest.mark.parametrize(
+    ("hours", "expected"),
+    [
+        ([0, 6, 12, 18], True),
+        ([18, 24], True),  # no two on one date
+        ([0, 23], True),  # two on one date
+        ([0, 24, 48], False),
+        ([12, 35, 60], False),  # stamped at uneven hours
+        ([0, 24 * 30], False),
+        ([6], False),
+        ([], False),
+    ],
+)
+def test_what_is_subdaily(hours, expected):
+    time = pd.Timestamp("2000-01-01") + pd.to_timedelta(hours, unit="h")
+    assert is_subdaily(pd.DatetimeIndex(time)) is expected
+    assert is_subdaily(time[::-1]) is expected
+
+
+@pytest.mark.parametrize("calendar", ["noleap", "360_day", "standard"])
+def test_days_do_not_stand_against_hours(calendar):
+    daily, hours = dates(calendar, 5), dates(calendar, 20, freq="6h")
+    message = (
+        r"The fine record has a time step of 1 day and the truth one of 6 hours, so daily.*"
+        r"daily means of the truth with \.resample\(time=\"1D\"\)\.mean\(\).*\.sel\(time=\.\.\.\)"
+    )
+    with pytest.raises(TimeAxisError, match=message):
+        check_steps(daily, hours, ("The fine record", "the truth"))
+    with pytest.raises(TimeAxisError, match=r"first record has a time step of 6 hours.*of 2 days"):
+        check_steps(hours, daily[::2])
+
+
+def test_spread_out_days_and_single_times_stand_against_anything_of_their_kind():
+    daily, hours = pd.date_range("2000", periods=9), pd.date_range("2000", periods=36, freq="6h")
+    for a, b in [(daily, daily[[0, 3, 8]]), (hours, hours[[5, 6, 30, 31]]), (hours[:1], daily)]:
+        check_steps(a, b)
+        check_steps(b, a)
+    check_steps(hours, hours[::2])
+    check_steps(hours, daily[:1])
+
+
+@pytest.mark.parametrize(
+    ("freq", "text"),
+    [("D", "1 day"), ("5D", "5 days"), ("h", "1 hour"), ("90min", "90 minutes"), ("s", "1 second")],
+)
+def test_steps_in_words(freq, text):
+    assert step_text(pd.date_range("2000", periods=3, freq=freq)) == text

@@ -28,7 +28,7 @@ def advise_patch(
     seed: int = 0,
     *,
     factor: int = 8,
-    transform: str | Scaling = "auto",
+    transform: str | Scaling | None = "auto",
 ) -> xr.Dataset:
     """Advise the size of patches from the range of what the coarse record does not tell.
 
@@ -51,8 +51,8 @@ def advise_patch(
         Of the semivariogram's pairs.
     factor : int
         Pixels along a side of a coarse cell where `coarse` is None; 2 or more.
-    transform : str or Scaling
-        Space of the residual; ``"auto"`` looks at the fine values.
+    transform : str or Scaling, optional
+        Space of the residual; ``"auto"`` looks at the fine values, None takes them as they are.
 
     Returns
     -------
@@ -111,7 +111,7 @@ def _residual(
     fine = fine.compute()
     space = transform
     if not isinstance(space, Scaling):
-        space = choose_transform(np.asarray(fine.data), space)
+        space = choose_transform(np.asarray(fine.data), space or "identity")
     if coarse is None:
         sizes = {d: fine.sizes[d] // factor * factor for d in (axes.y, axes.x)}
         fine = fine.isel({d: slice(n) for d, n in sizes.items()})

@@ -10,9 +10,9 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale.baselines import day_index
+from xdownscale.alignment import comparable_times, on_one_grid, turn
 from xdownscale.errors import GridError, OptionError, TimeAxisError, check_option
-from xdownscale.geostat._together import Pair, on_one_grid, template, turn
+from xdownscale.geostat._together import Pair, template
 from xdownscale.grids import describe_grid, has_grid, uncovered
 from xdownscale.labels import find_axes, require_time
 from xdownscale.regridding import regrid, regrid_static
@@ -208,7 +208,8 @@ def _on_days(codes: xr.DataArray, da: xr.DataArray) -> xr.DataArray:
             "A field in by= has a time axis and the records have none; select a time of it."
         )
     record = check_time(codes, "A field in by=")
-    place = match_times(day_index(da.indexes[axes_time]), day_index(record.indexes[name]))
+    what = ("The record", "a field in by=")
+    place = match_times(*comparable_times(da.indexes[axes_time], record.indexes[name], what))
     if (place < 0).all():
         raise TimeAxisError(
             f"A field in by= runs from {record.indexes[name].min()} to "

@@ -8,6 +8,7 @@ import numpy as np
 
 from xdownscale.cells import Array
 from xdownscale.errors import DataError
+from xdownscale.gaps import finite
 from xdownscale.geostat._pairs import Pairs
 
 ESTIMATORS = ("matheron", "cressie", "dowd")
@@ -51,14 +52,14 @@ def daily_curves(
         image = field[day]
         whole = image.flags.c_contiguous
         values = np.take(image, flat) if whole else image[rows, columns]
-        gamma[day], count[day], valid[day] = _curve(values.astype(np.float64), pairs, estimator)
+        values = finite(values.astype(np.float64))
+        gamma[day], count[day], valid[day] = _curve(values, pairs, estimator)
     return gamma, count, valid
 
 
 def _curve(values: Array, pairs: Pairs, estimator: str) -> tuple[Array, Array, int]:
     """Curve of one day; `values` are those of `pairs.cells`."""
-    with np.errstate(invalid="ignore"):  # inf - inf
-        gaps = np.take(values, pairs.first) - np.take(values, pairs.second)
+    gaps = np.take(values, pairs.first) - np.take(values, pairs.second)
     filled = np.flatnonzero(pairs.counts)
     starts = np.concatenate([[0], np.cumsum(pairs.counts[filled])[:-1]])
     missing = np.isnan(gaps)

@@ -181,7 +181,7 @@ def _pass(x: Any, kernel: Any, merge: Any, given: Any = None) -> Any:
 
 
 def _on_valid(kernel: Any, block: Array, given: Any) -> Any:
-    return kernel(block[~np.isnan(block)], given)
+    return kernel(block[np.isfinite(block)], given)
 
 
 def _add(parts: list[Array]) -> Array:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from xdownscale.errors import OptionError, TimeAxisError
 from xdownscale.labels import require_time
 from xdownscale.splits import check_time, time_step
-from xdownscale.splits.times import DAY, find, seconds
+from xdownscale.splits.times import DAY, days, find, months, seconds
 
+MONTH = 2_629_746  # seconds, the mean of the Gregorian calendar: the step of monthly records
 _WHAT = "The record"
 
 
@@ -28,7 +29,7 @@ class Series(NamedTuple):
     positions : ndarray of int, shape (time,)
         Number of each time on the regular axis, from 0; a gap leaves numbers out.
     step : int
-        Length of a step in seconds.
+        Length of a step in seconds; `MONTH` for monthly records, whose months are all one step.
     """
 
     da: xr.DataArray
@@ -56,6 +57,9 @@ def series_of(da: xr.DataArray, max_lag: int) -> Series:
             f"{_WHAT} has {da.sizes[name]} time steps; max_lag={max_lag} needs {max_lag + 2} or "
             f"more. Give a longer record or max_lag={max(1, da.sizes[name] - 2)}."
         )
+    month = _month_numbers(da[name])
+    if month is not None:
+        return Series(da, name, month, MONTH)
     step = time_step(da[name])
     return Series(da, name, _positions(da[name], step), step)
 
@@ -75,13 +79,24 @@ def _positions(time: xr.DataArray, step: int) -> NDArray[np.int64]:
     return np.asarray((numbers - numbers[0]) // step)
 
 
+def _month_numbers(time: xr.DataArray) -> NDArray[np.int64] | None:
+    """Return the number of each month of a monthly record; None where it is none."""
+    gaps = np.diff(days(time))
+    short = gaps.size and gaps.min() >= 28 and np.median(gaps) <= 31
+    if not short or np.ptp(gaps) == 0:
+        return None
+    numbers = 12 * np.array(time.dt.year.values, dtype=np.int64) + months(time)
+    return numbers - numbers[0] if (np.diff(numbers) > 0).all() else None
+
+
 def _length(span: int) -> str:
     return f"{span / DAY:g} days" if span >= DAY else f"{span / 3600:g} hours"
 
 
 def lag_coordinate(lags: NDArray[np.int64], step: int) -> xr.DataArray:
     """Return the coordinate ``lag``, counted in steps."""
-    attrs = {"long_name": "lag", "units": "day" if step == DAY else f"{step / 3600:g} hours"}
+    names = {DAY: "day", MONTH: "month"}
+    attrs = {"long_name": "lag", "units": names.get(step, f"{step / 3600:g} hours")}
     return xr.DataArray(lags, dims=("lag",), attrs=attrs)
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xdownscale.errors import GridError
+from xdownscale.gaps import finite
 from xdownscale.labels import find_axes
 from xdownscale.patches import PatchLayout
 from xdownscale.patches.arrays import check_shape
@@ -71,6 +72,7 @@ def seams(da: xr.DataArray, layout: PatchLayout) -> xr.Dataset:
     check_shape((da.sizes[axes.y], da.sizes[axes.x]), layout)
     borders = [_borders(layout, axis) for axis in (0, 1)]
     _check_borders(borders)
+    da = xr.apply_ufunc(finite, da, dask="allowed", keep_attrs=True)
     steps = [_profile(abs(da.diff(dim)), dim, "line") for dim in grid]
     variance = _variance(da, axes.time)
     sides = [_on_lines(_profile(variance, dim, "pixel")) for dim in grid]

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xdownscale.alignment import on_one_grid
 from xdownscale.errors import OptionError, check_option
-from xdownscale.geostat._together import common_days, on_one_grid, template
+from xdownscale.geostat._together import common_days, template
 from xdownscale.geostat.similarity import wasserstein
 from xdownscale.labels import find_axes, require_time
 from xdownscale.regridding import regrid

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
-from xdownscale.baselines import day_index
-from xdownscale.cells import spacing, wrap_longitude
+from xdownscale.alignment import comparable_times, on_one_grid, turn
 from xdownscale.errors import GridError, TimeAxisError
-from xdownscale.grids import describe_grid, same_grid, uncovered
+from xdownscale.grids import describe_grid, uncovered
 from xdownscale.labels import Axes, find_axes
 from xdownscale.splits import check_overlap, check_time
-
-_DEGREES = 1e-4  # within which two curvilinear grids are one
 
 
 class Pair(NamedTuple):
@@ -103,63 +100,24 @@ def common_days(
     Raises
     ------
     TimeAxisError
-        If there are duplicate times, no common day, or two calendars.
+        If there are duplicate times, no common day, or two calendars, or one record is sub-daily
+        and the other is not.
     """
     first = check_time(one, "The first record")
     second = check_time(other, "The second record")
-    days = [day_index(da.indexes[time]) for da in (first, second)]
-    place = check_overlap(days[0], days[1], ("The first record", "the second record"))
+    what = ("The first record", "the second record")
+    days = comparable_times(first.indexes[time], second.indexes[time], what)
+    place = check_overlap(*days, what)
     if (place >= 0).all() and np.array_equal(place, np.arange(second.sizes[time])):
         return first, second.assign_coords({time: first[time]})
     kept = first.isel({time: place >= 0})
     return kept, second.isel({time: place[place >= 0]}).assign_coords({time: kept[time]})
 
 
-def on_one_grid(one: xr.DataArray, other: xr.DataArray) -> bool:
-    """Tell whether two records have the same cells, in any order and longitude convention."""
-    axes, there = find_axes(one), find_axes(other)
-    shapes = [(da.sizes[a.y], da.sizes[a.x]) for da, a in ((one, axes), (other, there))]
-    if shapes[0] != shapes[1]:
-        return False
-    if _one_dimensional(one, axes) and _one_dimensional(other, there):
-        return same_grid(one, other)
-    return all(
-        a.shape == b.shape and np.allclose(a, b, rtol=0, atol=_DEGREES)
-        for a, b in zip(_degrees(one, axes), _degrees(other, there), strict=True)
-    )
-
-
-def _one_dimensional(da: xr.DataArray, axes: Axes) -> bool:
-    return bool(da.coords[axes.latitude].ndim == 1)
-
-
-def _degrees(da: xr.DataArray, axes: Axes) -> tuple[Any, Any]:
-    return da.coords[axes.latitude].values, da.coords[axes.longitude].values
-
-
-def turn(other: xr.DataArray, one: xr.DataArray) -> xr.DataArray:
-    """Give a record on the same cells the names, order and coordinates of the first."""
-    axes, there = find_axes(one), find_axes(other)
-    if _one_dimensional(one, axes):
-        (lat, lon), (lat_other, lon_other) = _degrees(one, axes), _degrees(other, there)
-        # longitudes from the middle of the gap before the first one, in both alike
-        start = float(lon[0]) - (spacing(lon) / 2 if lon.size > 1 else 1.0)
-        lon, lon_other = wrap_longitude(lon, start), wrap_longitude(lon_other, start)
-        other = other.isel({there.y: _order(lat_other, lat), there.x: _order(lon_other, lon)})
-    names = {there.y, there.x, there.latitude, there.longitude}
-    bare = other.drop_vars([c for c in other.coords if c in names])
-    renamed = bare.rename({there.y: axes.y, there.x: axes.x})
-    return renamed.assign_coords({c: one[c] for c in (axes.latitude, axes.longitude)})
-
-
-def _order(have: Any, wanted: Any) -> Any:
-    return np.argsort(have)[np.argsort(np.argsort(wanted))]
-
-
 def _crop(da: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
     """Keep the cells whose centres lie within the other grid's outermost edges."""
     for array in (da, other):
-        if not _one_dimensional(array, find_axes(array)):
+        if array.coords[find_axes(array).latitude].ndim != 1:
             raise GridError(
                 "The grids differ and one is curvilinear, so their common area is not known. Pass "
                 "common=False to compare all cells of both, or bring them to one grid with "

@@ -9,18 +9,21 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.errors import OptionError, XDownscaleError
+from xdownscale.errors import DataError, OptionError, XDownscaleError
 from xdownscale.geostat._distribution import distribution
 from xdownscale.geostat.lagcurves import lag_r2, lag_rmse
 from xdownscale.geostat.similarity import as_space, wasserstein
 from xdownscale.geostat.spectrum import power_spectrum
 from xdownscale.geostat.temporal import acf, pacf
 from xdownscale.geostat.variogram import semivariogram
+from xdownscale.labels import find_time
 from xdownscale.scaling import Scaling
+from xdownscale.splits import step_text
 
 FIELDS = ("this", "reference")
 _WAVELENGTHS = np.geomspace(10.0, 5000.0, 28)  # km, ten to a decade
 _DONE = "done"
+_OVER_TIME = ("acf", "pacf", "lag_r2", "lag_rmse")
 _FIT = ("nugget", "psill", "sill", "effective_range", "fit_ok")
 
 
@@ -46,7 +49,8 @@ def compare(
     max_distance : float
         Longest distance of the semivariogram, km.
     max_lag : int
-        Largest lag of the curves over time, in steps of each record's own.
+        Largest lag of the curves over time, in steps. Records of different steps get no curves:
+        their lags would be different times.
     transform, floor
         As in `wasserstein`.
     seed : int
@@ -64,7 +68,8 @@ def compare(
         ``NAME_difference``, this minus reference. Without ``field``: ``wasserstein_mean``,
         ``wasserstein_p10``, ``wasserstein_p90`` and ``wasserstein_pooled``. ``status`` over
         ``diagnostic`` and ``field`` is ``"done"``, or says why a diagnostic was left out; its
-        values are NaN then, or absent where both records lack it. Lazy where a record is; what is
+        values are NaN then, or absent where both records lack it. A reason that holds for all
+        of them is told at the first, and the others refer to it. Lazy where a record is; what is
         wrong with lazy values shows when they are computed.
 
     Raises
@@ -87,12 +92,17 @@ def compare(
     space = as_space(transform, floor)
     records = dict(zip(FIELDS, (da, reference), strict=True))
     parts, status = [], {}
+    steps = _steps_differ(da, reference)
     for name, measure in _diagnostics(max_distance, max_lag, seed).items():
+        if steps and name in _OVER_TIME:
+            status[name] = dict.fromkeys(FIELDS, steps)
+            continue
         found, said = _both(measure, records, space)
         parts += [found] if found else []
         status[name] = said
     distances, said = _distances(da, reference, space)
     status["wasserstein"] = said
+    _refer(status)
     merged = xr.merge([*map(_with_difference, parts), distances], join="outer", compat="override")
     texts = xr.DataArray(
         [[status[name][f] for f in FIELDS] for name in status],
@@ -116,6 +126,34 @@ def _diagnostics(max_distance: float, max_lag: int, seed: int) -> dict[str, Any]
         "lag_rmse": partial(_curve, function=lag_rmse, name="lag_rmse", max_lag=max_lag),
         "distribution": _values,
     }
+
+
+def _refer(status: dict[str, dict[str, str]]) -> None:
+    """Tell each reason once: later diagnostics refer to the first one that has it."""
+    for field in FIELDS:
+        first: dict[str, str] = {}
+        for name, said in status.items():
+            before = first.setdefault(said[field], name)
+            if said[field] != _DONE and before != name:
+                said[field] = f"As for {before}."
+
+
+def _steps_differ(da: xr.DataArray, reference: xr.DataArray) -> str:
+    """Say that the records' time steps differ; nothing where they do not, or one has no time."""
+    dims = [find_time(each) for each in (da, reference)]
+    if None in dims:
+        return ""
+    times = [each[dim] for each, dim in zip((da, reference), dims, strict=True)]
+    if min(time.size for time in times) < 2:
+        return ""
+    first, second = (step_text(time) for time in times)
+    if first == second:
+        return ""
+    return (
+        f"Left out: the record has a time step of {first} and the reference one of {second}, so "
+        "their lags are not the same times. Bring both to one step, for instance with "
+        '.resample(time="1D").mean().'
+    )
 
 
 def _both(
@@ -169,6 +207,8 @@ def _semivariogram(
 def _power(da: xr.DataArray, moved: xr.DataArray) -> xr.Dataset:
     """Density at common wavelengths, interpolated between logarithms."""
     found = power_spectrum(moved)
+    if found.message.chunks is None and (found.message != "").all():
+        raise DataError(str(found.message.values.flat[0]))
     whole = found.power.isel(wavelength=np.flatnonzero(found.complete.values))
     own = np.log(whole.wavelength.values[::-1])
     power: xr.DataArray = xr.apply_ufunc(

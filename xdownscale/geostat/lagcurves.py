@@ -14,9 +14,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xdownscale.errors import check_option
+from xdownscale.gaps import finite
 from xdownscale.geostat._lags import Series, lag_coordinate, pairs, series_of
 from xdownscale.geostat._streaming import as_dask, like_input, slabs
-from xdownscale.geostat._weights import cell_weights
+from xdownscale.grids import cell_weights
 from xdownscale.labels import find_axes
 
 Array = NDArray[Any]
@@ -208,7 +209,7 @@ def _shares(x: Array, weights: Array, positions: Array, start: int, max_lag: int
     -------
     ndarray, shape (8, max_lag, time from `start`, ..., 1, 1)
     """
-    flat = x.reshape(*x.shape[:-2], -1).astype(float, copy=False)
+    flat = finite(x).reshape(*x.shape[:-2], -1).astype(float, copy=False)
     w = weights.reshape(-1)
     moments = np.zeros((_MOMENTS, max_lag, len(x) - start, *x.shape[1:-2]))
     for lag in range(1, max_lag + 1):

@@ -11,10 +11,13 @@ from numpy.typing import NDArray
 
 from xdownscale.cells import SAME_CELL, Axis
 from xdownscale.errors import GridError, OptionError, check_option
+from xdownscale.gaps import finite
 from xdownscale.grids import distances, grid_axes
 from xdownscale.labels import find_axes
 
 Array = NDArray[Any]
+_TEXT = "<U120"
+_UNEVEN = 1.3  # ratio of the longest to the shortest spacing of longitudes that needs no comment
 _SMALLEST = 8  # rows and columns below which there is no spectrum to speak of
 
 
@@ -63,9 +66,9 @@ def power_spectrum(
     window : {"hann", "none"}
         Taper along both axes. A field that does not repeat at its edges needs one.
     max_missing : float
-        Images with a larger share of NaN come out NaN and are left out of the average. In others
-        missing cells count as on the plane, and the density is divided by the share of the
-        window on valid cells.
+        Images with a larger share of NaN come out NaN and are left out of the average; `message`
+        says so. In others missing cells count as on the plane, and the density is divided by the
+        share of the window on valid cells.
 
     Returns
     -------
@@ -73,8 +76,9 @@ def power_spectrum(
         Over ``wavelength`` (km, long to short; coordinate ``wavenumber`` in cycles per km) and any
         dims that are left: ``power``, the mean density of the ring (units of `da` squared, km2);
         ``variance``, what the ring adds to the variance; ``mode_count``; ``complete``, True where
-        the whole ring lies in the plane; and ``day_count`` with ``average="time"``. Lazy where
-        `da` is.
+        the whole ring lies in the plane; ``missing``, the share of cells that are (of its days,
+        the least); ``message``, why there is no spectrum, empty where there is one; and
+        ``day_count`` with ``average="time"``. Lazy where `da` is.
 
     Raises
     ------
@@ -90,7 +94,7 @@ def power_spectrum(
     rings is ``mean((w f)^2) / mean(w^2)`` (Parseval), the variance of the detrended field f.
     Spacings are geodesic: dy in the middle of the domain, dx on its middle latitude. On domains
     that reach far across latitudes dx is not the same everywhere, and wavelengths are blurred by as
-    much.
+    much: ``attrs["comment"]`` says by how much, where it differs by more than 30 %.
 
     Examples
     --------
@@ -111,28 +115,62 @@ def power_spectrum(
     _check_even(longitude, "longitude")
     rings = _rings(latitude, longitude)
     taper = np.outer(*(_WINDOWS[window](da.sizes[dim]) for dim in (axes.y, axes.x)))
-    variance: xr.DataArray = xr.apply_ufunc(
+    variance, missing = xr.apply_ufunc(
         _ring_variance,
         _in_order(da, axes.x, longitude),
         kwargs={"taper": taper, "rings": rings, "max_missing": max_missing},
         input_core_dims=[[axes.y, axes.x]],
-        output_core_dims=[["wavelength"]],
+        output_core_dims=[["wavelength"], []],
         dask="parallelized",
-        output_dtypes=[float],
+        output_dtypes=[float, float],
         dask_gufunc_kwargs={
             "output_sizes": {"wavelength": rings.modes.size - 1},
             "allow_rechunk": True,
         },
     )
-    found = _averaged(variance, axes.time if average else None)
-    return _labelled(found, rings, da, {"window": window, "average": str(average)})
+    found = _averaged(variance, missing, axes.time if average else None)
+    found["message"] = _message(found["missing"], max_missing)
+    attrs = {"window": window, "average": str(average)} | _comment(latitude)
+    return _labelled(found, rings, da, attrs)
 
 
-def _averaged(variance: xr.DataArray, time: str | None) -> xr.Dataset:
+def _averaged(variance: xr.DataArray, missing: xr.DataArray, time: str | None) -> xr.Dataset:
     if time is None:
-        return xr.Dataset({"variance": variance})
+        return xr.Dataset({"variance": variance, "missing": missing})
     count = variance.isel(wavelength=0, drop=True).notnull().sum(time)
-    return xr.Dataset({"variance": variance.mean(time), "day_count": count})
+    found = {"variance": variance.mean(time), "missing": missing.min(time), "day_count": count}
+    return xr.Dataset(found)
+
+
+def _message(missing: xr.DataArray, most: float) -> xr.DataArray:
+    """Say where there is no spectrum, and why."""
+
+    def say(share: float) -> str:
+        if share <= most:
+            return ""
+        return (
+            f"no spectrum: {share:.0%} of the cells are missing, more than max_missing="
+            f"{most:g}; raise it, or crop or fill the field"
+        )
+
+    said: xr.DataArray = xr.apply_ufunc(
+        np.vectorize(say, otypes=[_TEXT]), missing, dask="parallelized", output_dtypes=[_TEXT]
+    )
+    return said.assign_attrs(long_name="why there is no spectrum", units="1")
+
+
+def _comment(latitude: Axis) -> dict[str, str]:
+    """Say how uneven the spacing of longitudes is, where it is."""
+    edges = latitude.values.min(), latitude.values.max()
+    widths = np.cos(np.deg2rad(edges))
+    middle = np.cos(np.deg2rad(latitude.values.mean()))
+    low, high = (float(w) / middle for w in (widths.min(), max(widths.max(), middle)))
+    if low > 0 and high / low <= _UNEVEN:
+        return {}
+    return {
+        "comment": "Wavelengths from east to west are those of the middle latitude; at the edges "
+        f"of the domain they are {low:.2f} to {high:.2f} times as long."
+    }
 
 
 def _labelled(
@@ -157,6 +195,7 @@ def _labelled(
     ]:
         found[name] = found[name].transpose(..., "wavelength")
         found[name].attrs = {"long_name": words} | ({"units": more} if more else {})
+    found["missing"].attrs = {"long_name": "share of cells that are missing", "units": "1"}
     if "day_count" in found:
         found["day_count"].attrs = {"long_name": "number of days averaged", "units": "1"}
     return found.assign_attrs(attrs)
@@ -223,13 +262,17 @@ def _hann(n: int) -> Array:
 _WINDOWS: dict[str, Callable[[int], Array]] = {"hann": _hann, "none": np.ones}
 
 
-def _ring_variance(images: Array, taper: Array, rings: Rings, max_missing: float) -> Array:
-    """Variance in each ring but the first, ``(..., rings - 1)``."""
+def _ring_variance(
+    images: Array, taper: Array, rings: Rings, max_missing: float
+) -> tuple[Array, Array]:
+    """Variance in each ring but the first, ``(..., rings - 1)``, and the missing share."""
     flat = images.reshape(-1, *images.shape[-2:])
     found = np.empty((len(flat), rings.modes.size - 1))
     for row, image in zip(found, flat, strict=True):
-        row[:] = _one(image.astype(float), taper, rings, max_missing)
-    return found.reshape(*images.shape[:-2], -1)
+        row[:] = _one(finite(image.astype(float)), taper, rings, max_missing)
+    lead = images.shape[:-2]
+    missing = 1 - np.isfinite(flat).mean(axis=(1, 2))
+    return found.reshape(*lead, -1), missing.reshape(lead)
 
 
 def _one(image: Array, taper: Array, rings: Rings, max_missing: float) -> Any:

@@ -14,9 +14,10 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xdownscale.errors import OptionError, check_option
+from xdownscale.gaps import finite
 from xdownscale.geostat._lags import Series, lag_coordinate, pairs, series_of
 from xdownscale.geostat._streaming import as_dask, like_input, reread, slabs
-from xdownscale.geostat._weights import cell_weights
+from xdownscale.grids import cell_weights
 from xdownscale.labels import find_axes
 
 Array = NDArray[Any]
@@ -159,7 +160,8 @@ def _correlogram(
     axes = find_axes(da)
     series = series_of(da, max_lag)
     if reduce == "mean":
-        weighted = series.da.weighted(cell_weights(series.da))
+        good: xr.DataArray = xr.apply_ufunc(finite, series.da, dask="allowed")
+        weighted = good.weighted(cell_weights(good))
         series = series._replace(da=weighted.mean((axes.y, axes.x)))
     ordered = series.da.transpose(series.time, ...)
     finish = partial(_finish, alpha=alpha, adjusted=adjusted, partial_=names is _PACF)
@@ -234,7 +236,7 @@ def _narrow(x: Any, max_lag: int) -> tuple[tuple[int, ...], ...]:
 
 def _first_valid(x: Array) -> Array:
     """First valid value of each cell, 0 where there is none: sums of x less this are exact."""
-    row = np.argmax(~np.isnan(x), axis=0)
+    row = np.argmax(np.isfinite(x), axis=0)
     found = np.take_along_axis(x, row[None], axis=0)[0].astype(float)
     return np.where(np.isfinite(found), found, 0.0)
 
@@ -244,7 +246,7 @@ def _pair_sums(x: Array, shift: Array, positions: Array, start: int, max_lag: in
 
     Pairs whose later step stands in row `start` or behind; shape (3, max_lag + 1, ...).
     """
-    cells = (x - shift).reshape(len(x), -1).astype(float, copy=False)
+    cells = finite(x - shift).reshape(len(x), -1).astype(float, copy=False)
     valid = ~np.isnan(cells)
     sums = np.zeros((3, max_lag + 1, cells.shape[1]))
     whole = bool(valid.all())

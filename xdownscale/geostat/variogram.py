@@ -19,8 +19,8 @@ from xdownscale.geostat._curves import (
     mean_curve,
 )
 from xdownscale.geostat._gather import gather, on_disk_as_dask
-from xdownscale.geostat._models import MESSAGE, MODELS, fit_curves
 from xdownscale.geostat._pairs import DIRECTIONS, TOLERANCE, Pairs, draw_pairs
+from xdownscale.geostat.variogram_models import MESSAGE, MODELS, fit_curves
 from xdownscale.labels import Labels, Unlabelled, to_array
 
 _LAG = "lag"

@@ -9,13 +9,12 @@ import numpy as np
 import xarray as xr
 
 from xdownscale._optional import require
+from xdownscale.alignment import match
 from xdownscale.cells import cell_bounds, wrap_longitude
 from xdownscale.errors import DataError, TimeAxisError, check_option
 from xdownscale.labels import find_axes
-from xdownscale.plot._style import PURPOSE, units_of, with_units
-from xdownscale.skill._matching import match
+from xdownscale.plot._style import MEMBERS, PURPOSE, units_of, with_units
 
-_MEMBERS = "realization"
 _WIDE = 30.0  # ratio of the 99 % to the 1 % quantile from which "auto" takes a logarithmic scale
 _SAMPLE = 200_000
 
@@ -96,7 +95,7 @@ def _panels(
     """Titles and fields (lat, lon) in memory; the prediction comes last."""
     day = _first_day(prediction) if time is None else time
     middle = _middle(prediction)
-    members = prediction.sizes.get(_MEMBERS, 1)
+    members = prediction.sizes.get(MEMBERS, 1)
     own = "Prediction" if members == 1 else f"Prediction, realization 1 of {members}"
     listed = [("Coarse", coarse), ("Truth", truth), (own, prediction)]
     return [
@@ -114,8 +113,8 @@ def _first_day(da: xr.DataArray) -> Any:
 def _one_day(da: xr.DataArray, day: Any, what: str) -> xr.DataArray:
     """Return one (lat, lon) field in memory."""
     axes = find_axes(da)
-    if _MEMBERS in da.dims:
-        da = da.isel({_MEMBERS: 0})
+    if MEMBERS in da.dims:
+        da = da.isel({MEMBERS: 0})
     if axes.time is not None:
         da = _select(da, axes.time, day, what)
     further = [str(d) for d in da.dims if d not in (axes.y, axes.x)]

@@ -16,6 +16,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 4)))
 GREY = "#8a8a8a"
+MEMBERS = "realization"
 PURPOSE = "Drawing figures"
 
 
@@ -45,7 +46,7 @@ def named(
     Parameters
     ----------
     results : Dataset, DataArray or mapping of str to these
-        Results along `dim`, or fields.
+        Results along `dim`, or fields; of an ensemble the first realization is taken.
     compute : callable, optional
         From a field to its result; without, fields are refused.
     what : str
@@ -66,10 +67,20 @@ def named(
         raise DataError(f"There is nothing to draw; give what {what} returns, or a field.")
     found = {}
     for name, given in listed.items():
-        is_field = compute is not None and isinstance(given, xr.DataArray) and dim not in given.dims
-        found[str(name)] = compute(given) if compute is not None and is_field else given
-        _check(found[str(name)], variables, dim, what, str(name))
+        label, shown = _first_member(str(name), given)
+        if compute is not None and isinstance(shown, xr.DataArray) and dim not in shown.dims:
+            shown = compute(shown)
+        _check(shown, variables, dim, what, label)
+        found[label] = shown
     return found
+
+
+def _first_member(name: str, given: Any) -> tuple[str, Any]:
+    """Take the first realization of an ensemble, and say so in its name, as maps do."""
+    if MEMBERS not in getattr(given, "dims", ()):
+        return name, given
+    one = f"realization 1 of {given.sizes[MEMBERS]}"
+    return f"{name}, {one}" if name else one, given.isel({MEMBERS: 0}, drop=True)
 
 
 def variable(result: xr.Dataset | xr.DataArray, name: str) -> xr.DataArray:

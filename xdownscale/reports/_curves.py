@@ -11,9 +11,10 @@ import xarray as xr
 from xdownscale import geostat, skill
 from xdownscale.baselines import persistence
 from xdownscale.cells import Array
-from xdownscale.geostat._models import fit_curve
+from xdownscale.geostat.variogram_models import fit_curve
 from xdownscale.grids import distances
 from xdownscale.labels import find_axes, require_time
+from xdownscale.reports._records import days_of
 
 BINS = 30
 LAGS = tuple(range(1, 11))
@@ -32,14 +33,14 @@ class Curve:
     ----------
     x : ndarray, shape (n,)
         Lags, wavelengths or values.
-    per_day : ndarray, shape (day, m)
-        What is averaged over days.
+    per_step : ndarray, shape (step, m)
+        What is averaged over the steps of the record.
     units : str
         Of the curve.
     """
 
     x: Array
-    per_day: Array
+    per_step: Array
     units: str = "1"
 
 
@@ -53,6 +54,8 @@ class Scope:
         Longest distance of semivariograms, km.
     lags : tuple of int
         Lags in days.
+    steps : dict of str to float
+        Steps in a day, by record.
     resolved : float
         Shortest wavelength that the coarse grid resolves, two of its longer spacings, km.
     edges : ndarray
@@ -62,6 +65,7 @@ class Scope:
     reach: float
     resolved: float
     lags: tuple[int, ...]
+    steps: Mapping[str, float]
     edges: Array
 
 
@@ -95,27 +99,37 @@ def scope_of(fields: Mapping[str, xr.DataArray]) -> Scope:
     return Scope(
         reach=min(_MAX_DISTANCE, 0.6 * _diagonal(fields["prediction"])),
         resolved=_resolved(fields["coarse"]),
-        lags=_lags(min(f.sizes[require_time(f, "It")] for f in fields.values())),
+        lags=_lags(min(days_of(f) for f in fields.values())),
+        steps={name: f.sizes[require_time(f, "It")] / days_of(f) for name, f in fields.items()},
         edges=np.unique(np.quantile(sample, np.linspace(0, 1, _EDGES + 1))),
     )
 
 
 def _variogram(field: xr.DataArray, scope: Scope) -> Curve:
-    """Semivariance of every day on the record's own grid."""
+    """Columns semivariance, pair count and mean distance of every class, on the own grid."""
     time = require_time(field, "It")
     # lazy, so that no model is fitted to every day: only the semivariance is computed
     lazy = field if field.chunks else field.chunk({time: 64})
     result = geostat.semivariogram(lazy, max_distance=scope.reach, bins=BINS, average=None)
-    gamma = result["semivariance"].transpose(time, "lag").values
-    return Curve(x=result["lag"].values, per_day=gamma, units=_units(result["semivariance"]))
+    gamma, count = (result[n].transpose(time, "lag").values for n in ("semivariance", "pair_count"))
+    count = np.where(np.isnan(gamma).all(axis=1, keepdims=True), np.nan, count)
+    distance = np.broadcast_to(result["distance"].values, gamma.shape)
+    columns = np.concatenate([gamma, count, distance], axis=1)
+    return Curve(x=result["lag"].values, per_step=columns, units=_units(result["semivariance"]))
 
 
-def _read_variogram(lag: Array, gamma: Array, scope: Scope) -> dict[str, Array]:
+def _semivariance(columns: Array) -> Array:
+    """Semivariance ``(..., lag)`` from columns ``(..., 3 lag)``."""
+    return columns[..., : columns.shape[-1] // 3]
+
+
+def _read_variogram(lag: Array, columns: Array, scope: Scope) -> dict[str, Array]:
     """Semivariance at three distances, and the spherical model of the first draws."""
+    gamma, count, distance = np.split(columns, 3, axis=-1)
     places = [int(np.argmin(np.abs(lag - share * scope.reach))) for share in (0.1, 0.3, 0.9)]
     found = {f"semivariance at {lag[p]:.0f} km": gamma[:, p] for p in places}
-    equal = np.ones(lag.size)
-    fits = [fit_curve(lag, row, equal, "spherical").parameters for row in gamma[:_FITS]]
+    draws = zip(distance[:_FITS], gamma, count, strict=False)
+    fits = [fit_curve(*draw, "spherical").parameters for draw in draws]
     reach, psill, nugget, _ = np.array(fits).T
     nugget = np.where(nugget < _ZERO * psill, 0.0, nugget)
     return found | {"effective range in km": reach, "sill": psill + nugget, "nugget": nugget}
@@ -149,7 +163,7 @@ def _spectrum(field: xr.DataArray, scope: Scope) -> Curve:
     result = geostat.power_spectrum(field, average=None)
     power = result["power"].isel(wavelength=np.flatnonzero(result["complete"].values))
     values = power.transpose(require_time(field, "It"), "wavelength").values
-    return Curve(x=power["wavelength"].values, per_day=values, units=_units(result["power"]))
+    return Curve(x=power["wavelength"].values, per_step=values, units=_units(result["power"]))
 
 
 def _read_spectrum(wavelength: Array, power: Array, scope: Scope) -> dict[str, Array]:
@@ -180,7 +194,7 @@ def _autocorrelation(field: xr.DataArray, scope: Scope) -> Curve:
     weights: xr.DataArray = np.cos(np.deg2rad(field[axes.latitude]))  # type: ignore[assignment]
     series = field.weighted(weights).mean([axes.y, axes.x]).compute()
     columns = [_moments(series, lag) for lag in scope.lags]
-    return Curve(x=np.array(scope.lags), per_day=np.concatenate(columns, axis=1))
+    return Curve(x=np.array(scope.lags), per_step=np.concatenate(columns, axis=1))
 
 
 def _moments(series: xr.DataArray, lag: int) -> Array:
@@ -222,7 +236,7 @@ def _read_acf(lag: Array, moments: Array, scope: Scope) -> dict[str, Array]:
 def _likeness(field: xr.DataArray, scope: Scope) -> Curve:
     """R2 of each day with the day some days before it."""
     scores = [skill.r2(persistence(field, lag=lag), field).values for lag in scope.lags]
-    return Curve(x=np.array(scope.lags), per_day=np.stack(scores, axis=1))
+    return Curve(x=np.array(scope.lags), per_step=np.stack(scores, axis=1))
 
 
 def _read_likeness(lag: Array, r2: Array, scope: Scope) -> dict[str, Array]:
@@ -236,16 +250,16 @@ def _days(lag: int) -> str:
     return f"{lag} day" if lag == 1 else f"{lag} days"
 
 
-def _lags(days: int) -> tuple[int, ...]:
+def _lags(count: int) -> tuple[int, ...]:
     """Lags of which a record has at least four stretches."""
-    return tuple(lag for lag in LAGS if 4 * lag <= days) or (1,)
+    return tuple(lag for lag in LAGS if 4 * lag <= count) or (1,)
 
 
 def _distribution(field: xr.DataArray, scope: Scope) -> Curve:
     """Share of the cells of each day that lie below each of some 400 values."""
     time = require_time(field, "It")
     rows = [_below(field.isel({time: i}).values, scope.edges) for i in range(field.sizes[time])]
-    return Curve(x=scope.edges, per_day=np.array(rows))
+    return Curve(x=scope.edges, per_step=np.array(rows))
 
 
 def _thinned(field: xr.DataArray, size: int = 100_000) -> Array:
@@ -286,7 +300,7 @@ DIAGNOSTICS = (
         title="Structure in space: semivariogram",
         measure=_variogram,
         read=_read_variogram,
-        shape=_as_is,
+        shape=_semivariance,
         meaning="How much two places differ, by their distance. Too low at short distances means "
         "too smooth a field.",
     ),

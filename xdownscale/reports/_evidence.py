@@ -7,12 +7,10 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from xdownscale.errors import DataError, GridError
-from xdownscale.labels import require_time
 from xdownscale.reports._curves import DIAGNOSTICS, Curve, Diagnostic, Scope, scope_of
-from xdownscale.reports._intervals import interval, mean, resampled_means
+from xdownscale.reports._intervals import BLOCK, interval, mean, resampled_means
 from xdownscale.reports._records import Records
 
 LEVEL = 0.95
@@ -43,7 +41,7 @@ class Finding:
 
     def centre(self, name: str) -> Any:
         """Return the curve of a record."""
-        return self.diagnostic.shape(mean(self.curves[name].per_day))
+        return self.diagnostic.shape(mean(self.curves[name].per_step))
 
 
 def judge(records: Records, draws: int, seed: int) -> list[Finding]:
@@ -72,17 +70,19 @@ def _finding(
     diagnostic: Diagnostic, curves: dict[str, Curve], scope: Scope, draws: int, seed: int
 ) -> Finding:
     judged = curves["prediction"]
-    own = diagnostic.read(judged.x, mean(judged.per_day)[None], scope)
+    own = diagnostic.read(judged.x, mean(judged.per_step)[None], scope)
     rows: dict[str, dict[str, Any]] = {
         label: {"statistic": label, "prediction": float(value[0])} for label, value in own.items()
     }
     bands = {}
     for name in (n for n in curves if n != "prediction"):
         curve = curves[name]
-        length = min(len(judged.per_day), len(curve.per_day))
-        sample = resampled_means(curve.per_day, length, draws, seed)
+        days = len(judged.per_step) / scope.steps["prediction"]
+        length = min(round(days * scope.steps[name]), len(curve.per_step))
+        block = round(BLOCK * scope.steps[name])
+        sample = resampled_means(curve.per_step, length, draws, seed, block)
         bands[name] = interval(diagnostic.shape(sample), LEVEL)
-        centre = diagnostic.read(curve.x, mean(curve.per_day)[None], scope)
+        centre = diagnostic.read(curve.x, mean(curve.per_step)[None], scope)
         spread = diagnostic.read(curve.x, sample, scope)
         for label in rows:
             value = rows[label]["prediction"]
@@ -149,8 +149,3 @@ def as_frame(findings: list[Finding]) -> pd.DataFrame:
     tables = [f.table.assign(diagnostic=f.diagnostic.key) for f in findings]
     frame = pd.concat(tables, ignore_index=True)
     return frame[["diagnostic", *[c for c in frame.columns if c != "diagnostic"]]]
-
-
-def days_of(field: xr.DataArray) -> int:
-    """Return the number of days of a record."""
-    return int(field.sizes[require_time(field, "It")])

@@ -10,39 +10,43 @@ BLOCK = 10  # days that stay together, so that weather systems are not cut up
 _ENOUGH = 0.9  # share of the draws that a statistic must be found in
 
 
-def resampled_means(per_day: Any, length: int, draws: int, seed: int) -> Any:
-    """Means over `length` days of a record, drawn in blocks of consecutive days.
+def resampled_means(per_step: Any, length: int, draws: int, seed: int, block: int = BLOCK) -> Any:
+    """Means over `length` steps of a record, drawn in blocks of consecutive ones.
 
-    Moving-block bootstrap (Kuensch 1989): blocks of ten days start anywhere in the record.
+    Moving-block bootstrap (Kuensch 1989): blocks start anywhere in the record.
 
     Parameters
     ----------
-    per_day : ndarray, shape (day, n)
-        Values of each day; NaN is left out.
+    per_step : ndarray, shape (step, n)
+        Values of each step; NaN is left out.
     length : int
-        Days in a draw.
+        Steps in a draw.
     draws : int
         Number of draws.
     seed : int
         Of the blocks.
+    block : int
+        Steps in a block: those of ten days.
 
     Returns
     -------
     ndarray, shape (draws, n)
-        NaN where no day of a draw has a value.
+        NaN where no step of a draw has a value.
     """
-    days = len(per_day)
-    block = min(BLOCK, length, days)
-    counts = np.zeros((draws, days))
-    starts = np.random.default_rng(seed).integers(0, days - block + 1, (draws, -(-length // block)))
+    steps = len(per_step)
+    block = min(block, length, steps)
+    counts = np.zeros((draws, steps))
+    starts = np.random.default_rng(seed).integers(
+        0, steps - block + 1, (draws, -(-length // block))
+    )
     picked = (starts[..., None] + np.arange(block)).reshape(draws, -1)[:, :length]
     np.add.at(counts, (np.arange(draws)[:, None], picked), 1.0)
-    return _weighted_means(counts, per_day)
+    return _weighted_means(counts, per_step)
 
 
-def mean(per_day: Any) -> Any:
-    """Mean over all days, shape (n,)."""
-    return _weighted_means(np.ones((1, len(per_day))), per_day)[0]
+def mean(per_step: Any) -> Any:
+    """Mean over all steps, shape (n,)."""
+    return _weighted_means(np.ones((1, len(per_step))), per_step)[0]
 
 
 def interval(draws: Any, level: float = 0.95) -> tuple[Any, Any]:
@@ -54,8 +58,8 @@ def interval(draws: Any, level: float = 0.95) -> tuple[Any, Any]:
     return np.where(good, low, np.nan), np.where(good, high, np.nan)
 
 
-def _weighted_means(weights: Any, per_day: Any) -> Any:
-    good = ~np.isnan(per_day)
-    total = weights @ np.where(good, per_day, 0.0)
+def _weighted_means(weights: Any, per_step: Any) -> Any:
+    good = ~np.isnan(per_step)
+    total = weights @ np.where(good, per_step, 0.0)
     count = weights @ good.astype(float)
     return total / np.where(count > 0, count, np.nan)

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.baselines import check_calendars, day_index
+from xdownscale.alignment import check_calendars, comparable_times
 from xdownscale.errors import DataError, GridError, TimeAxisError
 from xdownscale.grids import describe_grid, same_grid
 from xdownscale.labels import find_axes, require_time
 from xdownscale.scaling import Scaling, choose_transform
 from xdownscale.splits import check_time
-from xdownscale.splits.times import months
+from xdownscale.splits.times import days, months
 
 MEMBERS = "realization"
 LEAST = 10  # days below which a record says too little
@@ -122,7 +122,14 @@ def gather(
 def shared(da: xr.DataArray, other: xr.DataArray) -> Any:
     """Tell which days of `da` the other record has too."""
     ours, theirs = (record.indexes[require_time(record, "It")] for record in (da, other))
-    return day_index(ours).isin(day_index(theirs))
+    names = (f"{da.name or 'One record'}", f"{other.name or 'the other record'}")
+    mine, others = comparable_times(ours, theirs, names)
+    return mine.isin(others)
+
+
+def days_of(field: xr.DataArray) -> int:
+    """Return the number of days of a record, whatever its time step."""
+    return int(np.unique(days(field[require_time(field, "It")])).size)
 
 
 def period(da: xr.DataArray) -> str:
@@ -205,7 +212,7 @@ def _reference(
     """Fine training period; the whole fine record where hardly anything else is left."""
     if fine is None:
         return None
-    if training is not None and training.sizes[require_time(training, "It")] >= LEAST:
+    if training is not None and days_of(training) >= LEAST:
         return training
     notes.append(
         "Nearly all days of the fine record are days of the prediction, so the curves are held "
@@ -223,10 +230,12 @@ def _season(
     chosen = np.isin(months(da[time]), wanted)
     if chosen.all():
         return da
-    if chosen.sum() < LEAST:
+    kept = da.isel({time: np.flatnonzero(chosen)})
+    count = days_of(kept) if chosen.any() else 0
+    if count < LEAST:
         notes.append(
-            f"The {name} record has only {chosen.sum()} days in the months of the prediction, so "
+            f"The {name} record has only {count} days in the months of the prediction, so "
             "its curves are those of the whole record; seasons may differ."
         )
         return da
-    return da.isel({time: np.flatnonzero(chosen)})
+    return kept

@@ -17,8 +17,8 @@ from xdownscale.errors import DataError, GridError, TimeAxisError
 from xdownscale.grids import describe_grid
 from xdownscale.labels import require_time
 from xdownscale.reports import _page
-from xdownscale.reports._evidence import NAMES, Finding, days_of
-from xdownscale.reports._records import MEMBERS, Records, period, shared
+from xdownscale.reports._evidence import NAMES, Finding
+from xdownscale.reports._records import MEMBERS, Records, days_of, period, shared
 
 _PACKAGES = ("xarray-downscale", "numpy", "xarray", "pandas", "scipy", "matplotlib")
 
@@ -78,6 +78,7 @@ def against_truth(records: Records) -> str:
     scores = _scores(records, truth)
     caption = f"Mean (standard deviation) over {scores.attrs['days']} common days"
     text = _page.table(skill.format_table(scores), caption)
+    text += "".join(map(_page.paragraph, skill.left_out_note(scores)))
     members = records.prediction.sizes.get(MEMBERS, 1)
     if members < 2:
         return text

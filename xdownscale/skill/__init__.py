@@ -4,7 +4,8 @@ Over the pixels of each day: `r2`, `pearson_r2`, `rmse`, `mae`, `bias`, `crps`. 
 pixel: `nse`, `kge`. Of ensembles: `spread_skill`, `rank_histogram`. Of extremes: `events`, `fss`.
 Tables: `table` of scores, `describe` of fields.
 
-NaN in truth or prediction leaves that pixel out; a day with fewer than two pixels left scores NaN.
+NaN in truth or prediction leaves that pixel out, and so does an infinity; a day with fewer than
+two pixels left scores NaN.
 The arithmetic is in ``_arrays.py``, the labelled functions stand beside it.
 """
 
@@ -15,7 +16,7 @@ from xdownscale.skill._events import events, fss
 from xdownscale.skill._scores import bias, crps, mae, pearson_r2, r2, rmse
 from xdownscale.skill._table import table
 from xdownscale.skill._temporal import kge, nse
-from xdownscale.skill._text import format_table, to_latex, to_markdown
+from xdownscale.skill._text import format_table, left_out_note, to_latex, to_markdown
 
 __all__ = [
     "bias",
@@ -23,6 +24,7 @@ __all__ = [
     "describe",
     "events",
     "format_table",
+    "left_out_note",
     "fss",
     "kge",
     "mae",

@@ -9,13 +9,13 @@ import numpy as np
 import xarray as xr
 from dask import base
 
+from xdownscale.alignment import Matched, match
 from xdownscale.errors import GridError, OptionError, check_option
 from xdownscale.labels import require_time
 from xdownscale.scaling import Scaling
 from xdownscale.skill._arrays import KERNELS, crps
 from xdownscale.skill._groups import WHOLE, Crop, crops
-from xdownscale.skill._matching import MEMBERS, Matched, match
-from xdownscale.skill._options import Weights, pixel_weights, scaling_of, transformed
+from xdownscale.skill._options import MEMBERS, Weights, pixel_weights, scaling_of, transformed
 from xdownscale.skill._streams import day_slices
 
 DAILY = (*KERNELS, "crps")

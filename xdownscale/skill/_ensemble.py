@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
+from xdownscale.alignment import Matched
 from xdownscale.calendars import time_keys
 from xdownscale.errors import check_option
 from xdownscale.skill import _arrays
-from xdownscale.skill._matching import MEMBERS, Matched
-from xdownscale.skill._options import Weights, pixel_weights, require_members
+from xdownscale.skill._options import MEMBERS, Weights, pixel_weights, require_members
 from xdownscale.skill._scores import Transform, apply_kernel, paired, units_of
 
 

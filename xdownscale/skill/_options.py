@@ -8,14 +8,16 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xdownscale.alignment import onto_grid
 from xdownscale.config import TRANSFORMS
 from xdownscale.errors import DataError, OptionError, check_option
-from xdownscale.grids import area
+from xdownscale.gaps import finite
+from xdownscale.grids import cell_weights
 from xdownscale.labels import Axes
 from xdownscale.scaling import Scaling
-from xdownscale.skill._matching import MEMBERS, onto_grid
 from xdownscale.skill._streams import record_quantiles
 
+MEMBERS = "realization"
 Weights = bool | xr.DataArray
 
 
@@ -25,7 +27,8 @@ def pixel_weights(weights: Weights, truth: xr.DataArray, axes: Axes) -> xr.DataA
     Parameters
     ----------
     weights : bool or DataArray
-        True for the areas of the cells.
+        True for the areas of the cells; cosines of latitude where cells have no edges, as on
+        curvilinear grids.
     truth : DataArray
         Gives the grid.
     axes : Axes
@@ -38,15 +41,15 @@ def pixel_weights(weights: Weights, truth: xr.DataArray, axes: Axes) -> xr.DataA
     Raises
     ------
     OptionError
-        If weights are negative or NaN, or all zero.
+        If weights are negative or not finite, or all zero.
     GridError
-        If they are on another grid, or areas of a two-dimensional grid are asked.
+        If they are on another grid.
     """
     if isinstance(weights, bool):
-        return area(truth).reset_coords(drop=True) if weights else None
+        return cell_weights(truth).reset_coords(drop=True) if weights else None
     found = onto_grid(weights, truth, "weights").transpose(axes.y, axes.x)
     values = found.values
-    if not ((values >= 0).all() and (values > 0).any()):
+    if not (np.isfinite(values).all() and (values >= 0).all() and (values > 0).any()):
         raise OptionError(
             f"The weights run from {values.min()} to {values.max()}; give finite weights of 0 or "
             "more, some above 0, or weights=True for the areas of the cells."
@@ -73,7 +76,7 @@ def scaling_of(transform: str | Scaling | None) -> Scaling:
 
 
 def transformed(name: str, fields: Any, space: Scaling) -> Any:
-    """Transform an array, or say whose values cannot be transformed.
+    """Transform an array, infinities as NaN, or say whose values cannot be transformed.
 
     Parameters
     ----------
@@ -88,6 +91,7 @@ def transformed(name: str, fields: Any, space: Scaling) -> Any:
     -------
     array
     """
+    fields = finite(fields)
     if space.transform == "identity":
         return fields
     try:

@@ -9,12 +9,12 @@ import numpy as np
 import xarray as xr
 from dask import base
 
+from xdownscale.alignment import Matched
 from xdownscale.scaling import Scaling
 from xdownscale.skill._daily import Row, unit_names
 from xdownscale.skill._ensemble import spread_skill
 from xdownscale.skill._groups import Crop, Group
-from xdownscale.skill._matching import MEMBERS, Matched
-from xdownscale.skill._options import Weights, pixel_weights, transformed
+from xdownscale.skill._options import MEMBERS, Weights, pixel_weights, transformed
 from xdownscale.skill._streams import by_days
 from xdownscale.skill._temporal import kge, nse
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import xarray as xr
 
+from xdownscale.alignment import Matched, match
 from xdownscale.scaling import Scaling
 from xdownscale.skill import _arrays
-from xdownscale.skill._matching import MEMBERS, Matched, match
-from xdownscale.skill._options import Weights, pixel_weights, scaling_of, transformed
+from xdownscale.skill._options import MEMBERS, Weights, pixel_weights, scaling_of, transformed
 
 Transform = str | Scaling | None
 LONG_NAMES = {

@@ -56,24 +56,26 @@ def table(
     seasons : str, sequence of str or mapping of str to months
         As for `splits.resolve_seasons`; a season without a day has no row.
     baselines : {"auto", None} or mapping of str to DataArray
-        Further rows, last. ``"auto"``: those that `coarse` and `train` allow; a prediction that
+        Further rows, last. ``"auto"``: ``persistence`` (the true field of yesterday, which a
+        teacher-forced model sees) and those that `coarse` and `train` allow; a prediction that
         has the name of one stands instead of it.
     coarse : DataArray, optional
-        Coarse record of the days: makes the rows ``bicubic`` and ``persistence`` (the true field
-        of yesterday, which a teacher-forced model sees). Days that it lacks are not scored. It
-        must cover the fine grid; else give your own in `baselines`.
+        Coarse record of the days: makes the row ``bicubic``. Days that it lacks are not scored.
+        It must cover the fine grid; else give your own in `baselines`.
     train : DataArray, optional
-        Training days of the fine record: makes the rows ``climatology`` and ``persistence``. The
-        climatology of each day of the year is held in memory.
+        Training days of the fine record: makes the row ``climatology``, and gives
+        ``persistence`` the days before the truth begins. The climatology of each day of the year
+        is held in memory.
 
     Returns
     -------
     DataFrame
         One row for each group and method, columns (units, score). ``attrs["days"]`` is the
         number of common days, ``attrs["days_scored"]`` what is left of them for each row
-        (persistence has no first day), ``attrs["sd"]`` the standard deviation, as nested dicts.
-        `format_table` writes ``mean (sd)``; `to_markdown`, `to_latex` and ``DataFrame.to_csv``
-        export either.
+        (persistence has no first day), ``attrs["sd"]`` the standard deviation, as nested dicts;
+        ``attrs["left_out"]`` says of each baseline that is not there what it needs. `to_markdown`
+        and `to_latex` write ``mean (sd)``, as papers do, and below it what was left out;
+        ``DataFrame.to_csv`` writes the means, or with `format_table` both.
 
     Raises
     ------
@@ -93,8 +95,13 @@ def table(
     >>> print(to_markdown(skill))
     | method | log10 r2 | log10 mae | physical r2 | physical mae |
     |---|---|---|---|---|
-    | tenfold | -1.5 | 1 | -183 | 252 |
-    >>> print(to_markdown(table({"tenfold": 10 * truth}, truth, scores=["mae"], by="season")))
+    | tenfold | -1.5 (2.12) | 1 (0) | -183 (25.9) | 252 (286) |
+    | persistence | 0.5 | 0.5 | -0.653 | 45 |
+    <BLANKLINE>
+    Not in the table: bicubic (give coarse=, the coarse record of these days), climatology (give
+    train=, the training days of the fine record).
+    >>> alone = {"scores": ["mae"], "baselines": None}
+    >>> print(to_markdown(table({"tenfold": 10 * truth}, truth, by="season", **alone)))
     | season | method | log10 mae | physical mae |
     |---|---|---|---|
     | DJF | tenfold | 1 | 49.5 |
@@ -103,8 +110,9 @@ def table(
     for name in scores:
         check_option("score", name, (*DAILY, *OVERALL))
     ways, space = check_by(by, regions), scaling_of(transform)
+    lacking: dict[str, str] = {}
     if predictions:
-        predictions = add_floors(predictions, truth, baselines, coarse, train)
+        predictions, lacking = add_floors(predictions, truth, baselines, coarse, train)
     pairs = checked_pairs(predictions, truth)
     rows, parts = make_rows(pairs, scores), crops(pairs.truth, regions)
     groups = make_groups(pairs.time, ways, list(parts), seasons)
@@ -123,7 +131,11 @@ def table(
         _index(groups, rows, ways),
         unit_names(space),
         scores,
-        {"days": pairs.time.size, "days_scored": np.concatenate(left).tolist()},
+        {
+            "days": pairs.time.size,
+            "days_scored": np.concatenate(left).tolist(),
+            "left_out": lacking,
+        },
     )
 
 
@@ -158,5 +170,5 @@ def _frame(
     found = pd.DataFrame(mean.reshape(shape), index, columns)
     beside = pd.DataFrame(spread.reshape(shape), index, columns)
     scored = dict(zip(index, about["days_scored"], strict=True))
-    found.attrs = {"days": about["days"], "days_scored": scored, "sd": beside.to_dict()}
+    found.attrs = dict(about | {"days_scored": scored, "sd": beside.to_dict()})
     return found

@@ -23,7 +23,7 @@ def format_table(scores: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Of texts.
+        Of texts; the mean alone where there is no standard deviation, as of one day.
 
     Examples
     --------
@@ -40,19 +40,24 @@ def format_table(scores: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
         ]
         for column in scores.columns
     }
-    return pd.DataFrame(texts, index=scores.index, columns=scores.columns)
+    found = pd.DataFrame(texts, index=scores.index, columns=scores.columns)
+    found.attrs = {key: scores.attrs[key] for key in ("left_out",) if key in scores.attrs}
+    return found
 
 
-def to_markdown(scores: pd.DataFrame, digits: int = 3) -> str:
+def to_markdown(scores: pd.DataFrame, digits: int = 3, *, spread: bool = True) -> str:
     """Write a table in Markdown.
 
     Parameters
     ----------
     scores : DataFrame
         Any table; column levels are joined by a space, row levels stand in columns of their own,
-        and what repeats the row above is left blank.
+        and what repeats the row above is left blank. Below a table of scores stands which
+        baselines are not in it, and what they need.
     digits : int
         Significant digits of numbers.
+    spread : bool
+        Write a table of scores as ``mean (sd)``; False writes the means alone.
 
     Returns
     -------
@@ -65,12 +70,13 @@ def to_markdown(scores: pd.DataFrame, digits: int = 3) -> str:
     |---|---|
     | bicubic | 0.912 |
     """
-    head, rows = _cells(scores, digits)
+    head, rows = _cells(scores, digits, spread=spread)
     lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
-    return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *lines])
+    note = [f"\n{text}" for text in left_out_note(scores)]
+    return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *lines, *note])
 
 
-def to_latex(scores: pd.DataFrame, digits: int = 3) -> str:
+def to_latex(scores: pd.DataFrame, digits: int = 3, *, spread: bool = True) -> str:
     r"""Write a table in LaTeX, with the rules of the package booktabs.
 
     Parameters
@@ -79,11 +85,14 @@ def to_latex(scores: pd.DataFrame, digits: int = 3) -> str:
         Any table, as for `to_markdown`; needs no jinja2.
     digits : int
         Significant digits of numbers.
+    spread : bool
+        As for `to_markdown`.
 
     Returns
     -------
     str
-        A tabular environment; special characters are escaped.
+        A tabular environment; special characters are escaped. Which baselines are not in it is a
+        comment on the last line.
 
     Examples
     --------
@@ -96,15 +105,42 @@ def to_latex(scores: pd.DataFrame, digits: int = 3) -> str:
     \bottomrule
     \end{tabular}
     """
-    head, rows = _cells(scores, digits)
+    head, rows = _cells(scores, digits, spread=spread)
     body = [" & ".join(map(_escaped, row)) + r" \\" for row in [head, *rows]]
     layout = "l" * scores.index.nlevels + "r" * scores.shape[1]
     lines = [rf"\begin{{tabular}}{{{layout}}}", r"\toprule", body[0], r"\midrule", *body[1:]]
-    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+    note = [f"% {text}" for text in left_out_note(scores)]
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}", *note])
 
 
-def _cells(scores: pd.DataFrame, digits: int) -> tuple[list[str], list[list[str]]]:
+def left_out_note(scores: pd.DataFrame) -> list[str]:
+    """Return one sentence, or none, that names the baselines that are not in a table.
+
+    Parameters
+    ----------
+    scores : DataFrame
+        What `table` returned.
+
+    Returns
+    -------
+    list of str
+
+    Examples
+    --------
+    >>> scores = pd.DataFrame({"r2": [0.9]}, index=["fast"])
+    >>> scores.attrs["left_out"] = {"climatology": "no training days were given"}
+    >>> left_out_note(scores)
+    ['Not in the table: climatology (no training days were given).']
+    """
+    lacking = scores.attrs.get("left_out", {})
+    named = ", ".join(f"{name} ({why})" for name, why in lacking.items())
+    return [f"Not in the table: {named}."] if named else []
+
+
+def _cells(scores: pd.DataFrame, digits: int, *, spread: bool) -> tuple[list[str], list[list[str]]]:
     """Head and rows of a table as texts."""
+    if spread and "sd" in scores.attrs:
+        scores = format_table(scores, digits)
     columns: list[Any] = list(scores.columns)
     heads = [" ".join(map(str, c)) if isinstance(c, tuple) else str(c) for c in columns]
     names = [str(name or "") for name in scores.index.names]
@@ -130,7 +166,8 @@ def _number(value: Any, digits: int) -> str:
 
 
 def _bracket(mean: Any, value: float | None, digits: int) -> str:
-    return "" if value is None or mean != mean else f" ({_number(value, digits)})"
+    unknown = value is None or value != value or mean != mean
+    return "" if unknown else f" ({_number(value, digits)})"
 
 
 def _escaped(text: str) -> str:

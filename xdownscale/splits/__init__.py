@@ -17,7 +17,15 @@ from xdownscale.splits.seasons import (
     season_windows,
     split_seasons,
 )
-from xdownscale.splits.times import check_overlap, check_time, match_times, time_step
+from xdownscale.splits.times import (
+    check_overlap,
+    check_steps,
+    check_time,
+    is_subdaily,
+    match_times,
+    step_text,
+    time_step,
+)
 
 __all__ = [
     "SEASONS",
@@ -25,8 +33,10 @@ __all__ = [
     "Windows",
     "check_overlap",
     "check_split",
+    "check_steps",
     "check_time",
     "chronological_split",
+    "is_subdaily",
     "lag_windows",
     "match_times",
     "normalise_regions",
@@ -35,6 +45,7 @@ __all__ = [
     "season_of",
     "season_windows",
     "split_seasons",
+    "step_text",
     "time_step",
     "windows_around",
 ]

@@ -148,6 +148,91 @@ def time_step(time: Any) -> int:
     return int(steps[np.argmax(counts)]) if steps.size else DAY
 
 
+def is_subdaily(time: Any) -> bool:
+    """Tell whether times lie closer than days do: two on one date, or half a day apart or less.
+
+    Parameters
+    ----------
+    time : array, Index or DataArray of datetime64 or cftime, shape (n,)
+        Times, in any order.
+
+    Returns
+    -------
+    bool
+        False for a single time, which has no step.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> is_subdaily(pd.date_range("2000-01-01", periods=3, freq="6h"))
+    True
+    """
+    numbers = np.unique(seconds(time))
+    close = np.any(np.diff(numbers) <= DAY // 2)
+    return bool(close or np.any(np.diff(numbers // DAY) == 0))
+
+
+def check_steps(
+    a: Any, b: Any, what: tuple[str, str] = ("The first record", "the second record")
+) -> None:
+    """Raise where one record is sub-daily and the other is not.
+
+    A daily mean and the instant of 00 UTC may bear the same time and are not the same thing.
+    Days that are spread out are days; a single time has no step, and goes with either.
+
+    Parameters
+    ----------
+    a, b : array, Index or DataArray of datetime64 or cftime, shape (n,) and (m,)
+        Times, in any order.
+    what : tuple of str
+        What the records are, for the message.
+
+    Raises
+    ------
+    TimeAxisError
+        If one is sub-daily and the other is not; names both steps.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> check_steps(pd.date_range("2000", periods=3), pd.date_range("2000", periods=3, freq="7D"))
+    """
+    if min(len(a), len(b)) < 2 or is_subdaily(a) == is_subdaily(b):
+        return
+    finer = what[0] if is_subdaily(a) else what[1]
+    raise TimeAxisError(
+        f"{what[0]} has a time step of {step_text(a)} and {what[1]} one of {step_text(b)}, so "
+        "daily values would stand against those of an hour. Make daily means of "
+        f'{finer[0].lower() + finer[1:]} with .resample(time="1D").mean(); or, if both hold values '
+        "of that hour, select its times of the other one, with .sel(time=...)."
+    )
+
+
+def step_text(time: Any) -> str:
+    """Return the most common distance of neighbouring times, in words.
+
+    Parameters
+    ----------
+    time : array, Index or DataArray of datetime64 or cftime, shape (n,)
+        Two times or more, in any order.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> step_text(pd.date_range("2000-01-01", periods=3, freq="6h"))
+    '6 hours'
+    """
+    steps, counts = np.unique(np.diff(np.unique(seconds(time))), return_counts=True)
+    step = int(steps[np.argmax(counts)])
+    units = (("day", DAY), ("hour", 3600), ("minute", 60), ("second", 1))
+    name, size = next((name, size) for name, size in units if step % size == 0)
+    return f"{step // size} {name}{'' if step == size else 's'}"
+
+
 def check_time(da: xr.DataArray, what: str = "The record") -> xr.DataArray:
     """Return a record whose times ascend.
 

@@ -114,8 +114,6 @@ def fit_curve(distance: Array, gamma: Array, count: Array, model: str) -> Fit:
 def _refuse(y: Array, model: str) -> str:
     if y.size == 0:
         return "no semivariance: fewer than 100 valid cells"
-    if np.isinf(y).any():
-        return "infinite semivariance: the field has infinite values (a logarithm of zero?)"
     if y.size <= _free(model):
         return f"only {y.size} distance classes have pairs; {_free(model) + 1} are needed"
     return "" if y.max() > 0 else "constant field: the semivariance is zero"
