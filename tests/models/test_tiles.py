@@ -1,0 +1,106 @@
+"""Tiles give what the whole gives, and fused patches what their weights say."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from xdownscale.errors import OptionError
+from xdownscale.models import tiles
+from xdownscale.patches.arrays import extract_array
+from xdownscale.patches.layout import PatchLayout
+
+
+def network():
+    """Convolutions and one halving: a reach of 9 pixels on a lattice of 2."""
+    torch.manual_seed(0)
+    first, second = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 2, 3, padding=1)
+    middle = nn.Conv2d(4, 4, 3, padding=1, padding_mode="replicate")
+    first.padding_mode = second.padding_mode = "replicate"
+
+    def function(a, b):
+        h = torch.tanh(first(torch.cat([a, b], 1)))
+        low = middle(nn.functional.avg_pool2d(h, 2))
+        return second(h + nn.functional.interpolate(low, scale_factor=2))
+
+    return function
+
+
+@given(
+    st.integers(3, 20), st.integers(3, 20), st.sampled_from([24, 25, 30]), st.sampled_from([9, 12])
+)
+@settings(max_examples=15, deadline=None)
+def test_tiles_give_what_the_whole_gives(height, width, tile, halo):
+    function, generator = network(), torch.Generator().manual_seed(height)
+    a = torch.randn(2, 2, 4 * height, 4 * width, generator=generator)
+    b = torch.randn(2, 1, 4 * height, 4 * width, generator=generator)
+    with torch.inference_mode():
+        whole = function(a, b)
+        pieces = tiles.evaluate(function, [a, b], tile, halo, 2)
+    torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-5)
+
+
+def test_a_halo_that_is_too_small_is_seen():
+    function = network()
+    a, b = torch.randn(1, 2, 64, 64), torch.randn(1, 1, 64, 64)
+    with torch.inference_mode():
+        off = tiles.evaluate(function, [a, b], 16, 2, 2) - function(a, b)
+    assert off.abs().max() > 1e-3
+
+
+def test_a_tile_smaller_than_twice_the_halo_is_refused():
+    with pytest.raises(OptionError, match="tile is 12, less than twice the halo of 8"):
+        tiles.evaluate(lambda x: x, [torch.zeros(1, 1, 32, 32)], 12, 8, 2)
+
+
+def test_the_tile_follows_the_memory():
+    assert tiles.auto_tile((600, 700), 1e4, 80, available=1e10) is None
+    side = tiles.auto_tile((6000, 7000), 1e4, 80, available=1e10)
+    assert (side + 160) ** 2 * 1e4 <= 0.5e10
+    assert tiles.auto_tile((6000, 7000), 1e4, 80, available=1) == 160
+    assert tiles.available_memory() > 1e8
+    assert tiles.auto_tile((6, 7), 1.0, 80) is None
+
+
+def test_memory_where_the_system_does_not_say(monkeypatch):
+    def nothing():
+        raise OSError
+
+    monkeypatch.setattr(tiles, "_meminfo", nothing)
+    assert tiles.available_memory() > 0
+    monkeypatch.setattr(tiles.os, "sysconf_names", {})
+    assert tiles.available_memory() == 4e9
+
+
+LAYOUT = PatchLayout(shape=(20, 26), size=8, stride=3, halo=1)
+
+
+def test_patches_are_cut_as_the_patches_room_cuts_them():
+    field = torch.randn(3, 2, 20, 26)
+    numbers = np.array([0, 5, LAYOUT.n_patches + 2, 3 * LAYOUT.n_patches - 1])
+    found = tiles.cut(field, LAYOUT, numbers)
+    for patch, number in zip(found, numbers, strict=True):
+        which, k = divmod(int(number), LAYOUT.n_patches)
+        np.testing.assert_array_equal(patch, extract_array(field[which].numpy(), LAYOUT, [k])[:, 0])
+
+
+@pytest.mark.parametrize("batch", [1, 7, 1000])
+def test_fused_patches_are_weighted_as_the_layout_says(batch):
+    torch.manual_seed(1)
+    x = torch.randn(2, 1, 20, 26)
+
+    def function(part, numbers):
+        return part * torch.from_numpy(numbers.astype(np.float32))[:, None, None, None]
+
+    expected = np.zeros((2, 20, 26))
+    for k in range(2):
+        for p, (y, left) in enumerate(LAYOUT.positions):
+            number, weights = k * LAYOUT.n_patches + p, LAYOUT.weights([p])[0]
+            window = slice(y, y + 8), slice(left, left + 8)
+            expected[k][window] += number * weights * x[k, 0].numpy()[window]
+    found = tiles.fused(function, [x], LAYOUT, batch)
+    np.testing.assert_allclose(found[:, 0], expected, rtol=1e-4, atol=1e-3)
