@@ -40,16 +40,17 @@ class DownscaleAccessor:
 
     def fit(
         self,
-        fine: xr.DataArray,
+        fine: xr.DataArray | xr.Dataset,
         static: xr.DataArray | xr.Dataset | None = None,
         preset: str | DownscalerConfig = "fast",
         seasons: Sequence[str] | Mapping[str, Sequence[int]] | None = None,
         regions: Mapping[str, Any] | None = None,
-        transform: str = "auto",
+        transform: str | Mapping[str, str] = "auto",
         seed: int = 0,
         device: str = "auto",
         checkpoint_dir: str | PathLike[str] | None = None,
         progress: bool = True,
+        drivers: Mapping[str, str | None] | None = None,
     ) -> Downscaler:
         """Learn how this coarse record looks on a fine grid; see `xdownscale.fit`."""
         from xdownscale.functional import fit
@@ -66,6 +67,7 @@ class DownscaleAccessor:
             device=device,
             checkpoint_dir=checkpoint_dir,
             progress=progress,
+            drivers=drivers,
         )
 
     def predict(
@@ -77,7 +79,7 @@ class DownscaleAccessor:
         history: xr.DataArray | None = None,
         stitching: str | None = None,
         seed: int = 0,
-    ) -> xr.DataArray:
+    ) -> Any:
         """Draw the fine record of this coarse one; see `xdownscale.predict`."""
         from xdownscale.functional import predict
 

@@ -40,7 +40,9 @@ def save(fitted: Fitted, path: str | PathLike[str]) -> None:
         "config": fitted.config.to_dict(),
         "seasons": fitted.seasons and dict(fitted.seasons),
         "about": fitted.about,
-        "labels": _label_facts(fitted.labels),
+        "labels": [_label_facts(labels) for labels in fitted.targets],
+        "drivers": list(fitted.drivers),
+        "own": list(fitted.own),
         "groups": {name: _group_facts(model) for name, model in fitted.models.items()},
     }
     state = {
@@ -95,7 +97,9 @@ def _assemble(facts: dict[str, Any], state: Any, weights: dict[str, Any]) -> Fit
             for name, group in facts["groups"].items()
         },
         seasons=None if seasons is None else {k: tuple(v) for k, v in seasons.items()},
-        labels=_labels(facts["labels"], state[_FINE]),
+        targets=tuple(_labels(part, state[_FINE]) for part in facts["labels"]),
+        drivers=tuple(facts["drivers"]),
+        own=tuple(facts["own"]),
         coarse_grid=state[_COARSE]["grid"],
         carried=state[_CARRIED]["carried"],
         about=facts["about"],
@@ -131,7 +135,8 @@ def _group_facts(model: GroupModel) -> dict[str, Any]:
         "season": model.group.season,
         "region": model.group.region,
         "window": [[s.start, s.stop] for s in model.group.window],
-        "scaling": model.scaling.to_dict(),
+        "scalings": [scaling.to_dict() for scaling in model.scalings],
+        "driver_scalings": [scaling.to_dict() for scaling in model.driver_scalings],
         "calendar": dataclasses.asdict(model.calendar),
     }
 
@@ -139,7 +144,7 @@ def _group_facts(model: GroupModel) -> dict[str, Any]:
 def _group_state(model: GroupModel) -> xr.Dataset:
     return xr.Dataset(
         {
-            "mask": (("y", "x"), model.mask.astype(np.int8)),
+            "mask": (("target", "y", "x"), model.masks.astype(np.int8)),
             "static": (("channel", "y", "x"), model.static),
             "part": ("time", model.split["part"].values),
             **{f"history_{name}": ("step", v.values) for name, v in model.history.items()},
@@ -153,9 +158,10 @@ def _group_model(facts: dict[str, Any], state: xr.Dataset, weights: dict[str, An
     losses = {n: ("step", v.values) for n, v in state.items() if str(n).startswith("history_")}
     return GroupModel(
         group=Group(season=facts["season"], region=facts["region"], window=(rows, columns)),
-        mask=state["mask"].values.astype(bool),
+        masks=state["mask"].values.astype(bool),
         static=state["static"].values,
-        scaling=Scaling.from_dict(facts["scaling"]),
+        scalings=tuple(map(Scaling.from_dict, facts["scalings"])),
+        driver_scalings=tuple(map(Scaling.from_dict, facts["driver_scalings"])),
         calendar=Calendar(**facts["calendar"]),
         state=weights,
         split=state[["part"]],

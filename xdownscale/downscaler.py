@@ -73,7 +73,7 @@ class Downscaler:
         preset: str | DownscalerConfig = "fast",
         seasons: Sequence[str] | Mapping[str, Sequence[int]] | None = None,
         regions: Mapping[str, Any] | None = None,
-        transform: str = "auto",
+        transform: str | Mapping[str, str] = "auto",
         seed: int = 0,
         device: str = "auto",
         checkpoint_dir: str | PathLike[str] | None = None,
@@ -90,9 +90,10 @@ class Downscaler:
 
     def fit(
         self,
-        coarse: xr.DataArray,
-        fine: xr.DataArray,
+        coarse: xr.DataArray | xr.Dataset,
+        fine: xr.DataArray | xr.Dataset,
         static: xr.DataArray | xr.Dataset | None = None,
+        drivers: Mapping[str, str | None] | None = None,
     ) -> Downscaler:
         """Learn from a coarse and a fine record; see `xdownscale.fit` for the parameters."""
         config = self._config()
@@ -108,19 +109,20 @@ class Downscaler:
             device=self.device,
             checkpoint_dir=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
             progress=self.progress,
+            drivers=drivers,
         )
         return self
 
     def predict(
         self,
-        coarse: xr.DataArray,
+        coarse: xr.DataArray | xr.Dataset,
         time: Any = None,
         realizations: int = 1,
         mode: str | None = None,
         history: xr.DataArray | None = None,
         stitching: str | None = None,
         seed: int = 0,
-    ) -> xr.DataArray:
+    ) -> Any:
         """Draw fine fields; see `xdownscale.predict` for the parameters."""
         fitted = self._require_fitted("predict")
         order = Order(
@@ -267,7 +269,8 @@ class Downscaler:
 
     def _config(self) -> DownscalerConfig:
         """Options in force: the preset, with the transform that was named."""
-        check_option("transform", self.transform, TRANSFORMS)
+        if isinstance(self.transform, str):
+            check_option("transform", self.transform, TRANSFORMS)
         config = self.preset
         if isinstance(config, str):
             config = named_preset(config)

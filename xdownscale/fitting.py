@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import pairs, preparation, skill, store
+from xdownscale import pairs, preparation, skill, splits, store
 from xdownscale.calendars import time_keys
 from xdownscale.config import FIELD_METHODS, DownscalerConfig
-from xdownscale.errors import XDownscaleWarning
+from xdownscale.errors import OptionError, XDownscaleWarning
 from xdownscale.groups import Fitted, GroupModel, Seasons, check_layouts, make_groups
 from xdownscale.labels import to_array
 from xdownscale.lessons import Assignment, train_group
@@ -30,8 +30,8 @@ _VALIDATION_STEPS = 10  # most steps that it is drawn with
 
 
 def learn(
-    coarse: xr.DataArray,
-    fine: xr.DataArray,
+    coarse: xr.DataArray | xr.Dataset,
+    fine: xr.DataArray | xr.Dataset,
     static: xr.DataArray | xr.Dataset | None,
     *,
     config: DownscalerConfig,
@@ -41,12 +41,13 @@ def learn(
     device: str,
     checkpoint_dir: Path | None,
     progress: bool,
+    drivers: Mapping[str, str | None] | None = None,
 ) -> Fitted:
     """Check the records, train a model for every group and gather what was learnt.
 
     Parameters
     ----------
-    coarse, fine, static, seed, device, checkpoint_dir, progress
+    coarse, fine, static, seed, device, checkpoint_dir, progress, drivers
         As for `xdownscale.fit`.
     config : DownscalerConfig
         Options.
@@ -59,12 +60,14 @@ def learn(
     -------
     Fitted
     """
-    pair = pairs.check_pair(coarse, fine, config.data)
+    pair = pairs.check_pair(coarse, fine, config.data, drivers)
+    _check_method(pair, config)
     groups = list(make_groups(pair, seasons, regions))
     for group, _ in groups:
         check_layouts(group.window, config)
-    present = preparation.ever_present(pair.coarse)
-    missing = preparation.missing_share(pair.coarse, present)
+    present = np.all([preparation.ever_present(driver) for driver in pair.drivers], axis=0)
+    shares = [preparation.missing_share(driver, present) for driver in pair.drivers]
+    missing = np.max(shares, axis=0)
     assignments = [
         Assignment(
             pair=pair,
@@ -97,9 +100,20 @@ def learn(
     return fitted
 
 
+def _check_method(pair: Pair, config: DownscalerConfig) -> None:
+    if config.method in FIELD_METHODS:
+        return
+    if len(pair.drivers) > 1 or len(pair.targets) > 1 or pair.own[0] < 0:
+        raise OptionError(
+            f"Method {config.method!r} (preset 'paper') learns one fine variable from the same "
+            f"coarse one; there are {len(pair.drivers)} coarse and {len(pair.targets)} fine ones. "
+            "Give one DataArray each, or use preset 'fast'."
+        )
+
+
 def _fingerprint(pair: Pair, config: DownscalerConfig) -> str:
     """Name the data and options: values, times and grids of both records, and the configuration."""
-    records = [to_array(record).array for record in (pair.coarse, pair.fine)]
+    records = [to_array(record).array for record in (*pair.drivers, *pair.targets)]
     times = [time_keys(time) for time in (pair.coarse_time, pair.time)]
     grids = [pairs.canonical_grid(to_array(r).labels) for r in (pair.coarse, pair.fine)]
     degrees = [d for grid in grids for d in pairs.degrees(grid)]
@@ -122,17 +136,22 @@ def _pack(
     carried = xr.DataArray(
         array, dims=("time", *grid.dims), coords={**grid.coords, "time": pair.time.values[rows]}
     )
-    units = pair.coarse.attrs.get("units")
-    time = pair.labels.coords.isel({str(pair.labels.axes.time): slice(0)})
+    units = [driver.attrs.get("units") for driver in pair.drivers]
+    labels = [to_array(target).labels for target in pair.targets]
     return Fitted(
         config=config,
         models=models,
         seasons=seasons,
-        labels=pair.labels._replace(coords=time),
+        targets=tuple(
+            each._replace(coords=each.coords.isel({str(each.axes.time): slice(0)}))
+            for each in labels
+        ),
+        drivers=tuple(pair.names),
+        own=pair.own,
         coarse_grid=coarse_grid.copy(data=present.astype(np.float32)),
         carried=carried,
         about={
-            "coarse_units": units if units is None else str(units),
+            "coarse_units": [unit if unit is None else str(unit) for unit in units],
             "fine_period": _period(pair.time),
             "coarse_period": _period(pair.coarse_time),
             "days": [int(pair.time.size), int(pair.coarse_time.size)],
@@ -163,9 +182,13 @@ def _validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, floa
     }
     cheap = replace(fitted, config=fitted.config.replace(sampling=quick))
     whole = fitted.config.method in FIELD_METHODS
+    drivers: xr.DataArray | xr.Dataset = pair.coarse
+    if len(pair.drivers) > 1:
+        drivers = xr.Dataset(dict(zip(pair.names, pair.drivers, strict=True)))
     scores: dict[str, list[float]] = {}
     for name, model in fitted.models.items():
         days = model.split["time"][model.split["part"].values == "validation"]
+        days = days[_reachable(fitted, pair, days)] if whole else days
         if not days.size:
             continue
         chosen = days[np.unique(np.linspace(0, days.size - 1, _VALIDATION_DAYS).astype(int))]
@@ -174,10 +197,19 @@ def _validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, floa
             order = replace(order, mode="teacher_forced", history=pair.fine)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", XDownscaleWarning)
-            drawn = draw_maps(replace(cheap, models={name: model}), pair.coarse, order)
+            maps = draw_maps(replace(cheap, models={name: model}), drivers, order)
+        drawn = maps if isinstance(maps, xr.DataArray) else maps[pair.fine.name]
         table = skill.table({"model": drawn}, pair.fine, transform=model.scaling, baselines=None)
         transformed = table[table.columns[0][0]]
         for score, value in transformed.iloc[0].items():
             if np.isfinite(value):
                 scores.setdefault(str(score), []).append(float(value))
     return {score: float(np.mean(values)) for score, values in scores.items()}
+
+
+def _reachable(fitted: Fitted, pair: Pair, days: xr.DataArray) -> npt.NDArray[np.bool_]:
+    """Tell which days have their whole window within the coarse record."""
+    data, step = fitted.config.data, splits.time_step(pair.coarse_time)
+    keys, ends = time_keys(days), time_keys(pair.coarse_time)[[0, -1]]
+    early = keys - max(data.window, data.lags) * step >= ends[0]
+    return np.asarray(early & (keys + data.window * step <= ends[1]))

@@ -13,17 +13,18 @@ from xdownscale.downscaler import Downscaler
 
 
 def fit(
-    coarse: xr.DataArray,
-    fine: xr.DataArray,
+    coarse: xr.DataArray | xr.Dataset,
+    fine: xr.DataArray | xr.Dataset,
     static: xr.DataArray | xr.Dataset | None = None,
     preset: str | DownscalerConfig = "fast",
     seasons: Sequence[str] | Mapping[str, Sequence[int]] | None = None,
     regions: Mapping[str, Any] | None = None,
-    transform: str = "auto",
+    transform: str | Mapping[str, str] = "auto",
     seed: int = 0,
     device: str = "auto",
     checkpoint_dir: str | PathLike[str] | None = None,
     progress: bool = True,
+    drivers: Mapping[str, str | None] | None = None,
 ) -> Downscaler:
     """Learn how a long coarse record looks on a fine grid that was observed for a short while.
 
@@ -33,12 +34,14 @@ def fit(
 
     Parameters
     ----------
-    coarse : DataArray (time, lat, lon)
+    coarse : DataArray or Dataset (time, lat, lon)
         Long coarse record. Any dimension names and order, latitude order, longitude convention
-        and calendar. It must cover the fine grid to half a coarse cell.
-    fine : DataArray (time, lat, lon)
-        Short fine record of the same variable in the same units. Cells that are always NaN are a
-        mask; scattered NaN are left out of the loss.
+        and calendar. It must cover the fine grid to half a coarse cell. Of a Dataset all
+        variables are drivers: what the fine record is drawn from.
+    fine : DataArray or Dataset (time, lat, lon)
+        Short fine record of the same variable in the same units; of a Dataset all variables are
+        drawn together. Cells that are always NaN are a mask; scattered NaN are left out of the
+        loss.
     static : DataArray or Dataset (lat, lon), optional
         Time-independent fields on any grid, such as elevation; brought to the fine grid by area
         average.
@@ -49,9 +52,10 @@ def fit(
     regions : mapping, optional
         Name -> (west, east, south, north) in degrees, or mask DataArray: one model for each.
         Where regions overlap, the first one named counts.
-    transform : str
+    transform : str or mapping
         ``"auto"``, ``"log10"``, ``"asinh"``, ``"log1p"``, ``"sqrt"`` or ``"identity"``; what
-        ``"auto"`` chose, and why, stands in the model's repr.
+        ``"auto"`` chose, and why, stands in the model's repr. A mapping gives one to each variable
+        by name.
     seed : int
         Seed of everything random.
     device : str
@@ -61,6 +65,9 @@ def fit(
         options goes on where training was interrupted.
     progress : bool
         Show a progress bar.
+    drivers : mapping, optional
+        Fine variable -> the coarse variable that is the same quantity in the same units, or None
+        where there is none. None: the one of the same name, or the only one.
 
     Returns
     -------
@@ -107,11 +114,11 @@ def fit(
         checkpoint_dir=checkpoint_dir,
         progress=progress,
     )
-    return model.fit(coarse, fine, static=static)
+    return model.fit(coarse, fine, static=static, drivers=drivers)
 
 
 def predict(
-    coarse: xr.DataArray,
+    coarse: xr.DataArray | xr.Dataset,
     model: Downscaler,
     time: Any = None,
     realizations: int = 1,
@@ -119,13 +126,13 @@ def predict(
     history: xr.DataArray | None = None,
     stitching: str | None = None,
     seed: int = 0,
-) -> xr.DataArray:
+) -> Any:
     """Draw the fine record of a coarse one.
 
     Parameters
     ----------
-    coarse : DataArray (time, lat, lon)
-        Coarse record on the grid that the model was fitted with.
+    coarse : DataArray or Dataset (time, lat, lon)
+        Coarse record on the grid that the model was fitted with, with all of its drivers.
     model : Downscaler
         Fitted model.
     time : optional
@@ -134,6 +141,8 @@ def predict(
     realizations : int
         Fields for each day.
     mode : str
+        ``"parallel"``: each day is drawn from the coarse days around it, in any order; the mode of
+        all presets but ``"paper"``, and theirs alone.
         ``"autoregressive"``: each day is drawn from the fields drawn before it. A run starts after
         the last day of the history before its first target, and all days from there on are
         drawn; where there is no such day it starts cold, from the interpolated coarse record,
@@ -143,14 +152,16 @@ def predict(
         Fine record that true lags are read from. None: the last fields of the training record,
         which the model carries.
     stitching : str
-        ``"patches"`` as in the paper, or ``"whole"``: the network sees the image in one piece.
+        ``"whole"``: the network sees the image in one piece. ``"patches"`` as in the paper: each is
+        drawn by itself. ``"multidiffusion"``: patches are made to agree at every step. None:
+        ``"patches"`` for preset ``"paper"``, else ``"whole"``.
     seed : int
         Seed of the noise. A field depends on (seed, realization, day) alone, not on the other
         days, the batch size or the number of realizations.
 
     Returns
     -------
-    DataArray (realization, time, lat, lon)
+    DataArray (realization, time, lat, lon), or Dataset of several
         In the fine record's units, with its dimension names and order behind ``realization``, its
         horizontal coordinates, and its attributes with one more line of ``history``. NaN where the
         fine record never had a value, and on days without enough driver (with a warning).

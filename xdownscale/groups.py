@@ -53,12 +53,14 @@ class GroupModel:
     ----------
     group : Group
         Season and region.
-    mask : (y, x) bool array
-        Cells of the window that the model predicts.
+    masks : (t, y, x) bool array
+        Cells of the window that the model predicts, for each target.
     static : (s, y, x) float32 array
         Static fields, scaled.
-    scaling : Scaling
-        Fitted on training days.
+    scalings : tuple of Scaling
+        Of each target, fitted on training days.
+    driver_scalings : tuple of Scaling
+        Of each driver; that of a target's own driver is the target's.
     calendar : Calendar
         Constants of the calendar channels.
     state : dict
@@ -70,13 +72,25 @@ class GroupModel:
     """
 
     group: Group
-    mask: npt.NDArray[np.bool_]
+    masks: npt.NDArray[np.bool_]
     static: npt.NDArray[np.float32]
-    scaling: Scaling
+    scalings: tuple[Scaling, ...]
+    driver_scalings: tuple[Scaling, ...]
     calendar: Calendar
     state: dict[str, npt.NDArray[np.float32]]
     split: xr.Dataset
     history: xr.Dataset
+
+    @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Cells of the first target, ``(y, x)``."""
+        first: npt.NDArray[np.bool_] = self.masks[0]
+        return first
+
+    @property
+    def scaling(self) -> Scaling:
+        """Scaling of the first target."""
+        return self.scalings[0]
 
     @property
     def parameters(self) -> int:
@@ -150,8 +164,12 @@ class Fitted:
         Group name -> GroupModel.
     seasons : mapping or None
         Season -> months.
-    labels : Labels
-        Names and horizontal coordinates of the fine record (without time).
+    targets : tuple of Labels
+        Names and horizontal coordinates of each fine variable (without time).
+    drivers : tuple of str
+        Names of the coarse variables.
+    own : tuple of int
+        For each target the number of its own driver, -1 where it has none.
     coarse_grid : DataArray
         Grid of the coarse record, ``(y, x)``, ascending.
     carried : DataArray
@@ -164,10 +182,17 @@ class Fitted:
     config: DownscalerConfig
     models: dict[str, GroupModel]
     seasons: Seasons | None
-    labels: Labels
+    targets: tuple[Labels, ...]
+    drivers: tuple[str, ...]
+    own: tuple[int, ...]
     coarse_grid: xr.DataArray
     carried: xr.DataArray
     about: dict[str, Any]
+
+    @property
+    def labels(self) -> Labels:
+        """Names of the first target."""
+        return self.targets[0]
 
     def by_region(self) -> dict[str | None, dict[str | None, GroupModel]]:
         """Return region -> season -> model."""

@@ -64,8 +64,13 @@ class Assignment:
 
     @cached_property
     def cells(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Days of the fine record with any value, ``(n,)``, and cells that ever have one."""
-        array = to_array(self.pair.fine).array[(slice(None), *self.group.window)]
+        """Days ``(n,)`` with values of every target, and cells ``(t, y, x)`` that ever have one."""
+        found = [self._present(target) for target in self.pair.targets]
+        return np.all([filled for filled, _ in found], axis=0), np.stack([v for _, v in found])
+
+    def _present(self, target: xr.DataArray) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Days of a target with any value, ``(n,)``, and cells that ever have one, ``(y, x)``."""
+        array = to_array(target).array[(slice(None), *self.group.window)]
         filled, valid = np.zeros(array.shape[0], bool), np.zeros(array.shape[1:], bool)
         for start in range(0, array.shape[0], _BLOCK):
             present = np.isfinite(np.asarray(array[start : start + _BLOCK])) & self.inside
@@ -73,8 +78,8 @@ class Assignment:
             valid |= present.any(axis=0)
         if not valid.any():
             raise DataError(
-                f"The fine record has no value in group {self.group.name!r}: every cell of every "
-                "day is NaN. Check the variable, the mask and the region."
+                f"The fine record {target.name!r} has no value in group {self.group.name!r}: every "
+                "cell of every day is NaN. Check the variable, the mask and the region."
             )
         return filled, valid
 
@@ -113,23 +118,58 @@ class Assignment:
         )
 
     @cached_property
-    def scaling(self) -> Scaling:
-        """Transform and constants, from training days alone.
+    def scalings(self) -> tuple[Scaling, ...]:
+        """Transform and constants of each target, from training days alone.
 
         Under ``transform="auto"`` the coarse training days have a say too: the transform must
         suit both records.
         """
-        data, train = self.config.data, self.split.train
-        fine = _DayBlocks(to_array(self.pair.fine).array[(slice(None), *self.group.window)], train)
-        coarse = _DayBlocks(to_array(self.pair.coarse).array, self.pair.rows[train])
-        floor = data.floor if data.transform in ("auto", "log10") else None
-        both = _Chain(fine, coarse)
-        chosen = choose_transform(both, data.transform, floor=floor, seed=self.seed)
+        targets, own = self.pair.targets, self.pair.own
+        return tuple(
+            self._scaling(target, self.pair.drivers[k] if k >= 0 else None)
+            for target, k in zip(targets, own, strict=True)
+        )
+
+    @property
+    def scaling(self) -> Scaling:
+        """Scaling of the first target."""
+        return self.scalings[0]
+
+    @cached_property
+    def driver_scalings(self) -> tuple[Scaling, ...]:
+        """Scaling of each driver: that of its target, else one of its own."""
+        own = {k: self.scalings[t] for t, k in enumerate(self.pair.own) if k >= 0}
+        train = self.pair.rows[self.split.train]
+        return tuple(
+            own[k] if k in own else self._fitted(driver, train, None)
+            for k, driver in enumerate(self.pair.drivers)
+        )
+
+    def _scaling(self, target: xr.DataArray, driver: xr.DataArray | None) -> Scaling:
+        chosen = self._fitted(target, self.split.train, driver)
+        if driver is not None and (problem := pairs.strayed(driver, chosen, "The coarse record")):
+            raise DataError(problem)
+        return chosen
+
+    def _fitted(
+        self, record: xr.DataArray, train: npt.NDArray[np.int64], driver: xr.DataArray | None
+    ) -> Scaling:
+        """Choose a transform for a record (and its driver), and fit the constants."""
+        data, array = self.config.data, to_array(record).array
+        fine = any(record is target for target in self.pair.targets)
+        window = self.group.window if fine else (slice(None), slice(None))
+        own = _DayBlocks(array[(slice(None), *window)], train)
+        transform = data.transform
+        if not isinstance(transform, str):
+            transform = transform.get(str(record.name), "auto")
+        floor = data.floor if transform in ("auto", "log10") else None
+        parts = [own]
+        if driver is not None:
+            parts.append(_DayBlocks(to_array(driver).array, self.pair.rows[train]))
+        chosen = choose_transform(_Chain(*parts), transform, floor=floor, seed=self.seed)
         name = chosen.transform
         scale = chosen.scale if name == "asinh" else None
-        fitted = fit_scaling(fine, name, data.scaling, floor=chosen.floor, scale=scale)
-        if problem := pairs.strayed(self.pair.coarse, fitted, "The coarse record"):
-            raise DataError(problem)
+        fitted = fit_scaling(own, name, data.scaling, floor=chosen.floor, scale=scale)
         return replace(fitted, reason=chosen.reason)
 
     def check(self) -> None:
@@ -141,7 +181,7 @@ class Assignment:
             As the split, the scaling and the static fields do; names the group.
         """
         try:
-            _ = self.split, self.scaling, self.static_fields
+            _ = self.split, self.driver_scalings, self.static_fields
         except XDownscaleError as err:
             if self.group.name == "all":
                 raise
@@ -149,7 +189,8 @@ class Assignment:
 
     def fingerprint(self) -> str:
         """Name what this group learns from, beside the records themselves."""
-        facts = {"scaling": self.scaling.to_dict(), "window": str(self.group.window)}
+        scalings = [scaling.to_dict() for scaling in (*self.scalings, *self.driver_scalings)]
+        facts = {"scaling": scalings, "window": str(self.group.window)}
         parts = [getattr(self.split, name) for name in PARTS]
         mask = self.cells[1].astype(np.int8)
         return store.fingerprint(json.dumps(facts), self.static_fields, mask, *parts)
@@ -197,7 +238,7 @@ class Assignment:
             train_lags=train.lags,
             stop_targets=stop.targets,
             stop_lags=stop.lags,
-            mask=self.cells[1],
+            mask=self.cells[1][0],
         )
 
     @cached_property
@@ -212,9 +253,17 @@ class Assignment:
         lags = splits.windows_around(pair.coarse_time, pair.rows, data.lags, -1)
         whole = np.all([(w >= 0) & good[w] for w in (*windows.T, *lags.T)], axis=0)
         needed = np.unique(windows[whole])
-        driver = preparation.driver(pair.coarse, self.grid, self.scaling, data).through(needed)
-        fine = preparation.scaled_fine(pair.fine, self.scaling, self.group.window)
-        coarse = preparation.scaled_coarse(pair.coarse, self.scaling)
+        drivers = list(zip(pair.drivers, self.driver_scalings, strict=True))
+        driver = preparation.stack(
+            [preparation.driver(da, self.grid, scaling, data) for da, scaling in drivers]
+        )
+        fine = preparation.stack(
+            [
+                preparation.scaled_fine(target, scaling, self.group.window)
+                for target, scaling in zip(pair.targets, self.scalings, strict=True)
+            ]
+        )
+        coarse = preparation.stack([preparation.scaled_coarse(*part) for part in drivers])
         lessons = self._coarse_split()
         first = splits.lag_windows(
             pair.coarse_time, data.lags, targets=np.r_[lessons.train, lessons.stopping]
@@ -226,7 +275,8 @@ class Assignment:
             coarse_targets=first.targets,
             coarse_lags=first.lags,
             coarse_stopping=np.isin(first.targets, lessons.stopping),
-            driver=driver.in_memory(data.memory_limit),
+            driver=driver.through(needed).in_memory(data.memory_limit),
+            own=pair.own,
             fine=fine.in_memory(data.memory_limit),
             windows=np.where(whole[:, None], np.searchsorted(needed, windows), -1),
             lags=lags,
@@ -318,9 +368,10 @@ def train_group(
     )
     return GroupModel(
         group=assignment.group,
-        mask=assignment.cells[1],
+        masks=assignment.cells[1],
         static=assignment.static_fields,
-        scaling=assignment.scaling,
+        scalings=assignment.scalings,
+        driver_scalings=assignment.driver_scalings,
         calendar=assignment.calendar,
         state=trained.state,
         split=assignment.split_dataset(),

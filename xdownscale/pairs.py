@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +13,13 @@ import xarray as xr
 
 from xdownscale import cells, grids, splits
 from xdownscale.config import DataConfig
-from xdownscale.errors import DataError, GridError, ModelMismatchError, TimeAxisError
+from xdownscale.errors import (
+    DataError,
+    GridError,
+    ModelMismatchError,
+    TimeAxisError,
+    XDownscaleWarning,
+)
 from xdownscale.labels import Labels, find_axes, require_time, to_array
 from xdownscale.scaling import Scaling
 
@@ -33,6 +41,11 @@ class Pair:
         The fine grid, ``(y, x)``, latitude and longitude ascending.
     labels : Labels
         Names of the fine record.
+    drivers, targets : tuple of DataArray
+        All coarse and all fine variables, on the same grids and days; `coarse` is the first
+        target's own driver (or the first of all), `fine` the first target.
+    own : tuple of int
+        For each target the number of its own driver, -1 where it has none.
     """
 
     coarse: xr.DataArray
@@ -40,6 +53,14 @@ class Pair:
     rows: npt.NDArray[np.int64]
     grid: xr.DataArray
     labels: Labels
+    drivers: tuple[xr.DataArray, ...]
+    targets: tuple[xr.DataArray, ...]
+    own: tuple[int, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the drivers."""
+        return [str(driver.name) for driver in self.drivers]
 
     @property
     def time(self) -> xr.DataArray:
@@ -52,8 +73,129 @@ class Pair:
         return self.coarse[require_time(self.coarse, "The coarse record")]
 
 
-def check_pair(coarse: xr.DataArray, fine: xr.DataArray, data: DataConfig) -> Pair:
-    """Check that two records can be learnt from, before any value is read.
+def check_pair(
+    coarse: xr.DataArray | xr.Dataset,
+    fine: xr.DataArray | xr.Dataset,
+    data: DataConfig,
+    drivers: Mapping[str, str | None] | None = None,
+) -> Pair:
+    """Check that records can be learnt from, before any value is read.
+
+    Parameters
+    ----------
+    coarse, fine : DataArray or Dataset
+        The long and the short record, each with time, latitude and longitude; of a Dataset all
+        variables.
+    data : DataConfig
+        Options.
+    drivers : mapping, optional
+        Target -> the coarse variable that is the same quantity, or None where there is none.
+
+    Returns
+    -------
+    Pair
+
+    Raises
+    ------
+    GridError, TimeAxisError, DataError
+        As for `check_two`; and a DataError if it is not clear which driver is a target's own.
+    """
+    known = variables(coarse, "The coarse record")
+    wanted = variables(fine, "The fine record")
+    own = _own_drivers(known, wanted, drivers)
+    names = list(known)
+    first = next(iter(wanted))
+    lead = check_two(
+        known[own[first] or names[0]], wanted[first], data, same=own[first] is not None
+    )
+    for target, driver in own.items():
+        if driver is not None:
+            check_variable(known[driver], wanted[target])
+    inputs, targets = [_sorted(da) for da in known.values()], list(wanted.values())
+    kept = [_common_days(lead.coarse, _sorted(target))[1] for target in targets]
+    return replace(
+        lead,
+        drivers=tuple(inputs),
+        targets=tuple(kept),
+        own=tuple(-1 if own[t] is None else names.index(str(own[t])) for t in wanted),
+    )
+
+
+def variables(record: xr.DataArray | xr.Dataset, what: str) -> dict[str, xr.DataArray]:
+    """Return the variables of a record by name; each has time, latitude and longitude.
+
+    Parameters
+    ----------
+    record : DataArray or Dataset
+        A record.
+    what : str
+        What it is, for the message.
+
+    Raises
+    ------
+    DataError
+        If a Dataset has no variable.
+    GridError, TimeAxisError
+        If a variable has other dimensions.
+    """
+    if isinstance(record, xr.DataArray):
+        return {str(record.name): record}
+    if not isinstance(record, xr.Dataset):
+        raise DataError(
+            f"{what} is a {type(record).__name__}; give a DataArray, or a Dataset of several."
+        )
+    found = {str(name): da for name, da in record.data_vars.items()}
+    if not found:
+        raise DataError(f"{what} is a Dataset without variables; give one that has some.")
+    for name, da in found.items():
+        check_dims(da, f"The variable {name!r} of {what[0].lower() + what[1:]}")
+    return found
+
+
+def _own_drivers(
+    known: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    drivers: Mapping[str, str | None] | None,
+) -> dict[str, str | None]:
+    """Return each target's own driver: as said, else of its name, else the only one."""
+    said = dict(drivers or {})
+    for name, among, what in (
+        *((t, wanted, "fine") for t in said),
+        *((d, known, "coarse") for d in said.values() if d is not None),
+    ):
+        if name not in among:
+            raise DataError(
+                f"drivers= names {name!r}, which is no {what} variable; there are "
+                f"{', '.join(map(repr, among))}."
+            )
+    own: dict[str, str | None] = {}
+    for target in wanted:
+        if target in said:
+            own[target] = said[target]
+        elif target in known:
+            own[target] = target
+        elif len(known) == 1 and len(wanted) == 1:
+            own[target] = next(iter(known))
+        else:
+            raise DataError(
+                f"It is not clear which coarse variable is {target!r} on the coarse grid: there "
+                f"are {', '.join(map(repr, known))}. Say so, for instance "
+                f"drivers={{{target!r}: {next(iter(known))!r}}}; or None where there is none."
+            )
+    return own
+
+
+def _sorted(record: xr.DataArray) -> xr.DataArray:
+    """Sort the times of a record, as `check_time` does, without a second warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", XDownscaleWarning)
+        return splits.check_time(record, "The record")
+
+
+def check_two(
+    coarse: xr.DataArray, fine: xr.DataArray, data: DataConfig, *, same: bool = True
+) -> Pair:
+    """Check that two variables can be learnt from, before any value is read.
 
     Parameters
     ----------
@@ -61,6 +203,8 @@ def check_pair(coarse: xr.DataArray, fine: xr.DataArray, data: DataConfig) -> Pa
         The long and the short record, each with time, latitude and longitude.
     data : DataConfig
         Options.
+    same : bool
+        Whether they are one quantity, in one unit.
 
     Returns
     -------
@@ -81,7 +225,8 @@ def check_pair(coarse: xr.DataArray, fine: xr.DataArray, data: DataConfig) -> Pa
         if data.engine == "separable":
             grids.require_rectilinear(record, what)
     coarse, fine = (splits.check_time(record, what) for what, record in records.items())
-    check_variable(coarse, fine)
+    if same:
+        check_variable(coarse, fine)
     if data.extrapolate is None and data.engine == "separable":
         _check_coverage(coarse, fine)
     _check_steps(coarse, fine)
@@ -92,7 +237,16 @@ def check_pair(coarse: xr.DataArray, fine: xr.DataArray, data: DataConfig) -> Pa
             f"least lags + 2 = {data.lags + 2}. Give a longer fine record or fewer lags."
         )
     labels = to_array(fine).labels
-    return Pair(coarse=coarse, fine=fine, rows=rows, grid=canonical_grid(labels), labels=labels)
+    return Pair(
+        coarse=coarse,
+        fine=fine,
+        rows=rows,
+        grid=canonical_grid(labels),
+        labels=labels,
+        drivers=(coarse,),
+        targets=(fine,),
+        own=(0 if same else -1,),
+    )
 
 
 def check_dims(record: xr.DataArray, what: str) -> None:

@@ -18,7 +18,7 @@ from xdownscale.groups import Fitted, GroupModel
 from xdownscale.labels import require_time, to_array
 
 MODES = ("parallel", "autoregressive", "teacher_forced")
-STITCHINGS = ("patches", "whole")
+STITCHINGS = ("patches", "whole", "multidiffusion")
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
@@ -38,7 +38,7 @@ class Order:
     history : DataArray or None
         Fine record that lags are read from.
     stitching : str or None
-        ``"patches"`` or ``"whole"``; None for the model's own.
+        ``"whole"``, ``"patches"`` or ``"multidiffusion"``; None for the model's own.
     seed : int
         Seed of the noise.
     device : str
@@ -93,6 +93,11 @@ def settle(fitted: Fitted, order: Order) -> Order:
             "alone, the same each time; give realizations=1, or a model that draws (preset 'fast')."
         )
     stitching = order.stitching or ("whole" if whole else "patches")
+    if stitching == "multidiffusion" and method != "residual":
+        raise OptionError(
+            f"This model's method is {method!r}: there is no residual whose patches could be made "
+            "to agree step by step. Give stitching='whole' or 'patches'."
+        )
     return replace(order, mode=mode, stitching=stitching)
 
 
@@ -104,15 +109,20 @@ class Plan:
     ----------
     fitted : Fitted
         The model.
-    coarse : DataArray
-        Coarse record, times sorted.
+    drivers : tuple of DataArray
+        Coarse variables, times sorted.
     order : Order
         What was asked for.
     """
 
     fitted: Fitted
-    coarse: xr.DataArray
+    drivers: tuple[xr.DataArray, ...]
     order: Order
+
+    @property
+    def coarse(self) -> xr.DataArray:
+        """The first target's own driver, or the first of all."""
+        return self.drivers[max(self.fitted.own[0], 0)]
 
     @property
     def lags(self) -> int:
@@ -133,8 +143,8 @@ class Plan:
     def driven(self) -> npt.NDArray[np.bool_]:
         """Days with enough of their coarse field, ``(t,)``."""
         present = self.fitted.coarse_grid.values > 0
-        share = preparation.missing_share(self.coarse, present)
-        return np.asarray(share <= self.fitted.config.data.max_missing)
+        shares = [preparation.missing_share(driver, present) for driver in self.drivers]
+        return np.asarray(np.max(shares, axis=0) <= self.fitted.config.data.max_missing)
 
     @cached_property
     def stand_in(self) -> IntArray:

@@ -13,7 +13,7 @@ from xdownscale import pairs, preparation, rollout, splits
 from xdownscale.calendars import cycle_numbers, time_keys, warn_outside
 from xdownscale.errors import ModelMismatchError, XDownscaleWarning
 from xdownscale.groups import Fitted, GroupModel
-from xdownscale.labels import from_array, to_array
+from xdownscale.labels import Labels, from_array, to_array
 from xdownscale.models import engine
 from xdownscale.placement import place_on
 from xdownscale.planning import FloatArray, IntArray, Order, Plan, settle
@@ -22,22 +22,25 @@ Models = dict[str | None, GroupModel]
 Drawn = Iterator[tuple[IntArray, FloatArray, npt.NDArray[np.bool_]]]
 
 
-def draw_maps(fitted: Fitted, coarse: xr.DataArray, order: Order) -> xr.DataArray:
+def draw_maps(
+    fitted: Fitted, coarse: xr.DataArray | xr.Dataset, order: Order
+) -> xr.DataArray | xr.Dataset:
     """Draw fine fields for days of a coarse record.
 
     Parameters
     ----------
     fitted : Fitted
         What was learnt.
-    coarse : DataArray
-        Coarse record on the grid that the model was fitted with.
+    coarse : DataArray or Dataset
+        Coarse record on the grid that the model was fitted with, with all of its drivers.
     order : Order
         Days, number of realizations, mode.
 
     Returns
     -------
-    DataArray
-        ``realization`` first, then the dimensions of the fine record; physical units.
+    DataArray or Dataset
+        ``realization`` first, then the dimensions of the fine record; physical units. A Dataset
+        where there are several targets.
 
     Raises
     ------
@@ -50,22 +53,23 @@ def draw_maps(fitted: Fitted, coarse: xr.DataArray, order: Order) -> xr.DataArra
     _warn_cold(plan)
     if not plan.parallel:
         warn_outside(next(iter(fitted.models.values())).calendar, plan.time[plan.targets])
-    domain = fitted.carried.shape[1:]
-    out = np.full((order.realizations, plan.targets.size, *domain), np.nan, np.float32)
-    claimed = np.zeros(domain, bool)
+    domain, count = fitted.carried.shape[1:], len(fitted.targets)
+    out = np.full((order.realizations, plan.targets.size, count, *domain), np.nan, np.float32)
+    claimed = np.zeros((count, *domain), bool)
     for models in fitted.by_region().values():
         window = _one(models).group.window
-        part, free = out[(slice(None), slice(None), *window)], ~claimed[window]
-        for rows, fields, mask in _draw_region(plan, models, history):
+        part, free = out[(..., *window)], ~claimed[(..., *window)]
+        for rows, fields, masks in _draw_region(plan, models, history):
             into = np.searchsorted(plan.targets, rows)
-            part[:, into] = np.where(mask & free, fields, part[:, into])
-        claimed[window] |= np.any([model.mask for model in models.values()], axis=0)
+            part[:, into] = np.where(masks & free, fields, part[:, into])
+        claimed[(..., *window)] |= np.any([model.masks for model in models.values()], axis=0)
     out[:, blank] = np.nan
-    return _label(plan, out)
+    drawn = [_label(plan, labels, out[:, :, k]) for k, labels in enumerate(fitted.targets)]
+    return drawn[0] if count == 1 else xr.Dataset({da.name: da for da in drawn})
 
 
 def _draw_region(plan: Plan, models: Models, history: dict[int, FloatArray]) -> Drawn:
-    """Yield rows, physical fields ``(realization, k, y, x)`` and the mask they are valid on."""
+    """Yield rows, physical fields ``(realization, k, t, y, x)`` and the masks they are valid on."""
     if plan.parallel:
         yield from _draw_parallel(plan, models)
         return
@@ -79,13 +83,13 @@ def _draw_region(plan: Plan, models: Models, history: dict[int, FloatArray]) -> 
         for season, source in sources.items():
             chosen = rows[[season_of[row] == season for row in rows]]
             for drawn, fields in rollout.teacher_forced(source, local, chosen, request):
-                yield drawn, fields, models[season].mask
+                yield drawn, fields[:, :, None], models[season].masks
         return
     for run in plan.runs:
         by_row = {int(row): sources[season_of[row]] for row in run}
         for drawn, fields in rollout.autoregressive(by_row, local, run, request):
             if np.isin(drawn, plan.targets).all():
-                yield drawn, fields, models[season_of[drawn[0]]].mask
+                yield drawn, fields[:, :, None], models[season_of[drawn[0]]].masks
 
 
 def _draw_parallel(plan: Plan, models: Models) -> Drawn:
@@ -96,18 +100,27 @@ def _draw_parallel(plan: Plan, models: Models) -> Drawn:
         chosen = rows[[season_of[row] == season for row in rows]]
         source = _field_source(plan, model, request.device)
         for drawn, fields in rollout.parallel(source, chosen, request):
-            yield drawn, fields, model.mask
+            yield drawn, fields, model.masks
 
 
 def _field_source(plan: Plan, model: GroupModel, device: str) -> rollout.FieldSource:
-    config, calendar = plan.fitted.config, cycle_numbers(plan.time, plan.step)
-    grid = _window_grid(plan, model)
-    sizes = engine.Sizes(static=model.static.shape[0], calendar=calendar.shape[1])
+    fitted, config = plan.fitted, plan.fitted.config
+    calendar, grid = cycle_numbers(plan.time, plan.step), _window_grid(plan, model)
+    drivers = list(zip(plan.drivers, model.driver_scalings, strict=True))
+    on_fine = [preparation.driver(da, grid, scaling, config.data) for da, scaling in drivers]
+    days = 2 * config.data.window + 1
+    sizes = engine.Channels(
+        lags=config.data.lags * len(drivers),
+        known=engine.known_channels(days, len(drivers), fitted.own) + len(model.static),
+        calendar=calendar.shape[1],
+        targets=len(fitted.targets),
+    )
     return rollout.FieldSource(
         model=engine.load_fields(model.state, config, sizes, device),
-        scaling=model.scaling,
-        driver=preparation.driver(plan.coarse, grid, model.scaling, config.data),
-        coarse=preparation.scaled_coarse(plan.coarse, model.scaling),
+        scalings=model.scalings,
+        driver=preparation.stack(on_fine),
+        coarse=preparation.stack([preparation.scaled_coarse(*part) for part in drivers]),
+        own=fitted.own,
         windows=plan.around(config.data.window, config.data.window),
         lags=plan.around(config.data.lags, -1),
         calendar=calendar,
@@ -179,33 +192,52 @@ def _warn_cold(plan: Plan) -> None:
         )
 
 
-def _check_coarse(fitted: Fitted, coarse: xr.DataArray) -> xr.DataArray:
-    """Check that the record is of the kind that the model was fitted with; sort its times."""
-    pairs.check_dims(coarse, "The coarse record")
+def _check_coarse(fitted: Fitted, coarse: xr.DataArray | xr.Dataset) -> tuple[xr.DataArray, ...]:
+    """Return the drivers that the model was fitted with, checked, times sorted."""
+    found = pairs.variables(coarse, "The coarse record")
+    names = fitted.drivers
+    if len(names) == 1 and len(found) == 1:
+        found = {names[0]: next(iter(found.values()))}
+    lacking = [name for name in names if name not in found]
+    if lacking:
+        raise ModelMismatchError(
+            f"The coarse record lacks {', '.join(map(repr, lacking))}, which the model was fitted "
+            f"with; it has {', '.join(map(repr, found))}. Give a Dataset with all of "
+            f"{', '.join(map(repr, names))}."
+        )
+    return tuple(_check_driver(fitted, k, found[name]) for k, name in enumerate(names))
+
+
+def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray) -> xr.DataArray:
+    """Check that a record is of the kind that the model was fitted with; sort its times."""
+    what = "The coarse record"
+    if len(fitted.drivers) > 1:
+        what = f"The coarse variable {fitted.drivers[number]!r}"
+    pairs.check_dims(coarse, what)
     pairs.check_same_cells(
-        coarse, fitted.coarse_grid, "The coarse record", "the one that the model was fitted with"
+        coarse, fitted.coarse_grid, what, "the one that the model was fitted with"
     )
-    units, known = coarse.attrs.get("units"), fitted.about.get("coarse_units")
+    units, known = coarse.attrs.get("units"), fitted.about["coarse_units"][number]
     if None not in (units, known) and str(units) != known:
         raise ModelMismatchError(
-            f"The coarse record is in {units!r}, the model was fitted with {known!r}. Convert it "
+            f"{what} is in {units!r}, the model was fitted with {known!r}. Convert it "
             "(and set attrs['units'])."
         )
-    scaling = next(iter(fitted.models.values())).scaling
-    if problem := pairs.strayed(coarse, scaling, "The coarse record"):
+    scaling = next(iter(fitted.models.values())).driver_scalings[number]
+    if problem := pairs.strayed(coarse, scaling, what):
         raise ModelMismatchError(problem)
-    return splits.check_time(coarse, "The coarse record")
+    return splits.check_time(coarse, what)
 
 
-def _label(plan: Plan, fields: FloatArray) -> xr.DataArray:
-    """Put the names of the fine record on ``(realization, time, y, x)`` fields."""
+def _label(plan: Plan, names: Labels, fields: FloatArray) -> xr.DataArray:
+    """Put the names of a fine variable on ``(realization, time, y, x)`` fields."""
     fitted, time = plan.fitted, plan.time[plan.targets]
     number = xr.DataArray(
         np.arange(plan.order.realizations),
         dims="realization",
         attrs={"standard_name": "realization", "units": "1"},
     )
-    labels = fitted.labels.with_time(time).with_leading("realization", number)
+    labels = names.with_time(time).with_leading("realization", number)
     line = (
         f"xdownscale {fitted.about['version']}: {plan.order.mode} prediction, seed "
         f"{plan.order.seed}, model {fitted.about['fingerprint'][:12]}"

@@ -64,6 +64,28 @@ class Days:
         return out
 
 
+def stack(parts: Sequence[Days]) -> Days:
+    """Return several variables as one: ``(n, variable, y, x)``.
+
+    Parameters
+    ----------
+    parts : sequence of Days
+        Of one shape.
+
+    Returns
+    -------
+    Days
+
+    Examples
+    --------
+    >>> days = Days(lambda index: np.zeros((len(index), 2, 3)), (5, 2, 3))
+    >>> stack([days, days])[1:3].shape
+    (2, 2, 2, 3)
+    """
+    shape = (parts[0].shape[0], len(parts), *parts[0].shape[1:])
+    return Days(lambda index: np.stack([part[index] for part in parts], axis=1), shape)
+
+
 def fill_gaps(fields: Array) -> Array:
     """Fill missing values from the nearest cell of the same day, for the network's input only.
 

@@ -16,6 +16,7 @@ _FAST: _Tree = {
     "training": {
         "rate": "cosine",
         "epochs": 30,
+        "mean_epochs": 12,
         "pretrain_epochs": 10,
         "batch_days": 4,
         "learning_rate": 2e-3,

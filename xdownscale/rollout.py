@@ -161,10 +161,12 @@ class FieldSource:
     ----------
     model : FieldModel
         Ready to draw.
-    scaling : Scaling
-        Between physical and scaled units.
+    scalings : tuple of Scaling
+        Between physical and scaled units, for each target.
     driver, coarse : Days
-        Coarse record on the fine grid, and on its own; scaled, ``(t, y, x)``.
+        Coarse record on the fine grid, and on its own; scaled, ``(t, driver, y, x)``.
+    own : tuple of int
+        For each target the number of its own driver; -1 where it has none.
     windows, lags : (t, k) int array
         Rows around each day, and before it; -1 where there is none.
     calendar : (t, c) array
@@ -176,9 +178,10 @@ class FieldSource:
     """
 
     model: engine.FieldModel
-    scaling: Scaling
+    scalings: tuple[Scaling, ...]
     driver: Days
     coarse: Days
+    own: tuple[int, ...]
     windows: IntArray
     lags: IntArray
     calendar: FloatArray
@@ -204,11 +207,12 @@ def parallel(
     ------
     rows : (k,) int array
         Rows of the coarse record.
-    fields : (realization, k, y, x) float32 array
+    fields : (realization, k, target, y, x) float32 array
         Drawn fields in physical units.
     """
-    channels = source.windows.shape[1] + len(source.static)
-    per_day = (request.realizations + 4 * channels) * np.prod(source.driver.shape[1:])
+    targets_of_a_day = len(source.own) * request.realizations
+    channels = source.windows.shape[1] * source.driver.shape[1] + len(source.static)
+    per_day = (2 * targets_of_a_day + 6 * channels) * np.prod(source.driver.shape[2:])
     block = max(1, int(_MEMORY * 1e6 / (4 * per_day)))
     for start in range(0, targets.size, block):
         rows = targets[start : start + block]
@@ -224,9 +228,12 @@ def parallel(
                 device=request.device,
                 corner=request.corner,
                 domain=request.domain,
+                stitching=request.stitching,
             ),
         )
-        yield rows, np.asarray(source.scaling.inverse(drawn), np.float32)
+        for target, scaling in enumerate(source.scalings):
+            drawn[:, :, target] = scaling.inverse(drawn[:, :, target])
+        yield rows, drawn
 
 
 def _conditions(source: FieldSource, rows: IntArray, request: Request) -> engine.FieldConditions:
@@ -236,9 +243,9 @@ def _conditions(source: FieldSource, rows: IntArray, request: Request) -> engine
     coarse = source.coarse[lags.ravel()].reshape(*lags.shape, *source.coarse.shape[1:])
     static = np.broadcast_to(source.static, (rows.size, *source.static.shape))
     return engine.FieldConditions(
-        known=np.concatenate([engine.around(driver), static], axis=1),
+        known=np.concatenate([engine.around(driver, source.own), static], axis=1),
         calendar=source.calendar[rows],
-        coarse=coarse,
+        coarse=engine.lagged(coarse),
         place=source.place,
         keys=request.keys[rows],
     )

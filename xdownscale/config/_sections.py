@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from xdownscale.errors import OptionError, check_option
@@ -19,6 +20,7 @@ SAMPLERS = ("ddim", "ddpm", "dpmpp_2m", "heun", "mean")
 CHAIN_SAMPLERS = SAMPLERS[:2]
 RATES = ("plateau", "cosine")
 NOISES = ("shared", "independent")
+PRECISIONS = ("auto", "32", "bf16")
 TAPERS = ("hann", "uniform", "triangle")
 
 
@@ -40,8 +42,9 @@ class DataConfig:
     ----------
     lags : int
         Preceding days that a model sees.
-    transform : str
-        Transform of the values; ``"auto"`` chooses one from the training days.
+    transform : str or mapping
+        Transform of the values; ``"auto"`` chooses one from the training days. A mapping gives
+        one to each variable by name; what it leaves out is ``"auto"``.
     floor : float or None
         Under log10, values below it are raised to it; None refuses values of 0 or less.
     scaling : str
@@ -71,7 +74,7 @@ class DataConfig:
     """
 
     lags: int = 3
-    transform: str = "auto"
+    transform: str | Mapping[str, str] = "auto"
     floor: float | None = None
     scaling: str = "minmax"
     regrid: str = "bicubic"
@@ -91,7 +94,9 @@ class DataConfig:
         _positive(self, "lags", "patch_size", "patch_stride", "crop", "memory_limit")
         if self.window < 0:
             raise OptionError(f"window is {self.window}; it must be 0 or more.")
-        check_option("transform", self.transform, TRANSFORMS)
+        given = self.transform
+        for transform in [given] if isinstance(given, str) else given.values():
+            check_option("transform", transform, TRANSFORMS)
         if self.floor is not None:
             _positive(self, "floor")
         check_option("scaling", self.scaling, SCALINGS)
@@ -221,6 +226,8 @@ class TrainingConfig:
     ----------
     pretrain_epochs, epochs : int
         Most epochs of the first and of the second stage.
+    mean_epochs : int or None
+        Most epochs of the regressions of the methods that have some; None as `epochs`.
     batch_days : int
         Days in a batch; all patches of a day stay together.
     learning_rate, weight_decay : float
@@ -246,6 +253,7 @@ class TrainingConfig:
 
     pretrain_epochs: int = 30
     epochs: int = 60
+    mean_epochs: int | None = None
     batch_days: int = 2
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
@@ -262,9 +270,11 @@ class TrainingConfig:
     def __post_init__(self) -> None:
         check_option("optimizer", self.optimizer, ("adam", "adamw"))
         check_option("learning rate", self.rate, RATES)
-        check_option("precision", self.precision, ("auto", "32", "bf16"))
+        check_option("precision", self.precision, PRECISIONS)
         _positive(self, "epochs", "batch_days", "learning_rate", "patience", "gradient_clip")
         _positive(self, "pretrain_epochs", "plateau_patience", "plateau_factor")
+        if self.mean_epochs is not None:
+            _positive(self, "mean_epochs")
         if not 0 <= self.ema_decay < 1:
             raise OptionError(f"ema_decay is {self.ema_decay}; it must lie in [0, 1).")
         if self.max_minutes is not None:
@@ -292,6 +302,12 @@ class SamplingConfig:
         ``"independent"``: every patch draws its own (loses most of the variance).
     batch_size : int
         Patches in one network call.
+    tile : "auto", int or None
+        Side of the tiles that whole fields are evaluated in, in fine pixels, for methods other
+        than ``"diffusion"``; fields come out the same. ``"auto"``: in one piece where half of the
+        memory holds it. None: in one piece.
+    precision : str
+        ``"auto"`` (bf16 on CUDA devices that have it), ``"32"`` or ``"bf16"``.
     """
 
     sampler: str = "ddim"
@@ -302,11 +318,18 @@ class SamplingConfig:
     taper: str = "hann"
     noise: str = "shared"
     batch_size: int = 1024
+    tile: str | int | None = "auto"
+    precision: str = "auto"
 
     def __post_init__(self) -> None:
         check_option("sampler", self.sampler, SAMPLERS)
         check_option("noise", self.noise, NOISES)
         check_option("taper", self.taper, TAPERS)
+        check_option("precision", self.precision, PRECISIONS)
+        if isinstance(self.tile, str):
+            check_option("tile (a number of pixels, None, or a name)", self.tile, ("auto",))
+        elif self.tile is not None:
+            _positive(self, "tile")
         _positive(self, "steps", "size", "stride", "batch_size")
         if self.halo < 0:
             raise OptionError(f"halo is {self.halo}; it must be 0 or more.")

@@ -264,10 +264,11 @@ class CoarseDays(Dataset[CoarseDay]):
         generator = np.random.Generator(np.random.Philox(noise.derive(self.seed, self.epoch, item)))
         top, left = generator.integers(self.room)
         fields = read_rows(self.arrays.coarse, rows)
-        window = fields[:, top : top + self.size[0], left : left + self.size[1]]
-        images = torch.from_numpy(window.copy())[None]  # (1, lags + 1, y, x)
-        filled, target = torch.nan_to_num(images), images[:, -1:]
-        return CoarseDay(filled[:, :-1], filled[:, -1:], target.isfinite())
+        window = fields[..., top : top + self.size[0], left : left + self.size[1]]
+        days = torch.from_numpy(window.copy())  # (lags + 1, y, x), or one of each variable
+        images = days.reshape(1, -1, *days.shape[-2:])
+        filled, last = torch.nan_to_num(images), images.shape[1] // len(days)
+        return CoarseDay(filled[:, :-last], filled[:, -last:], images[:, -last:].isfinite())
 
 
 def join(days: Sequence[Any]) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 import torch
 
 from xdownscale.errors import OptionError, check_option
@@ -48,6 +50,53 @@ def resolve_precision(precision: str, device: str) -> str:
     >>> resolve_precision("auto", "cpu")
     '32-true'
     """
-    able = device == "cuda" and torch.cuda.is_bf16_supported()
+    check_precision(precision, device)
+    able = device == "cuda" and has_bf16(device)
     mixed = precision == "bf16" or (precision == "auto" and able)
     return "bf16-mixed" if mixed else "32-true"
+
+
+def has_bf16(device: str) -> bool:
+    """Tell whether a device computes with bf16 in hardware.
+
+    Examples
+    --------
+    >>> has_bf16("mps")
+    False
+    """
+    if device == "cuda":
+        return bool(torch.cuda.is_available() and torch.cuda.is_bf16_supported())
+    return device == "cpu" and bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+
+
+def check_precision(precision: str, device: str) -> None:
+    """Raise if bf16 is asked of a device that has none.
+
+    Raises
+    ------
+    OptionError
+    """
+    if precision == "bf16" and not has_bf16(device):
+        raise OptionError(
+            f"precision='bf16' was asked for, and this {device} device does not compute with bf16 "
+            "in hardware: it would be slower, not faster. Use 'auto' or '32'."
+        )
+
+
+def autocast(precision: str, device: str) -> AbstractContextManager[object]:
+    """Return a context in which networks compute with a precision; ``"auto"`` is bf16 on CUDA.
+
+    Raises
+    ------
+    OptionError
+        If the device has no bf16 and it is asked for.
+
+    Examples
+    --------
+    >>> with autocast("auto", "cpu"):
+    ...     (torch.ones(2, 2) @ torch.ones(2, 2)).dtype
+    torch.float32
+    """
+    check_precision(precision, device)
+    able = precision == "bf16" or (precision == "auto" and device == "cuda" and has_bf16(device))
+    return torch.autocast(device, torch.bfloat16) if able else nullcontext()

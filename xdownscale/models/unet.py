@@ -137,7 +137,12 @@ class Decoder(nn.Module):
     """The way up of a U-Net: doubled features beside those of the way down."""
 
     def __init__(
-        self, channels: Sequence[int], norm: str, dropout: float, embedded: int = 0
+        self,
+        channels: Sequence[int],
+        norm: str,
+        dropout: float,
+        embedded: int = 0,
+        outputs: int = 1,
     ) -> None:
         super().__init__()
         pairs = list(zip(channels[:0:-1], channels[-2::-1], strict=True))
@@ -145,10 +150,10 @@ class Decoder(nn.Module):
             Block(below + here, here, norm, dropout, embedded) for below, here in pairs
         )
         self.norm = _norm(norm, channels[0])
-        self.head = _conv(channels[0], 1)
+        self.head = _conv(channels[0], outputs)
 
     def forward(self, features: list[Tensor], embedding: Tensor | None = None) -> Tensor:
-        """Map the features of every level to one channel (B, 1, H, W)."""
+        """Map the features of every level to `outputs` channels (B, outputs, H, W)."""
         h = features[-1]
         for block, skip in zip(self.blocks, features[-2::-1], strict=True):
             h = functional.interpolate(h, size=skip.shape[-2:], mode="nearest")
@@ -166,17 +171,21 @@ class Forecaster(nn.Module):
         Days it sees.
     config : NetworkConfig
         `encoder_channels`, `norm` and `dropout` are used.
+    variables : int
+        Variables of the record.
     """
 
-    def __init__(self, lags: int, config: NetworkConfig) -> None:
+    def __init__(self, lags: int, config: NetworkConfig, variables: int = 1) -> None:
         super().__init__()
-        self.encoder = lag_encoder(lags, config)
-        self.decoder = Decoder(config.encoder_channels, config.norm, config.dropout)
+        self.variables = variables
+        self.encoder = lag_encoder(lags * variables, config)
+        channels, dropout = config.encoder_channels, config.dropout
+        self.decoder = Decoder(channels, config.norm, dropout, outputs=variables)
 
     def forward(self, lags: Tensor) -> Tensor:
-        """Map lags (B, lags, H, W), the day before last, to the next day (B, 1, H, W)."""
+        """Map lags (B, lags x variables, H, W), the day before last, to the next day."""
         # The network learns the change: persistence is where a forecast starts from.
-        out: Tensor = lags[:, -1:] + self.decoder(self.encoder(lags))
+        out: Tensor = lags[:, -self.variables :] + self.decoder(self.encoder(lags))
         return out
 
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from xdownscale.models import noise
 from xdownscale.models.dataset import read_rows
-from xdownscale.models.fields.network import Inputs
+from xdownscale.models.fields.network import Channels, Inputs
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -25,14 +25,16 @@ class FieldArrays:
 
     Attributes
     ----------
-    coarse : array (n, yc, xc)
-        Coarse record on its own grid, without NaN.
+    coarse : array (n, d, yc, xc)
+        Coarse record of d drivers on its own grid, without NaN.
     coarse_targets, coarse_lags, coarse_stopping : ndarray
         As in `xdownscale.models.dataset.TrainingArrays`.
-    driver : array (k, y, x)
+    driver : array (k, d, y, x)
         Days of the coarse record on the fine grid, without NaN.
-    fine : array (m, y, x)
-        Fine record; NaN where missing.
+    own : tuple of int
+        For each target its own driver, which the network corrects; -1 where it has none.
+    fine : array (m, t, y, x)
+        Fine record of t targets; NaN where missing.
     windows : ndarray of int (m, 2 w + 1)
         Rows of `driver` around each fine day; -1 where there is none.
     lags : ndarray of int (m, lags)
@@ -49,7 +51,7 @@ class FieldArrays:
         Seconds from one day to the next.
     train_targets, stop_targets, tune_targets : ndarray of int
         Fine days to learn from, for early stopping, and for the temperature of the spread.
-    mask : ndarray of bool (y, x)
+    mask : ndarray of bool (t, y, x)
         True where `fine` is ever valid.
     """
 
@@ -58,6 +60,7 @@ class FieldArrays:
     coarse_lags: Rows
     coarse_stopping: NDArray[np.bool_]
     driver: Any
+    own: tuple[int, ...]
     fine: Any
     windows: Rows
     lags: Rows
@@ -72,27 +75,33 @@ class FieldArrays:
     mask: NDArray[np.bool_]
 
     @property
-    def known(self) -> int:
-        """Channels of what is known of a day."""
-        return int(self.windows.shape[1]) + len(self.static)
+    def sizes(self) -> Channels:
+        """Numbers of channels."""
+        drivers, days = int(self.driver.shape[1]), int(self.windows.shape[1])
+        return Channels(
+            lags=int(self.lags.shape[1]) * drivers,
+            known=known_channels(days, drivers, self.own) + len(self.static),
+            calendar=int(self.calendar.shape[1]),
+            targets=len(self.own),
+        )
 
     @property
     def shape(self) -> tuple[int, int]:
         """Size of the fine grid."""
-        ny, nx = self.mask.shape
+        ny, nx = self.mask.shape[-2:]
         return int(ny), int(nx)
 
 
 class Batch(NamedTuple):
     """Crops of one or more days; the first axis counts crops, that of `coarse` days."""
 
-    target: Tensor  # (P, 1, h, w), 0 where not valid
-    valid: Tensor  # (P, 1, h, w) bool
-    known: Tensor  # (P, k, h, w); the driver of the day first
+    target: Tensor  # (P, t, h, w), 0 where not valid
+    valid: Tensor  # (P, t, h, w) bool
+    known: Tensor  # (P, k, h, w); the targets' own drivers of the day first
     calendar: Tensor  # (P, c)
-    coarse: Tensor  # (B, lags, yc, xc)
+    coarse: Tensor  # (B, lags x drivers, yc, xc)
     place: Tensor  # (P, h, w, 2)
-    mean: Tensor  # (P, 1, h, w); what the regression makes of the day, 0 before there is one
+    mean: Tensor  # (P, t, h, w); what the regression makes of the day, 0 before there is one
 
     @property
     def inputs(self) -> Inputs:
@@ -100,18 +109,49 @@ class Batch(NamedTuple):
         return Inputs(self.known, self.calendar, self.coarse, self.place)
 
 
-def around(window: Floats) -> Floats:
-    """Put the day itself first in a window of days (..., 2 w + 1, y, x).
+def around(window: Floats, own: tuple[int, ...] = (0,)) -> Floats:
+    """Return a window of days (..., 2 w + 1, d, y, x) as channels (..., k, y, x).
+
+    The targets' own drivers of the day itself come first, 0 for a target that has none; then all
+    that is left, the day itself before the others.
 
     Examples
     --------
-    >>> around(np.arange(3.0).reshape(3, 1, 1)).ravel()
+    >>> around(np.arange(3.0).reshape(3, 1, 1, 1)).ravel()
     array([1., 0., 2.])
+    >>> around(np.arange(6.0).reshape(3, 2, 1, 1), own=(1, -1)).ravel()
+    array([3., 0., 2., 0., 1., 4., 5.])
     """
-    middle = window.shape[-3] // 2
-    order = [middle, *(i for i in range(window.shape[-3]) if i != middle)]
-    out: Floats = window[..., order, :, :]
+    days, drivers = window.shape[-4:-2]
+    flat = window.reshape(*window.shape[:-4], days * drivers, *window.shape[-2:])
+    middle = days // 2
+    first = [middle * drivers + d for d in own if d >= 0]
+    order = [middle, *(i for i in range(days) if i != middle)]
+    rest = [i * drivers + d for i in order for d in range(drivers)]
+    chosen = flat[..., [*first, *(k for k in rest if k not in first)], :, :]
+    if -1 not in own:
+        return np.asarray(chosen, window.dtype)
+    shape = (*chosen.shape[:-3], known_channels(days, drivers, own), *chosen.shape[-2:])
+    out = np.zeros(shape, window.dtype)
+    known = [place for place, d in enumerate(own) if d >= 0]
+    out[..., [*known, *range(len(own), shape[-3])], :, :] = chosen
     return out
+
+
+def known_channels(days: int, drivers: int, own: tuple[int, ...]) -> int:
+    """Return how many channels `around` gives.
+
+    Examples
+    --------
+    >>> known_channels(5, 1, (0,)), known_channels(5, 2, (1, -1))
+    (5, 11)
+    """
+    return days * drivers + sum(d < 0 for d in own)
+
+
+def lagged(days: Floats) -> Floats:
+    """Return days (..., lags, d, yc, xc) as channels (..., lags x d, yc, xc)."""
+    return days.reshape(*days.shape[:-4], -1, *days.shape[-2:])
 
 
 def crops_of(shape: tuple[int, int], size: int) -> int:
@@ -139,7 +179,7 @@ class CropDays(Dataset[Batch]):
         Side of a crop, where the image is that large, and what it must be a multiple of.
     seed, epoch : int
         Epoch -1 gives the same crops again and again.
-    means : array (m, y, x), optional
+    means : array (m, t, y, x), optional
         Regression's field of each fine day.
     """
 
@@ -164,20 +204,20 @@ class CropDays(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         arrays, row = self.arrays, int(self.rows[index])
         corners = self._corners(row)
-        target = self._cut(read_rows(arrays.fine, [row]), corners)
-        valid = target.isfinite() & self._cut(arrays.mask[None], corners)
-        window = around(read_rows(arrays.driver, arrays.windows[row]))
+        target = self._cut(read_rows(arrays.fine, [row])[0], corners)
+        valid = target.isfinite() & self._cut(arrays.mask, corners)
+        window = around(read_rows(arrays.driver, arrays.windows[row]), arrays.own)
         known = np.concatenate([np.nan_to_num(window), arrays.static])
         mean = torch.zeros_like(target)
         if self.means is not None:
-            mean = self._cut(read_rows(self.means, [row]), corners)
+            mean = self._cut(read_rows(self.means, [row])[0], corners)
         place = self._cut(np.moveaxis(arrays.place, -1, 0), corners)
         return Batch(
             torch.where(valid, target, 0),
             valid,
             self._cut(known, corners),
             torch.from_numpy(arrays.calendar[[row] * self.count]),
-            torch.from_numpy(read_rows(arrays.coarse, arrays.lags[row])[None]),
+            torch.from_numpy(lagged(read_rows(arrays.coarse, arrays.lags[row]))[None]),
             place.movedim(1, -1),
             mean,
         )

@@ -15,13 +15,12 @@ from xdownscale.config import DownscalerConfig
 from xdownscale.models.checkpoint import Checkpoints
 from xdownscale.models.device import resolve_device
 from xdownscale.models.fields.crops import FieldArrays
-from xdownscale.models.fields.drawing import Residual
-from xdownscale.models.fields.network import FieldNetworks
+from xdownscale.models.fields.network import Channels, FieldNetworks
+from xdownscale.models.fields.residual import Residual
 from xdownscale.models.fields.training import NOISY, Lesson, learn_fields, regressions
 from xdownscale.models.stages import Forecast
 from xdownscale.models.unet import Forecaster
 from xdownscale.models.weights import (
-    Sizes,
     Trained,
     check_days,
     fill,
@@ -76,7 +75,8 @@ def train_fields(
         if pretrained_encoder is not None:
             fill(encoder, pretrained_encoder, "encoder.")
             return None
-        forecaster = seeded(Forecaster, seed, 1, config.data.lags, config.network)
+        drivers = int(arrays.coarse.shape[1])
+        forecaster = seeded(Forecaster, seed, 1, config.data.lags, config.network, drivers)
         task = Forecast(arrays, forecaster, config.diffusion.loss, seed)
         history = run(task, config, seed, place, store, progress)
         encoder.load_state_dict(forecaster.encoder.state_dict())
@@ -103,7 +103,7 @@ class FieldModel(NamedTuple):
 
 
 def load_fields(
-    state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str = "auto"
+    state: Mapping[str, Floats], config: DownscalerConfig, sizes: Channels, device: str = "auto"
 ) -> FieldModel:
     """Build networks from what `train_fields` left.
 
@@ -113,8 +113,8 @@ def load_fields(
         `Trained.state`.
     config : DownscalerConfig
         The configuration that they were trained with.
-    sizes : Sizes
-        Numbers of static fields and of calendar numbers.
+    sizes : Channels
+        Numbers of channels that the data decide.
     device : str
         Where they are to run.
 
@@ -129,17 +129,8 @@ def load_fields(
     """
     weights = {name: array for name, array in state.items() if not name.startswith("residual.")}
     heads = sum(n.startswith("regressions.") and n.endswith("head.bias") for n in weights)
-    networks = seeded(
-        FieldNetworks,
-        0,
-        0,
-        config.data.lags,
-        2 * config.data.window + 1 + sizes.static,
-        sizes.calendar,
-        regressions(config, heads),
-        NOISY[config.method],
-        config.network,
-    )
+    folds, noisy = regressions(config, heads), NOISY[config.method]
+    networks = seeded(FieldNetworks, 0, 0, sizes, folds, noisy, config.network)
     fill(networks, weights, "")
     residual = Residual.from_state(state) if config.method == "residual" else None
     wide = networks.to(resolve_device(device), memory_format=torch.channels_last)

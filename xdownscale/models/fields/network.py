@@ -29,7 +29,7 @@ class Inputs(NamedTuple):
     Attributes
     ----------
     known : Tensor, (B, k, H, W)
-        Driver window and static fields; the driver of the day itself comes first.
+        Driver window and static fields; the targets' own drivers of the day itself come first.
     calendar : Tensor, (B, c)
         Numbers of the day: sine and cosine of the day of the year, region.
     coarse : Tensor, (n, lags * V, yc, xc)
@@ -146,7 +146,7 @@ class FieldNet(nn.Module):
     ) -> None:
         super().__init__()
         first, self.block = config.channels[0], config.unshuffle
-        area = self.block**2
+        area, self.outputs = self.block**2, outputs
         self.unit = self.block * 2 ** (len(config.channels) - 1)
         features = sum(config.encoder_channels) if config.encoder != "none" else 0
         self.squeeze = nn.Conv2d(features, _SHARE, 1) if features else None
@@ -160,8 +160,8 @@ class FieldNet(nn.Module):
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
-    def digest(self, inputs: Inputs, features: Tensor | None) -> Tensor:
-        """Return what does not depend on the noise, (B, C, h, w) at the stem's resolution.
+    def gather(self, inputs: Inputs, features: Tensor | None) -> Tensor:
+        """Return all that is known on the fine grid, (B, k, H, W), the encoder's features too.
 
         Parameters
         ----------
@@ -171,15 +171,19 @@ class FieldNet(nn.Module):
             Of the encoder, all levels on the coarse grid.
         """
         known = inputs.known
-        if self.squeeze is not None and features is not None:
-            squeezed = self.squeeze(features).repeat_interleave(len(known) // len(features), 0)
-            placed = functional.grid_sample(
-                squeezed, inputs.place, padding_mode="border", align_corners=False
-            )
-            known = torch.cat([known, placed], 1)
-        stem = self.stem(functional.pixel_unshuffle(known, self.block))
-        calm = torch.zeros(len(known), device=known.device)
-        out: Tensor = self.digester(stem, self.embedding(calm, inputs.calendar))
+        if self.squeeze is None or features is None:
+            return known
+        squeezed = self.squeeze(features).repeat_interleave(len(known) // len(features), 0)
+        placed = functional.grid_sample(
+            squeezed, inputs.place, padding_mode="border", align_corners=False
+        )
+        return torch.cat([known, placed], 1)
+
+    def digest(self, gathered: Tensor, calendar: Tensor) -> Tensor:
+        """Return what does not depend on the noise, (B, C, h, w) at the stem's resolution."""
+        stem = self.stem(functional.pixel_unshuffle(gathered, self.block))
+        calm = torch.zeros(len(gathered), device=gathered.device)
+        out: Tensor = self.digester(stem, self.embedding(calm, calendar))
         return out
 
     def forward(
@@ -229,7 +233,26 @@ def receptive_field(net: FieldNet) -> int:
         # of the pooling window on the way down and up.
         reach += stride * (4 + (4 if level == 0 else 0)) + (stride if level else 0)
         stride *= 2
-    return -(-reach // net.unit) * net.unit
+    return -(-reach // int(net.unit)) * int(net.unit)
+
+
+class Channels(NamedTuple):
+    """Numbers of channels that the data decide.
+
+    Attributes
+    ----------
+    lags : int
+        Of the encoder: days times variables.
+    known, calendar : int
+        Of what is known of a day, and numbers of the day.
+    targets : int
+        Variables to draw.
+    """
+
+    lags: int
+    known: int
+    calendar: int
+    targets: int
 
 
 class FieldNetworks(nn.Module):
@@ -237,33 +260,39 @@ class FieldNetworks(nn.Module):
 
     Parameters
     ----------
-    lags : int
-        Days that the encoder sees.
-    known, calendar : int
-        Channels of what is known of a day, and numbers of the day.
+    sizes : Channels
+        What comes in and goes out.
     regressions : int
         Regressions whose mean is the conditional mean; 0 for a generator.
     noisy : int
-        Channels of noise of the network that draws; 0 where there is none.
+        Channels of noise, for each target, of the network that draws; 0 where there is none.
     config : NetworkConfig
         The networks.
     """
 
     def __init__(
-        self,
-        lags: int,
-        known: int,
-        calendar: int,
-        regressions: int,
-        noisy: int,
-        config: NetworkConfig,
+        self, sizes: Channels, regressions: int, noisy: int, config: NetworkConfig
     ) -> None:
         super().__init__()
+        known, calendar, targets = sizes.known, sizes.calendar, sizes.targets
         self.encoder: Encoder | None = None
         if config.encoder != "none":
-            self.encoder = lag_encoder(lags, config)
+            self.encoder = lag_encoder(sizes.lags, config)
         self.regressions = nn.ModuleList(
-            FieldNet(known, calendar, 0, 1, config) for _ in range(regressions)
+            FieldNet(known, calendar, 0, targets, config) for _ in range(regressions)
         )
-        seen = known + (1 if regressions else 0)
-        self.drawer = FieldNet(seen, calendar, noisy, 1, config) if noisy else None
+        seen = known + (targets if regressions else 0)
+        self.drawer: FieldNet | None = None
+        if noisy:
+            self.drawer = FieldNet(seen, calendar, noisy * targets, targets, config)
+
+    @property
+    def regressors(self) -> list[FieldNet]:
+        """The regressions."""
+        return [net for net in self.regressions if isinstance(net, FieldNet)]
+
+    @property
+    def drawing(self) -> FieldNet:
+        """The network that draws; there is one, or the method would not ask for it."""
+        assert self.drawer is not None
+        return self.drawer

@@ -46,7 +46,7 @@ class Stage(nn.Module):
         if self.encoder is not None:
             with torch.set_grad_enabled(torch.is_grad_enabled() and self.learn_encoder):
                 features = coarse_features(self.encoder, inputs.coarse)
-        return self.net.digest(inputs, features)
+        return self.net.digest(self.net.gather(inputs, features), inputs.calendar)
 
 
 @dataclass
@@ -90,12 +90,13 @@ class Regress(FieldTask):
 class DenoiseResidual(FieldTask):
     """Learn to denoise the scaled residual, preconditioned as in Karras et al. 2022, table 1."""
 
-    scale: float = 1.0
+    scale: Any = 1.0  # of each target
     diffusion: DiffusionConfig = DiffusionConfig()  # noqa: RUF009
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Return the mean squared error of the network itself: EDM's weights make it that."""
-        clean = (batch.target - batch.mean) * batch.valid / self.scale
+        scale = torch.as_tensor(self.scale, dtype=torch.float32).view(1, -1, 1, 1)
+        clean = (batch.target - batch.mean) * batch.valid / scale.to(batch.mean.device)
         sigma = self._sigmas(len(clean), generator).to(clean.device)
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
         wide = sigma[:, None, None, None]
@@ -127,10 +128,11 @@ def preconditioning(sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def regression(stage: Stage, inputs: Inputs) -> Tensor:
-    """Return the conditional mean (B, 1, H, W): the driver of the day plus a correction."""
+    """Return the conditional mean (B, T, H, W): the drivers of the day plus a correction."""
     calm = torch.zeros(len(inputs.known), device=inputs.known.device)
     digested = stage.digest(inputs)
-    out: Tensor = inputs.known[:, :1] + stage.net(digested, inputs.calendar, None, calm)
+    change = stage.net(digested, inputs.calendar, None, calm)
+    out: Tensor = inputs.known[:, : stage.net.outputs] + change
     return out
 
 
@@ -140,7 +142,7 @@ def with_mean(inputs: Inputs, mean: Tensor) -> Inputs:
 
 
 def noise_inputs(white: Tensor) -> Tensor:
-    """Return noise (B, 1, H, W) at three scales, each of variance about 1: (B, 3, H, W).
+    """Return noise (B, T, H, W) at three scales, each of variance about 1: (B, 3 T, H, W).
 
     Means over 8 and 32 pixels are scaled back to about 1, so that a network need not sum up
     thousands of pixels to move a large-scale pattern.
@@ -165,12 +167,11 @@ def noise_inputs(white: Tensor) -> Tensor:
     return torch.cat(parts, 1)
 
 
-def generated(net: FieldNet, digested: Tensor, inputs: Inputs, white: Tensor) -> Tensor:
-    """Return realizations (B, 1, H, W), one for each noise field (B, 1, H, W)."""
-    calm = torch.zeros(len(white), device=white.device)
-    raw = net(digested, inputs.calendar, noise_inputs(white), calm)
-    out: Tensor = inputs.known[:, :1] + raw
-    return out
+def generated(net: FieldNet, digested: Tensor, inputs: Inputs, noisy: Tensor) -> Tensor:
+    """Return realizations (B, T, H, W), one for each of the `noise_inputs`."""
+    calm = torch.zeros(len(noisy), device=noisy.device)
+    raw: Tensor = net(digested, inputs.calendar, noisy, calm)
+    return inputs.known[:, : net.outputs] + raw
 
 
 def fold_of(rows: Rows, folds: int) -> Rows:
@@ -193,6 +194,9 @@ class Generate(FieldTask):
         white = torch.randn(shape, generator=generator).to(batch.target.device)
         digested = self.network.digest(batch.inputs)
         members = torch.stack(
-            [generated(self.network.net, digested, batch.inputs, one) for one in white]
+            [
+                generated(self.network.net, digested, batch.inputs, noise_inputs(one))
+                for one in white
+            ]
         )
         return pooled_crps(members, batch.target, batch.valid)

@@ -14,14 +14,10 @@ from xdownscale.config import DownscalerConfig
 from xdownscale.models import noise, spectra
 from xdownscale.models.checkpoint import Checkpoints
 from xdownscale.models.dataset import read_rows
-from xdownscale.models.fields.crops import FieldArrays, Rows, around
-from xdownscale.models.fields.drawing import (
-    FieldConditions,
-    FieldRequest,
-    Residual,
-    draw_fields,
-)
+from xdownscale.models.fields.crops import FieldArrays, Rows, around, lagged
+from xdownscale.models.fields.drawing import FieldConditions, FieldRequest, draw_fields
 from xdownscale.models.fields.network import FieldNet, FieldNetworks
+from xdownscale.models.fields.residual import Residual
 from xdownscale.models.fields.stages import DenoiseResidual, Generate, Regress, Stage, fold_of
 from xdownscale.models.training import run_stage
 from xdownscale.models.unet import Encoder
@@ -31,6 +27,8 @@ History = dict[str, list[Any]]
 NOISY = {"residual": 1, "crps": 3, "unet": 0}  # channels of noise of the network that draws
 _SHARES = {"residual": (0.1, 0.4, 0.5), "crps": (0.1, 0.0, 0.9), "unet": (0.1, 0.9, 0.0)}
 _BLOCK = 16  # days whose fields are evaluated at once
+_SAMPLED = 64  # days that the spectrum is measured on
+_LONGEST = 0.98  # correlation of one day's noise with the next
 _TUNED = 24  # most days that the temperature is fitted on
 _DRAWS = 4  # realizations for that
 
@@ -56,24 +54,19 @@ class Lesson:
         with torch.random.fork_rng([]):
             torch.manual_seed(noise.derive(self.seed, 3, -2))
             networks = FieldNetworks(
-                self.arrays.lags.shape[1],
-                self.arrays.known,
-                self.arrays.calendar.shape[1],
-                self.folds,
-                NOISY[self.config.method],
-                self.config.network,
+                self.arrays.sizes, self.folds, NOISY[self.config.method], self.config.network
             )
         wide: FieldNetworks = networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return wide
 
-    def run(self, task: Any, share: float) -> History:
+    def run(self, task: Any, share: float, epochs: int | None = None) -> History:
         """Train a stage; `share` is its part of the time."""
         training = self.config.training
         minutes = None if training.max_minutes is None else share * training.max_minutes
         return run_stage(
             task,
             training,
-            epochs=training.epochs,
+            epochs=epochs or training.epochs,
             minutes=minutes,
             seed=self.seed,
             device=self.device,
@@ -136,19 +129,20 @@ def learn_fields(
     if networks.encoder is not None:
         histories.append(encode(networks.encoder))
     folds = fold_of(lesson.arrays.train_targets, lesson.folds) if lesson.folds else None
-    for k, net in enumerate(networks.regressions):
+    for k, net in enumerate(networks.regressors):
         # Each regression leaves out one block of time; a single one leaves out nothing.
         left = folds == k if lesson.folds > 1 else np.zeros(len(lesson.arrays.train_targets), bool)
         rows = lesson.arrays.train_targets[~left]
         stage = lesson.stage(net, networks.encoder, k == 0 and lesson.config.method == "unet")
         task = Regress(network=stage, **lesson.options(f"regress{k}", 10 + k, rows))
-        histories.append(lesson.run(task, shares[1] / lesson.folds))
+        epochs = lesson.config.training.mean_epochs
+        histories.append(lesson.run(task, shares[1] / lesson.folds, epochs))
     residual = None
     if lesson.config.method == "residual":
         residual, history = _learn_residual(lesson, networks, folds, shares[2])
         histories.append(history)
     elif lesson.config.method == "crps":
-        stage = lesson.stage(networks.drawer, networks.encoder, True)
+        stage = lesson.stage(networks.drawing, networks.encoder, True)
         options = lesson.options("generate", 20, lesson.arrays.train_targets)
         histories.append(lesson.run(Generate(network=stage, **options), shares[2]))
     state = {k: _array(v) for k, v in networks.state_dict().items()}
@@ -164,7 +158,7 @@ def _learn_residual(
     arrays = lesson.arrays
     means = _means(lesson, networks, folds)
     residual = _measure(arrays, means)
-    stage = lesson.stage(networks.drawer, networks.encoder, False)
+    stage = lesson.stage(networks.drawing, networks.encoder, False)
     task = DenoiseResidual(
         network=stage,
         means=means,
@@ -179,7 +173,7 @@ def _learn_residual(
 def _means(lesson: Lesson, networks: FieldNetworks, folds: Any) -> Floats:
     """Return the regression's field of each fine day, from those that did not see it."""
     arrays = lesson.arrays
-    means = np.zeros((len(arrays.windows), *arrays.shape), np.float32)
+    means = np.zeros((len(arrays.windows), *arrays.mask.shape), np.float32)
     everyone = list(networks.regressions)
     seen = [arrays.train_targets[folds == k] for k in range(lesson.folds)]
     groups = [([everyone[k]], rows) for k, rows in enumerate(seen)]
@@ -201,25 +195,29 @@ def _means(lesson: Lesson, networks: FieldNetworks, folds: Any) -> Floats:
 def _measure(arrays: FieldArrays, means: Floats) -> Residual:
     """Measure scale, correlation in time and spectrum of the residual of the training days."""
     rows = arrays.train_targets
-    square, count, products, squares = 0.0, 0, 0.0, 0.0
+    sums = np.zeros((4, len(arrays.mask)))  # squares, pixels; products and squares of neighbours
     before: tuple[int, Floats] | None = None
     sampled = []
-    every = max(1, len(rows) // 64)
+    every = max(1, len(rows) // _SAMPLED)
     for i, row in enumerate(rows):
-        r = np.where(arrays.mask, read_rows(arrays.fine, [int(row)])[0] - means[row], np.nan)
-        good = np.isfinite(r)
-        square, count = square + float(np.square(r[good]).sum()), count + int(good.sum())
+        truth = read_rows(arrays.fine, [int(row)])[0]
+        r = np.where(arrays.mask, truth - means[row], np.nan)
+        sums[0] += np.nansum(np.square(r), axis=(1, 2))
+        sums[1] += np.isfinite(r).sum(axis=(1, 2))
         if before is not None and arrays.keys[row] - before[0] == arrays.step:
-            both = good & np.isfinite(before[1])
-            products += float((r[both] * before[1][both]).sum())
-            squares += float(np.square(r[both]).sum() + np.square(before[1][both]).sum()) / 2
+            sums[2] += np.nansum(r * before[1], axis=(1, 2))
+            both = np.isfinite(r) & np.isfinite(before[1])
+            squares = np.where(both, np.square(r) + np.square(before[1]), 0.0)
+            sums[3] += squares.sum(axis=(1, 2)) / 2
         before = (int(arrays.keys[row]), r)
         if i % every == 0:
             sampled.append(r)
-    scale = float(np.sqrt(square / max(count, 1))) or 1.0
-    spectrum = spectra.measure(np.stack(sampled) / scale, arrays.mask)
-    rho = float(np.clip(products / squares, 0.0, 0.98)) if squares else 0.0
-    return Residual(scale, rho, 1.0, spectrum)
+    scale = np.sqrt(sums[0] / np.maximum(sums[1], 1))
+    scale = np.where(scale > 0, scale, 1.0)
+    rho = np.clip(sums[2] / np.where(sums[3] > 0, sums[3], 1.0), 0.0, _LONGEST)
+    fields = np.stack(sampled, axis=1) / scale[:, None, None, None]
+    found = tuple(spectra.measure(f, m) for f, m in zip(fields, arrays.mask, strict=True))
+    return Residual(scale, rho, np.ones_like(scale), found)
 
 
 def _tempered(
@@ -232,18 +230,24 @@ def _tempered(
         return residual
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, _TUNED).astype(int))]
     request = _request(lesson, lesson.config, tuple(range(_DRAWS)))
-    true, drawn, count = 0.0, 0.0, 0
+    true, drawn = np.zeros(len(residual.scale)), np.zeros(len(residual.scale))
     for start in range(0, len(rows), 4):
         block = rows[start : start + 4]
         conditions = field_conditions(arrays, block)
         fields = draw_fields(networks.to(lesson.device).eval(), residual, conditions, request)
         truth = read_rows(arrays.fine, block)
         good = np.isfinite(truth) & arrays.mask
-        true += float(np.square(truth - means[block])[good].sum())
-        drawn += float(np.square(fields - means[block])[:, good].sum()) / _DRAWS
-        count += int(good.sum())
-    ratio = np.sqrt(true / drawn) if drawn > 0 else 1.0
-    return residual._replace(temperature=float(np.clip(ratio, 0.5, 2.0)))
+        true += _squares(truth - means[block], good)
+        drawn += _squares(fields - means[block], good)
+    ratio = np.sqrt(_DRAWS * true / np.where(drawn > 0, drawn, np.inf))
+    fitted = np.where(ratio > 0, np.clip(ratio, 0.5, 2.0), 1.0)
+    return residual._replace(temperature=fitted)
+
+
+def _squares(errors: Floats, good: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Sum of squares of each target."""
+    squares = np.where(good, np.square(errors), 0.0)
+    return np.asarray(squares.reshape(-1, *squares.shape[-3:]).sum(axis=(0, 2, 3)))
 
 
 def field_conditions(arrays: FieldArrays, rows: Rows) -> FieldConditions:
@@ -260,9 +264,9 @@ def field_conditions(arrays: FieldArrays, rows: Rows) -> FieldConditions:
     coarse = np.stack([read_rows(arrays.coarse, arrays.lags[row]) for row in rows])
     static = np.broadcast_to(arrays.static, (len(rows), *arrays.static.shape))
     return FieldConditions(
-        known=np.concatenate([np.nan_to_num(around(windows)), static], axis=1),
+        known=np.concatenate([np.nan_to_num(around(windows, arrays.own)), static], axis=1),
         calendar=arrays.calendar[rows],
-        coarse=coarse,
+        coarse=lagged(coarse),
         place=arrays.place,
         keys=arrays.keys[rows],
     )
