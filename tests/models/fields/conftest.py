@@ -1,0 +1,68 @@
+"""A small network, its days and a residual, none of them trained."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from xdownscale.models.fields.drawing import FieldConditions, FieldRequest
+from xdownscale.models.fields.network import Channels, FieldNetworks
+from xdownscale.models.fields.residual import Residual
+from xdownscale.models.spectra import Spectrum
+from xdownscale.presets import preset
+
+NETWORK = {"channels": (8, 8), "encoder_channels": (8, 8), "unshuffle": 2}
+
+
+def shaken(networks):
+    """Give the layers that start at zero some weights, or nothing would be tested."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for weights in networks.parameters():
+            if not weights.any():
+                weights.copy_(0.1 * torch.randn(weights.shape, generator=generator))
+    return networks.eval()
+
+
+@pytest.fixture
+def make():
+    """Return networks, residual, conditions and request for any number of days and targets."""
+
+    def build(days=3, shape=(41, 54), targets=1, method="residual", stitching="whole", **sampling):
+        config = preset("fast", method=method, network=NETWORK, sampling=sampling)
+        known, calendar, lags = 4 + targets, 2, 3
+        sizes = Channels(lags=lags, known=known, calendar=calendar, targets=targets)
+        torch.manual_seed(0)
+        folds = {"residual": 2, "unet": 1, "crps": 0}[method]
+        noisy = {"residual": 1, "unet": 0, "crps": 3}[method]
+        networks = shaken(FieldNetworks(sizes, folds, noisy, config.network))
+        frequency = np.linspace(0.02, 0.5, 20)
+        spectrum = Spectrum(frequency, 0.02 / frequency**2)
+        residual = Residual(
+            np.full(targets, 0.5), np.full(targets, 0.6), np.ones(targets), (spectrum,) * targets
+        )
+        rng = np.random.default_rng(1)
+        place = np.stack(
+            np.meshgrid(np.linspace(-1, 1, shape[1]), np.linspace(-1, 1, shape[0])), -1
+        )
+        conditions = FieldConditions(
+            known=rng.normal(size=(days, known, *shape)).astype(np.float32),
+            calendar=rng.normal(size=(days, calendar)).astype(np.float32),
+            coarse=rng.normal(size=(days, lags, 6, 7)).astype(np.float32),
+            place=place.astype(np.float32),
+            keys=86400 * np.arange(days),
+        )
+        request = FieldRequest(
+            config=config,
+            realizations=(0, 1),
+            seed=3,
+            step=86400,
+            device="cpu",
+            corner=(0, 0),
+            domain=shape,
+            stitching=stitching,
+        )
+        return networks, residual if method == "residual" else None, conditions, request
+
+    return build

@@ -1,0 +1,127 @@
+"""The network of whole fields: sizes, reach, what moves it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from xdownscale.models.fields.network import (
+    Channels,
+    FieldNet,
+    FieldNetworks,
+    Inputs,
+    receptive_field,
+)
+from xdownscale.presets import preset
+
+
+def net(channels=(8, 8, 8), unshuffle=2, noisy=1):
+    torch.manual_seed(0)
+    config = preset("fast", network={"channels": channels, "encoder": "none"}).network
+    made = FieldNet(3, 2, noisy, 1, config)
+    with torch.no_grad():
+        for weights in made.parameters():
+            if not weights.any():
+                weights.normal_(0, 0.2)
+    return made.eval()
+
+
+def run(made, known, noisy, sigma=0.7, calendar=None):
+    calendar = torch.zeros(len(known), 2) if calendar is None else calendar
+    level = torch.full((len(known),), sigma)
+    with torch.inference_mode():
+        return made(made.digest(known, calendar), calendar, noisy, level)
+
+
+@pytest.mark.parametrize(
+    ("size", "low", "high"), [("tiny", 0.8, 1.6), ("base", 9, 14), ("large", 28, 40)]
+)
+def test_sizes_are_what_their_names_promise(size, low, high):
+    config = preset("fast", network={"size": size}).network
+    made = FieldNet(12, 4, 1, 1, config)
+    millions = sum(weights.numel() for weights in made.parameters()) / 1e6
+    assert low <= millions <= high
+
+
+def test_tiny_costs_a_tenth_of_a_megaflop_a_pixel():
+    from torch.utils.flop_counter import FlopCounterMode
+
+    config = preset("fast").network
+    made = FieldNet(12, 4, 1, 1, config)
+    known, calendar = torch.zeros(1, 12 + 0, 64, 64), torch.zeros(1, 4)
+    gathered = torch.cat([known, torch.zeros(1, 16, 64, 64)], 1)
+    with torch.inference_mode():
+        digested = made.digest(gathered, calendar)
+        with FlopCounterMode(display=False) as counter:
+            made(digested, calendar, torch.zeros(1, 1, 64, 64), torch.ones(1))
+    assert 0.05e6 < counter.get_total_flops() / 64**2 < 0.35e6  # two operations a multiplication
+
+
+def test_a_pixel_sees_no_further_than_the_receptive_field():
+    made = net()
+    reach = receptive_field(made)
+    known, noisy = torch.randn(1, 3, 256, 256), torch.randn(1, 1, 256, 256)
+    moved = known.clone()
+    moved[..., 128, 128] += 10
+    changed = (run(made, known, noisy) != run(made, moved, noisy))[0, 0].nonzero()
+    far = (changed - 128).abs().max().item()
+    assert 16 < far <= reach
+
+
+def test_fields_may_be_cropped_anywhere_on_the_lattice():
+    made = net()
+    known, noisy = torch.randn(1, 3, 240, 240), torch.randn(1, 1, 240, 240)
+    whole = run(made, known, noisy)
+    reach, unit = receptive_field(made), made.unit
+    part = (..., slice(unit, None), slice(2 * unit, None))
+    cropped = run(made, known[part], noisy[part])
+    inner = (..., slice(reach, None), slice(reach, None))
+    torch.testing.assert_close(cropped[inner], whole[part][inner], rtol=0, atol=1e-4)
+
+
+def test_noise_level_and_calendar_move_the_output():
+    made = net()
+    known, noisy = torch.randn(1, 3, 32, 32), torch.randn(1, 1, 32, 32)
+    base = run(made, known, noisy)
+    assert (run(made, known, noisy, sigma=2.0) - base).abs().max() > 1e-3
+    assert (run(made, known, noisy, calendar=torch.ones(1, 2)) - base).abs().max() > 1e-3
+
+
+def test_images_of_a_batch_do_not_see_each_other():
+    made = net()
+    known, noisy = torch.randn(3, 3, 32, 32), torch.randn(3, 1, 32, 32)
+    together = run(made, known, noisy)
+    for k in range(3):
+        alone = run(made, known[k : k + 1], noisy[k : k + 1])
+        torch.testing.assert_close(alone[0], together[k], rtol=0, atol=1e-5)
+
+
+def test_an_untrained_network_changes_nothing():
+    config = preset("fast", network={"channels": (8, 8)}).network
+    networks = FieldNetworks(Channels(3, 5, 2, 2), 2, 1, config)
+    for made in [*networks.regressors, networks.drawing]:
+        known = torch.randn(1, made.stem.in_channels // 4 - 16, 16, 16)
+        inputs = Inputs(
+            known, torch.zeros(1, 2), torch.randn(1, 3, 4, 4), torch.zeros(1, 16, 16, 2)
+        )
+        features = torch.randn(1, sum(config.encoder_channels), 4, 4)
+        digested = made.digest(made.gather(inputs, features), inputs.calendar)
+        noisy = torch.randn(1, 2, 16, 16) if made is networks.drawing else None
+        out = made(digested, inputs.calendar, noisy, torch.ones(1))
+        assert out.shape == (1, 2, 16, 16)
+        assert (out == 0).all()
+
+
+def test_the_encoder_reaches_the_pixels_it_lies_under():
+    config = preset("fast", network={"channels": (8, 8)}).network
+    made = FieldNet(3, 2, 0, 1, config)
+    y, x = np.meshgrid(np.linspace(-1, 1, 16), np.linspace(-1, 1, 16), indexing="ij")
+    place = torch.from_numpy(np.stack([x, y], -1)[None].astype(np.float32))
+    inputs = Inputs(torch.zeros(1, 3, 16, 16), torch.zeros(1, 2), torch.zeros(1, 3, 4, 4), place)
+    features = torch.zeros(1, sum(config.encoder_channels), 4, 4)
+    features[..., 0, 3] = 1.0
+    moved = made.gather(inputs, features) - made.gather(inputs, torch.zeros_like(features))
+    strength = moved.abs().sum((0, 1))
+    assert strength[0, 15] > 0
+    assert (strength[8:, :8] == 0).all()

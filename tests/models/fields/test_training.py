@@ -1,0 +1,122 @@
+"""What is measured between the stages, on residuals that are known."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from xdownscale.models.fields import training
+from xdownscale.models.fields.crops import CropDays, FieldArrays, around
+from xdownscale.models.fields.residual import Residual
+from xdownscale.models.fields.stages import fold_of, noise_inputs
+from xdownscale.models.spectra import Spectrum
+
+
+def arrays(days=200, shape=(32, 32), rho=0.6, scales=(0.3, 2.0)):
+    """Fine fields that are autoregressive noise of known size, and no driver to speak of."""
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(days, len(scales), *shape))
+    for day in range(1, days):
+        noise[day] = rho * noise[day - 1] + np.sqrt(1 - rho**2) * noise[day]
+    fine = noise * np.array(scales)[:, None, None]
+    rows = np.arange(days)
+    mask = np.ones((len(scales), *shape), bool)
+    mask[0, :4] = False
+    return FieldArrays(
+        coarse=np.zeros((days + 10, 1, 6, 6), np.float32),
+        coarse_targets=np.arange(5, days),
+        coarse_lags=np.arange(5, days)[:, None] - [3, 2, 1],
+        coarse_stopping=np.zeros(days - 5, bool),
+        driver=rng.normal(size=(days + 4, 1, *shape)).astype(np.float32),
+        own=(0, -1),
+        fine=np.where(mask, fine, np.nan).astype(np.float32),
+        windows=rows[:, None] + np.arange(5),
+        lags=np.clip(rows[:, None] - [3, 2, 1], 0, None),
+        static=np.zeros((2, *shape), np.float32),
+        calendar=np.zeros((days, 2), np.float32),
+        place=np.zeros((*shape, 2), np.float32),
+        keys=86400 * rows,
+        step=86400,
+        train_targets=rows[:160],
+        stop_targets=rows[160:180],
+        tune_targets=rows[180:],
+        mask=mask,
+    )
+
+
+def test_scale_memory_and_spectrum_of_known_noise():
+    given = arrays()
+    found = training._measure(given, np.zeros(given.fine.shape, np.float32))
+    np.testing.assert_allclose(found.scale, [0.3, 2.0], rtol=0.02)
+    np.testing.assert_allclose(found.rho, 0.6, atol=0.02)
+    for spectrum in found.spectra:
+        np.testing.assert_allclose(spectrum.power[2:], 1, atol=0.15)
+
+
+def test_days_that_do_not_follow_each_other_say_nothing_of_memory():
+    given = arrays()
+    every = FieldArrays(**{**given.__dict__, "train_targets": np.arange(0, 160, 2)})
+    found = training._measure(every, np.zeros(given.fine.shape, np.float32))
+    np.testing.assert_array_equal(found.rho, 0)
+
+
+def test_what_was_measured_survives_saving():
+    spectra = tuple(Spectrum(np.array([0.1, 0.3]), np.array([2.0, k])) for k in (1.0, 3.0))
+    residual = Residual(np.array([0.5, 2]), np.array([0.25, 0]), np.ones(2), spectra)
+    again = Residual.from_state(residual.to_state())
+    for name in ("scale", "rho", "temperature"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(residual, name))
+    for ours, theirs in zip(again.spectra, spectra, strict=True):
+        np.testing.assert_allclose(ours.power, theirs.power)
+        np.testing.assert_allclose(ours.frequency, theirs.frequency)
+
+
+def test_folds_are_blocks_of_time_that_share_no_day():
+    folds = fold_of(np.arange(100, 110), 3)
+    assert folds.tolist() == sorted(folds.tolist())
+    assert set(folds) == {0, 1, 2}
+    assert np.ptp(np.bincount(folds)) <= 1
+
+
+def test_crops_depend_on_seed_epoch_and_day_alone():
+    given = arrays(shape=(40, 48))
+    days = CropDays(given, given.train_targets, 16, 8, seed=1, epoch=2)
+    first, again = days[7], days[7]
+    assert first.target.shape == (8, 2, 16, 16)
+    assert (first.known == again.known).all()
+    other = CropDays(given, given.train_targets, 16, 8, seed=1, epoch=3)[7]
+    assert not (first.known == other.known).all()
+
+
+def test_crops_of_all_records_lie_in_the_same_place():
+    given = arrays(shape=(40, 48))
+    y, x = np.indices((40, 48)).astype(np.float32)
+    given.driver[:], given.static[:] = x, y
+    given.fine[:] = x + 100 * y
+    batch = CropDays(given, given.train_targets, 16, 8, seed=0, epoch=0)[3]
+    target, valid = batch.target[:, 1], batch.valid[:, 1]
+    expected = batch.known[:, 0] + 100 * batch.known[:, -1]
+    assert (target[valid] == expected[valid]).all()
+    assert not batch.valid[:, 0][batch.known[:, -1] < 4].any()
+
+
+def test_the_targets_own_drivers_come_first():
+    window = np.arange(30.0).reshape(5, 3, 1, 2)
+    channels = around(window, own=(2, -1, 0))
+    assert channels.shape == (16, 1, 2)
+    np.testing.assert_array_equal(channels[0], window[2, 2])
+    np.testing.assert_array_equal(channels[1], 0)
+    np.testing.assert_array_equal(channels[2], window[2, 0])
+    rest = {tuple(c.ravel()) for c in channels[3:]}
+    assert len(rest) == 13
+    assert tuple(window[2, 1].ravel()) in rest
+
+
+def test_noise_at_three_scales_has_about_unit_variance():
+    import torch
+
+    white = torch.randn(20, 2, 128, 128, generator=torch.Generator().manual_seed(0))
+    found = noise_inputs(white)
+    assert found.shape == (20, 6, 128, 128)
+    variance = found.var((0, 2, 3))
+    assert variance.numpy() == pytest.approx(1, abs=0.25)
