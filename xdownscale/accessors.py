@@ -51,6 +51,7 @@ class DownscaleAccessor:
         checkpoint_dir: str | PathLike[str] | None = None,
         progress: bool = True,
         drivers: Mapping[str, str | None] | None = None,
+        pairing: str = "auto",
     ) -> Downscaler:
         """Learn how this coarse record looks on a fine grid; see `xdownscale.fit`."""
         from xdownscale.functional import fit
@@ -68,6 +69,7 @@ class DownscaleAccessor:
             checkpoint_dir=checkpoint_dir,
             progress=progress,
             drivers=drivers,
+            pairing=pairing,
         )
 
     def predict(

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xdownscale import store
+from xdownscale.adaptation import QuantileMap
 from xdownscale.calendars import Calendar
 from xdownscale.config import DownscalerConfig
 from xdownscale.errors import ModelFormatError, XDownscaleError
@@ -147,6 +148,7 @@ def _group_state(model: GroupModel) -> xr.Dataset:
             "mask": (("target", "y", "x"), model.masks.astype(np.int8)),
             "static": (("channel", "y", "x"), model.static),
             "part": ("time", model.split["part"].values),
+            **_map_variables(model),
             **{f"history_{name}": ("step", v.values) for name, v in model.history.items()},
         },
         coords={"time": model.split["time"]},
@@ -165,7 +167,25 @@ def _group_model(facts: dict[str, Any], state: xr.Dataset, weights: dict[str, An
         calendar=Calendar(**facts["calendar"]),
         state=weights,
         split=state[["part"]],
+        maps=_maps(state),
         history=xr.Dataset({str(n).removeprefix("history_"): v for n, v in losses.items()}),
+    )
+
+
+def _map_variables(model: GroupModel) -> dict[str, Any]:
+    dims = ("season", "quantile", "yc", "xc")
+    return {
+        f"map_{name}_{k}": (dims, values.astype(np.float32))
+        for k, fitted in enumerate(model.maps)
+        for name, values in fitted.to_arrays().items()
+    }
+
+
+def _maps(state: xr.Dataset) -> tuple[QuantileMap, ...]:
+    count = sum(str(name).startswith("map_source_") for name in state)
+    return tuple(
+        QuantileMap.from_arrays({n: state[f"map_{n}_{k}"].values for n in QuantileMap._fields})
+        for k in range(count)
     )
 
 

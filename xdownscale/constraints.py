@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from xdownscale.config import CONSTRAINTS
 from xdownscale.errors import DataError, check_option
 
 Array = npt.NDArray[Any]
-CONSTRAINTS = ("nonnegative", "additive", "multiplicative", "softmax")
 CONSISTENT = CONSTRAINTS[1:]  # kinds that need the coarse field of the same day
 COVERED = 0.5  # share of a coarse cell's area that its pixels must cover
 
@@ -106,7 +106,8 @@ def _exponential(fields: Array, cells: Cells) -> Array:
         good = np.isfinite(flat[place])
         np.maximum.at(largest[place], number[good], flat[place][good])
     top = largest[..., number].reshape(fields.shape)
-    return np.exp(fields - np.where(np.isfinite(top), top, 0.0))
+    out: Array = np.exp(fields - np.where(np.isfinite(top), top, 0.0))
+    return out
 
 
 def _means(fields: Array, cells: Cells) -> Array:

@@ -47,6 +47,8 @@ class Downscaler:
         Folder that training resumes from after an interruption.
     progress : bool
         Show a progress bar.
+    pairing : {"auto", "paired", "self"}
+        Whether the records show the same days; see `xdownscale.fit`.
 
     Attributes
     ----------
@@ -78,6 +80,7 @@ class Downscaler:
         device: str = "auto",
         checkpoint_dir: str | PathLike[str] | None = None,
         progress: bool = True,
+        pairing: str = "auto",
     ) -> None:
         self.preset = preset
         self.seasons = seasons
@@ -87,6 +90,7 @@ class Downscaler:
         self.device = device
         self.checkpoint_dir = checkpoint_dir
         self.progress = progress
+        self.pairing = pairing
 
     def fit(
         self,
@@ -110,6 +114,7 @@ class Downscaler:
             checkpoint_dir=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
             progress=self.progress,
             drivers=drivers,
+            pairing=self.pairing,
         )
         return self
 

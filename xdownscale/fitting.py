@@ -17,10 +17,13 @@ import xarray as xr
 from xdownscale import pairs, preparation, skill, splits, store
 from xdownscale.calendars import time_keys
 from xdownscale.config import FIELD_METHODS, DownscalerConfig
+from xdownscale.constraints import CONSISTENT
 from xdownscale.errors import OptionError, XDownscaleWarning
 from xdownscale.groups import Fitted, GroupModel, Seasons, check_layouts, make_groups
-from xdownscale.labels import to_array
-from xdownscale.lessons import Assignment, train_group
+from xdownscale.labels import require_time, to_array
+from xdownscale.lessons import Assignment
+from xdownscale.materials import train_group
+from xdownscale.pairing import settle_pairing
 from xdownscale.pairs import Pair
 from xdownscale.planning import Order
 from xdownscale.prediction import draw_maps
@@ -42,12 +45,13 @@ def learn(
     checkpoint_dir: Path | None,
     progress: bool,
     drivers: Mapping[str, str | None] | None = None,
+    pairing: str = "auto",
 ) -> Fitted:
     """Check the records, train a model for every group and gather what was learnt.
 
     Parameters
     ----------
-    coarse, fine, static, seed, device, checkpoint_dir, progress, drivers
+    coarse, fine, static, seed, device, checkpoint_dir, progress, drivers, pairing
         As for `xdownscale.fit`.
     config : DownscalerConfig
         Options.
@@ -62,6 +66,10 @@ def learn(
     """
     pair = pairs.check_pair(coarse, fine, config.data, drivers)
     _check_method(pair, config)
+    settled = settle_pairing(pair, pairing, seed)
+    pair = settled.pair
+    if settled.kind == "self":
+        config = _for_averages(config, settled.reason, warn=pairing == "auto")
     groups = list(make_groups(pair, seasons, regions))
     for group, _ in groups:
         check_layouts(group.window, config)
@@ -78,6 +86,7 @@ def learn(
             seasons=seasons,
             missing=missing,
             seed=seed,
+            long=settled.long,
         )
         for group, inside in groups
     ]
@@ -96,8 +105,32 @@ def learn(
         for assignment in assignments
     }
     fitted = _pack(pair, config, seasons, models, fingerprint, seed, present)
+    fitted.about["pairing"], fitted.about["pairing_reason"] = settled.kind, settled.reason
+    if settled.long is not None:
+        time = settled.long[0][require_time(settled.long[0], "The coarse record")]
+        fitted.about["coarse_period"] = _period(time)
+        fitted.about["days"][1] = int(time.size)
     fitted.about["skill"] = _validation_skill(fitted, pair, device)
     return fitted
+
+
+def _for_averages(config: DownscalerConfig, reason: str, *, warn: bool) -> DownscalerConfig:
+    """Return options that suit a fine record and its own averages."""
+    kind = config.sampling.constraint
+    if kind in CONSISTENT:
+        raise OptionError(
+            f"The constraint {kind!r} makes fields consistent with the coarse field of the same "
+            f"day, and the two records do not show the same days. {reason} Drop the constraint, or "
+            "use 'nonnegative'."
+        )
+    if warn:
+        warnings.warn(
+            f"{reason} Learning from averages of the fine record (pairing='self').",
+            XDownscaleWarning,
+            stacklevel=5,
+        )
+    # the averages end where the fine record ends, half a coarse cell inside its edges
+    return config.replace(data={"extrapolate": config.data.extrapolate or "nearest"})
 
 
 def _check_method(pair: Pair, config: DownscalerConfig) -> None:
@@ -183,6 +216,8 @@ def _validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, floa
     cheap = replace(fitted, config=fitted.config.replace(sampling=quick))
     whole = fitted.config.method in FIELD_METHODS
     drivers: xr.DataArray | xr.Dataset = pair.coarse
+    if fitted.about["pairing"] == "self":
+        return {}
     if len(pair.drivers) > 1:
         drivers = xr.Dataset(dict(zip(pair.names, pair.drivers, strict=True)))
     scores: dict[str, list[float]] = {}

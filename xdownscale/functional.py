@@ -25,6 +25,7 @@ def fit(
     checkpoint_dir: str | PathLike[str] | None = None,
     progress: bool = True,
     drivers: Mapping[str, str | None] | None = None,
+    pairing: str = "auto",
 ) -> Downscaler:
     """Learn how a long coarse record looks on a fine grid that was observed for a short while.
 
@@ -68,6 +69,13 @@ def fit(
     drivers : mapping, optional
         Fine variable -> the coarse variable that is the same quantity in the same units, or None
         where there is none. None: the one of the same name, or the only one.
+    pairing : {"auto", "paired", "self"}
+        Whether the records show the same days. ``"paired"``: the fine field of a day is learnt from
+        the coarse one. ``"self"``: a free-running simulation has weather of its own, so its fine
+        fields are learnt from their own averages over coarse cells, and the coarse record is
+        mapped onto their climate, quantile by quantile, season by season. ``"auto"``:
+        `xdownscale.geostat.diagnose_pairing` decides where there are 129 common days, and a
+        warning says so if it finds them unpaired; shorter records are taken for paired.
 
     Returns
     -------
@@ -113,6 +121,7 @@ def fit(
         device=device,
         checkpoint_dir=checkpoint_dir,
         progress=progress,
+        pairing=pairing,
     )
     return model.fit(coarse, fine, static=static, drivers=drivers)
 

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale import splits
+from xdownscale.adaptation import QuantileMap
 from xdownscale.calendars import Calendar
 from xdownscale.config import DownscalerConfig
 from xdownscale.errors import OptionError
@@ -69,6 +70,9 @@ class GroupModel:
         Coordinate ``part`` of every usable day along ``time``.
     history : Dataset
         Losses, one row an epoch.
+    maps : tuple of QuantileMap
+        Under pairing ``"self"``, for each driver: onto the climate of the fine record, scaled
+        units; else empty.
     """
 
     group: Group
@@ -80,6 +84,7 @@ class GroupModel:
     state: dict[str, npt.NDArray[np.float32]]
     split: xr.Dataset
     history: xr.Dataset
+    maps: tuple[QuantileMap, ...] = ()
 
     @property
     def mask(self) -> npt.NDArray[np.bool_]:

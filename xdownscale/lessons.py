@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import pairs, preparation, splits, statics, store
-from xdownscale.calendars import Calendar, cycle_numbers, time_keys
+from xdownscale import pairs, splits, statics, store
+from xdownscale.calendars import Calendar
 from xdownscale.config import FIELD_METHODS, DownscalerConfig
 from xdownscale.errors import DataError, XDownscaleError, XDownscaleWarning
-from xdownscale.groups import Group, GroupModel, Seasons
+from xdownscale.groups import Group, Seasons
 from xdownscale.labels import to_array
-from xdownscale.models import engine
 from xdownscale.pairs import Pair
-from xdownscale.placement import place_on
 from xdownscale.scaling import Scaling, choose_transform, fit_scaling
 
 PARTS = ("train", "stopping", "validation", "test")
@@ -51,6 +48,9 @@ class Assignment:
         Share of missing cells of each day of the coarse record.
     seed : int
         Seed of everything random.
+    long : tuple of DataArray or None
+        Under pairing ``"self"`` the long coarse records, which are mapped onto the climate of
+        `pair`'s; None where `pair` holds them.
     """
 
     pair: Pair
@@ -61,6 +61,7 @@ class Assignment:
     seasons: Seasons | None
     missing: npt.NDArray[np.float64]
     seed: int
+    long: tuple[xr.DataArray, ...] | None = None
 
     @cached_property
     def cells(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
@@ -112,7 +113,7 @@ class Assignment:
             fractions=data.fractions,
             early_stopping=data.early_stopping,
             seasons=None if self.group.season else splits.SEASONS,
-            targets=self.usable & self._in_season(self.pair.time),
+            targets=self.usable & self.in_season(self.pair.time),
             present=self.usable,
             seed=self.seed,
         )
@@ -213,83 +214,10 @@ class Assignment:
         """Constants of the calendar channels, from training days."""
         return Calendar.fit(self.pair.time[self.split.train])
 
-    def training_arrays(self) -> engine.TrainingArrays:
-        """Return everything that the networks learn from, in scaled units."""
-        data, pair = self.config.data, self.pair
-        matched = pair.coarse.isel({pair.coarse_time.name: pair.rows})
-        driver = preparation.driver(matched, self.grid, self.scaling, data)
-        fine = preparation.scaled_fine(pair.fine, self.scaling, self.group.window)
-        coarse = preparation.scaled_coarse(pair.coarse, self.scaling)
-        train, stop = self._windows(self.split.train), self._windows(self.split.stopping)
-        lessons = self._coarse_split()
-        windows = splits.lag_windows(
-            pair.coarse_time, data.lags, targets=np.r_[lessons.train, lessons.stopping]
-        )
-        return engine.TrainingArrays(
-            coarse=coarse.in_memory(data.memory_limit),
-            coarse_targets=windows.targets,
-            coarse_lags=windows.lags,
-            coarse_stopping=np.isin(windows.targets, lessons.stopping),
-            driver=driver.in_memory(data.memory_limit),
-            fine=fine.in_memory(data.memory_limit),
-            static=self.static_fields,
-            calendar=self.calendar.channels(pair.time),
-            train_targets=train.targets,
-            train_lags=train.lags,
-            stop_targets=stop.targets,
-            stop_lags=stop.lags,
-            mask=self.cells[1][0],
-        )
-
     @cached_property
     def step(self) -> int:
         """Seconds from one day to the next."""
         return int(splits.time_step(self.pair.coarse_time))
-
-    def field_arrays(self) -> engine.FieldArrays:
-        """Return everything that networks of whole fields learn from, in scaled units."""
-        data, pair, good = self.config.data, self.pair, self.missing <= self.config.data.max_missing
-        windows = splits.windows_around(pair.coarse_time, pair.rows, data.window, data.window)
-        lags = splits.windows_around(pair.coarse_time, pair.rows, data.lags, -1)
-        whole = np.all([(w >= 0) & good[w] for w in (*windows.T, *lags.T)], axis=0)
-        needed = np.unique(windows[whole])
-        drivers = list(zip(pair.drivers, self.driver_scalings, strict=True))
-        driver = preparation.stack(
-            [preparation.driver(da, self.grid, scaling, data) for da, scaling in drivers]
-        )
-        fine = preparation.stack(
-            [
-                preparation.scaled_fine(target, scaling, self.group.window)
-                for target, scaling in zip(pair.targets, self.scalings, strict=True)
-            ]
-        )
-        coarse = preparation.stack([preparation.scaled_coarse(*part) for part in drivers])
-        lessons = self._coarse_split()
-        first = splits.lag_windows(
-            pair.coarse_time, data.lags, targets=np.r_[lessons.train, lessons.stopping]
-        )
-        parts = (self.split.train, self.split.stopping, self.split.validation)
-        train, stop, tune = (np.sort(part[whole[part]]) for part in parts)
-        return engine.FieldArrays(
-            coarse=coarse.in_memory(data.memory_limit),
-            coarse_targets=first.targets,
-            coarse_lags=first.lags,
-            coarse_stopping=np.isin(first.targets, lessons.stopping),
-            driver=driver.through(needed).in_memory(data.memory_limit),
-            own=pair.own,
-            fine=fine.in_memory(data.memory_limit),
-            windows=np.where(whole[:, None], np.searchsorted(needed, windows), -1),
-            lags=lags,
-            static=self.static_fields,
-            calendar=cycle_numbers(pair.time, self.step),
-            place=place_on(pairs.canonical_grid(to_array(pair.coarse).labels), self.grid),
-            keys=time_keys(pair.time),
-            step=self.step,
-            train_targets=train,
-            stop_targets=stop,
-            tune_targets=tune,
-            mask=self.cells[1],
-        )
 
     def split_dataset(self) -> xr.Dataset:
         """Return which day is what, as labels along ``time``."""
@@ -300,83 +228,11 @@ class Assignment:
         time = self.pair.time.values[rows[order]]
         return xr.Dataset({"part": ("time", part[order])}, coords={"time": time})
 
-    def _in_season(self, time: xr.DataArray) -> npt.NDArray[np.bool_]:
+    def in_season(self, time: xr.DataArray) -> npt.NDArray[np.bool_]:
+        """Tell which days belong to the group's season."""
         if self.group.season is None or self.seasons is None:
             return np.ones(time.size, bool)
         return np.isin(time.dt.month.values, self.seasons[self.group.season])
-
-    def _windows(self, targets: npt.NDArray[np.int64]) -> splits.Windows:
-        return splits.lag_windows(self.pair.time, self.config.data.lags, targets=targets)
-
-    def _coarse_split(self) -> splits.Split:
-        """Split the coarse record for the first stage: no held-out day, nor any day near one."""
-        lags, time = self.config.data.lags, self.pair.coarse_time
-        held = np.zeros(time.size, bool)
-        for part in (self.split.validation, self.split.test):
-            for shift in range(-lags, lags + 1):
-                held[np.clip(self.pair.rows[part] + shift, 0, time.size - 1)] = True
-        allowed = self._in_season(time) & (self.missing <= self.config.data.max_missing) & ~held
-        return splits.chronological_split(
-            time,
-            lags,
-            fractions=(1.0, 0.0, 0.0),
-            early_stopping=self.config.data.early_stopping,
-            targets=allowed,
-            seed=self.seed,
-        )
-
-
-def train_group(
-    assignment: Assignment,
-    *,
-    device: str,
-    checkpoint_dir: Path | None,
-    progress: bool,
-    fingerprint: str,
-) -> GroupModel:
-    """Train the networks of one group and pack up what was learnt.
-
-    Parameters
-    ----------
-    assignment : Assignment
-        What to learn from.
-    device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-    checkpoint_dir : Path or None
-        Folder that training resumes from.
-    progress : bool
-        Show a progress bar.
-    fingerprint : str
-        Of data and configuration; a checkpoint with another one is refused.
-
-    Returns
-    -------
-    GroupModel
-    """
-    folder = None if checkpoint_dir is None else checkpoint_dir / assignment.group.name
-    whole = assignment.config.method in FIELD_METHODS
-    arrays: Any = assignment.field_arrays() if whole else assignment.training_arrays()
-    learn: Any = engine.train_fields if whole else engine.train
-    trained = learn(
-        arrays,
-        assignment.config,
-        seed=assignment.seed,
-        device=device,
-        checkpoint_dir=folder,
-        progress=progress,
-        fingerprint=fingerprint,
-    )
-    return GroupModel(
-        group=assignment.group,
-        masks=assignment.cells[1],
-        static=assignment.static_fields,
-        scalings=assignment.scalings,
-        driver_scalings=assignment.driver_scalings,
-        calendar=assignment.calendar,
-        state=trained.state,
-        split=assignment.split_dataset(),
-        history=_history(trained.history),
-    )
 
 
 class _DayBlocks:
@@ -399,7 +255,3 @@ class _Chain:
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
         for part in self._parts:
             yield from part
-
-
-def _history(losses: Mapping[str, npt.NDArray[Any]]) -> xr.Dataset:
-    return xr.Dataset({name: ("step", values) for name, values in losses.items()})

@@ -10,6 +10,8 @@ import xarray as xr
 from scipy.spatial import cKDTree
 
 from xdownscale.cells import wrap_longitude
+from xdownscale.constraints import Cells
+from xdownscale.grids import area, require_rectilinear, uncovered
 from xdownscale.labels import find_axes
 
 Array = npt.NDArray[Any]
@@ -52,6 +54,45 @@ def place_on(coarse: xr.DataArray, fine: xr.DataArray) -> npt.NDArray[np.float32
     sizes = coarse.shape[::-1]
     placed = [(2 * i + 1) / n - 1 for i, n in zip(index, sizes, strict=True)]
     return np.stack(placed, axis=-1).astype(np.float32)
+
+
+def cells_on(coarse: xr.DataArray, fine: xr.DataArray) -> Cells:
+    """Return which coarse cell each fine cell lies in, by its centre.
+
+    Parameters
+    ----------
+    coarse, fine : DataArray
+        ``(y, x)`` grids, latitude and longitude ascending and one-dimensional.
+
+    Returns
+    -------
+    Cells
+        Areas in km2.
+
+    Raises
+    ------
+    GridError
+        If a grid is curvilinear.
+
+    Examples
+    --------
+    >>> def grid(degrees):
+    ...     coords = {"lat": degrees, "lon": degrees}
+    ...     return xr.DataArray(np.zeros((len(degrees),) * 2), coords=coords)
+    >>> cells_on(grid([0.0, 2.0]), grid([0.0, 0.5, 1.5, 5.0])).number
+    array([[ 0,  0,  1, -1],
+           [ 0,  0,  1, -1],
+           [ 2,  2,  3, -1],
+           [-1, -1, -1, -1]])
+    """
+    require_rectilinear(coarse, "The coarse grid")
+    axes = require_rectilinear(fine, "The fine grid")
+    ny, nx = coarse.shape
+    columns, rows = np.moveaxis((place_on(coarse, fine) + 1) / 2 * (nx, ny) - 0.5, -1, 0)
+    number = np.rint(rows).astype(np.intp) * nx + np.rint(columns).astype(np.intp)
+    outside = uncovered(coarse, fine).transpose(axes.y, axes.x).values
+    areas = [area(grid).transpose(*grid.dims).values for grid in (fine, coarse)]
+    return Cells(np.where(outside, -1, number), areas[0], areas[1].ravel())
 
 
 def _index(values: Array, centres: Array) -> Array:

@@ -13,6 +13,7 @@ import xarray as xr
 from xdownscale import pairs, preparation, splits
 from xdownscale.calendars import time_keys
 from xdownscale.config import FIELD_METHODS
+from xdownscale.constraints import CONSISTENT
 from xdownscale.errors import ModelMismatchError, OptionError, TimeAxisError, check_option
 from xdownscale.groups import Fitted, GroupModel
 from xdownscale.labels import require_time, to_array
@@ -92,6 +93,7 @@ def settle(fitted: Fitted, order: Order) -> Order:
             f"realizations is {order.realizations}, but this model gives the conditional mean "
             "alone, the same each time; give realizations=1, or a model that draws (preset 'fast')."
         )
+    _check_constraint(fitted)
     stitching = order.stitching or ("whole" if whole else "patches")
     if stitching == "multidiffusion" and method != "residual":
         raise OptionError(
@@ -99,6 +101,18 @@ def settle(fitted: Fitted, order: Order) -> Order:
             "to agree step by step. Give stitching='whole' or 'patches'."
         )
     return replace(order, mode=mode, stitching=stitching)
+
+
+def _check_constraint(fitted: Fitted) -> None:
+    """Raise where fields shall be made consistent with a coarse record of other days."""
+    kind = fitted.config.sampling.constraint
+    if kind in CONSISTENT and fitted.about["pairing"] == "self":
+        raise OptionError(
+            f"The constraint {kind!r} would give coarse cells the mean of the coarse field, but "
+            "this model was fitted with pairing='self': the coarse record is another simulation, "
+            "and its values are mapped before anything is drawn from them. Drop the constraint, or "
+            "use 'nonnegative'."
+        )
 
 
 @dataclass(frozen=True)

@@ -9,16 +9,19 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import pairs, preparation, rollout, splits
+from xdownscale import constraints, pairs, preparation, rollout, splits
 from xdownscale.calendars import cycle_numbers, time_keys, warn_outside
 from xdownscale.errors import ModelMismatchError, XDownscaleWarning
 from xdownscale.groups import Fitted, GroupModel
 from xdownscale.labels import Labels, from_array, to_array
 from xdownscale.models import engine
-from xdownscale.placement import place_on
+from xdownscale.pairing import crop_to
+from xdownscale.placement import cells_on, place_on
 from xdownscale.planning import FloatArray, IntArray, Order, Plan, settle
+from xdownscale.splits.times import months
 
 Models = dict[str | None, GroupModel]
+_BLOCK = 64  # days that are constrained at once
 Drawn = Iterator[tuple[IntArray, FloatArray, npt.NDArray[np.bool_]]]
 
 
@@ -64,8 +67,26 @@ def draw_maps(
             part[:, into] = np.where(masks & free, fields, part[:, into])
         claimed[(..., *window)] |= np.any([model.masks for model in models.values()], axis=0)
     out[:, blank] = np.nan
+    _constrain(plan, out)
     drawn = [_label(plan, labels, out[:, :, k]) for k, labels in enumerate(fitted.targets)]
     return drawn[0] if count == 1 else xr.Dataset({da.name: da for da in drawn})
+
+
+def _constrain(plan: Plan, out: FloatArray) -> None:
+    """Make drawn fields obey the constraint of the model, in place."""
+    kind = plan.fitted.config.sampling.constraint
+    if kind is None:
+        return
+    coarse_grid = pairs.canonical_grid(to_array(plan.coarse).labels)
+    lattice = cells_on(coarse_grid, plan.fitted.carried.isel(time=0, drop=True))
+    for target, own in enumerate(plan.fitted.own):
+        if own < 0 and kind in constraints.CONSISTENT:
+            continue
+        coarse = to_array(plan.drivers[max(own, 0)]).array
+        for start in range(0, plan.targets.size, _BLOCK):
+            days = slice(start, start + _BLOCK)
+            given = np.asarray(coarse[plan.targets[days]], np.float64)
+            out[:, days, target] = constraints.apply(out[:, days, target], given, lattice, kind)
 
 
 def _draw_region(plan: Plan, models: Models, history: dict[int, FloatArray]) -> Drawn:
@@ -106,8 +127,14 @@ def _draw_parallel(plan: Plan, models: Models) -> Drawn:
 def _field_source(plan: Plan, model: GroupModel, device: str) -> rollout.FieldSource:
     fitted, config = plan.fitted, plan.fitted.config
     calendar, grid = cycle_numbers(plan.time, plan.step), _window_grid(plan, model)
-    drivers = list(zip(plan.drivers, model.driver_scalings, strict=True))
-    on_fine = [preparation.driver(da, grid, scaling, config.data) for da, scaling in drivers]
+    drivers, coarse = (
+        list(zip(plan.drivers, model.driver_scalings, strict=True)),
+        _days(plan, model),
+    )
+    on_fine = [
+        preparation.driver(da, grid, scaling, config.data, days)
+        for (da, scaling), days in zip(drivers, coarse, strict=True)
+    ]
     days = 2 * config.data.window + 1
     sizes = engine.Channels(
         lags=config.data.lags * len(drivers),
@@ -119,7 +146,7 @@ def _field_source(plan: Plan, model: GroupModel, device: str) -> rollout.FieldSo
         model=engine.load_fields(model.state, config, sizes, device),
         scalings=model.scalings,
         driver=preparation.stack(on_fine),
-        coarse=preparation.stack([preparation.scaled_coarse(*part) for part in drivers]),
+        coarse=preparation.stack(coarse),
         own=fitted.own,
         windows=plan.around(config.data.window, config.data.window),
         lags=plan.around(config.data.lags, -1),
@@ -127,6 +154,19 @@ def _field_source(plan: Plan, model: GroupModel, device: str) -> rollout.FieldSo
         static=model.static,
         place=place_on(pairs.canonical_grid(to_array(plan.coarse).labels), grid),
     )
+
+
+def _days(plan: Plan, model: GroupModel) -> list[preparation.Days]:
+    """Return the drivers on their own grid, scaled, in the climate that the model knows."""
+    parts = zip(plan.drivers, model.driver_scalings, strict=True)
+    days = [preparation.scaled_coarse(*part) for part in parts]
+    if not model.maps:
+        return days
+    number = months(plan.time)
+    return [
+        preparation.mapped(part, fitted, number)
+        for part, fitted in zip(days, model.maps, strict=True)
+    ]
 
 
 def _window_grid(plan: Plan, model: GroupModel) -> xr.DataArray:
@@ -139,7 +179,8 @@ def _source(plan: Plan, model: GroupModel) -> rollout.Source:
     config, calendar = plan.fitted.config, model.calendar.channels(plan.time)
     grid = _window_grid(plan, model)
     sizes = engine.Sizes(static=model.static.shape[0], calendar=calendar.shape[1])
-    driver = preparation.driver(plan.coarse, grid, model.scaling, config.data)
+    (days,) = _days(plan, model)
+    driver = preparation.driver(plan.coarse, grid, model.scaling, config.data, days)
     return rollout.Source(
         networks=engine.load(model.state, config, sizes),
         scaling=model.scaling,
@@ -214,6 +255,8 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray) -> xr.DataA
     if len(fitted.drivers) > 1:
         what = f"The coarse variable {fitted.drivers[number]!r}"
     pairs.check_dims(coarse, what)
+    if fitted.about["pairing"] == "self":
+        coarse = crop_to(coarse, fitted.coarse_grid)
     pairs.check_same_cells(
         coarse, fitted.coarse_grid, what, "the one that the model was fitted with"
     )
@@ -224,7 +267,9 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray) -> xr.DataA
             "(and set attrs['units'])."
         )
     scaling = next(iter(fitted.models.values())).driver_scalings[number]
-    if problem := pairs.strayed(coarse, scaling, what):
+    # another climate may lie elsewhere: that is what it is mapped for
+    paired = fitted.about["pairing"] == "paired"
+    if paired and (problem := pairs.strayed(coarse, scaling, what)):
         raise ModelMismatchError(problem)
     return splits.check_time(coarse, what)
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 from scipy import ndimage
 
+from xdownscale.adaptation import QuantileMap
 from xdownscale.config import DataConfig
 from xdownscale.labels import from_array, require_time, to_array
 from xdownscale.regridding import regrid
@@ -184,7 +185,54 @@ def scaled_coarse(coarse: xr.DataArray, scaling: Scaling) -> Days:
     return Days(read, array.shape)
 
 
-def driver(coarse: xr.DataArray, grid: xr.DataArray, scaling: Scaling, data: DataConfig) -> Days:
+def chained(first: Days, second: Days) -> Days:
+    """Return the days of two records as one, the first record's first.
+
+    Examples
+    --------
+    >>> days = Days(lambda index: index[:, None, None] * np.ones((1, 1)), (3, 1, 1))
+    >>> chained(days, days)[[2, 3, 5]].ravel()
+    array([2., 0., 2.])
+    """
+    count = len(first)
+
+    def read(index: Array) -> Array:
+        early = index < count
+        parts = [(early, first, index[early]), (~early, second, index[~early] - count)]
+        out = np.empty((index.size, *first.shape[1:]), Days.dtype)
+        for chosen, days, rows in parts:
+            if rows.size:
+                out[chosen] = days[rows]
+        return out
+
+    return Days(read, (count + len(second), *first.shape[1:]))
+
+
+def mapped(days: Days, quantiles: QuantileMap, months: npt.NDArray[np.int64]) -> Days:
+    """Return a record brought to the climate of another, day by day.
+
+    Parameters
+    ----------
+    days : Days
+        ``(n, y, x)``, scaled.
+    quantiles : QuantileMap
+        In scaled units.
+    months : (n,) int array
+        Month of each day.
+    """
+    return Days(
+        lambda index: np.asarray(quantiles.apply(days[index], months[index]), np.float32),
+        days.shape,
+    )
+
+
+def driver(
+    coarse: xr.DataArray,
+    grid: xr.DataArray,
+    scaling: Scaling,
+    data: DataConfig,
+    days: Days | None = None,
+) -> Days:
     """Return the coarse record interpolated to the fine grid, in scaled units, day by day.
 
     Interpolation happens in the transformed space, so that a positive variable stays positive.
@@ -199,13 +247,15 @@ def driver(coarse: xr.DataArray, grid: xr.DataArray, scaling: Scaling, data: Dat
         Fitted on the fine training days.
     data : DataConfig
         Regridding options.
+    days : Days, optional
+        What stands for the record on its own grid; default `scaled_coarse`.
 
     Returns
     -------
     Days
         ``(n, y, x)``.
     """
-    days, labels = scaled_coarse(coarse, scaling), to_array(coarse).labels
+    days, labels = days or scaled_coarse(coarse, scaling), to_array(coarse).labels
     time = coarse[require_time(coarse, "The coarse record")]
 
     def read(index: Array) -> Array:

@@ -2,6 +2,7 @@
 
 from xdownscale.config._sections import (
     CHAIN_SAMPLERS,
+    CONSTRAINTS,
     ENCODERS,
     ENGINES,
     FIELD_METHODS,
@@ -26,6 +27,7 @@ from xdownscale.config._tree import DownscalerConfig
 
 __all__ = [
     "CHAIN_SAMPLERS",
+    "CONSTRAINTS",
     "ENCODERS",
     "ENGINES",
     "FIELD_METHODS",

@@ -20,6 +20,7 @@ SAMPLERS = ("ddim", "ddpm", "dpmpp_2m", "heun", "mean")
 CHAIN_SAMPLERS = SAMPLERS[:2]
 RATES = ("plateau", "cosine")
 NOISES = ("shared", "independent")
+CONSTRAINTS = ("nonnegative", "additive", "multiplicative", "softmax")
 PRECISIONS = ("auto", "32", "bf16")
 TAPERS = ("hann", "uniform", "triangle")
 
@@ -302,6 +303,10 @@ class SamplingConfig:
         ``"independent"``: every patch draws its own (loses most of the variance).
     batch_size : int
         Patches in one network call.
+    constraint : str or None
+        What drawn fields are made to obey, for methods other than ``"diffusion"``:
+        ``"nonnegative"``, or the coarse field's mean over every coarse cell, by ``"additive"``,
+        ``"multiplicative"`` or ``"softmax"`` correction (Harder et al. 2023).
     tile : "auto", int or None
         Side of the tiles that whole fields are evaluated in, in fine pixels, for methods other
         than ``"diffusion"``; fields come out the same. ``"auto"``: in one piece where half of the
@@ -318,6 +323,7 @@ class SamplingConfig:
     taper: str = "hann"
     noise: str = "shared"
     batch_size: int = 1024
+    constraint: str | None = None
     tile: str | int | None = "auto"
     precision: str = "auto"
 
@@ -326,6 +332,8 @@ class SamplingConfig:
         check_option("noise", self.noise, NOISES)
         check_option("taper", self.taper, TAPERS)
         check_option("precision", self.precision, PRECISIONS)
+        if self.constraint is not None:
+            check_option("constraint", self.constraint, CONSTRAINTS)
         if isinstance(self.tile, str):
             check_option("tile (a number of pixels, None, or a name)", self.tile, ("auto",))
         elif self.tile is not None:
