@@ -91,3 +91,35 @@ def test_gaps_count_for_nothing():
     assert seen[0] == pytest.approx(seen[1], rel=1e-6)
     nothing = pooled_crps(members, target, torch.zeros_like(valid))
     assert nothing.item() == 0
+
+
+def test_one_member_and_squares_that_do_not_fit_are_refused():
+    target = torch.zeros(1, 1, 4, 6)
+    with pytest.raises(OptionError, match="1 member is no ensemble"):
+        almost_fair_crps(target[None], target, target == 0)
+    with pytest.raises(OptionError, match=r"No square of \(8, 16\) pixels fits into .*\(4, 6\)"):
+        pooled_crps(torch.stack([target, target]), target, target == 0, factors=(8, 16))
+
+
+def test_the_true_spread_scores_best():
+    # a proper score: of ensembles N(0, s^2), the one with the observations' own s is best
+    generator = torch.Generator().manual_seed(3)
+    draw = torch.randn(9, 1, 1, 200, 200, generator=generator)
+    members, target = draw[:8], draw[8]
+    every = torch.ones_like(target, dtype=torch.bool)
+    scores = [almost_fair_crps(s * members, target, every, 1.0).item() for s in (0.7, 1.0, 1.4)]
+    assert min(scores) == scores[1] == pytest.approx(1 / torch.pi**0.5, rel=0.01)
+
+
+def test_pooling_sees_what_single_pixels_do_not():
+    # members with the right distribution at each pixel, but whose neighbours go together
+    generator = torch.Generator().manual_seed(4)
+    white = torch.randn(5, 1, 1, 128, 128, generator=generator)
+    target = white[4]
+    coarse = torch.randn(4, 1, 1, 16, 16, generator=generator)
+    patchy = coarse.repeat_interleave(8, -1).repeat_interleave(8, -2)
+    every = torch.ones_like(target, dtype=torch.bool)
+    alone = [pooled_crps(m, target, every, (1,)).item() for m in (white[:4], patchy)]
+    pooled = [pooled_crps(m, target, every).item() for m in (white[:4], patchy)]
+    assert alone[0] == pytest.approx(alone[1], rel=0.05)
+    assert pooled[0] < 0.8 * pooled[1]

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from xdownscale.errors import OptionError
 from xdownscale.models import noise
 
 keys = st.integers(-(2**62), 2**62)
@@ -73,6 +74,70 @@ def test_latent_noise_is_an_autoregression(rho):
         assert found == pytest.approx(rho**lag, abs=0.03)
     # white in space
     assert abs(np.mean(fields[..., 1:] * fields[..., :-1])) < 0.02
+
+
+def weights_of(days, rho, monkeypatch):
+    """Latent fields whose innovations are unit vectors: what each day makes of each of them."""
+    places: dict[int, int] = {}
+
+    def unit(seed, realization, day, shape):
+        out = np.zeros(shape, np.float32)
+        out[0, places.setdefault(day, len(places))] = 1
+        return out
+
+    monkeypatch.setattr(noise, "_innovation", unit)
+    return [noise.latent(0, 0, day, (1, 400), rho=rho, step=10)[0] for day in days], places
+
+
+@pytest.mark.parametrize("rho", [0.02, 0.5, 0.8, 0.95, 0.98])
+def test_latent_noise_has_the_covariance_of_an_autoregression(rho, monkeypatch):
+    # exact, not sampled: the covariance of two days is the product of their weights
+    days = [10 * k + 3 for k in range(-70, 200)]
+    weights, _ = weights_of(days, rho, monkeypatch)
+    weights = np.array(weights, np.float64)
+    apart = np.abs(np.subtract.outer(np.arange(len(days)), np.arange(len(days))))
+    np.testing.assert_allclose(weights @ weights.T, rho**apart, atol=1.1e-3)
+    np.testing.assert_allclose(np.square(weights).sum(1), 1, atol=1e-4)
+
+
+@given(st.floats(0.01, 0.98), st.integers(-(10**9), 10**9))
+def test_any_day_costs_few_innovations(rho, day):
+    with pytest.MonkeyPatch.context() as patch:
+        (weights,), places = weights_of([day], rho, patch)
+    assert len(places) <= 13
+    assert np.square(weights).sum() == pytest.approx(1, abs=1e-4)
+
+
+def test_consecutive_days_cost_one_new_field_each(monkeypatch):
+    drawn, draw = [], noise.field
+    monkeypatch.setattr(noise, "_SHELF", noise._Shelf(40 * 64 * 4))  # bytes of 40 such fields
+    monkeypatch.setattr(noise, "field", lambda *key: drawn.append(key) or draw(*key))
+    for day in range(1000):
+        noise.latent(0, 0, day, (8, 8), rho=0.95, step=1)
+    assert 1000 <= len(drawn) < 1100
+    assert len(set(drawn)) == len(drawn)
+
+
+def test_many_threads_draw_the_same(monkeypatch):
+    from concurrent.futures import ThreadPoolExecutor
+
+    monkeypatch.setattr(noise, "_SHELF", noise._Shelf(5 * 36 * 4))
+
+    def draw(day):
+        return noise.latent(0, 0, day, (6, 6), rho=0.9, step=1)
+
+    alone = [draw(day) for day in range(60)]
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(draw, [*range(60)] * 5))
+    np.testing.assert_array_equal(together, alone * 5)
+    size = sum(kept.nbytes for kept in noise._SHELF._fields.values())
+    assert noise._SHELF._size == size <= 5 * 36 * 4
+
+
+@pytest.mark.parametrize("rho", [-0.1, 1.0, float("nan")])
+def test_a_memory_outside_its_range_is_refused(rho):
+    with pytest.raises(OptionError, match="cannot remember"):
+        noise.latent(0, 0, 0, (4, 4), rho=rho, step=1)
 
 
 def test_realizations_seeds_channels_and_steps_off_the_rhythm_are_independent():

@@ -51,3 +51,21 @@ def test_what_was_measured_is_drawn_again():
     first = measure(moving_average(white(5, (300, 48, 48))))
     again = measure(coloured(white(6, (300, 48, 48)), first, 0.0))
     np.testing.assert_allclose(again.power[1:-2], first.power[1:-2], rtol=0.1, atol=0.01)
+
+
+@pytest.mark.parametrize("length", [2.0, 5.0, 10.0])
+def test_fields_that_do_not_wrap_around_keep_their_variance(length):
+    # cut from a larger image, drawn on one that is wider than what was measured
+    frequency = np.hypot(np.fft.fftfreq(384)[:, None], np.fft.fftfreq(384)[None])
+    power = (1 + (2 * np.pi * frequency * length) ** 2) ** -1.5
+    gain = np.sqrt(power / power.mean())
+    fields = np.fft.ifft2(np.fft.fft2(white(7, (30, 384, 384))) * gain).real[:, :128, :128]
+    gaps = np.where(white(8, fields.shape) > 1, np.nan, fields)
+    for found in (measure(fields), measure(gaps)):
+        drawn = coloured(white(9, (30, 192, 192)), found, 0.0)[:, :128, :128]
+        assert drawn.var() == pytest.approx(fields.var(), rel=0.1)
+
+
+def test_the_smallest_fields_have_a_spectrum():
+    found = measure(white(10, (50, 2, 2)))
+    assert np.isfinite(coloured(white(11, (4, 4)), found, 1.0)).all()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from xdownscale.errors import check_option
+from xdownscale.errors import OptionError, check_option
 
 
 def masked_loss(kind: str, prediction: Tensor, target: Tensor, valid: Tensor) -> Tensor:
@@ -48,9 +49,9 @@ def masked_loss(kind: str, prediction: Tensor, target: Tensor, valid: Tensor) ->
 def almost_fair_crps(members: Tensor, target: Tensor, valid: Tensor, alpha: float = 0.95) -> Tensor:
     """Return the almost-fair CRPS of an ensemble, mean over the valid pixels.
 
-    ``mean_j |x_j - y| - (1 - (1 - alpha) / M) sum_jk |x_j - x_k| / (2 M (M - 1))``, the form of
-    Lang et al. 2024 (arXiv 2412.15832, equation 4) whose terms never are large differences. At
-    alpha 1 it is the fair CRPS, at 0 the plain one.
+    ``sum_jk |x_j - y| + |x_k - y| - (1 - (1 - alpha) / M) |x_j - x_k|`` over ``2 M (M - 1)``, for
+    pairs of different members: Lang et al. 2024 (arXiv 2412.15832), equation 4, in the form in
+    which no large numbers cancel. At alpha 1 it is the fair CRPS, at 0 the plain one.
 
     Parameters
     ----------
@@ -67,6 +68,11 @@ def almost_fair_crps(members: Tensor, target: Tensor, valid: Tensor, alpha: floa
     -------
     Tensor, scalar
 
+    Raises
+    ------
+    OptionError
+        If there is only one member.
+
     Examples
     --------
     >>> target = torch.zeros(1, 1, 2, 2)
@@ -75,14 +81,14 @@ def almost_fair_crps(members: Tensor, target: Tensor, valid: Tensor, alpha: floa
     tensor(0.)
     """
     count = len(members)
-    clean = torch.where(valid, target, 0)
-    ranked = members.sort(0).values
-    # sum over pairs of |x_j - x_k|, from the sorted members
-    weights = 2 * torch.arange(1, count + 1, device=members.device) - count - 1
-    shape = (count, *(1,) * target.ndim)
-    apart = (weights.view(shape) * ranked).sum(0) * 2
-    fairness = (1 - (1 - alpha) / count) / (2 * count * (count - 1))
-    score = (members - clean).abs().mean(0) - fairness * apart
+    if count < 2:
+        raise OptionError(f"{count} member is no ensemble: give two realizations or more.")
+    errors = (members - torch.where(valid, target, 0)).abs()
+    part = 1 - (1 - alpha) / count
+    score = torch.zeros_like(errors[0])
+    for j, k in itertools.combinations(range(count), 2):
+        score = score + (errors[j] + errors[k] - part * (members[j] - members[k]).abs())
+    score = score / (count * (count - 1))
     return (score * valid).sum() / valid.sum().clamp(min=1)
 
 
@@ -103,12 +109,17 @@ def pooled_crps(
     members, target, valid, alpha
         As for `almost_fair_crps`.
     factors : sequence of int
-        Sides of the squares, in pixels; those larger than the field are left out. A square counts
-        where half of its pixels do.
+        Sides of the squares, in pixels; those larger than the field are left out, and so are the
+        last rows and columns that fill no square. A square counts where half of its pixels do.
 
     Returns
     -------
     Tensor, scalar
+
+    Raises
+    ------
+    OptionError
+        If there is only one member, or every square is larger than the field.
 
     Examples
     --------
@@ -118,8 +129,14 @@ def pooled_crps(
     """
     present, clean = valid.to(target.dtype), torch.where(valid, target, 0)
     members = torch.where(valid, members, 0)
+    sides = [side for side in factors if side <= min(target.shape[-2:])]
+    if not sides:
+        raise OptionError(
+            f"No square of {tuple(factors)} pixels fits into a field of "
+            f"{tuple(target.shape[-2:])}: give a factor of 1 too."
+        )
     scores = []
-    for side in [f for f in factors if f <= min(target.shape[-2:])]:
+    for side in sides:
         share = functional.avg_pool2d(present, side)
         filled = share.clamp(min=1 / side**2)
         pooled = functional.avg_pool2d(members.flatten(0, 1), side)

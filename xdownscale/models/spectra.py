@@ -91,12 +91,15 @@ def coloured(white: Array, spectrum: Spectrum, sigma: float) -> Floats:
     >>> bool(np.allclose(coloured(white, flat, 4.0), 5 * white, atol=1e-5))
     True
     """
-    radius = _radius(white.shape[-2:])
-    tiny = np.finfo(np.float64).tiny
-    known = np.log(np.maximum(spectrum.frequency, 1e-9)), np.log(np.maximum(spectrum.power, tiny))
-    power = np.exp(np.interp(np.log(np.maximum(radius, 1e-9)), *known))
     moved = np.fft.rfft2(white)
-    gain = np.sqrt(power + sigma**2)[:, : moved.shape[-1]]
+    radius = _radius(white.shape[-2:])[:, : moved.shape[-1]]
+    tiny = np.finfo(np.float64).tiny
+    # The mean has no logarithm: its power stands half a step below the slowest wave.
+    slowest = spectrum.frequency[spectrum.frequency > 0].min(initial=0.5) / 2
+    known = np.log(np.maximum(spectrum.frequency, slowest))
+    power = np.log(np.maximum(spectrum.power, tiny))
+    wanted = np.exp(np.interp(np.log(np.maximum(radius, slowest)), known, power))
+    gain = np.sqrt(wanted + sigma**2).astype(moved.real.dtype)
     return np.fft.irfft2(moved * gain, s=white.shape[-2:]).astype(np.float32)
 
 
