@@ -81,11 +81,48 @@ def test_gaps_stay_and_say_nothing():
     assert kept[0, 0, 0] == 1  # no quantiles there
 
 
-def test_a_season_without_days_takes_those_of_the_year():
+def test_a_season_that_one_record_lacks_is_mapped_as_the_seasons_of_both():
     truth = record()
+    truth += np.array([0.0, 10, 20, 30])[seasons(MONTHS)][:, None, None]
     summer = seasons(MONTHS) == 2
-    fitted = fit_map(truth[~summer] + 1, truth, MONTHS[~summer], MONTHS)
-    assert np.isfinite(fitted.source[2]).all()
+    short = fit_map(truth + 2, truth[summer], MONTHS, MONTHS[summer])
+    np.testing.assert_allclose(short.apply(truth + 2, MONTHS), truth, atol=1e-9)
+    long = fit_map(truth[~summer] + 2, truth, MONTHS[~summer], MONTHS)
+    np.testing.assert_allclose(long.apply(truth + 2, MONTHS)[summer], truth[summer], atol=1e-9)
+
+
+def test_records_without_a_season_in_common_are_mapped_as_they_are():
+    truth = record()
+    summer, winter = (seasons(MONTHS) == number for number in (2, 0))
+    fitted = fit_map(truth[winter] + 50, truth[summer], MONTHS[winter], MONTHS[summer])
+    moved = fitted.apply(truth[winter] + 50, MONTHS[winter])
+    assert moved.mean() == pytest.approx(truth[summer].mean(), abs=0.05)
+
+
+def rain(dry, seed):
+    rng = np.random.default_rng(seed)
+    amounts = rng.exponential(size=(MONTHS.size, 3, 3))
+    return np.where(rng.random(amounts.shape) < dry, 0.0, amounts)
+
+
+@pytest.mark.parametrize(("dry", "wanted"), [(0.6, 0.6), (0.6, 0.4), (0.4, 0.6), (0.9, 0.1)])
+def test_many_equal_values_do_not_all_become_the_largest_of_their_quantiles(dry, wanted):
+    source, target = rain(dry, 0), rain(wanted, 1)
+    moved = fit_map(source, target, MONTHS, MONTHS).apply(source, MONTHS)
+    assert moved.mean() == pytest.approx(target.mean(), rel=0.03)
+    assert moved.min() >= 0
+    if dry <= wanted:
+        assert (moved < 0.02).mean() == pytest.approx(wanted, abs=0.03)
+    order = np.argsort(source[:, 0, 0], kind="stable")
+    winter = order[seasons(MONTHS)[order] == 0]
+    assert (np.diff(moved[winter, 0, 0]) >= 0).all()
+
+
+def test_a_constant_record_takes_the_mean():
+    target = record()
+    fitted = fit_map(np.full_like(target, 5.0), target, MONTHS, MONTHS)
+    moved = fitted.apply(np.full((1, 4, 5), 5.0), np.array([7]))
+    np.testing.assert_allclose(moved[0], target[seasons(MONTHS) == 2].mean(), atol=0.1)
 
 
 def test_maps_are_saved_as_arrays():

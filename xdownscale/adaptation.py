@@ -22,8 +22,8 @@ class QuantileMap(NamedTuple):
     Attributes
     ----------
     source, target : ndarray (season, quantile, y, x)
-        Quantiles of the record that is mapped, and of the one that it is mapped onto; NaN where a
-        cell has no values. Seasons are DJF, MAM, JJA, SON.
+        Quantiles of the record that is mapped, and what they are mapped onto: quantiles of the
+        other one. NaN where a cell has no values in one of them. Seasons are DJF, MAM, JJA, SON.
     """
 
     source: Array
@@ -79,8 +79,9 @@ def fit_map(
     """Fit a map of one record's values onto the distribution of another's.
 
     Each season and each cell, with its eight neighbours, has quantiles of its own (Panofsky and
-    Brier 1968; the neighbours steady them). A season with fewer than 30 values takes those of the
-    whole year.
+    Brier 1968; the neighbours steady them). A season with fewer than 30 values in either record
+    takes the map of the seasons that both have, together; a value that many days share, such as
+    no rain, becomes the mean of what these days should be.
 
     Parameters
     ----------
@@ -116,11 +117,19 @@ def fit_map(
             "mapped cell by cell, so bring both to one grid."
         )
     levels = np.linspace(0, 1, quantiles)
-    parts = [
-        _quantiles(record, seasons(months), levels)
-        for record, months in ((source, source_months), (target, target_months))
-    ]
-    return QuantileMap(*parts)
+    shape = (4, levels.size, *source.shape[1:])
+    there, onto = np.full(shape, np.nan), np.full(shape, np.nan)
+    numbers = seasons(source_months), seasons(target_months)
+    for y, x in np.ndindex(shape[2:]):
+        own, other = (
+            _by_season(record, number, y, x)
+            for record, number in zip((source, target), numbers, strict=True)
+        )
+        for number, (values, wanted) in enumerate(_matched(own, other)):
+            if values.size and wanted.size:
+                there[number, :, y, x] = np.quantile(values, levels)
+                onto[number, :, y, x] = np.quantile(wanted, levels)
+    return QuantileMap(there, _levelled(there, onto))
 
 
 def seasons(months: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
@@ -134,20 +143,40 @@ def seasons(months: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return np.asarray(_SEASON[np.asarray(months) % 12])
 
 
-def _quantiles(record: Array, season: npt.NDArray[np.int64], levels: Array) -> Array:
-    """Quantiles (season, quantile, y, x) of each cell with its neighbours."""
-    ny, nx = record.shape[1:]
-    out = np.full((4, levels.size, ny, nx), np.nan)
-    for y, x in np.ndindex(ny, nx):
-        rows, columns = slice(max(y - 1, 0), y + 2), slice(max(x - 1, 0), x + 2)
-        around = record[:, rows, columns].reshape(len(record), -1)
-        if np.isnan(record[:, y, x]).all():
-            continue
-        whole = around[np.isfinite(around)]
-        for number in range(4):
-            own = around[season == number]
-            own = own[np.isfinite(own)]
-            out[number, :, y, x] = np.quantile(own if own.size >= _LEAST else whole, levels)
+def _by_season(record: Array, season: npt.NDArray[np.int64], y: int, x: int) -> list[Array]:
+    """Values of a cell and its neighbours in each season; none where the cell itself has none."""
+    if not np.isfinite(record[:, y, x]).any():
+        return [np.empty(0)] * 4
+    around = record[:, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].reshape(len(record), -1)
+    parts = [around[season == number] for number in range(4)]
+    return [part[np.isfinite(part)] for part in parts]
+
+
+def _matched(source: list[Array], target: list[Array]) -> list[tuple[Array, Array]]:
+    """Values to compare in each season; where one record lacks it, those of the common seasons."""
+    common = [k for k in range(4) if min(source[k].size, target[k].size) >= _LEAST]
+    instead = common or range(4)
+    pooled = tuple(np.concatenate([record[k] for k in instead]) for record in (source, target))
+    return [(source[k], target[k]) if k in common else (pooled[0], pooled[1]) for k in range(4)]
+
+
+def _levelled(there: Array, onto: Array) -> Array:
+    """Give a value that many quantiles share the mean of what these are mapped onto.
+
+    Zeros of rain are such values. Were they interpolated, all of them would become the largest:
+    no day would stay dry where the target is wetter.
+    """
+    out = np.array(onto)
+    tied = there[:, 1:] == there[:, :-1]
+    for season, y, x in np.argwhere(tied.any(1)):
+        first = np.r_[True, ~tied[season, :, y, x]]
+        run = np.cumsum(first) - 1
+        weights = np.ones(run.size)
+        inside = np.bincount(run)[run] > 2
+        edge = first | np.r_[first[1:], True]
+        weights[inside & edge] = 0.5  # the trapezoidal rule
+        means = np.bincount(run, weights * onto[season, :, y, x]) / np.bincount(run, weights)
+        out[season, :, y, x] = means[run]
     return out
 
 
