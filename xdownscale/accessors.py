@@ -15,28 +15,11 @@ if TYPE_CHECKING:
     from xdownscale.scaling import Scaling
 
 
-@xr.register_dataarray_accessor("downscale")  # type: ignore[no-untyped-call]
-class DownscaleAccessor:
-    """Downscaling of the coarse record that it hangs on.
+class _Downscale:
+    """What both accessors ``.downscale`` do: learn and draw."""
 
-    Stateless: every method returns a new object and leaves the array as it was.
-
-    Parameters
-    ----------
-    da : DataArray
-        The array that the accessor was asked for.
-
-    Examples
-    --------
-    >>> import numpy as np, xarray as xr, xdownscale
-    >>> coarse = xr.DataArray(np.eye(4), coords={"lat": [0.0, 1, 2, 3], "lon": [0.0, 1, 2, 3]})
-    >>> fine = xr.DataArray(np.ones((2, 2)), coords={"lat": [1.0, 1.5], "lon": [1.0, 1.5]})
-    >>> coarse.downscale.regrid(fine, method="nearest").sizes["lat"]
-    2
-    """
-
-    def __init__(self, da: xr.DataArray) -> None:
-        self._da = da
+    def __init__(self, obj: xr.DataArray | xr.Dataset) -> None:
+        self._obj = obj
 
     def fit(
         self,
@@ -57,7 +40,7 @@ class DownscaleAccessor:
         from xdownscale.functional import fit
 
         return fit(
-            self._da,
+            self._obj,
             fine,
             static=static,
             preset=preset,
@@ -86,7 +69,7 @@ class DownscaleAccessor:
         from xdownscale.functional import predict
 
         return predict(
-            self._da,
+            self._obj,
             model,
             time=time,
             realizations=realizations,
@@ -95,6 +78,56 @@ class DownscaleAccessor:
             stitching=stitching,
             seed=seed,
         )
+
+
+@xr.register_dataset_accessor("downscale")  # type: ignore[no-untyped-call]
+class DatasetDownscaleAccessor(_Downscale):
+    """Downscaling of the coarse record that it hangs on, with all of its variables as drivers.
+
+    Stateless: every method returns a new object and leaves the Dataset as it was.
+
+    Parameters
+    ----------
+    ds : Dataset
+        The Dataset that the accessor was asked for.
+
+    Examples
+    --------
+    >>> import xdownscale as xd
+    >>> ds = xd.datasets.load_twin()
+    >>> ds[["dust"]].downscale.fit(ds.dust_fine, preset="fsat")
+    Traceback (most recent call last):
+    ...
+    xdownscale.errors.OptionError: Unknown preset: 'fsat'...
+    """
+
+    def __init__(self, ds: xr.Dataset) -> None:
+        super().__init__(ds)
+
+
+@xr.register_dataarray_accessor("downscale")  # type: ignore[no-untyped-call]
+class DownscaleAccessor(_Downscale):
+    """Downscaling of the coarse record that it hangs on.
+
+    Stateless: every method returns a new object and leaves the array as it was.
+
+    Parameters
+    ----------
+    da : DataArray
+        The array that the accessor was asked for.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, xdownscale
+    >>> coarse = xr.DataArray(np.eye(4), coords={"lat": [0.0, 1, 2, 3], "lon": [0.0, 1, 2, 3]})
+    >>> fine = xr.DataArray(np.ones((2, 2)), coords={"lat": [1.0, 1.5], "lon": [1.0, 1.5]})
+    >>> coarse.downscale.regrid(fine, method="nearest").sizes["lat"]
+    2
+    """
+
+    def __init__(self, da: xr.DataArray) -> None:
+        super().__init__(da)
+        self._da = da
 
     def regrid(
         self,

@@ -175,7 +175,7 @@ def _group_model(facts: dict[str, Any], state: xr.Dataset, weights: dict[str, An
 def _map_variables(model: GroupModel) -> dict[str, Any]:
     dims = ("season", "quantile", "yc", "xc")
     return {
-        f"map_{name}_{k}": (dims, values.astype(np.float32))
+        f"map_{name}_{k}": (dims, values)
         for k, fitted in enumerate(model.maps)
         for name, values in fitted.to_arrays().items()
     }

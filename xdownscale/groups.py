@@ -13,7 +13,7 @@ import xarray as xr
 from xdownscale import splits
 from xdownscale.adaptation import QuantileMap
 from xdownscale.calendars import Calendar
-from xdownscale.config import DownscalerConfig
+from xdownscale.config import FIELD_METHODS, DownscalerConfig
 from xdownscale.errors import OptionError
 from xdownscale.labels import Labels, to_array
 from xdownscale.models import engine
@@ -145,6 +145,8 @@ def make_groups(
 
 def check_layouts(window: tuple[slice, slice], config: DownscalerConfig) -> None:
     """Raise before any work if a training or sampling patch does not fit into the window."""
+    if config.method in FIELD_METHODS:
+        return
     shape = (window[0].stop - window[0].start, window[1].stop - window[1].start)
     data, sampling = config.data, config.sampling
     PatchLayout(shape=shape, size=data.patch_size, stride=data.patch_stride, halo=0)

@@ -10,7 +10,7 @@ import xarray as xr
 
 from xdownscale.errors import DataError, GridError, check_option
 from xdownscale.geostat import diagnose_pairing
-from xdownscale.grids import require_rectilinear
+from xdownscale.grids import require_rectilinear, uncovered
 from xdownscale.labels import require_time, to_array
 from xdownscale.pairs import Pair, canonical_grid, degrees
 from xdownscale.regridding import regrid
@@ -113,22 +113,20 @@ def _from_itself(pair: Pair, reason: str) -> Pairing:
 
 
 def _average(fine: xr.DataArray, coarse: xr.DataArray) -> xr.DataArray:
-    """Area averages of a fine record over the coarse cells that it covers."""
+    """Area averages of a fine record over the coarse cells whose centres it covers."""
     axes = require_rectilinear(coarse, "The coarse grid")
-    time = require_time(coarse, "The coarse record")
-    template = coarse.isel({time: 0}, drop=True)
-    found = regrid(fine, template, "conservative")
-    # a cell counts where the fine grid covers half of it, whatever its values
-    ones = xr.ones_like(fine.isel({require_time(fine, "It"): 0}, drop=True), dtype=float)
-    covered = regrid(ones, template, "conservative").notnull()
-    rows, columns = covered.any(axes.x).values, covered.any(axes.y).values
+    template = coarse.isel({require_time(coarse, "The coarse record"): 0}, drop=True)
+    outside = uncovered(fine, template)
+    rows, columns = ~outside.all(axes.x).values, ~outside.all(axes.y).values
     if min(rows.sum(), columns.sum()) < 2:
         raise GridError(
             f"The fine record covers {rows.sum()} x {columns.sum()} coarse cells; pairing='self' "
             "needs 2 x 2 or more."
         )
-    kept = found.isel({axes.y: rows, axes.x: columns})
-    return kept.rename(coarse.name).assign_attrs(coarse.attrs)
+    averaged: xr.DataArray = regrid(
+        fine, template.isel({axes.y: rows, axes.x: columns}), "conservative"
+    )
+    return averaged.rename(coarse.name).assign_attrs(coarse.attrs)
 
 
 def crop_to(record: xr.DataArray, grid: xr.DataArray) -> xr.DataArray:

@@ -25,21 +25,21 @@ def facts(fitted: Fitted) -> list[tuple[str, str]]:
     coarse = " x ".join(str(n) for n in fitted.coarse_grid.shape)
     models = fitted.models.values()
     one = next(iter(models))
+    variables = [f"{t.name or 'unnamed'} [{t.attrs.get('units', '?')}]" for t in fitted.targets]
     return [
-        (
-            "variable",
-            f"{fitted.labels.name or 'unnamed'} [{fitted.labels.attrs.get('units', '?')}]",
-        ),
+        ("variable" if len(variables) == 1 else "variables", ", ".join(variables)),
+        *([("drivers", ", ".join(fitted.drivers))] if len(fitted.drivers) > 1 else []),
         ("fine", f"{sizes} cells, {fine_days} days, {' to '.join(about['fine_period'])}"),
         ("coarse", f"{coarse} cells, {coarse_days} days, {' to '.join(about['coarse_period'])}"),
+        ("pairing", f"{about['pairing']} ({about['pairing_reason']})"),
         ("groups", ", ".join(fitted.models)),
         (
             "method",
             f"{config.method}, network {config.network.size}, encoder {config.network.encoder}, "
             f"{config.data.lags} lags, {sum(m.parameters for m in models):,} weights",
         ),
-        ("transform", one.scaling.reason or one.scaling.transform),
-        ("skill", _skill(about.get("skill") or {})),
+        ("transform", "; ".join(s.reason or s.transform for s in one.scalings)),
+        ("skill", _skill(about.get("skill") or {}, about["pairing"])),
         ("fingerprint", f"{about['fingerprint'][:12]}, seed {about['seed']}"),
     ]
 
@@ -60,8 +60,10 @@ def as_html(fitted: Fitted) -> str:
     return f"<div><div><b>xdownscale.Downscaler</b></div><table>{rows}</table></div>"
 
 
-def _skill(scores: dict[str, float]) -> str:
+def _skill(scores: dict[str, float], pairing: str) -> str:
+    if pairing == "self":
+        return "not measured (the coarse record shows other days)"
     if not scores:
         return "not measured (no validation days)"
     listed = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
-    return f"{listed} (teacher-forced, one realization, a few validation days)"
+    return f"{listed} (one realization, a few validation days)"
