@@ -76,6 +76,13 @@ def test_memory_where_the_system_does_not_say(monkeypatch):
     assert tiles.available_memory() == 4e9
 
 
+def test_memory_of_a_cuda_device_counts_what_torch_keeps_for_itself(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3e9, 8e9))
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 2e9)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 5e8)
+    assert tiles.available_memory("cuda") == 4.5e9
+
+
 LAYOUT = PatchLayout(shape=(20, 26), size=8, stride=3, halo=1)
 
 

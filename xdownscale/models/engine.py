@@ -16,9 +16,10 @@ from xdownscale.models.device import resolve_device
 from xdownscale.models.diffusion import squared_cosine
 from xdownscale.models.drawing import Conditions, sample
 from xdownscale.models.fields.crops import FieldArrays, around, known_channels, lagged
-from xdownscale.models.fields.drawing import FieldConditions, FieldRequest, draw_fields
+from xdownscale.models.fields.drawing import draw_fields
 from xdownscale.models.fields.engine import FieldModel, load_fields, train_fields
 from xdownscale.models.fields.network import Channels
+from xdownscale.models.fields.request import FieldConditions, FieldRequest
 from xdownscale.models.stages import Denoise, Forecast
 from xdownscale.models.unet import Forecaster, Networks
 from xdownscale.models.weights import (

@@ -17,7 +17,7 @@ from xdownscale.errors import OptionError
 from xdownscale.patches.layout import PatchLayout
 
 Function = Callable[..., Tensor]
-_SHARE = 0.5  # of the memory that is there
+SHARE = 0.5  # of the memory that is there
 
 
 def check_tile(tile: int, halo: int) -> None:
@@ -127,14 +127,33 @@ def auto_tile(
     (None, 547)
     """
     free = available_memory() if available is None else available
-    pixels = _SHARE * free / bytes_per_pixel
+    pixels = SHARE * free / bytes_per_pixel
     if shape[0] * shape[1] <= pixels:
         return None
     return max(2 * halo, int(np.sqrt(pixels)) - 2 * halo)
 
 
-def available_memory() -> float:
-    """Bytes of main memory that are free, as far as the system says; else 4 GB."""
+def available_memory(device: str = "cpu") -> float:
+    """Return the bytes of memory that are free.
+
+    Parameters
+    ----------
+    device : str
+        ``"cuda"`` for the current CUDA device; anything else for main memory.
+
+    Returns
+    -------
+    float
+        4 GB where the system does not say.
+
+    Examples
+    --------
+    >>> available_memory() > 0
+    True
+    """
+    if device == "cuda":
+        kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
+        return float(torch.cuda.mem_get_info()[0] + kept)
     try:
         lines = dict(line.split(":") for line in _meminfo())
         return 1024.0 * int(lines["MemAvailable"].split()[0])

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from xdownscale.models.fields.drawing import FieldConditions, FieldRequest
 from xdownscale.models.fields.network import Channels, FieldNetworks
+from xdownscale.models.fields.request import FieldConditions, FieldRequest
 from xdownscale.models.fields.residual import Residual
 from xdownscale.models.spectra import Spectrum
 from xdownscale.presets import preset

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from xdownscale.errors import OptionError
+from xdownscale.errors import GridError, OptionError
+from xdownscale.models import tiles
 from xdownscale.models.fields.drawing import draw_fields
+from xdownscale.patches.layout import PatchLayout
 
 METHODS = ["residual", "crps", "unet"]
 
@@ -26,9 +28,19 @@ def test_fields_have_their_shape_and_move_with_the_seed(method, targets, make):
     assert np.array_equal(found, other) is (method == "unet")
 
 
-@pytest.mark.parametrize("method", METHODS)
-def test_a_day_does_not_depend_on_its_company(method, make):
-    networks, residual, conditions, request = make(method=method)
+@pytest.mark.parametrize(
+    ("method", "stitching"),
+    [
+        ("residual", "whole"),
+        ("residual", "patches"),
+        ("residual", "multidiffusion"),
+        ("crps", "whole"),
+        ("crps", "patches"),
+        ("unet", "whole"),
+    ],
+)
+def test_a_day_does_not_depend_on_its_company(method, stitching, make):
+    networks, residual, conditions, request = make(method=method, stitching=stitching)
     together = draw_fields(networks, residual, conditions, request)
     order = [2, 0]
     few = replace(
@@ -50,6 +62,47 @@ def test_tiles_give_what_the_whole_gives(method, make):
     np.testing.assert_allclose(draw_fields(networks, residual, conditions, tiled), whole, atol=2e-5)
 
 
+@pytest.fixture
+def tiled(monkeypatch):
+    """Count evaluations in tiles."""
+    calls, evaluate = [], tiles.evaluate
+
+    def counting(*args):
+        calls.append(args[2])
+        return evaluate(*args)
+
+    monkeypatch.setattr(tiles, "evaluate", counting)
+    return calls
+
+
+@pytest.mark.parametrize("stitching", ["whole", "multidiffusion"])
+def test_little_memory_makes_tiles_of_the_same_fields(stitching, make, tiled, monkeypatch):
+    networks, residual, conditions, request = make(shape=(97, 83), days=2, stitching=stitching)
+    whole = draw_fields(networks, residual, conditions, request)
+    assert not tiled
+    # eight channels behind a stem of 2 hold 128 bytes a pixel
+    monkeypatch.setattr(tiles, "available_memory", lambda device: 2 * 128 * 90.0**2)
+    found = draw_fields(networks, residual, conditions, request)
+    assert set(tiled) == {72}  # 90 less twice the reach, but twice that at least
+    np.testing.assert_allclose(found, whole, atol=2e-5)
+    config = request.config.replace(sampling={"tile": None})
+    count = len(tiled)
+    draw_fields(networks, residual, conditions, replace(request, config=config))
+    assert len(tiled) == count
+
+
+@pytest.mark.parametrize("stitching", ["patches", "multidiffusion"])
+def test_patches_that_do_not_fit_are_refused(stitching, make):
+    networks, residual, conditions, request = make(stitching=stitching, size=18, stride=6)
+    with pytest.raises(OptionError, match=r"sampling.size is 18, .* a multiple of 4, such as 16"):
+        draw_fields(networks, residual, conditions, request)
+    networks, residual, conditions, request = make(stitching=stitching, size=64)
+    with pytest.raises(GridError, match=r"size 64, image \(44, 56\)"):
+        draw_fields(networks, residual, conditions, request)
+    networks, residual, conditions, request = make(method="unet", stitching=stitching, size=18)
+    assert np.isfinite(draw_fields(networks, residual, conditions, request)).all()
+
+
 def test_a_tile_that_is_too_small_is_refused(make):
     networks, residual, conditions, request = make(tile=40)
     with pytest.raises(OptionError, match="tile is 40, less than twice the halo of 36"):
@@ -65,17 +118,42 @@ def test_one_patch_is_the_whole(stitching, make):
     np.testing.assert_allclose(draw_fields(networks, residual, conditions, one), whole, atol=2e-5)
 
 
-@pytest.mark.parametrize("method", ["residual", "crps"])
-@pytest.mark.parametrize("batch", [7, 1000])
-def test_patches_do_not_depend_on_the_batch(batch, method, make):
-    sampling = {"size": 16, "stride": 8, "halo": 4}
+@pytest.mark.parametrize(
+    ("method", "stitching"),
+    [("residual", "patches"), ("residual", "multidiffusion"), ("crps", "patches")],
+)
+@pytest.mark.parametrize("noise", ["shared", "independent"])
+@pytest.mark.parametrize("batch", [7, 100])
+def test_patches_do_not_depend_on_the_batch(batch, noise, method, stitching, make):
+    sampling = {"size": 16, "stride": 8, "halo": 4, "noise": noise}
     networks, residual, conditions, request = make(
-        method=method, stitching="patches", days=2, **sampling
+        method=method, stitching=stitching, days=2, **sampling
     )
     found = draw_fields(networks, residual, conditions, request)
     config = request.config.replace(sampling={"batch_size": batch})
     again = draw_fields(networks, residual, conditions, replace(request, config=config))
     np.testing.assert_allclose(again, found, atol=2e-5)
+
+
+@pytest.mark.parametrize("method", ["residual", "crps"])
+def test_stitched_patches_are_the_layouts_average_of_patches(method, make):
+    networks, residual, conditions, request = make(
+        shape=(32, 40), days=2, method=method, stitching="patches", size=16, stride=8, halo=2
+    )
+    for net in networks.regressors:  # or a regression would see further than its patch
+        net.head.weight.data.zero_()
+        net.head.bias.data.zero_()
+    found = draw_fields(networks, residual, conditions, request)
+    layout, expected = PatchLayout((32, 40), 16, 8, 2), np.zeros_like(found)
+    for patch, (y, x) in enumerate(layout.positions.tolist()):
+        window = slice(y, y + 16), slice(x, x + 16)
+        cut = replace(
+            conditions, known=conditions.known[(..., *window)], place=conditions.place[window]
+        )
+        alone = replace(request, corner=(y, x), stitching="whole")
+        drawn = draw_fields(networks, residual, cut, alone)
+        expected[(..., *window)] += layout.weights([patch])[0] * drawn
+    np.testing.assert_allclose(found, expected, atol=3e-5)
 
 
 def test_noise_of_their_own_takes_spread_from_overlapping_patches(make):

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from xdownscale.config import DownscalerConfig, SamplingConfig
-from xdownscale.models import noise, tiles
+from xdownscale.config import SamplingConfig
+from xdownscale.errors import OptionError
+from xdownscale.models import tiles
 from xdownscale.models.device import autocast, resolve_device
 from xdownscale.models.fields.network import (
     FieldNet,
@@ -23,75 +24,17 @@ from xdownscale.models.fields.network import (
     coarse_features,
     receptive_field,
 )
+from xdownscale.models.fields.request import FieldConditions, FieldRequest
 from xdownscale.models.fields.residual import Residual
 from xdownscale.models.fields.stages import noise_inputs, preconditioning
+from xdownscale.models.fields.starts import Starts
 from xdownscale.models.sampling import SigmaDenoiser, dpmpp_2m, heun, karras_sigmas
-from xdownscale.models.spectra import Spectrum, coloured
 from xdownscale.patches.layout import PatchLayout
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
-_MARGIN = 64  # pixels of noise around the domain, so that opposite edges are not neighbours
 _BLOCK = {"cpu": 1 << 15, "cuda": 1 << 22, "mps": 1 << 20}  # pixels that are drawn at once
-_HELD = 40.0  # bytes that an evaluation holds for each pixel and channel of the first level
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldConditions:
-    """What is known of n days, in scaled units and without NaN.
-
-    Attributes
-    ----------
-    known : ndarray (n, k, y, x)
-        Driver window, the targets' own drivers of the day itself first, and static fields.
-    calendar : ndarray (n, c)
-        Numbers of the day.
-    coarse : ndarray (n, lags x drivers, yc, xc)
-        Coarse record of the days before, on its own grid.
-    place : ndarray (y, x, 2)
-        Where fine pixels lie on the coarse grid.
-    keys : ndarray of int (n,)
-        Time of the days, in seconds: keys of the noise.
-    """
-
-    known: Floats
-    calendar: Floats
-    coarse: Floats
-    place: Floats
-    keys: NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class FieldRequest:
-    """How fields are drawn.
-
-    Attributes
-    ----------
-    config : DownscalerConfig
-        Its section `sampling` counts.
-    realizations : tuple of int
-        Numbers of the realizations.
-    seed : int
-        Of the noise.
-    step : int
-        Seconds from one day to the next.
-    device : str
-        ``"cpu"``, ``"cuda"`` or ``"mps"``.
-    corner, domain : tuple of int
-        Where the fields lie in a larger image, and its size.
-    stitching : str
-        ``"whole"``; ``"patches"``, each drawn by itself; or ``"multidiffusion"``, patches that are
-        made to agree at every step.
-    """
-
-    config: DownscalerConfig
-    realizations: tuple[int, ...]
-    seed: int
-    step: int
-    device: str
-    corner: tuple[int, int]
-    domain: tuple[int, int]
-    stitching: str = "whole"
+_HELD = 64.0  # bytes held for each pixel and channel of the first level; 54 to 69 measured
 
 
 def draw_fields(
@@ -121,11 +64,16 @@ def draw_fields(
     Raises
     ------
     OptionError
-        If a tile is smaller than twice the network's reach, or the device has no bf16.
+        If a tile is smaller than twice the network's reach, a patch is no multiple of its stride,
+        or the device has no bf16.
+    GridError
+        If patches do not cover the image.
     """
     request = replace(request, device=resolve_device(request.device))
     with torch.inference_mode(), autocast(request.config.sampling.precision, request.device):
-        return _Draw(networks, residual, conditions, request).fields()
+        draw = _Draw(networks, residual, conditions, request)
+        draw.check()
+        return draw.fields()
 
 
 @dataclass(frozen=True)
@@ -191,19 +139,41 @@ class _Draw:
         encoder = self.networks.encoder
         return None if encoder is None else coarse_features(encoder, self.inputs.coarse)
 
+    def check(self) -> None:
+        """Raise where tiles or patches do not suit network and image, before any work."""
+        asked, unit = self.sampling.tile, self.nets[0].unit
+        if asked is not None and asked != "auto":
+            tiles.check_tile(int(asked), self.reach)
+        if self.method == "unet" or self.request.stitching == "whole":
+            return
+        size = self.layout.size
+        if size % unit:
+            raise OptionError(
+                f"sampling.size is {size}, and the network halves its patches down to one pixel of "
+                f"{unit}: give a multiple of {unit}, such as {max(size // unit, 1) * unit}."
+            )
+
+    @cached_property
+    def held(self) -> float:
+        """Bytes that an evaluation holds for each pixel."""
+        network = self.request.config.network
+        return _HELD * network.channels[0] / network.unshuffle**2
+
     @cached_property
     def tile(self) -> int | None:
         """Side of the tiles, None where images are evaluated in one piece."""
-        asked = self.sampling.tile
-        if asked == "auto":
-            if self.request.device != "cpu":
-                return None
-            held = _HELD * self.request.config.network.channels[0]
-            held /= self.request.config.network.unshuffle**2
-            return tiles.auto_tile(self.wide, held, self.reach)
-        if asked is not None:
-            tiles.check_tile(int(asked), self.reach)
-        return None if asked is None else int(asked)
+        if self.sampling.tile != "auto":
+            return None if self.sampling.tile is None else int(self.sampling.tile)
+        free = tiles.available_memory(self.request.device)
+        return tiles.auto_tile(self.wide, self.held, self.reach, free)
+
+    @cached_property
+    def most(self) -> int:
+        """Pixels that are drawn at once."""
+        most, device = _BLOCK[self.request.device], self.request.device
+        if device != "cuda":
+            return most
+        return min(most, int(tiles.SHARE * tiles.available_memory(device) / self.held))
 
     @cached_property
     def reach(self) -> int:
@@ -214,6 +184,23 @@ class _Draw:
         """Patches of the padded image."""
         s = self.sampling
         return PatchLayout(self.wide, s.size, s.stride, s.halo, s.taper)
+
+    @cached_property
+    def starts(self) -> Starts:
+        """The noise to draw from."""
+        request = self.request
+        return Starts(
+            measured=self.measured,
+            seed=request.seed,
+            keys=self.conditions.keys,
+            step=request.step,
+            channels=self.nets[0].outputs,
+            corner=request.corner,
+            domain=request.domain,
+            shape=self.shape,
+            pad=self.pad,
+            sigma_max=request.config.diffusion.sigma_max,
+        )
 
     @cached_property
     def drivers(self) -> Tensor:
@@ -258,7 +245,7 @@ class _Draw:
         out = np.empty((len(numbers) * days, self.nets[0].outputs, *self.shape), np.float32)
         for block in self._blocks(len(out)):
             rows, day = np.divmod(block, days)
-            start = self._start([numbers[r] for r in rows], day)
+            start = self._tensor(self.starts.fields([numbers[r] for r in rows], day))
             out[block] = self._crop(self._drawn(start, day))
         return out.reshape(len(numbers), days, *out.shape[1:])
 
@@ -321,22 +308,26 @@ class _Draw:
 
     def _by_patches(self) -> Floats:
         """Draw every patch by itself and add them up."""
-        days = np.arange(len(self.conditions.keys))
+        days = self.conditions.keys
         parts = []
         for number in self.request.realizations:
-            starts = None
-            if self.sampling.noise == "shared":
-                starts = self._start([number] * len(days), days)
             canvas = tiles.Canvas(self.layout, len(days), self.nets[0].outputs, self.gathered)
-            for patches in tiles.batches(self.layout, len(days), self.sampling.batch_size):
-                start = (
-                    self._own_starts(number, patches)
-                    if starts is None
-                    else tiles.cut(starts, self.layout, patches)
-                )
+            for start, patches in self._patch_starts(number):
                 canvas.add(self._drawn_patches(start, patches), patches)
             parts.append(self._crop(canvas.result()))
         return np.stack(parts)
+
+    def _patch_starts(self, realization: int) -> Iterator[tuple[Tensor, Indices]]:
+        """Yield what patches of all days start from, and their numbers."""
+        days, layout, shared = len(self.conditions.keys), self.layout, None
+        if self.sampling.noise == "shared":
+            shared = self._tensor(self.starts.fields([realization] * days, np.arange(days)))
+        for patches in tiles.batches(layout, days, self.sampling.batch_size):
+            if shared is not None:
+                yield tiles.cut(shared, layout, patches), patches
+            else:
+                day, patch = np.divmod(patches, layout.n_patches)
+                yield self._tensor(self.starts.own(realization, day, patch, layout.size)), patches
 
     def _drawn_patches(self, start: Tensor, patches: Indices) -> Tensor:
         net = self.networks.drawing
@@ -355,49 +346,9 @@ class _Draw:
         mean = tiles.cut(self.mean, self.layout, patches)
         return self._finished(self._solved(evaluate, start), mean)
 
-    def _start(self, realizations: list[int], days: Indices) -> Tensor:
-        """Noise that the samplers start from (m, t, y, x), cut from fields of the whole domain."""
-        pairs = zip(realizations, days, strict=True)
-        return self._tensor(np.stack([self._noise(r, int(day)) for r, day in pairs]))
-
-    def _noise(self, realization: int, day: int) -> Floats:
-        """Noise of one day (t, y, x)."""
-        request, (y, x) = self.request, self.request.corner
-        wide = (request.domain[0] + _MARGIN, request.domain[1] + _MARGIN)
-        key, (ny, nx) = int(self.conditions.keys[day]), self.shape
-        fields = []
-        for channel in range(self.nets[0].outputs):
-            rho = float(self.residual.rho[channel]) if self.measured is not None else 0.0
-            white = noise.latent(
-                request.seed, realization, key, wide, rho=rho, step=request.step, channel=channel
-            )
-            fields.append(self._coloured(white, channel)[y : y + ny, x : x + nx])
-        # Noise beyond the edge is noise too: some of the field's own, wrapped around.
-        return np.pad(np.stack(fields), ((0, 0), (0, self.pad[0]), (0, self.pad[1])), "wrap")
-
-    def _own_starts(self, realization: int, patches: Indices) -> Tensor:
-        """Noise of each patch for itself: what independent patches start from."""
-        day, patch = np.divmod(patches, self.layout.n_patches)
-        size = (self.layout.size, self.layout.size)
-        channels = range(self.nets[0].outputs)
-        starts = [
-            [
-                self._coloured(noise.field(self.request.seed, realization, key, c, size, p), c)
-                for c in channels
-            ]
-            for key, p in zip(self.conditions.keys[day].tolist(), patch.tolist(), strict=True)
-        ]
-        return self._tensor(np.array(starts))
-
-    def _coloured(self, white: Floats, channel: int) -> Floats:
-        if self.measured is None:
-            return white
-        spectrum: Spectrum = self.measured.spectra[channel]
-        return coloured(white, spectrum, self.request.config.diffusion.sigma_max)
-
     def _blocks(self, count: int) -> Iterator[Indices]:
         """Yield some fields at a time: as many as suit the device."""
-        size = max(1, _BLOCK[self.request.device] // (self.wide[0] * self.wide[1]))
+        size = max(1, self.most // (self.wide[0] * self.wide[1]))
         for start in range(0, count, size):
             yield np.arange(start, min(start + size, count))
 

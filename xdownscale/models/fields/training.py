@@ -15,8 +15,9 @@ from xdownscale.models import noise, spectra
 from xdownscale.models.checkpoint import Checkpoints
 from xdownscale.models.dataset import read_rows
 from xdownscale.models.fields.crops import FieldArrays, Rows, around, lagged
-from xdownscale.models.fields.drawing import FieldConditions, FieldRequest, draw_fields
+from xdownscale.models.fields.drawing import draw_fields
 from xdownscale.models.fields.network import FieldNet, FieldNetworks
+from xdownscale.models.fields.request import FieldConditions, FieldRequest
 from xdownscale.models.fields.residual import Residual
 from xdownscale.models.fields.stages import DenoiseResidual, Generate, Regress, Stage, fold_of
 from xdownscale.models.training import run_stage

@@ -1,0 +1,72 @@
+"""Starts of samplers: the residual's own power, one field for all patches, or one for each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from xdownscale.models import noise
+from xdownscale.models.fields.residual import Residual
+from xdownscale.models.fields.starts import Starts
+from xdownscale.models.spectra import Spectrum
+
+FREQUENCY = np.linspace(0.01, 0.5, 40)
+MEASURED = Residual(
+    np.ones(2), np.array([0.0, 0.8]), np.ones(2), (Spectrum(FREQUENCY, 0.02 / FREQUENCY**2),) * 2
+)
+WHITE = Starts(
+    measured=None,
+    seed=7,
+    keys=86400 * np.arange(6),
+    step=86400,
+    channels=2,
+    corner=(0, 0),
+    domain=(48, 56),
+    shape=(48, 56),
+    pad=(0, 0),
+    sigma_max=5.0,
+)
+
+
+def test_starts_have_the_power_of_noise_and_residual():
+    starts = replace(WHITE, measured=MEASURED, domain=(192, 192), shape=(192, 192))
+    fields = starts.fields([0, 1, 2], [0, 1, 2])
+    assert fields.shape == (3, 2, 192, 192)
+    assert fields.dtype == np.float32
+    # power over the plane: 25 of white noise everywhere, and the residual's own
+    rows, columns = np.meshgrid(np.fft.fftfreq(256), np.fft.fftfreq(256), indexing="ij")
+    radius = np.hypot(rows, columns)
+    own = 0.02 / np.clip(radius, 0.01, 0.5) ** 2
+    assert (fields**2).mean() == pytest.approx(25 + own.mean(), rel=0.05)
+
+
+def test_days_remember_each_other_as_long_as_was_measured():
+    starts = replace(WHITE, measured=MEASURED, domain=(128, 128), shape=(128, 128))
+    fields = starts.fields([0] * 6, range(6))
+    along = (fields[1:] * fields[:-1]).mean((0, 2, 3)) / (fields**2).mean((0, 2, 3))
+    np.testing.assert_allclose(along, MEASURED.rho, atol=0.06)
+
+
+@pytest.mark.parametrize("measured", [None, MEASURED])
+def test_an_image_cuts_its_start_from_that_of_the_domain(measured):
+    whole = replace(WHITE, measured=measured)
+    part = replace(whole, corner=(8, 16), shape=(24, 40), pad=(4, 0))
+    found = part.fields([1], [3])[0]
+    assert found.shape == (2, 28, 40)
+    np.testing.assert_array_equal(found[:, :24], whole.fields([1], [3])[0, :, 8:32, 16:])
+    np.testing.assert_array_equal(found[:, 24:], found[:, :4])  # noise too, not an edge
+
+
+def test_patches_of_their_own_are_fields_of_their_own():
+    days, patches = np.array([0, 0, 5]), np.array([0, 3, 0])
+    found = WHITE.own(2, days, patches, 16)
+    assert found.shape == (3, 2, 16, 16)
+    again = noise.field(7, 2, 5 * 86400, 1, (16, 16), 0)
+    np.testing.assert_array_equal(found[2, 1], again)
+    flat = found.reshape(6, -1)
+    between = np.corrcoef(flat) - np.eye(6)
+    assert np.abs(between).max() < 0.3
+    few = WHITE.own(2, days[1:2], patches[1:2], 16)
+    np.testing.assert_array_equal(few[0], found[1])

@@ -1,0 +1,97 @@
+"""The noise that fields are drawn from: of the whole domain, or of each patch for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xdownscale.models import noise
+from xdownscale.models.fields.residual import Residual
+from xdownscale.models.spectra import coloured
+
+Floats = NDArray[np.float32]
+_MARGIN = 64  # pixels of noise around the domain, so that opposite edges are not neighbours
+
+
+@dataclass(frozen=True, kw_only=True)
+class Starts:
+    """Starts of samplers, which depend on seed, realization, day and place alone.
+
+    Attributes
+    ----------
+    measured : Residual or None
+        Days remember each other, and neighbours are alike, as it says; None for white noise.
+    seed : int
+        Of the noise.
+    keys : ndarray of int (n,)
+        Time of the days, in seconds.
+    step : int
+        Seconds from one day to the next.
+    channels : int
+        Fields of one day.
+    corner, domain : tuple of int
+        Where the image lies in a larger one, and the larger one's size.
+    shape, pad : tuple of int
+        Rows and columns of the image, and those that are added to them.
+    sigma_max : float
+        Noise level that sampling begins at.
+
+    Examples
+    --------
+    >>> known = dict(seed=1, keys=np.array([0, 86400]), step=86400, channels=1, corner=(0, 0))
+    >>> image = dict(domain=(6, 8), shape=(6, 8), pad=(2, 0))
+    >>> starts = Starts(measured=None, sigma_max=5.0, **image, **known)
+    >>> starts.fields([0, 0], [0, 1]).shape
+    (2, 1, 8, 8)
+    """
+
+    measured: Residual | None
+    seed: int
+    keys: NDArray[np.int64]
+    step: int
+    channels: int
+    corner: tuple[int, int]
+    domain: tuple[int, int]
+    shape: tuple[int, int]
+    pad: tuple[int, int]
+    sigma_max: float
+
+    def fields(self, realizations: Sequence[int], days: Sequence[int] | NDArray[np.intp]) -> Floats:
+        """Return a start for each realization and day (m, channels, y, x), padded."""
+        pairs = zip(realizations, days, strict=True)
+        return np.stack([self._field(int(r), int(self.keys[day])) for r, day in pairs])
+
+    def _field(self, realization: int, key: int) -> Floats:
+        (y, x), (ny, nx) = self.corner, self.shape
+        wide = (self.domain[0] + _MARGIN, self.domain[1] + _MARGIN)
+        fields = []
+        for channel in range(self.channels):
+            rho = 0.0 if self.measured is None else float(self.measured.rho[channel])
+            white = noise.latent(
+                self.seed, realization, key, wide, rho=rho, step=self.step, channel=channel
+            )
+            fields.append(self._coloured(white, channel)[y : y + ny, x : x + nx])
+        # Noise beyond the edge is noise too: some of the field's own, wrapped around.
+        return np.pad(np.stack(fields), ((0, 0), (0, self.pad[0]), (0, self.pad[1])), "wrap")
+
+    def own(
+        self, realization: int, days: NDArray[np.intp], patches: NDArray[np.intp], size: int
+    ) -> Floats:
+        """Return starts of patches that know nothing of each other (m, channels, size, size)."""
+        named = list(zip(self.keys[days].tolist(), patches.tolist(), strict=True))
+        starts = []
+        for channel in range(self.channels):
+            white = [
+                noise.field(self.seed, realization, key, channel, (size, size), patch)
+                for key, patch in named
+            ]
+            starts.append(self._coloured(np.stack(white), channel))
+        return np.stack(starts, axis=1)
+
+    def _coloured(self, white: Floats, channel: int) -> Floats:
+        if self.measured is None:
+            return white
+        return coloured(white, self.measured.spectra[channel], self.sigma_max)
