@@ -123,3 +123,14 @@ def test_pooling_sees_what_single_pixels_do_not():
     pooled = [pooled_crps(m, target, every).item() for m in (white[:4], patchy)]
     assert alone[0] == pytest.approx(alone[1], rel=0.05)
     assert pooled[0] < 0.8 * pooled[1]
+
+
+@pytest.mark.parametrize(("present", "counts"), [(1, False), (2, True), (3, True)])
+def test_a_square_counts_where_half_of_its_pixels_do(present, counts):
+    # one square of pixels without error, one of which some have an error of 4
+    target, valid = torch.zeros(1, 1, 2, 4), torch.zeros(1, 1, 2, 4, dtype=torch.bool)
+    valid[..., 2:] = True
+    valid[0, 0].view(-1)[[0, 1, 4][:present]] = True
+    members = torch.where(torch.arange(4) < 2, 4.0, 0.0).expand(2, 1, 1, 2, 4)
+    found = pooled_crps(members, target, valid, factors=(2,)).item()
+    assert found == pytest.approx((4 + 0) / 2 if counts else 0)

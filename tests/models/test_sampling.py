@@ -206,3 +206,8 @@ def test_evaluations_are_counted():
     heun(denoiser, ONE, karras_sigmas(8, 0.02, 5.0))
     assert len(seen) == 8 + 15
     assert karras_sigmas(1, 0.02, 5.0) == pytest.approx([5.0, 0.0])
+
+
+def test_noise_levels_are_even_in_the_root_of_their_order():
+    assert karras_sigmas(5, 1.0, 5.0, rho=1.0) == pytest.approx([5, 4, 3, 2, 1, 0])
+    assert karras_sigmas(3, 1.0, 81.0, rho=4.0) == pytest.approx([81, 16, 1, 0])

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from xdownscale.config import NetworkConfig
-from xdownscale.models.unet import Forecaster, Networks
+from xdownscale.models.unet import Forecaster, Networks, PixelNorm
 
 KNOWN = 4
 
@@ -90,6 +90,17 @@ def test_a_frozen_encoder_has_no_gradient_and_no_training_mode(encoder, learns):
     assert all((p.grad is not None) == learns for p in networks.encoder.parameters())
     assert networks.encoder.training == learns
     assert networks.denoiser.training
+
+
+def test_pixel_norm_by_hand():
+    norm = PixelNorm(2)
+    x = torch.tensor([3.0, 4.0, 0.0, 0.0, -1.0, 1.0]).view(3, 2, 1, 1)
+    with torch.no_grad():
+        norm.weight[1] = 2.0
+        found = norm(x).flatten(1)
+    root = 12.5**0.5
+    expected = torch.tensor([[3 / root, 8 / root], [0.0, 0.0], [-1.0, 2.0]])
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
 
 
 def test_pixel_norm_is_blind_to_the_far_surroundings_and_group_norm_is_not():

@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from xdownscale.models.fields.network import (
+    EMBEDDED,
+    Block,
     Channels,
     FieldNet,
     FieldNetworks,
@@ -44,18 +46,37 @@ def test_sizes_are_what_their_names_promise(size, low, high):
     assert low <= millions <= high
 
 
-def test_tiny_costs_a_tenth_of_a_megaflop_a_pixel():
+@pytest.mark.parametrize(("size", "cost"), [("tiny", 0.138), ("base", 1.350)])
+def test_an_evaluation_costs_what_its_size_promises(size, cost):
     from torch.utils.flop_counter import FlopCounterMode
 
-    config = preset("fast").network
+    config = preset("fast", network={"size": size}).network
     made = FieldNet(12, 4, 1, 1, config)
-    known, calendar = torch.zeros(1, 12 + 0, 64, 64), torch.zeros(1, 4)
-    gathered = torch.cat([known, torch.zeros(1, 16, 64, 64)], 1)
+    known, calendar = torch.zeros(1, 12 + 16, 64, 64), torch.zeros(1, 4)  # with the encoder's 16
     with torch.inference_mode():
-        digested = made.digest(gathered, calendar)
+        digested = made.digest(known, calendar)
         with FlopCounterMode(display=False) as counter:
             made(digested, calendar, torch.zeros(1, 1, 64, 64), torch.ones(1))
-    assert 0.05e6 < counter.get_total_flops() / 64**2 < 0.35e6  # two operations a multiplication
+    # millions a pixel; two operations a multiplication
+    assert counter.get_total_flops() / 64**2 / 1e6 == pytest.approx(cost, rel=0.05)
+
+
+def test_scale_and_shift_of_a_block_by_hand():
+    torch.manual_seed(0)
+    block = Block(6).eval()
+    torch.nn.init.normal_(block.conv2.weight)
+    torch.nn.init.zeros_(block.film.weight)
+    x, embedding = torch.randn(2, 6, 8, 8), torch.randn(2, EMBEDDED)
+    shift = torch.randn(6)
+    with torch.no_grad():
+        # a scale of -1 leaves the shift alone, whatever came before
+        block.film.bias.copy_(torch.cat([torch.full((6,), -1.0), shift]))
+        change = block(x, embedding) - x
+        flat = torch.nn.functional.silu(shift).view(1, 6, 1, 1).expand(2, -1, 8, 8)
+        torch.testing.assert_close(change, block.conv2(flat), rtol=0, atol=1e-5)
+        block.film.bias.zero_()
+        block.film.weight.normal_()
+        assert (block(x, embedding) - block(x, embedding.flip(0))).abs().max() > 0.1
 
 
 def test_a_pixel_sees_no_further_than_the_receptive_field():
