@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from xdownscale.config import CONSTRAINTS
 from xdownscale.constraints import CONSISTENT, Cells, apply
 from xdownscale.errors import DataError, OptionError
 
@@ -76,6 +77,56 @@ def test_cells_that_cannot_be_judged_stay(kind):
     assert np.isnan(found[0, 8, 8])
 
 
+@pytest.mark.parametrize("kind", CONSTRAINTS)
+def test_every_field_is_corrected_for_itself(kind):
+    rng, lattice = np.random.default_rng(3), cells()
+    fields = rng.normal(1, 1, size=(2, 3, 12, 16)).astype(np.float32)
+    fields[1, 2, :5, :5] = np.nan
+    coarse, before = rng.lognormal(size=(3, 3, 4)), fields.copy()
+    found = apply(fields, coarse, lattice, kind)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(fields, before)
+    for member, day in np.ndindex(2, 3):
+        alone = apply(fields[member, day], coarse[day], lattice, kind)
+        np.testing.assert_array_equal(alone, found[member, day])
+
+
+def test_cells_without_a_factor_stay():
+    lattice = cells()
+    fields, coarse = np.zeros((1, 12, 16)), np.ones((1, 3, 4))
+    fields[0, :4, :4] = -1.0
+    np.testing.assert_array_equal(apply(fields, coarse, lattice, "multiplicative"), fields)
+    dry = apply(np.ones((1, 12, 16)), 0 * coarse, lattice, "multiplicative")
+    np.testing.assert_array_equal(dry, 0.0)
+
+
+def test_softmax_by_hand():
+    lattice = Cells(np.zeros((1, 2), int), np.ones((1, 2)), np.array([2.0]))
+    found = apply(np.array([[0.0, 4 * np.log(3.0)]]), np.array([[4.0]]), lattice, "softmax")
+    np.testing.assert_allclose(found, [[2.0, 6.0]])
+
+
+@pytest.mark.parametrize("unit", [1e-9, 1e6])
+@pytest.mark.parametrize("kind", CONSTRAINTS)
+def test_units_do_not_matter(kind, unit):
+    rng, lattice = np.random.default_rng(4), cells()
+    fields, coarse = rng.lognormal(size=(2, 12, 16)), rng.lognormal(size=(2, 3, 4))
+    found = apply(unit * fields, unit * coarse, lattice, kind)
+    np.testing.assert_allclose(found, unit * apply(fields, coarse, lattice, kind), rtol=1e-9)
+
+
+def test_softmax_is_a_shift_where_deviations_are_small():
+    rng, lattice = np.random.default_rng(5), cells()
+    fields, coarse = 290 + rng.normal(size=(1, 12, 16)), 291 + rng.normal(size=(1, 3, 4))
+    soft, shifted = (apply(fields, coarse, lattice, k) for k in ("softmax", "additive"))
+    np.testing.assert_allclose(soft, shifted, atol=0.05)
+
+
+def test_softmax_of_a_cell_without_rain_is_dry():
+    found = apply(np.ones((1, 12, 16)), np.zeros((1, 3, 4)), cells(), "softmax")
+    np.testing.assert_array_equal(found, 0.0)
+
+
 def test_large_values_do_not_overflow():
     lattice = cells()
     fields = np.random.default_rng(2).normal(300.0, 400.0, size=(1, 12, 16))
@@ -89,3 +140,7 @@ def test_what_is_refused():
         apply(np.ones((1, 12, 16)), np.ones((1, 3, 4)), lattice, "additve")
     with pytest.raises(DataError, match="needs coarse values of 0 or more, and the least is -1"):
         apply(np.ones((1, 12, 16)), -np.ones((1, 3, 4)), lattice, "multiplicative")
+    with pytest.raises(DataError, match=r"has 12 cells and 5 days, and the coarse field 6 and 5"):
+        apply(np.ones((5, 12, 16)), np.ones((5, 2, 3)), lattice, "additive")
+    with pytest.raises(DataError, match=r"has 12 cells and 4 days, and the coarse field 12 and 5"):
+        apply(np.ones((2, 4, 12, 16)), np.ones((5, 3, 4)), lattice, "additive")

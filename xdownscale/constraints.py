@@ -47,7 +47,9 @@ def apply(fields: Array, coarse: Array, cells: Cells, kind: str) -> Array:
     kind : {"nonnegative", "additive", "multiplicative", "softmax"}
         ``"nonnegative"``: values below 0 become 0. The others give every coarse cell the mean of
         the coarse field (Harder et al. 2023, Hard-constrained deep learning for climate
-        downscaling): by a shift, by a factor, or by a factor on the exponentials.
+        downscaling): by a shift; by a factor; or by a factor on the exponentials of the field over
+        the coarse value, which is never negative, a shift where deviations are small, and makes
+        peaks sharper where they are not. Units do not matter.
 
     Returns
     -------
@@ -59,7 +61,8 @@ def apply(fields: Array, coarse: Array, cells: Cells, kind: str) -> Array:
     Raises
     ------
     DataError
-        If a multiplicative or softmax constraint meets a negative coarse value.
+        If a multiplicative or softmax constraint meets a negative coarse value, or days or cells
+        of the two fields differ in number.
     OptionError
         For an unknown kind.
 
@@ -79,55 +82,68 @@ def apply(fields: Array, coarse: Array, cells: Cells, kind: str) -> Array:
             f"The constraint {kind!r} needs coarse values of 0 or more, and the least is "
             f"{np.nanmin(coarse):g}; use 'additive'."
         )
-    wanted = coarse.reshape(*coarse.shape[:-2], -1)
-    fields = np.asarray(fields)
-    if kind == "softmax":
-        return _scaled(_exponential(fields, cells), wanted, cells, fields)
-    if kind == "multiplicative":
-        return _scaled(fields, wanted, cells, fields)
-    shift = _onto_pixels(wanted - _means(fields, cells), cells)
-    return np.where(np.isfinite(shift), fields + shift, fields).astype(fields.dtype)
-
-
-def _scaled(values: Array, wanted: Array, cells: Cells, unchanged: Array) -> Array:
-    """Multiply values in every cell so that their mean is the one wanted."""
-    means = _means(values, cells)
-    factor = _onto_pixels(
-        np.where(means > 0, wanted, np.nan) / np.where(means > 0, means, 1), cells
-    )
-    return np.where(np.isfinite(factor), values * factor, unchanged).astype(unchanged.dtype)
-
-
-def _exponential(fields: Array, cells: Cells) -> Array:
-    """Exponentials, less the cell's largest value first: factors do not change the result."""
-    largest = np.full((*fields.shape[:-2], cells.areas.size + 1), -np.inf)
-    flat, number = fields.reshape(*fields.shape[:-2], -1), cells.number.ravel()
-    for place in np.ndindex(fields.shape[:-2]):
-        good = np.isfinite(flat[place])
-        np.maximum.at(largest[place], number[good], flat[place][good])
-    top = largest[..., number].reshape(fields.shape)
-    out: Array = np.exp(fields - np.where(np.isfinite(top), top, 0.0))
+    _check_shapes(fields, coarse, cells)
+    out, wanted = np.array(fields), coarse.reshape(*coarse.shape[:-2], -1)
+    for place in np.ndindex(out.shape[:-2]):  # one at a time: many fields would fill the memory
+        days = place[len(place) - wanted.ndim + 1 :]
+        out[place] = _corrected(out[place], wanted[days], cells, kind)
     return out
 
 
-def _means(fields: Array, cells: Cells) -> Array:
-    """Area-weighted means over cells (..., cells); NaN where less than half is covered."""
-    number, count = cells.number.ravel(), cells.areas.size
-    inside = number >= 0
-    flat = fields.reshape(-1, number.size)[:, inside].astype(np.float64)
-    weights, number = cells.weights.ravel()[inside], number[inside]
-    out = np.full((len(flat), count), np.nan)
-    for row, values in zip(out, flat, strict=True):
-        good = np.isfinite(values)
-        w = weights * good
-        area = np.bincount(number, w, count)
-        total = np.bincount(number, w * np.where(good, values, 0.0), count)
-        covered = area >= COVERED * cells.areas
-        row[covered] = total[covered] / area[covered]
-    return out.reshape(*fields.shape[:-2], count)
+def _check_shapes(fields: Array, coarse: Array, cells: Cells) -> None:
+    leading = coarse.shape[:-2]
+    days = fields.shape[fields.ndim - coarse.ndim : -2]
+    if (days, cells.areas.size) != (leading, coarse[(0,) * len(leading)].size):
+        raise DataError(
+            f"The fine field has {cells.areas.size} cells and {_number(days)} days, and the coarse "
+            f"field {coarse[(0,) * len(leading)].size} and {_number(leading)}. Give the coarse "
+            "field of the same days, on the grid of the cells."
+        )
+
+
+def _number(days: tuple[int, ...]) -> int:
+    return int(np.prod(days, dtype=int))
+
+
+def _corrected(field: Array, wanted: Array, cells: Cells, kind: str) -> Array:
+    """Correct one field (y, x) so that its cells have the means that are wanted (cells,)."""
+    values = _exponential(field, wanted, cells) if kind == "softmax" else field
+    means = _means(values, cells)
+    if kind == "additive":
+        shift = _onto_pixels(wanted - means, cells)
+        return np.where(np.isfinite(shift), field + shift, field)
+    factor = np.full(means.shape, np.nan)
+    np.divide(wanted, means, out=factor, where=means > 0)
+    factor = _onto_pixels(factor, cells)
+    return np.where(np.isfinite(factor), values * factor, field)
+
+
+def _exponential(field: Array, wanted: Array, cells: Cells) -> Array:
+    """Exponentials of the field over what is wanted.
+
+    The largest in each cell is taken off first: factors do not change the result.
+    """
+    good = np.isfinite(field)
+    largest = np.full(cells.areas.size + 1, -np.inf)  # the last one is of pixels in no cell
+    np.maximum.at(largest, cells.number[good], field[good])
+    top, unit = largest[cells.number], _onto_pixels(wanted, cells)
+    above = field - np.where(np.isfinite(top), top, 0.0)
+    out: Array = np.exp(above / np.where(unit > 0, unit, np.inf))
+    return out
+
+
+def _means(field: Array, cells: Cells) -> Array:
+    """Area-weighted means over cells (cells,); NaN where less than half is covered."""
+    good = np.isfinite(field) & (cells.number >= 0)
+    number, weights = cells.number[good], cells.weights[good]
+    area = np.bincount(number, weights, cells.areas.size)
+    total = np.bincount(number, weights * field[good], cells.areas.size)
+    out = np.full(cells.areas.size, np.nan)
+    np.divide(total, area, out=out, where=(area >= COVERED * cells.areas) & (area > 0))
+    return out
 
 
 def _onto_pixels(values: Array, cells: Cells) -> Array:
-    """Values of cells (..., cells) on their pixels (..., y, x); NaN in none."""
-    padded = np.concatenate([values, np.full((*values.shape[:-1], 1), np.nan)], axis=-1)
-    return np.asarray(padded[..., cells.number])
+    """Values of cells (cells,) on their pixels (y, x); NaN in none."""
+    out: Array = np.append(values, np.nan)[cells.number]
+    return out
