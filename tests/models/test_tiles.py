@@ -111,3 +111,9 @@ def test_fused_patches_are_weighted_as_the_layout_says(batch):
             expected[k][window] += number * weights * x[k, 0].numpy()[window]
     found = tiles.fused(function, [x], LAYOUT, batch)
     np.testing.assert_allclose(found[:, 0], expected, rtol=1e-4, atol=1e-3)
+
+
+def test_weights_are_exact_whatever_the_kind_of_number():
+    ones = torch.ones(1, 1, 20, 26, dtype=torch.bfloat16)
+    found = tiles.fused(lambda part, numbers: part, [ones], LAYOUT, 16)
+    torch.testing.assert_close(found, torch.ones(1, 1, 20, 26), rtol=0, atol=1e-6)

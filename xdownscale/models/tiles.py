@@ -217,8 +217,8 @@ class Canvas:
     def add(self, patches: Tensor, numbers: NDArray[np.intp]) -> None:
         """Add patches (m, channels, size, size), numbered as for `cut`."""
         which, patch = np.divmod(numbers, self.layout.n_patches)
-        weights = torch.from_numpy(self.layout.weights(patch)).to(patches)
-        weighted = (patches * weights[:, None]).flatten(-2).float()
+        weights = torch.from_numpy(self.layout.weights(patch)).to(self.total)
+        weighted = (patches.float() * weights[:, None]).flatten(-2)
         y, x = self.layout.positions[patch].T
         place = (y * self.layout.shape[1] + x)[:, None] + self._inside
         for field in np.unique(which):
