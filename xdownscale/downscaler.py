@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from xdownscale import archive, splits, summaries
+from xdownscale import archive, checks, splits, summaries
 from xdownscale.config import TRANSFORMS, DownscalerConfig
 from xdownscale.errors import NotFittedError, OptionError, check_option
 from xdownscale.fitting import learn
@@ -173,6 +174,66 @@ class Downscaler:
         other.device, other.progress = self.device, self.progress
         other._fitted = replace(fitted, config=config)
         return other
+
+    def check(
+        self,
+        coarse: xr.DataArray | xr.Dataset,
+        fine: xr.DataArray | xr.Dataset,
+        *,
+        days: int = 16,
+        realizations: int = 8,
+        seed: int = 0,
+    ) -> pd.DataFrame:
+        """Look for the failures that the method is known for, on days that were not learnt from.
+
+        Parameters
+        ----------
+        coarse, fine : DataArray or Dataset
+            The records that the model was fitted with.
+        days : int
+            Test days (else validation days) that are drawn, evenly spaced; 2 or more.
+        realizations : int
+            Fields for each; 2 or more.
+        seed : int
+            Of the noise.
+
+        Returns
+        -------
+        DataFrame
+            A row for each signature, of the first target, in transformed units: ``collapse``
+            (standard deviation over the map, of one realization over the truth), ``texture``
+            (semivariance of neighbouring pixels, likewise), ``extremes`` (99.9 % quantile above
+            the median, likewise, physical units), ``spread`` (of realizations over the error of
+            their mean), ``negative transfer`` (CRPS over that with the encoder's features of other
+            days), ``seams`` (steps across patch borders over others) and ``drift`` (trend of the
+            map's mean against the coarse record's, in standard errors). Columns ``value``, ``low``
+            and ``high`` (what is good lies between), ``verdict`` and ``sentence``.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        OptionError
+            For fewer than two days or realizations.
+        DataError
+            If the fine record has fewer than two of the model's test or validation days.
+
+        Examples
+        --------
+        >>> Downscaler().check(xr.DataArray(), xr.DataArray())
+        Traceback (most recent call last):
+        ...
+        xdownscale.errors.NotFittedError: This Downscaler is not fitted...
+        """
+        return checks.check(
+            self._require_fitted("check"),
+            coarse,
+            fine,
+            days=days,
+            realizations=realizations,
+            seed=seed,
+            device=self.device,
+        )
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to one file (JSON, netCDF and safetensors in a zip; never a pickle).

@@ -44,6 +44,8 @@ class Order:
         Seed of the noise.
     device : str
         Where the networks run.
+    scrambled : bool
+        Show the encoder the days before other days: what its features are worth.
     """
 
     time: Any = None
@@ -53,6 +55,7 @@ class Order:
     stitching: str | None = None
     seed: int = 0
     device: str = "auto"
+    scrambled: bool = False
 
     def __post_init__(self) -> None:
         if self.mode is not None:
@@ -197,6 +200,12 @@ class Plan:
         rows = splits.windows_around(self.time, every, before, after)
         good = (rows >= 0) & self.driven[rows]
         return np.asarray(np.where(good, rows, every[:, None]), np.int64)
+
+    @cached_property
+    def before(self) -> IntArray:
+        """Rows of the days that the encoder sees, ``(t, lags)``."""
+        rows = self.around(self.lags, -1)
+        return np.roll(rows, len(rows) // 2, axis=0) if self.order.scrambled else rows
 
     @cached_property
     def inside(self) -> npt.NDArray[np.bool_]:

@@ -149,7 +149,7 @@ def _field_source(plan: Plan, model: GroupModel, device: str) -> rollout.FieldSo
         coarse=preparation.stack(coarse),
         own=fitted.own,
         windows=plan.around(config.data.window, config.data.window),
-        lags=plan.around(config.data.lags, -1),
+        lags=plan.before,
         calendar=calendar,
         static=model.static,
         place=place_on(pairs.canonical_grid(to_array(plan.coarse).labels), grid),

@@ -1,0 +1,127 @@
+"""Each known failure is made on purpose, and found."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import xdownscale as xd
+from xdownscale import checks
+from xdownscale.errors import DataError, OptionError
+
+
+@pytest.fixture(scope="module")
+def pair():
+    rng = np.random.default_rng(0)
+    time = pd.date_range("2000-01-01", periods=120)
+    coarse = rng.normal(size=(120, 5, 5))
+    values = coarse.repeat(4, 1).repeat(4, 2) + 0.5 * rng.normal(size=(120, 20, 20))
+    lat = np.arange(0.25, 10, 0.5)
+    fine = xr.DataArray(values, {"time": time, "lat": lat, "lon": lat}, name="t")
+    return fine.coarsen(lat=4, lon=4).mean(), fine.isel(time=slice(10, 100))
+
+
+@pytest.fixture(scope="module")
+def model(pair):
+    config = xd.preset(
+        "fast",
+        network={"channels": (8, 8), "encoder_channels": (8, 8)},
+        training={"epochs": 1, "pretrain_epochs": 1, "mean_epochs": 1},
+        data={"extrapolate": "nearest", "crop": 16, "transform": "identity"},
+    )
+    return pair[0].downscale.fit(pair[1], preset=config, progress=False)
+
+
+def test_all_signatures_are_measured_and_said(pair, model):
+    found = model.check(*pair, days=6, realizations=4)
+    assert list(found.index) == [s.name for s in checks.SIGNATURES]
+    measured = found.drop("seams")
+    assert np.isfinite(measured.value).all()
+    assert found.loc["seams", "verdict"] == "not measured"
+    for _, row in measured.iterrows():
+        inside = row.low <= row.value <= row.high
+        assert inside == (row.verdict == "good")
+        assert row.sentence[0].isupper()
+        assert row.sentence.endswith(".")
+
+
+def drawn(members, truth):
+    plain = xd.scaling.Scaling(transform="identity")
+    return checks._Drawn(np.asarray(members, float), np.asarray(truth, float), plain)
+
+
+@pytest.fixture
+def fields():
+    """Truth and an ensemble that is calibrated: the truth is one more member."""
+    rng = np.random.default_rng(1)
+    mean = rng.normal(size=(10, 30, 30))
+    return mean, mean + rng.normal(size=(9, 10, 30, 30))
+
+
+def test_a_calibrated_ensemble_is_found_good(fields):
+    _, members = fields
+    good = drawn(members[:8], members[8])
+    assert checks._spread(good) == pytest.approx(1, abs=0.03)
+    assert checks._extremes(good) == pytest.approx(1, abs=0.1)
+    assert checks._ratio(good, checks._semivariance) == pytest.approx(1, abs=0.03)
+    assert checks._ratio(good, lambda x: x.std((-2, -1))) == pytest.approx(1, abs=0.03)
+
+
+def test_collapse_smoothing_and_too_little_spread_are_found(fields):
+    mean, members = fields
+    flat = drawn(np.full((4, 10, 30, 30), 2.0), members[8])
+    assert checks._ratio(flat, lambda x: x.std((-2, -1))) == 0
+    timid = drawn(mean + 0.3 * (members[:8] - mean), members[8])
+    assert checks._spread(timid) < 0.4
+    smooth = drawn((members[:8] + np.roll(members[:8], 1, -1)) / 2, members[8])
+    assert checks._ratio(smooth, checks._semivariance) < 0.8
+    clipped = drawn(np.clip(members[:8], -1, 1), members[8])
+    assert checks._extremes(clipped) < 0.8
+    table = checks._table(
+        dict.fromkeys([s.name for s in checks.SIGNATURES], 1.0) | {"collapse": 0.0}
+    )
+    assert "collapsed" in table.loc["collapse", "sentence"]
+
+
+def test_the_crps_is_that_of_the_scores(fields):
+    _, members = fields
+    given = drawn(members[:8], members[8])
+    dims = ("time", "lat", "lon")
+    coords = {
+        "lat": np.arange(30.0),
+        "lon": np.arange(30.0),
+        "time": pd.date_range("2000", periods=10),
+    }
+    ours = xr.DataArray(given.members, coords, ("realization", *dims))
+    truth = xr.DataArray(given.truth, coords, dims)
+    expected = xd.skill.crps(ours, truth, transform=None).mean().item()
+    assert checks._crps(given) == pytest.approx(expected, rel=1e-6)
+
+
+def test_a_trend_is_counted_in_standard_errors():
+    rng = np.random.default_rng(2)
+    x = np.arange(50.0)
+    flat = [checks._trend(x, rng.normal(size=50)) for _ in range(200)]
+    assert np.std(flat) == pytest.approx(1, abs=0.15)
+    assert checks._trend(x, 0.1 * x + rng.normal(size=50)) > 5
+    assert np.isnan(checks._trend(x[:5], x[:5]))
+    assert np.isnan(checks._trend(x, np.zeros(50)))
+
+
+def test_the_worth_of_the_encoder_is_measured_on_other_days(pair, model):
+    other = model._fitted
+    found = model.check(*pair, days=4, realizations=2).loc["negative transfer"]
+    assert found.value != 1.0
+    bare = xd.preset("fast", network={"encoder": "none"}).network
+    assert bare.encoder == "none"
+    assert other.config.network.encoder == "frozen"
+
+
+def test_what_cannot_be_checked(pair, model):
+    coarse, fine = pair
+    with pytest.raises(OptionError, match="days is 1 and realizations 8"):
+        model.check(coarse, fine, days=1)
+    with pytest.raises(DataError, match="fewer than two test or validation days"):
+        model.check(coarse, fine.isel(time=slice(5)))
