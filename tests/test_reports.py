@@ -25,7 +25,7 @@ from xdownscale.errors import (
     StorageError,
     TimeAxisError,
 )
-from xdownscale.reports import _page, evidence, report
+from xdownscale.reports import _curves, _page, _sections, evidence, report
 from xdownscale.reports._curves import DIAGNOSTICS, scope_of
 from xdownscale.reports._evidence import judge, sentence, verdict
 from xdownscale.reports._intervals import interval, mean, resampled_means
@@ -39,6 +39,12 @@ JUDGED = slice("2005-11-01", "2005-12-15")
 @pytest.fixture(scope="module", autouse=True)
 def _no_window():
     mpl.use("agg")
+
+
+@pytest.fixture(autouse=True)
+def _few_fits(monkeypatch):
+    """A model is fitted to few draws: nothing here asks how wide the interval of a fit is."""
+    monkeypatch.setattr(_curves, "_FITS", 4)
 
 
 @pytest.fixture(scope="module")
@@ -345,10 +351,9 @@ def test_nothing_in_common(twin, smooth):
 
 
 def test_a_path_that_cannot_be_written(coarse, fine, tmp_path):
-    with pytest.raises(StorageError, match="cannot be written"):
-        report(
-            fine.isel(time=slice(40, 60)), coarse, path=tmp_path / "nowhere" / "a.html", draws=20
-        )
+    """It is told before anything is computed, or even looked at."""
+    with pytest.raises(StorageError, match=r"a.html cannot be written: there is no folder .*where"):
+        report(None, None, path=tmp_path / "nowhere" / "a.html")
 
 
 def test_without_matplotlib(twin, smooth, monkeypatch):
@@ -399,17 +404,22 @@ def test_the_howto_runs(coarse, fine, tmp_path, monkeypatch):
 # steps that are not days
 
 
-def test_a_six_hourly_record_is_counted_in_days():
+@pytest.fixture(scope="module")
+def six_hourly() -> tuple[xr.DataArray, xr.DataArray]:
+    """Thirty days of four steps: a fine record and its means."""
     time = pd.date_range("2000-01-01", periods=4 * 30, freq="6h")
     rng = np.random.default_rng(0)
-    values = rng.normal(size=(time.size, 12, 12)).cumsum(axis=1).cumsum(axis=2)
     fine = xr.DataArray(
-        values,
+        rng.normal(size=(time.size, 12, 12)).cumsum(axis=1).cumsum(axis=2),
         coords={"time": time, "lat": np.arange(12) * 0.5, "lon": np.arange(12) * 0.5},
         dims=("time", "lat", "lon"),
         name="t",
     )
-    coarse = fine.coarsen(lat=3, lon=3).mean()
+    return fine, fine.coarsen(lat=3, lon=3).mean()
+
+
+def test_a_six_hourly_record_is_counted_in_days(six_hourly):
+    fine, coarse = six_hourly
     records = gather(fine.isel(time=slice(48)), coarse, fine, "identity")
     assert days_of(records.fields["prediction"]) == 12
     assert days_of(records.fields["fine"]) == 18
@@ -443,7 +453,35 @@ def test_the_range_is_that_of_the_accessor(twin):
     np.testing.assert_allclose(made.shape(mean(curve.per_step)), found.semivariance)
 
 
-def test_baselines_that_are_missing_are_told_on_the_page(twin, smooth, tmp_path):
-    judged = twin.dust_fine.sel(time=smooth.time)
-    text = report(smooth, twin.dust, judged, tmp_path / "page.html", draws=20).read_text()
-    assert "Not in the table: climatology" in text
+def test_a_six_hourly_page_names_times(six_hourly):
+    fine, coarse = six_hourly
+    pair = xr.concat([fine, fine + 0.1], dim="realization").isel(time=slice(50))
+    records = gather(pair, coarse, fine, "identity")
+    assert "<td>13, every 6 hours</td>" in _sections.records_table(records)
+    assert "Maps of 2000-01-07T06:00: " in _sections.maps(records)
+    text = _sections.against_truth(records)
+    assert "over 50 common times on 13 days" in text
+    assert "a point for each time" in text
+
+
+def test_baselines_that_are_missing_are_told_under_the_table(six_hourly):
+    fine, coarse = (da.isel(time=slice(0, None, 4)) for da in six_hourly)
+    whole = _sections.against_truth(gather(fine, coarse, fine, "identity"))
+    assert "Not in the table: climatology (the fine record has no days besides those of" in whole
+    assert whole.index("</table>") < whole.index("Not in the table")
+    lone = fine.isel(time=[5])
+    told = _sections.against_truth(gather(lone, coarse, lone, "identity"))
+    assert "persistence (no day has its yesterday in the fine record)" in told
+    rest = _sections.against_truth(gather(fine.isel(time=slice(20)), coarse, fine, "identity"))
+    assert "Not in the table" not in rest
+
+
+def test_interpolation_that_fails_is_told_under_the_table(six_hourly):
+    fine, coarse = (da.isel(time=slice(0, None, 4)) for da in six_hourly)
+    text = _sections.against_truth(gather(fine, coarse[5:], fine[:20], "identity"))
+    assert "Not in the table: bicubic (" in text
+
+
+def test_squares_of_units_are_written_as_such():
+    written = {"(K)2 km2": "K² km²", "(log10)^2": "log10²", "1": "1", "(kg m-2)^2": "(kg m-2)²"}
+    assert {units: _sections._powers(units) for units in written} == written

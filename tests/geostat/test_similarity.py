@@ -268,6 +268,15 @@ def test_a_condition_in_time_takes_its_own_days():
     np.testing.assert_allclose(found.wasserstein[[2, 4], 1], marginal[[2, 4]])
 
 
+def test_a_daily_condition_does_not_sort_hours():
+    one = record()
+    hours = one.assign_coords(time=pd.date_range("2000-01-01", periods=6, freq="6h"))
+    windy = xr.DataArray([True, False], coords={"time": one.time.values[:2]}, dims="time")
+    message = "The record has a time step of 6 hours and a field in by= one of 1 day"
+    with pytest.raises(TimeAxisError, match=message):
+        wasserstein(hours, hours, by=windy.rename("windy"))
+
+
 def test_a_condition_in_space_and_time_is_masked_pixel_by_pixel():
     one, other = record(seed=1), record(seed=2)
     wind = record(seed=3).rename("wind")
