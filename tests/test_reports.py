@@ -493,5 +493,5 @@ def test_interpolation_that_fails_is_told_under_the_table(six_hourly):
 
 
 def test_squares_of_units_are_written_as_such():
-    written = {"(K)2 km2": "K² km²", "(log10)^2": "log10²", "1": "1", "(kg m-2)^2": "(kg m-2)²"}
+    written = {"(K)2 km2": "K² km²", "(log10)^2": "(log10)²", "1": "1", "(kg m-2)^2": "(kg m-2)²"}
     assert {units: _sections._powers(units) for units in written} == written

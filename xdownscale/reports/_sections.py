@@ -171,8 +171,8 @@ def _new_axes(
 
 
 def _powers(units: str) -> str:
-    """Write the squares of units as readers do: K² km² for (K)2 km2."""
-    text = re.sub(r"\(([^\s()]+)\)\^?2", r"\1²", units)
+    """Write the squares of units as readers do: K² km² for (K)2 km2, and (log10)²."""
+    text = re.sub(r"\(([^\s()]*[^\s()\d])\)\^?2", r"\1²", units)
     return re.sub(r"(?<=[a-z)])\^?2\b", "²", text)
 
 
