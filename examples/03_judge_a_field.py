@@ -29,6 +29,7 @@ import xdownscale as xd
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--days", type=int, default=60, help="days to judge")
+parser.add_argument("--draws", type=int, default=400, help="draws that make an interval")
 parser.add_argument("--output", type=Path, default=Path("judge_output"))
 options, _ = parser.parse_known_args()  # unknown arguments: a notebook kernel has its own
 options.output.mkdir(parents=True, exist_ok=True)
@@ -133,7 +134,7 @@ print(xd.skill.to_markdown(table))
 # the coarse record and of the fine record that is known. No truth is looked at.
 
 # %%
-evidence = xd.reports.evidence(product, ds.dust, known)
+evidence = xd.reports.evidence(product, ds.dust, known, draws=options.draws)
 for said in evidence.sentence:
     print(said)
 
@@ -143,5 +144,6 @@ for said in evidence.sentence:
 # All of it in one HTML file that needs no network.
 
 # %%
-path = xd.report(product, ds.dust, ds.dust_fine, options.output / "report.html")
+target = options.output / "report.html"
+path = xd.report(product, ds.dust, ds.dust_fine, target, draws=options.draws)
 print(f"{path} after {(time.perf_counter() - started) / 60:.1f} minutes")

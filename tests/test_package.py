@@ -96,8 +96,9 @@ def test_readme_example_runs(tmp_path, monkeypatch):
 
 
 def test_readme_judging_runs(tmp_path, monkeypatch):
-    """The README's second block, on fewer days."""
+    """The README's second block, on fewer days and with fewer fits."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("xdownscale.reports._curves._FITS", 4)
     code = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)[1]
     assert "[:120]" in code
     names: dict = {"xd": xd, "ds": xd.datasets.load_twin()}

@@ -25,15 +25,15 @@ from xdownscale.errors import (
     StorageError,
     TimeAxisError,
 )
-from xdownscale.reports import _page, evidence, report
+from xdownscale.reports import _curves, _page, _sections, evidence, report
 from xdownscale.reports._curves import DIAGNOSTICS, scope_of
 from xdownscale.reports._evidence import judge, sentence, verdict
 from xdownscale.reports._intervals import interval, mean, resampled_means
 from xdownscale.reports._records import days_of, gather
 
 ROOT = Path(__file__).parents[1]
-DRAWS = 30
-JUDGED = slice("2005-11-01", "2005-12-15")
+DRAWS = 20
+JUDGED = slice("2005-11-15", "2005-12-15")
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,11 +41,17 @@ def _no_window():
     mpl.use("agg")
 
 
+@pytest.fixture(autouse=True)
+def _few_fits(monkeypatch):
+    """A model is fitted to few draws: nothing here asks how wide the interval of a fit is."""
+    monkeypatch.setattr(_curves, "_FITS", 4)
+
+
 @pytest.fixture(scope="module")
 def twin() -> xr.Dataset:
-    """Two autumns of the twin."""
-    ds = xd.datasets.load_twin()
-    fine = ds.dust_fine.sel(time=ds.dust_fine.time.dt.month >= 10)
+    """Two autumns of the twin, and three years of the coarse record."""
+    ds = xd.datasets.load_twin().sel(time_coarse=slice("2003", "2005"))
+    fine = ds.dust_fine.sel(time=ds.dust_fine.time.dt.month >= 11)
     return ds.drop_dims("time").assign(dust_fine=fine)
 
 
@@ -57,12 +63,23 @@ def smooth(twin) -> xr.DataArray:
 
 
 @pytest.fixture(scope="module")
-def page(twin, smooth, tmp_path_factory):
+def given(twin, smooth) -> tuple[xr.DataArray, ...]:
+    """What the page is made of: an ensemble, and both records."""
     ensemble = xr.concat([smooth, 1.1 * smooth], dim="realization")
     ensemble.attrs |= {"history": "<b>made</b> & drawn", "units": "1"}
+    return ensemble, twin.dust, twin.dust_fine
+
+
+@pytest.fixture(scope="module")
+def given_before(given) -> list[xr.DataArray]:
+    return [da.copy(deep=True) for da in given]
+
+
+@pytest.fixture(scope="module")
+def page(given, given_before, tmp_path_factory):
     path = tmp_path_factory.mktemp("report") / "report.html"
     model = xd.Downscaler(preset="paper", seed=7)
-    return report(ensemble, twin.dust, twin.dust_fine, path, model=model, draws=DRAWS)
+    return report(*given, path, model=model, draws=DRAWS)
 
 
 # intervals
@@ -160,20 +177,21 @@ def test_statistics_are_those_of_the_library(twin, smooth):
 
 
 def test_evidence_is_reproducible_and_lazy_input_gives_the_same(coarse, fine):
-    judged, known = fine.isel(time=slice(40, 70)), fine.isel(time=slice(40))
+    judged, known = fine.isel(time=slice(40, 56)), fine.isel(time=slice(40))
     one = evidence(judged, coarse, known, draws=20, seed=3)
     lazy = [judged.chunk(time=11), coarse.chunk(time=50, lat=3), known.chunk(time=7)]
     pd.testing.assert_frame_equal(one, evidence(*lazy, draws=20, seed=3))
 
 
 def test_only_the_months_of_the_prediction_count(twin, smooth):
-    """A coarse record whose other months are absurd gives the same evidence."""
+    """A coarse record whose other months are absurd: what curves are made of is the same."""
     months = np.unique(smooth.time.dt.month)
     inside = twin.dust.time_coarse.dt.month.isin(months)
     absurd = twin.dust.where(inside, 1e3)
-    pd.testing.assert_frame_equal(
-        evidence(smooth, twin.dust, draws=20), evidence(smooth, absurd, draws=20)
-    )
+    one, other = (gather(smooth, da, None, "auto") for da in (twin.dust, absurd))
+    assert list(one.fields) == ["prediction", "coarse"]
+    for name, field in one.fields.items():
+        xr.testing.assert_identical(field, other.fields[name])
 
 
 def test_small_grids_leave_out_what_cannot_be_measured(coarse, fine):
@@ -242,13 +260,14 @@ def test_the_page_says_what_it_should(page, twin):
     assert "&lt;b&gt;made&lt;/b&gt; &amp; drawn" in content
     assert "<b>made" not in content
     text = Reader(content).text
-    assert "2005-11-01 to 2005-12-15" in text
+    assert "2005-11-15 to 2005-12-15" in text
     assert "lie inside the interval of the fine record" in text
     assert "xarray " in text
 
 
-def test_without_a_fine_record_there_is_no_truth(twin, smooth, tmp_path):
-    text = report(smooth, twin.dust, path=tmp_path / "a.html", draws=20).read_text()
+def test_without_a_fine_record_there_is_no_truth(coarse, fine, tmp_path):
+    judged = fine.isel(time=slice(40, 52))
+    text = report(judged, coarse, path=tmp_path / "a.html", draws=20).read_text()
     assert "Against the truth" not in text
     assert "of the coarse record" in text
     assert "of the fine record" not in text
@@ -258,11 +277,8 @@ def test_the_model_describes_itself(page):
     assert "not fitted: preset &#x27;paper&#x27;, seed 7" in page.read_text()
 
 
-def test_inputs_stay_as_they_were(coarse, fine, tmp_path):
-    given = (fine.isel(time=slice(40, 60)), coarse, fine)
-    copies = [da.copy(deep=True) for da in given]
-    report(*given, tmp_path / "a.html", draws=20)
-    for da, copy in zip(given, copies, strict=True):
+def test_inputs_stay_as_they_were(page, given, given_before):
+    for da, copy in zip(given, given_before, strict=True):
         xr.testing.assert_identical(da, copy)
 
 
@@ -345,10 +361,9 @@ def test_nothing_in_common(twin, smooth):
 
 
 def test_a_path_that_cannot_be_written(coarse, fine, tmp_path):
-    with pytest.raises(StorageError, match="cannot be written"):
-        report(
-            fine.isel(time=slice(40, 60)), coarse, path=tmp_path / "nowhere" / "a.html", draws=20
-        )
+    """It is told before anything is computed, or even looked at."""
+    with pytest.raises(StorageError, match=r"a.html cannot be written: there is no folder .*where"):
+        report(None, None, path=tmp_path / "nowhere" / "a.html")
 
 
 def test_without_matplotlib(twin, smooth, monkeypatch):
@@ -365,7 +380,7 @@ def test_the_example_runs_without_torch(tmp_path):
     path = ROOT / "examples" / "03_judge_a_field.py"
     code = (
         "import runpy, sys; sys.modules['torch'] = None; "
-        f"sys.argv = ['x', '--days', '24', '--output', {str(tmp_path)!r}]; "
+        f"sys.argv = ['x', '--days', '16', '--draws', '20', '--output', {str(tmp_path)!r}]; "
         f"runpy.run_path({str(path)!r})"
     )
     done = subprocess.run(
@@ -386,7 +401,7 @@ def test_the_howto_runs(coarse, fine, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     text = (ROOT / "docs" / "howto" / "judge_a_field.md").read_text()
     blocks = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
-    names = {"product": fine.isel(time=slice(40, 60)), "coarse": coarse, "fine": fine}
+    names = {"product": fine.isel(time=slice(40, 52)), "coarse": coarse, "fine": fine}
     for block in blocks:
         exec(compile(block, "judge_a_field.md", "exec"), names)
     assert (tmp_path / "report.html").is_file()
@@ -399,17 +414,22 @@ def test_the_howto_runs(coarse, fine, tmp_path, monkeypatch):
 # steps that are not days
 
 
-def test_a_six_hourly_record_is_counted_in_days():
+@pytest.fixture(scope="module")
+def six_hourly() -> tuple[xr.DataArray, xr.DataArray]:
+    """Thirty days of four steps: a fine record and its means."""
     time = pd.date_range("2000-01-01", periods=4 * 30, freq="6h")
     rng = np.random.default_rng(0)
-    values = rng.normal(size=(time.size, 12, 12)).cumsum(axis=1).cumsum(axis=2)
     fine = xr.DataArray(
-        values,
+        rng.normal(size=(time.size, 12, 12)).cumsum(axis=1).cumsum(axis=2),
         coords={"time": time, "lat": np.arange(12) * 0.5, "lon": np.arange(12) * 0.5},
         dims=("time", "lat", "lon"),
         name="t",
     )
-    coarse = fine.coarsen(lat=3, lon=3).mean()
+    return fine, fine.coarsen(lat=3, lon=3).mean()
+
+
+def test_a_six_hourly_record_is_counted_in_days(six_hourly):
+    fine, coarse = six_hourly
     records = gather(fine.isel(time=slice(48)), coarse, fine, "identity")
     assert days_of(records.fields["prediction"]) == 12
     assert days_of(records.fields["fine"]) == 18
@@ -443,7 +463,35 @@ def test_the_range_is_that_of_the_accessor(twin):
     np.testing.assert_allclose(made.shape(mean(curve.per_step)), found.semivariance)
 
 
-def test_baselines_that_are_missing_are_told_on_the_page(twin, smooth, tmp_path):
-    judged = twin.dust_fine.sel(time=smooth.time)
-    text = report(smooth, twin.dust, judged, tmp_path / "page.html", draws=20).read_text()
-    assert "Not in the table: climatology" in text
+def test_a_six_hourly_page_names_times(six_hourly):
+    fine, coarse = six_hourly
+    pair = xr.concat([fine, fine + 0.1], dim="realization").isel(time=slice(50))
+    records = gather(pair, coarse, fine, "identity")
+    assert "<td>13, every 6 hours</td>" in _sections.records_table(records)
+    assert "Maps of 2000-01-07T06:00: " in _sections.maps(records)
+    text = _sections.against_truth(records)
+    assert "over 50 common times on 13 days" in text
+    assert "a point for each time" in text
+
+
+def test_baselines_that_are_missing_are_told_under_the_table(six_hourly):
+    fine, coarse = (da.isel(time=slice(0, None, 4)) for da in six_hourly)
+    whole = _sections.against_truth(gather(fine, coarse, fine, "identity"))
+    assert "Not in the table: climatology (the fine record has no days besides those of" in whole
+    assert whole.index("</table>") < whole.index("Not in the table")
+    lone = fine.isel(time=[5])
+    told = _sections.against_truth(gather(lone, coarse, lone, "identity"))
+    assert "persistence (no day has its yesterday in the fine record)" in told
+    rest = _sections.against_truth(gather(fine.isel(time=slice(20)), coarse, fine, "identity"))
+    assert "Not in the table" not in rest
+
+
+def test_interpolation_that_fails_is_told_under_the_table(six_hourly):
+    fine, coarse = (da.isel(time=slice(0, None, 4)) for da in six_hourly)
+    text = _sections.against_truth(gather(fine, coarse.isel(lat=slice(2)), fine, "identity"))
+    assert "Not in the table: bicubic (" in text
+
+
+def test_squares_of_units_are_written_as_such():
+    written = {"(K)2 km2": "K² km²", "(log10)^2": "(log10)²", "1": "1", "(kg m-2)^2": "(kg m-2)²"}
+    assert {units: _sections._powers(units) for units in written} == written

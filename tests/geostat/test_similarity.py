@@ -122,6 +122,32 @@ def test_the_kernels_are_scipys(u, v):
     assert entries[0, 0] == pytest.approx(expected, abs=1e-12)
 
 
+@given(n=st.integers(1, 60), m=st.integers(1, 60))
+def test_the_steps_of_two_quantile_functions_lie_in_both(n, m):
+    first, second, width = _transport.quantile_steps(n, m)
+    ends = np.unique([*(k / n for k in range(1, n + 1)), *(k / m for k in range(1, m + 1))])
+    middles = np.cumsum(width) - width / 2
+    np.testing.assert_array_equal(first, np.floor(middles * n))
+    np.testing.assert_array_equal(second, np.floor(middles * m))
+    assert width.size == n + m - np.gcd(n, m)
+    assert width.min() > 0
+    assert np.abs(np.cumsum(width)[:, None] - ends).min(axis=1).max() < 1e-12
+
+
+def test_days_of_other_sizes_are_not_found_by_hashing(monkeypatch):
+    # np.unique of whole numbers hashes since numpy 2.3: a second for each day of 561 x 721 cells
+    sizes = []
+
+    def count(function):
+        return lambda *args, **k: sizes.extend(map(np.size, args)) or function(*args, **k)
+
+    monkeypatch.setattr(np, "unique", count(np.unique))
+    monkeypatch.setattr(np, "union1d", count(np.union1d))
+    u, v = np.random.default_rng(0).normal(size=(2, 900)), np.zeros((2, 700))
+    np.testing.assert_allclose(_transport.distances(u, v), np.abs(u).mean(axis=1))
+    assert max(sizes) < 100
+
+
 @pytest.mark.parametrize("weights", [[1, 1, 1, 1, 1], [3, 1, 4, 1, 5]])
 def test_weighted_points_are_scipys(weights):
     rng = np.random.default_rng(1)
@@ -266,6 +292,15 @@ def test_a_condition_in_time_takes_its_own_days():
         [False] * 2,
     ]
     np.testing.assert_allclose(found.wasserstein[[2, 4], 1], marginal[[2, 4]])
+
+
+def test_a_daily_condition_does_not_sort_hours():
+    one = record()
+    hours = one.assign_coords(time=pd.date_range("2000-01-01", periods=6, freq="6h"))
+    windy = xr.DataArray([True, False], coords={"time": one.time.values[:2]}, dims="time")
+    message = "The record has a time step of 6 hours and a field in by= one of 1 day"
+    with pytest.raises(TimeAxisError, match=message):
+        wasserstein(hours, hours, by=windy.rename("windy"))
 
 
 def test_a_condition_in_space_and_time_is_masked_pixel_by_pixel():

@@ -212,6 +212,38 @@ def test_a_spectrum_that_cannot_be_made_says_why():
     assert status.sel(diagnostic="power_spectrum", field="this").item() == said
 
 
+@pytest.mark.parametrize(
+    ("gaps", "most", "said"),
+    [
+        (30, 0.3, ""),  # shares on the limit, whichever way they are rounded
+        (70, 0.7, ""),
+        (31, 0.3, "no spectrum: 31% of the cells"),
+        (97, 0.98, "no spectrum: fewer than 4 cells have values"),
+        (100, 0.98, "no spectrum: 100% of the cells"),
+    ],
+)
+def test_there_is_a_message_where_and_only_where_there_is_no_spectrum(gaps, most, said):
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=100)
+    values[rng.permutation(100)[:gaps]] = np.nan
+    axis = np.arange(10.0)
+    da = xr.DataArray(values.reshape(10, 10), {"lat": axis, "lon": axis})
+    for record in (da, da.chunk(lat=5)):
+        found = power_spectrum(record, max_missing=most).compute()
+        assert found.message.item().startswith(said)
+        assert np.isfinite(found.power).all() == (found.message.item() == "") == (said == "")
+
+
+def test_the_comment_knows_latitudes_between_the_edges():
+    lat, lon = np.linspace(-30, 70, 21), np.arange(20.0)
+    da = xr.DataArray(np.random.default_rng(0).normal(size=(21, 20)), {"lat": lat, "lon": lon})
+    middle = np.cos(np.deg2rad(20))
+    assert (
+        f"{np.cos(np.deg2rad(70)) / middle:.2f} to {1 / middle:.2f} times"
+        in power_spectrum(da).attrs["comment"]
+    )
+
+
 @pytest.mark.parametrize(("south", "speaks"), [(0.0, False), (40.0, True), (70.0, True)])
 def test_tall_domains_are_commented_on(south, speaks):
     lat, lon = south + np.arange(20.0), np.arange(20.0)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _BLOCK = 2**22  # values in a piece that is made of an array in memory
+_AFTER = "after"
 _WIDTH = 8  # partial results that are merged at a time
 
 
@@ -92,11 +93,11 @@ def reread(x: Any, after: Any) -> Any:
     graph = dict(lean.__dask_graph__())
     name = f"reread-{uuid4().hex}"
     awaited = list(flatten(after.__dask_keys__()))
-    tasks: dict[Any, Any] = {(name, "after"): (_nothing, awaited)}
+    tasks: dict[Any, Any] = {(name, _AFTER): (_nothing, awaited)}
     for key in flatten(lean.__dask_keys__()):
         # the blocks' own tasks run inside one task: the scheduler can neither share nor hasten them
         load = partial(_load, cull(graph, key)[0], key)
-        tasks[(name, *key[1:])] = (load, (name, "after"))
+        tasks[(name, *key[1:])] = (load, (name, _AFTER))
     layers = HighLevelGraph.from_collections(name, tasks, dependencies=[after])
     return dask.array.Array(layers, name, x.chunks, dtype=x.dtype)
 
@@ -109,6 +110,22 @@ def _load(graph: Any, key: Any, _: None) -> Any:
     from dask.local import get_sync
 
     return get_sync(graph, key)
+
+
+def _kernel_task(x: Any, key: Any, kernel: Callable[..., Any], argument: Any) -> Any:
+    """Return the task of one block; a block that is read again is loaded within it.
+
+    As tasks of their own the loads of a pass would all come first, and memory would hold them all.
+    """
+    layer = x.dask.layers.get(x.name)
+    if layer is None or (x.name, _AFTER) not in layer:
+        return (kernel, key, argument)
+    load, after = layer[key]
+    return (_loaded, kernel, load, after, argument)
+
+
+def _loaded(kernel: Callable[..., Any], load: Callable[..., Any], after: Any, given: Any) -> Any:
+    return kernel(load(after), given)
 
 
 def gather(x: Any, kernel: Callable[..., Any], merge: Callable[..., Any], given: Any = None) -> Any:
@@ -135,9 +152,11 @@ def gather(x: Any, kernel: Callable[..., Any], merge: Callable[..., Any], given:
     # one layer for the whole pass: a Delayed for each block would cost the square of their number
     name, level = f"gather-{uuid4().hex}", 0
     argument = None if given is None else given.key
-    keys: list[Any] = list(flatten(x.__dask_keys__()))
-    tasks: dict[Any, Any] = {(name, 0, i): (kernel, key, argument) for i, key in enumerate(keys)}
-    keys = list(tasks)
+    tasks: dict[Any, Any] = {
+        (name, 0, i): _kernel_task(x, key, kernel, argument)
+        for i, key in enumerate(flatten(x.__dask_keys__()))
+    }
+    keys: list[Any] = list(tasks)
     while len(keys) > 1:
         level += 1
         groups = [keys[i : i + _WIDTH] for i in range(0, len(keys), _WIDTH)]

@@ -19,6 +19,8 @@ Array = NDArray[Any]
 _TEXT = "<U120"
 _UNEVEN = 1.3  # ratio of the longest to the shortest spacing of longitudes that needs no comment
 _SMALLEST = 8  # rows and columns below which there is no spectrum to speak of
+_ROUNDING = 1e-9  # of a share of cells
+_FEWEST = 4  # cells, one more than a plane has parameters
 
 
 class Rings(NamedTuple):
@@ -129,7 +131,7 @@ def power_spectrum(
         },
     )
     found = _averaged(variance, missing, axes.time if average else None)
-    found["message"] = _message(found["missing"], max_missing)
+    found["message"] = _message(found, max_missing)
     attrs = {"window": window, "average": str(average)} | _comment(latitude)
     return _labelled(found, rings, da, attrs)
 
@@ -142,34 +144,39 @@ def _averaged(variance: xr.DataArray, missing: xr.DataArray, time: str | None) -
     return xr.Dataset(found)
 
 
-def _message(missing: xr.DataArray, most: float) -> xr.DataArray:
+def _message(found: xr.Dataset, most: float) -> xr.DataArray:
     """Say where there is no spectrum, and why."""
 
-    def say(share: float) -> str:
-        if share <= most:
+    def say(share: float, first: float) -> str:
+        if not np.isnan(first):
             return ""
+        if not share > most + _ROUNDING:
+            return f"no spectrum: fewer than {_FEWEST} cells have values; fill the field"
         return (
             f"no spectrum: {share:.0%} of the cells are missing, more than max_missing="
             f"{most:g}; raise it, or crop or fill the field"
         )
 
     said: xr.DataArray = xr.apply_ufunc(
-        np.vectorize(say, otypes=[_TEXT]), missing, dask="parallelized", output_dtypes=[_TEXT]
+        np.vectorize(say, otypes=[_TEXT]),
+        found["missing"],
+        found["variance"].isel(wavelength=0, drop=True),
+        dask="parallelized",
+        output_dtypes=[_TEXT],
     )
     return said.assign_attrs(long_name="why there is no spectrum", units="1")
 
 
 def _comment(latitude: Axis) -> dict[str, str]:
     """Say how uneven the spacing of longitudes is, where it is."""
-    edges = latitude.values.min(), latitude.values.max()
-    widths = np.cos(np.deg2rad(edges))
+    widths = np.cos(np.deg2rad(latitude.values))
     middle = np.cos(np.deg2rad(latitude.values.mean()))
-    low, high = (float(w) / middle for w in (widths.min(), max(widths.max(), middle)))
+    low, high = float(widths.min() / middle), float(widths.max() / middle)
     if low > 0 and high / low <= _UNEVEN:
         return {}
     return {
-        "comment": "Wavelengths from east to west are those of the middle latitude; at the edges "
-        f"of the domain they are {low:.2f} to {high:.2f} times as long."
+        "comment": "Wavelengths from east to west are those of the middle latitude; over the "
+        f"domain they are {low:.2f} to {high:.2f} times as long."
     }
 
 
@@ -277,7 +284,8 @@ def _ring_variance(
 
 def _one(image: Array, taper: Array, rings: Rings, max_missing: float) -> Any:
     valid = ~np.isnan(image)
-    if valid.mean() < max(1 - max_missing, 4 / image.size):
+    missing = 1 - valid.mean()
+    if missing > max_missing + _ROUNDING or valid.sum() < _FEWEST:
         return np.nan
     weight = np.where(valid, taper, 0.0)
     tapered = weight * detrend(image, valid)

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from xdownscale._optional import require
-from xdownscale.errors import OptionError
+from xdownscale.errors import OptionError, StorageError
 from xdownscale.files import write_whole
 from xdownscale.reports import _page, _sections
 from xdownscale.reports._evidence import as_frame, judge
@@ -86,6 +86,7 @@ def report(
     '<!DOCTYPE html>'
     """
     require("matplotlib", "A report")
+    _check_folder(path)
     about = _describe(model)
     records = _gathered(prediction, coarse, fine, transform, draws)
     content = _html(records, about, draws, seed)
@@ -145,6 +146,15 @@ def _gathered(
     return gather(prediction, coarse, fine, transform)
 
 
+def _check_folder(path: str | os.PathLike[str]) -> None:
+    """Raise before anything is computed for a page that has no place."""
+    folder = Path(os.path.realpath(path)).parent
+    if not folder.is_dir():
+        raise StorageError(
+            f"{path} cannot be written: there is no folder {folder}. Make it, or give another path."
+        )
+
+
 def _describe(model: Any) -> str:
     """Return the HTML by which a model describes itself."""
     if model is None:
@@ -179,4 +189,4 @@ def _html(records: Records, about: str, draws: int, seed: int) -> str:
     )
     lead = _sections.summary(findings) + how
     sections = [(title, body) for title, body in listed if body]
-    return _page.page(f"Report on {name}", lead, sections, "<p></p>")
+    return _page.page(f"Report on {name}", lead, sections)

@@ -20,8 +20,9 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink);
   font: 1rem/1.55 system-ui, sans-serif; }
-main, header, footer { max-width: 62rem; margin: 0 auto; padding: 0 1.2rem; }
+main, header { max-width: 62rem; margin: 0 auto; padding: 0 1.2rem; }
 header { padding-top: 1.6rem; }
+main { padding-bottom: 2.4rem; }
 h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .4rem; }
 h2 { font-size: 1.25rem; margin: 2.2rem 0 .4rem; border-top: 1px solid var(--line);
   padding-top: 1rem; }
@@ -48,7 +49,7 @@ a { color: var(--link); }
 """
 
 
-def page(title: str, lead: str, sections: list[tuple[str, str]], footer: str) -> str:
+def page(title: str, lead: str, sections: list[tuple[str, str]]) -> str:
     """Return a whole page; `lead` and section bodies are HTML, titles are text."""
     links = "".join(
         f'<li><a href="#s{i}">{html.escape(name)}</a></li>' for i, (name, _) in enumerate(sections)
@@ -64,7 +65,7 @@ def page(title: str, lead: str, sections: list[tuple[str, str]], footer: str) ->
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>"
         f"<header><h1>{html.escape(title)}</h1>{lead}</header><main>"
         f'<nav aria-label="Sections"><ul>{links}</ul></nav>{bodies}</main>'
-        f"<footer>{footer}</footer></body></html>\n"
+        "</body></html>\n"
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Callable
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -19,8 +20,13 @@ from xdownscale.labels import require_time
 from xdownscale.reports import _page
 from xdownscale.reports._evidence import NAMES, Finding
 from xdownscale.reports._records import MEMBERS, Records, days_of, period, shared
+from xdownscale.splits import is_subdaily, step_text
 
 _PACKAGES = ("xarray-downscale", "numpy", "xarray", "pandas", "scipy", "matplotlib")
+_LACKS = {  # why a table of the report has no such row
+    "climatology": "the fine record has no days besides those of the prediction",
+    "persistence": "no day has its yesterday in the fine record",
+}
 
 
 def summary(findings: list[Finding]) -> str:
@@ -46,7 +52,7 @@ def records_table(records: Records) -> str:
                 "variable": f"{da.attrs.get('long_name') or da.name or 'unnamed'}",
                 "units": str(da.attrs.get("units") or "1"),
                 "period": period(da),
-                "days": str(days_of(da)),
+                "days": _length(da),
                 "realizations": str(da.sizes.get(MEMBERS, "-")),
                 "grid": describe_grid(da),
             }
@@ -55,13 +61,20 @@ def records_table(records: Records) -> str:
     return body + "".join(map(_page.paragraph, [text, *records.notes]))
 
 
+def _length(da: xr.DataArray) -> str:
+    """Days of a record, with the step where it is shorter than a day."""
+    time = da[require_time(da, "It")]
+    return f"{days_of(da)}{f', every {step_text(time)}' if is_subdaily(time) else ''}"
+
+
 def maps(records: Records) -> str:
-    """One day in the middle of those that the prediction shares with the coarse record."""
+    """One time in the middle of those that the prediction shares with the coarse record."""
     here = records.prediction if records.truth is None else records.truth
     common = shared(here, records.coarse)
     coarse = records.coarse if common.any() else None
-    time = here[require_time(here, "It")].values[common if common.any() else slice(None)]
-    day = str(time[len(time) // 2])[:10]
+    times = here[require_time(here, "It")].values
+    time = times[common] if common.any() else times
+    day = str(time[len(time) // 2])[: 16 if is_subdaily(times) else 10].replace(" ", "T")
     count = 1 + (coarse is not None) + 2 * (records.truth is not None)
     shape = (2, 2) if count == 4 else (1, count)
     axes = _new_axes(*shape, (4.8 * shape[1], 3.7 * shape[0]), "compressed")
@@ -76,7 +89,9 @@ def against_truth(records: Records) -> str:
     if truth is None:
         return ""
     scores = _scores(records, truth)
-    caption = f"Mean (standard deviation) over {scores.attrs['days']} common days"
+    many = is_subdaily(truth[require_time(truth, "The truth")])
+    kind = f"times on {days_of(truth)} days" if many else "days"
+    caption = f"Mean (standard deviation) over {scores.attrs['days']} common {kind}"
     text = _page.table(skill.format_table(scores), caption)
     text += "".join(map(_page.paragraph, skill.left_out_note(scores)))
     members = records.prediction.sizes.get(MEMBERS, 1)
@@ -85,9 +100,10 @@ def against_truth(records: Records) -> str:
     axes = _new_axes(1, 2, (9.6, 3.9))
     plot.rank_histogram(skill.rank_histogram(records.prediction, truth), axes[0])
     plot.spread_skill(skill.spread_skill(records.prediction, truth), axes[1])
+    axes[1].legend(frameon=False, fontsize="small", loc="best")  # off the points
     words = (
         f"Left: how often the truth has each rank among {members} realizations. Right: spread of "
-        "the ensemble against the error of its mean, a point for each day."
+        f"the ensemble against the error of its mean, a point for each {'time' if many else 'day'}."
     )
     return text + _page.figure(axes[0].figure, words, words)
 
@@ -134,11 +150,15 @@ def _scores(records: Records, truth: xr.DataArray) -> pd.DataFrame:
     """Table of scores, with the baselines that the records allow."""
     given = {"prediction": records.prediction}
     options: dict[str, Any] = {"transform": records.space, "train": records.training}
+    lacks = dict(_LACKS)
     try:
-        return skill.table(given, truth, coarse=records.coarse, **options)
+        scores = skill.table(given, truth, coarse=records.coarse, **options)
     except (GridError, TimeAxisError, DataError) as err:
-        records.notes.append(f"Interpolation could not be made, so it is not in the scores: {err}")
-        return skill.table(given, truth, **options)
+        scores = skill.table(given, truth, **options)
+        lacks["bicubic"] = str(err).rstrip(".")
+    left_out = scores.attrs["left_out"].items()
+    scores.attrs["left_out"] = {name: lacks.get(name, why) for name, why in left_out}
+    return scores
 
 
 def _new_axes(
@@ -150,6 +170,12 @@ def _new_axes(
     return drawn.subplots(rows, columns, squeeze=False).ravel()
 
 
+def _powers(units: str) -> str:
+    """Write the squares of units as readers do: K² km² for (K)2 km2, and (log10)²."""
+    text = re.sub(r"\(([^\s()]*[^\s()\d])\)\^?2", r"\1²", units)
+    return re.sub(r"(?<=[a-z)])\^?2\b", "²", text)
+
+
 def _names(found: Finding) -> list[str]:
     """Return the records in the order in which they are drawn: the prediction last, on top."""
     return [*found.bands, "prediction"]
@@ -158,7 +184,7 @@ def _names(found: Finding) -> list[str]:
 def _draw_variogram(found: Finding, ax: Any, records: Records) -> Any:
     curves = {}
     for name in _names(found):
-        units = {"units": found.curves[name].units}
+        units = {"units": _powers(found.curves[name].units)}
         data: dict[str, Any] = {"semivariance": ("lag", found.centre(name), units)}
         data |= _band(found, name, "lag")
         curves[name] = xr.Dataset(data, coords={"lag": found.curves[name].x})
@@ -169,7 +195,11 @@ def _draw_spectrum(found: Finding, ax: Any, records: Records) -> Any:
     curves = {
         name: xr.Dataset(
             {
-                "power": ("wavelength", found.centre(name), {"units": found.curves[name].units}),
+                "power": (
+                    "wavelength",
+                    found.centre(name),
+                    {"units": _powers(found.curves[name].units)},
+                ),
                 **_band(found, name, "wavelength"),
             },
             coords={"wavelength": found.curves[name].x},
