@@ -166,6 +166,72 @@ def test_a_coarse_gap_is_stood_in_for(pair, model):
     assert np.isfinite(maps.isel(time=3)).all()
 
 
+# days drawn one after another
+
+
+@pytest.fixture(scope="module")
+def chained(pair):
+    return pair[0].downscale.fit(pair[1], preset=config(data={"fine_lags": 2}), progress=False)
+
+
+def test_a_model_of_fine_lags_runs_on_its_own(pair, chained):
+    coarse, _ = pair
+    days = coarse.time[105:108]  # behind the fine record, which ends with day 99
+    maps = coarse.downscale.predict(chained, time=days, realizations=2, seed=3)
+    assert np.isfinite(maps).all()
+    assert (maps.std("realization") > 0).all()
+    longer = coarse.downscale.predict(chained, time=coarse.time[100:108], realizations=2, seed=3)
+    np.testing.assert_allclose(maps, longer.sel(time=days), atol=1e-5)
+    alone = coarse.downscale.predict(chained, time=days, seed=3)
+    np.testing.assert_allclose(alone[0], maps[0], atol=1e-4)
+
+
+def test_a_run_goes_on_from_its_own_last_days(pair, chained):
+    coarse, _ = pair
+    whole = coarse.downscale.predict(chained, time=coarse.time[100:108], seed=3)
+    past = whole[0].isel(time=slice(0, 4))
+    rest = coarse.downscale.predict(chained, time=coarse.time[104:108], history=past, seed=3)
+    np.testing.assert_allclose(rest, whole.isel(time=slice(4, None)), atol=1e-5)
+
+
+def test_true_lags_make_better_days(pair, chained, tmp_path):
+    coarse, fine = pair
+    days = chained.days("test")
+    forced = coarse.downscale.predict(chained, time=days, mode="teacher_forced", history=fine)
+    assert np.isfinite(forced).all()
+    chained.save(tmp_path / "c.xd")
+    again = coarse.downscale.predict(
+        xd.load(tmp_path / "c.xd"), time=days, mode="teacher_forced", history=fine
+    )
+    xr.testing.assert_identical(again, forced)
+
+
+def test_what_fine_lags_cannot_do(pair, chained, several):
+    coarse, _ = pair
+    with pytest.raises(OptionError, match="sees 2 fine lags, and knows no mode 'parallel'"):
+        coarse.downscale.predict(chained, mode="parallel")
+    with pytest.raises(OptionError, match="fine_lags is 4 and lags 3"):
+        config(data={"fine_lags": 4})
+    with pytest.raises(OptionError, match="there are 2 fine variables"):
+        several[0].downscale.fit(several[1], preset=config(data={"fine_lags": 1}))
+    with pytest.warns(XDownscaleWarning, match="start cold"):
+        coarse.downscale.predict(chained, time=coarse.time[5:7])
+
+
+def test_a_run_that_leaves_the_coarse_record_is_stopped(pair, chained):
+    from xdownscale.errors import DriftError
+
+    coarse, _ = pair
+    state = chained._fitted.models["all"].state
+    kept = state["drift.level"].copy()
+    state["drift.level"] = kept + 100 * state["drift.spread"]
+    try:
+        with pytest.raises(DriftError, match="has drifted away from the coarse record"):
+            coarse.downscale.predict(chained, time=coarse.time[100:108])
+    finally:
+        state["drift.level"] = kept
+
+
 # several variables
 
 

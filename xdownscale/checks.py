@@ -17,8 +17,8 @@ from xdownscale.config import FIELD_METHODS
 from xdownscale.errors import DataError, OptionError, XDownscaleWarning
 from xdownscale.groups import Fitted
 from xdownscale.labels import find_axes, require_time
+from xdownscale.orders import Order, is_parallel
 from xdownscale.patches import PatchLayout
-from xdownscale.planning import Order
 from xdownscale.prediction import draw_maps
 from xdownscale.scaling import Scaling
 from xdownscale.splits import match_times
@@ -159,7 +159,7 @@ def check(
     record = truth.get(name, next(iter(truth.values())))
     chosen = _days(fitted, record, days)
     order = Order(time=chosen, realizations=realizations, seed=seed, device=device)
-    if fitted.config.method not in FIELD_METHODS:
+    if not is_parallel(fitted.config):
         order = replace(order, mode="teacher_forced", history=record)
     drawn = _drawn(fitted, coarse, record, order)
     found: dict[str, float] = {
@@ -295,7 +295,7 @@ def _seams(fitted: Fitted, coarse: Any, order: Order) -> float:
 
 def _drift(fitted: Fitted, coarse: Any, order: Order) -> float:
     """Trend of the drawn maps' mean against the coarse record's, in standard errors."""
-    if fitted.config.method not in FIELD_METHODS or fitted.about["pairing"] == "self":
+    if not is_parallel(fitted.config) or fitted.about["pairing"] == "self":
         return np.nan
     own = pairs.variables(coarse, "The coarse record")
     record = own.get(fitted.drivers[max(fitted.own[0], 0)], next(iter(own.values())))

@@ -19,7 +19,7 @@ from xdownscale.config import TRANSFORMS, DownscalerConfig
 from xdownscale.errors import NotFittedError, OptionError, check_option
 from xdownscale.fitting import learn
 from xdownscale.groups import Fitted, GroupModel
-from xdownscale.planning import Order
+from xdownscale.orders import Order
 from xdownscale.prediction import draw_maps
 from xdownscale.presets import preset as named_preset
 

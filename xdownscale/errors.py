@@ -49,6 +49,10 @@ class MissingPackageError(XDownscaleError, ImportError):
     """An optional package is not installed."""
 
 
+class DriftError(XDownscaleError, RuntimeError):
+    """A run of days, each drawn from the days before, has left the coarse record."""
+
+
 class XDownscaleWarning(UserWarning):
     """Something was done for you that you may want to know about."""
 

@@ -23,9 +23,9 @@ from xdownscale.groups import Fitted, GroupModel, Seasons, check_layouts, make_g
 from xdownscale.labels import require_time, to_array
 from xdownscale.lessons import Assignment
 from xdownscale.materials import train_group
+from xdownscale.orders import Order, is_parallel
 from xdownscale.pairing import settle_pairing
 from xdownscale.pairs import Pair
-from xdownscale.planning import Order
 from xdownscale.prediction import draw_maps
 
 _VALIDATION_DAYS = 4  # days that the skill in the repr is measured on
@@ -135,6 +135,11 @@ def _for_averages(config: DownscalerConfig, reason: str, *, warn: bool) -> Downs
 
 def _check_method(pair: Pair, config: DownscalerConfig) -> None:
     if config.method in FIELD_METHODS:
+        if config.data.fine_lags and len(pair.targets) > 1:
+            raise OptionError(
+                f"fine_lags is {config.data.fine_lags} and there are {len(pair.targets)} fine "
+                "variables; a model that sees fine lags draws one. Give one, or fine_lags=0."
+            )
         return
     if len(pair.drivers) > 1 or len(pair.targets) > 1 or pair.own[0] < 0:
         raise OptionError(
@@ -228,7 +233,7 @@ def _validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, floa
             continue
         chosen = days[np.unique(np.linspace(0, days.size - 1, _VALIDATION_DAYS).astype(int))]
         order = Order(time=chosen, device=device)
-        if not whole:
+        if not is_parallel(fitted.config):
             order = replace(order, mode="teacher_forced", history=pair.fine)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", XDownscaleWarning)

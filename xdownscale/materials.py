@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import pairs, preparation, splits
+from xdownscale import drift, pairs, preparation, splits
 from xdownscale.adaptation import QuantileMap, fit_map
 from xdownscale.calendars import cycle_numbers, time_keys
 from xdownscale.config import FIELD_METHODS
@@ -71,11 +71,28 @@ def train_group(
         scalings=assignment.scalings,
         driver_scalings=assignment.driver_scalings,
         calendar=assignment.calendar,
-        state=trained.state,
+        state=trained.state | _drift_reference(arrays, assignment),
         split=assignment.split_dataset(),
         history=_history(trained.history),
         maps=maps,
     )
+
+
+def _drift_reference(arrays: Any, lesson: Assignment) -> dict[str, npt.NDArray[np.float32]]:
+    """Measure what runs are held against, for models that see fine lags."""
+    if lesson.config.method not in FIELD_METHODS or not lesson.config.data.fine_lags:
+        return {}
+    own, middle = lesson.pair.own[0], lesson.config.data.window
+    if own < 0:
+        return {}
+    days = (
+        (
+            np.where(arrays.mask[0], arrays.fine[[row]][0, 0], np.nan),
+            arrays.driver[[arrays.windows[row, middle]]][0, own],
+        )
+        for row in arrays.train_targets
+    )
+    return drift.learn(days).to_state()
 
 
 def patch_arrays(lesson: Assignment, maps: tuple[QuantileMap, ...]) -> engine.TrainingArrays:
@@ -167,6 +184,7 @@ def field_arrays(lesson: Assignment, maps: tuple[QuantileMap, ...]) -> engine.Fi
         fine=fine.in_memory(data.memory_limit),
         windows=np.where(whole[:, None], np.searchsorted(needed, windows), -1),
         lags=lags,
+        fine_lags=splits.windows_around(pair.time, np.arange(pair.rows.size), data.fine_lags, -1),
         static=lesson.static_fields,
         calendar=cycle_numbers(pair.time, lesson.step),
         place=place_on(pairs.canonical_grid(to_array(pair.coarse).labels), lesson.grid),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,109 +12,13 @@ import xarray as xr
 from xdownscale import pairs, preparation, splits
 from xdownscale.calendars import time_keys
 from xdownscale.config import FIELD_METHODS
-from xdownscale.constraints import CONSISTENT
-from xdownscale.errors import ModelMismatchError, OptionError, TimeAxisError, check_option
+from xdownscale.errors import ModelMismatchError, TimeAxisError
 from xdownscale.groups import Fitted, GroupModel
 from xdownscale.labels import require_time, to_array
+from xdownscale.orders import Order
 
-MODES = ("parallel", "autoregressive", "teacher_forced")
-STITCHINGS = ("patches", "whole", "multidiffusion")
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What a user asked to be drawn.
-
-    Attributes
-    ----------
-    time : Any
-        Days to draw: anything that ``record.sel(time=...)`` takes; None for all that can be drawn.
-    realizations : int
-        Fields for each day.
-    mode : str or None
-        ``"parallel"``, ``"autoregressive"`` or ``"teacher_forced"``; None for the model's own.
-    history : DataArray or None
-        Fine record that lags are read from.
-    stitching : str or None
-        ``"whole"``, ``"patches"`` or ``"multidiffusion"``; None for the model's own.
-    seed : int
-        Seed of the noise.
-    device : str
-        Where the networks run.
-    scrambled : bool
-        Show the encoder the days before other days: what its features are worth.
-    """
-
-    time: Any = None
-    realizations: int = 1
-    mode: str | None = None
-    history: xr.DataArray | None = None
-    stitching: str | None = None
-    seed: int = 0
-    device: str = "auto"
-    scrambled: bool = False
-
-    def __post_init__(self) -> None:
-        if self.mode is not None:
-            check_option("mode", self.mode, MODES)
-        if self.stitching is not None:
-            check_option("stitching", self.stitching, STITCHINGS)
-        if self.realizations < 1:
-            raise OptionError(f"realizations is {self.realizations}; it must be 1 or more.")
-
-
-def settle(fitted: Fitted, order: Order) -> Order:
-    """Return the order with mode and stitching named, if the model can do what was asked.
-
-    Parameters
-    ----------
-    fitted : Fitted
-        The model.
-    order : Order
-        What was asked for.
-
-    Raises
-    ------
-    OptionError
-        If its method has no such mode, or draws one field only.
-    """
-    method = fitted.config.method
-    whole = method in FIELD_METHODS
-    mode = order.mode or ("parallel" if whole else "autoregressive")
-    if whole != (mode == "parallel"):
-        able = "'parallel'" if whole else "'autoregressive' or 'teacher_forced'"
-        raise OptionError(
-            f"This model's method is {method!r}, which knows no mode {mode!r}; give mode={able}, "
-            "or leave it out."
-        )
-    alone = method == "unet" or fitted.config.sampling.sampler == "mean"
-    if alone and order.realizations > 1:
-        raise OptionError(
-            f"realizations is {order.realizations}, but this model gives the conditional mean "
-            "alone, the same each time; give realizations=1, or a model that draws (preset 'fast')."
-        )
-    _check_constraint(fitted)
-    stitching = order.stitching or ("whole" if whole else "patches")
-    if stitching == "multidiffusion" and method != "residual":
-        raise OptionError(
-            f"This model's method is {method!r}: there is no residual whose patches could be made "
-            "to agree step by step. Give stitching='whole' or 'patches'."
-        )
-    return replace(order, mode=mode, stitching=stitching)
-
-
-def _check_constraint(fitted: Fitted) -> None:
-    """Raise where fields shall be made consistent with a coarse record of other days."""
-    kind = fitted.config.sampling.constraint
-    if kind in CONSISTENT and fitted.about["pairing"] == "self":
-        raise OptionError(
-            f"The constraint {kind!r} would give coarse cells the mean of the coarse field, but "
-            "this model was fitted with pairing='self': the coarse record is another simulation, "
-            "and its values are mapped before anything is drawn from them. Drop the constraint, or "
-            "use 'nonnegative'."
-        )
 
 
 @dataclass(frozen=True)
@@ -143,8 +46,19 @@ class Plan:
 
     @property
     def lags(self) -> int:
-        """Preceding days that the model sees."""
+        """Preceding days whose coarse field the model sees."""
         return self.fitted.config.data.lags
+
+    @property
+    def whole(self) -> bool:
+        """Whether the model sees a window of coarse days."""
+        return self.fitted.config.method in FIELD_METHODS
+
+    @property
+    def steps(self) -> int:
+        """Preceding days whose fine field the model sees."""
+        data = self.fitted.config.data
+        return data.fine_lags if self.whole else data.lags
 
     @cached_property
     def time(self) -> xr.DataArray:
@@ -180,6 +94,8 @@ class Plan:
     @cached_property
     def walkable(self) -> npt.NDArray[np.bool_]:
         """Days that can be drawn, if only to serve as lags, ``(t,)``."""
+        if self.whole:
+            return np.asarray(self.inside & (self.stand_in >= 0))
         out = np.zeros(self.time.size, bool)
         served = self.stand_in >= 0
         windows = splits.lag_windows(self.time, self.lags, targets=served, present=served)
@@ -194,12 +110,14 @@ class Plan:
     def around(self, before: int, after: int) -> IntArray:
         """Rows of the days around every day, ``(t, before + after + 1)``.
 
-        The day itself stands in for a day that is missing, or has not enough of its field.
+        The day itself stands in for a day that is missing, or has not enough of its field; and the
+        last good day for the day itself.
         """
         every = np.arange(self.time.size)
         rows = splits.windows_around(self.time, every, before, after)
         good = (rows >= 0) & self.driven[rows]
-        return np.asarray(np.where(good, rows, every[:, None]), np.int64)
+        own = np.where(self.stand_in >= 0, self.stand_in, every)
+        return np.asarray(np.where(good, rows, own[:, None]), np.int64)
 
     @cached_property
     def before(self) -> IntArray:
@@ -222,6 +140,8 @@ class Plan:
     @cached_property
     def there(self) -> npt.NDArray[np.bool_]:
         """Days whose preceding days are in the record, with a coarse field or not, ``(t,)``."""
+        if self.whole:
+            return self.inside
         out = np.zeros(self.time.size, bool)
         out[splits.lag_windows(self.time, self.lags).targets] = True
         return out
@@ -302,7 +222,7 @@ class Plan:
 
     def cold_starts(self) -> int:
         """Count the runs whose first lags are not all in the history."""
-        first = [run[0] + np.arange(-self.lags, 0) for run in self.runs]
+        first = [run[0] + np.arange(-self.steps, 0) for run in self.runs]
         return sum(any(int(row) not in self.history_rows for row in rows) for rows in first)
 
     def season_of(self, models: dict[str | None, GroupModel]) -> list[str | None]:
@@ -316,11 +236,11 @@ class Plan:
         """Rows whose true fine field is read."""
         teacher = self.order.mode == "teacher_forced"
         heads = self.targets[self.complete[self.targets]] if teacher else self.runs_heads()
-        windows = {int(row) - k for row in heads for k in range(1, self.lags + 1)}
+        windows = {int(row) - k for row in heads for k in range(1, self.steps + 1)}
         missing = sorted(windows - set(self.history_rows))
         if teacher and missing:
             raise TimeAxisError(
-                f"teacher_forced needs the true fine field of the {self.lags} days before each "
+                f"teacher_forced needs the true fine field of the {self.steps} days before each "
                 f"day; the history lacks {len(missing)} of them, the first "
                 f"{str(self.time.values[missing[0]])[:10]}. Give history=<the fine record>, or use "
                 "mode='autoregressive'."
@@ -342,7 +262,7 @@ class Plan:
 
     def _after(self) -> str:
         window = self.fitted.config.data.window
-        return f"the {window} after it, " if self.parallel and window else ""
+        return f"the {window} after it, " if self.whole and window else ""
 
     def _check_inside(self, rows: IntArray) -> None:
         """Raise if the window of a day that was asked for reaches outside the record."""
@@ -363,7 +283,7 @@ class Plan:
         rows = np.flatnonzero(self.there & self.modelled)
         if self.order.mode == "teacher_forced":
             known = set(self.history_rows)
-            steps = range(1, self.lags + 1)
+            steps = range(1, self.steps + 1)
             rows = rows[[all(int(row) - k in known for k in steps) for row in rows]]
         return np.asarray(rows, np.int64)
 
@@ -393,6 +313,6 @@ class Plan:
                 f"({', '.join(self.fitted.seasons or {})}). Leave them out, or fit a model for "
                 "their season."
             )
-        if self.parallel:
+        if self.whole:
             self._check_inside(rows)
         return rows

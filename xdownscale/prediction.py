@@ -9,15 +9,16 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import constraints, pairs, preparation, rollout, splits
+from xdownscale import constraints, drift, pairs, preparation, rollout, splits
 from xdownscale.calendars import cycle_numbers, time_keys, warn_outside
 from xdownscale.errors import ModelMismatchError, XDownscaleWarning
 from xdownscale.groups import Fitted, GroupModel
 from xdownscale.labels import Labels, from_array, to_array
 from xdownscale.models import engine
+from xdownscale.orders import Order, settle
 from xdownscale.pairing import crop_to
 from xdownscale.placement import cells_on, place_on
-from xdownscale.planning import FloatArray, IntArray, Order, Plan, settle
+from xdownscale.planning import FloatArray, IntArray, Plan
 from xdownscale.splits.times import months
 
 Models = dict[str | None, GroupModel]
@@ -54,7 +55,7 @@ def draw_maps(
     plan = Plan(fitted, _check_coarse(fitted, coarse), order)
     history, blank = plan.history(), _blank(plan)
     _warn_cold(plan)
-    if not plan.parallel:
+    if not plan.whole:
         warn_outside(next(iter(fitted.models.values())).calendar, plan.time[plan.targets])
     domain, count = fitted.carried.shape[1:], len(fitted.targets)
     out = np.full((order.realizations, plan.targets.size, count, *domain), np.nan, np.float32)
@@ -94,6 +95,9 @@ def _draw_region(plan: Plan, models: Models, history: dict[int, FloatArray]) -> 
     if plan.parallel:
         yield from _draw_parallel(plan, models)
         return
+    if plan.whole:
+        yield from _draw_chained(plan, models, history)
+        return
     window = _one(models).group.window
     sources = {season: _source(plan, model) for season, model in models.items()}
     local = {row: field[window] for row, field in history.items()}
@@ -124,6 +128,26 @@ def _draw_parallel(plan: Plan, models: Models) -> Drawn:
             yield drawn, fields, model.masks
 
 
+def _draw_chained(plan: Plan, models: Models, history: dict[int, FloatArray]) -> Drawn:
+    """Yield the same as `_draw_region`, from a model that sees fine fields of days before."""
+    window, request = _one(models).group.window, _request(plan, _one(models))
+    local = {row: field[window] for row, field in history.items()}
+    sources = {s: _field_source(plan, model, request.device) for s, model in models.items()}
+    season_of = plan.season_of(models)
+    if plan.order.mode == "teacher_forced":
+        rows = plan.targets[plan.complete[plan.targets]]
+        for season, source in sources.items():
+            chosen = rows[[season_of[row] == season for row in rows]]
+            for drawn, fields in rollout.forced(source, local, chosen, request):
+                yield drawn, fields, source.masks
+        return
+    for run in plan.runs:
+        by_row = {int(row): sources[season_of[row]] for row in run}
+        for drawn, fields in rollout.stepwise(by_row, local, run, request):
+            if np.isin(drawn, plan.targets).all():
+                yield drawn, fields, by_row[int(drawn[0])].masks
+
+
 def _field_source(plan: Plan, model: GroupModel, device: str) -> rollout.FieldSource:
     fitted, config = plan.fitted, plan.fitted.config
     calendar, grid = cycle_numbers(plan.time, plan.step), _window_grid(plan, model)
@@ -138,7 +162,8 @@ def _field_source(plan: Plan, model: GroupModel, device: str) -> rollout.FieldSo
     days = 2 * config.data.window + 1
     sizes = engine.Channels(
         lags=config.data.lags * len(drivers),
-        known=engine.known_channels(days, len(drivers), fitted.own) + len(model.static),
+        known=engine.known_channels(days, len(drivers), fitted.own, config.data.fine_lags)
+        + len(model.static),
         calendar=calendar.shape[1],
         targets=len(fitted.targets),
     )
@@ -153,6 +178,8 @@ def _field_source(plan: Plan, model: GroupModel, device: str) -> rollout.FieldSo
         calendar=calendar,
         static=model.static,
         place=place_on(pairs.canonical_grid(to_array(plan.coarse).labels), grid),
+        masks=model.masks,
+        reference=drift.Reference.from_state(model.state),
     )
 
 

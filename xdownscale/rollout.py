@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
+from xdownscale import drift
 from xdownscale.config import DownscalerConfig
 from xdownscale.models import engine
 from xdownscale.preparation import Days
@@ -175,6 +176,10 @@ class FieldSource:
         Static fields.
     place : (y, x, 2) array
         Where fine pixels lie on the coarse grid.
+    masks : (target, y, x) bool array
+        Cells that were learnt; elsewhere the networks draw anything.
+    reference : Reference or None
+        What a run is held against, where the model sees fine lags.
     """
 
     model: engine.FieldModel
@@ -187,6 +192,8 @@ class FieldSource:
     calendar: FloatArray
     static: FloatArray
     place: FloatArray
+    masks: npt.NDArray[np.bool_]
+    reference: drift.Reference | None
 
 
 def parallel(
@@ -216,34 +223,141 @@ def parallel(
     block = max(1, int(_MEMORY * 1e6 / (4 * per_day)))
     for start in range(0, targets.size, block):
         rows = targets[start : start + block]
-        drawn = engine.draw_fields(
-            source.model.networks,
-            source.model.residual,
-            _conditions(source, rows, request),
-            engine.FieldRequest(
-                config=request.config,
-                realizations=tuple(range(request.realizations)),
-                seed=request.seed,
-                step=request.step,
-                device=request.device,
-                corner=request.corner,
-                domain=request.domain,
-                stitching=request.stitching,
-            ),
-        )
-        for target, scaling in enumerate(source.scalings):
-            drawn[:, :, target] = scaling.inverse(drawn[:, :, target])
-        yield rows, drawn
+        conditions = _conditions(source, rows, request)
+        yield rows, _physical(source, _draw_fields(source, conditions, request))
 
 
-def _conditions(source: FieldSource, rows: IntArray, request: Request) -> engine.FieldConditions:
+def forced(
+    source: FieldSource, history: History, targets: IntArray, request: Request
+) -> Iterator[tuple[IntArray, FloatArray]]:
+    """Draw days whose fine lags are all in the history, for a model that sees some.
+
+    Parameters
+    ----------
+    source, targets, request
+        As for `parallel`.
+    history : mapping
+        True fine fields.
+
+    Yields
+    ------
+    rows, fields
+        As `parallel`.
+    """
+    count = request.config.data.fine_lags
+    for row in targets:
+        rows = np.array([row])
+        before = [_scaled(source, history, int(r)) for r in _windows(rows, count)[0]]
+        conditions = _conditions(source, rows, request, np.stack(before)[None, :, None])
+        yield rows, _physical(source, _draw_fields(source, conditions, request))
+
+
+def stepwise(
+    sources: Mapping[int, FieldSource], history: History, targets: IntArray, request: Request
+) -> Iterator[tuple[IntArray, FloatArray]]:
+    """Draw consecutive days one after another, each from the fields drawn before it.
+
+    Where a lag is not known the coarse field of the day stands in for it, as in training.
+
+    Parameters
+    ----------
+    sources : mapping
+        Row of the coarse record -> source of the group that the day belongs to.
+    history, targets, request
+        As for `autoregressive`.
+
+    Yields
+    ------
+    rows : (1,) int array
+        Row of the coarse record.
+    fields : (realization, 1, target, y, x) float32 array
+        Drawn fields in physical units.
+
+    Raises
+    ------
+    DriftError
+        If the run leaves the coarse record.
+    """
+    count = request.config.data.fine_lags
+    before = _windows(targets[:1], count)[0]
+    shape = sources[int(targets[0])].driver.shape[2:]
+    blank = np.full(shape, np.nan, np.float32)
+    known = np.stack([history.get(int(row), blank) for row in before])
+    memory = np.repeat(known[None], request.realizations, axis=0)  # (R, lags, y, x), physical
+    members = np.arange(request.realizations)
+    alarm: drift.Alarm | None = None
+    for row in targets:
+        source = sources[int(row)]
+        lags = np.asarray(source.scalings[0].forward(memory), np.float32)[:, :, None]
+        rows = np.full(request.realizations, row)
+        conditions = replace(_conditions(source, rows, request, lags), members=members)
+        drawn = _draw_fields(source, conditions, request)[0]  # (R, 1, y, x)
+        drawn = np.where(source.masks, drawn, np.float32(np.nan))
+        alarm = _watched(alarm, source, drawn[:, 0], int(row), request)
+        fields = _physical(source, drawn[:, None])
+        memory = np.concatenate([memory[:, 1:], fields[:, :, 0]], axis=1)
+        yield np.array([row]), fields
+
+
+def _watched(
+    alarm: drift.Alarm | None, source: FieldSource, drawn: FloatArray, row: int, request: Request
+) -> drift.Alarm | None:
+    """Hold a day against the reference of its group; a new group starts a new watch."""
+    if source.reference is None or source.own[0] < 0:
+        return None
+    if alarm is None or alarm.reference is not source.reference:
+        alarm = drift.Alarm(source.reference)
+    day = np.datetime64(int(request.keys[row]), "s").astype("M8[D]")
+    alarm.watch(drawn, source.driver[row][source.own[0]], str(day))
+    return alarm
+
+
+def _scaled(source: FieldSource, history: History, row: int) -> FloatArray:
+    return np.asarray(source.scalings[0].forward(history[row]), np.float32)
+
+
+def _draw_fields(
+    source: FieldSource, conditions: engine.FieldConditions, request: Request
+) -> FloatArray:
+    """Draw (realization, day, target, y, x), scaled."""
+    return engine.draw_fields(
+        source.model.networks,
+        source.model.residual,
+        conditions,
+        engine.FieldRequest(
+            config=request.config,
+            realizations=tuple(range(request.realizations)),
+            seed=request.seed,
+            step=request.step,
+            device=request.device,
+            corner=request.corner,
+            domain=request.domain,
+            stitching=request.stitching,
+        ),
+    )
+
+
+def _physical(source: FieldSource, drawn: FloatArray) -> FloatArray:
+    """Bring fields (..., target, y, x) to physical units, in place."""
+    for target, scaling in enumerate(source.scalings):
+        drawn[..., target, :, :] = scaling.inverse(drawn[..., target, :, :])
+    return drawn
+
+
+def _conditions(
+    source: FieldSource, rows: IntArray, request: Request, before: FloatArray | None = None
+) -> engine.FieldConditions:
+    """Gather what is known of some days; `before` are fine lags (n, lags, target, y, x), scaled."""
     windows, lags = source.windows[rows], source.lags[rows]
     shape = source.driver.shape[1:]
     driver = source.driver[windows.ravel()].reshape(*windows.shape, *shape)
     coarse = source.coarse[lags.ravel()].reshape(*lags.shape, *source.coarse.shape[1:])
     static = np.broadcast_to(source.static, (rows.size, *source.static.shape))
+    known = [engine.around(driver, source.own), static]
+    if before is not None:
+        known.insert(1, engine.fine_channels(before, known[0][:, : len(source.own)]))
     return engine.FieldConditions(
-        known=np.concatenate([engine.around(driver, source.own), static], axis=1),
+        known=np.concatenate(known, axis=1),
         calendar=source.calendar[rows],
         coarse=engine.lagged(coarse),
         place=source.place,

@@ -62,6 +62,9 @@ class DataConfig:
         Coarse days on either side of the day that the other methods see.
     crop : int
         Side of their random training crops, in fine pixels.
+    fine_lags : int
+        Fine fields of the days before that they see as well, up to `lags`: then days are drawn one
+        after another (mode ``"autoregressive"``). 0: every day is drawn for itself.
     buffer_days : int
         Days before a season that serve as context and are never targets.
     fractions : tuple of float
@@ -85,6 +88,7 @@ class DataConfig:
     patch_stride: int = 8
     window: int = 2
     crop: int = 64
+    fine_lags: int = 0
     buffer_days: int = 45
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
     early_stopping: float = 0.2
@@ -95,6 +99,10 @@ class DataConfig:
         _positive(self, "lags", "patch_size", "patch_stride", "crop", "memory_limit")
         if self.window < 0:
             raise OptionError(f"window is {self.window}; it must be 0 or more.")
+        if not 0 <= self.fine_lags <= self.lags:
+            raise OptionError(
+                f"fine_lags is {self.fine_lags} and lags {self.lags}; give 0 up to lags."
+            )
         given = self.transform
         for transform in [given] if isinstance(given, str) else given.values():
             check_option("transform", transform, TRANSFORMS)
@@ -248,6 +256,10 @@ class TrainingConfig:
         Decay of the exponential moving average of the weights; 0 for none.
     precision : str
         ``"auto"``, ``"32"`` or ``"bf16"``.
+    lag_noise, lag_dropout : float
+        What `data.fine_lags` are spoilt with in training, so that a model survives its own errors:
+        the largest standard deviation of added noise, over that of the scaled fields, and the
+        share of lags that the coarse field of the day stands in for.
     max_minutes : float or None
         Stop each stage after the epoch in which its share of this time is spent.
     """
@@ -266,6 +278,8 @@ class TrainingConfig:
     gradient_clip: float = 1.0
     ema_decay: float = 0.999
     precision: str = "auto"
+    lag_noise: float = 0.3
+    lag_dropout: float = 0.2
     max_minutes: float | None = None
 
     def __post_init__(self) -> None:
@@ -276,6 +290,11 @@ class TrainingConfig:
         _positive(self, "pretrain_epochs", "plateau_patience", "plateau_factor")
         if self.mean_epochs is not None:
             _positive(self, "mean_epochs")
+        if self.lag_noise < 0 or not 0 <= self.lag_dropout <= 1:
+            raise OptionError(
+                f"lag_noise is {self.lag_noise} and lag_dropout {self.lag_dropout}; give 0 or "
+                "more, and a share between 0 and 1."
+            )
         if not 0 <= self.ema_decay < 1:
             raise OptionError(f"ema_decay is {self.ema_decay}; it must lie in [0, 1).")
         if self.max_minutes is not None:

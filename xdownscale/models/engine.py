@@ -15,7 +15,13 @@ from xdownscale.models.dataset import TrainingArrays, read_rows
 from xdownscale.models.device import resolve_device
 from xdownscale.models.diffusion import squared_cosine
 from xdownscale.models.drawing import Conditions, sample
-from xdownscale.models.fields.crops import FieldArrays, around, known_channels, lagged
+from xdownscale.models.fields.crops import (
+    FieldArrays,
+    around,
+    fine_channels,
+    known_channels,
+    lagged,
+)
 from xdownscale.models.fields.drawing import draw_fields
 from xdownscale.models.fields.engine import FieldModel, load_fields, train_fields
 from xdownscale.models.fields.network import Channels
@@ -37,6 +43,7 @@ from xdownscale.patches.layout import PatchLayout
 
 __all__ = [
     "Channels",
+    "fine_channels",
     "known_channels",
     "lagged",
     "Conditions",

@@ -24,6 +24,7 @@ from xdownscale.models.training import run_stage
 Floats = NDArray[np.float32]
 State = dict[str, Floats]
 
+MEASURED = ("residual.", "drift.")  # numbers that were measured, not learnt
 _PRETRAIN_SHARE = 0.15  # of max_minutes
 
 
@@ -62,8 +63,8 @@ def count_parameters(state: Mapping[str, Floats]) -> dict[str, int]:
     counts: dict[str, int] = {}
     for name, weights in state.items():
         network = name.split(".")[0]
-        if network == "residual":
-            continue  # numbers that were measured, not learnt
+        if name.startswith(MEASURED):
+            continue
         counts[network] = counts.get(network, 0) + int(weights.size)
     return counts
 

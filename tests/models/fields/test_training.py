@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from xdownscale.models.fields import training
 from xdownscale.models.fields.crops import CropDays, FieldArrays, around
+from xdownscale.models.fields.drawing import draw_fields
 from xdownscale.models.fields.residual import Residual
 from xdownscale.models.fields.stages import fold_of, noise_inputs
 from xdownscale.models.spectra import Spectrum
@@ -32,6 +35,7 @@ def arrays(days=200, shape=(32, 32), rho=0.6, scales=(0.3, 2.0)):
         fine=np.where(mask, fine, np.nan).astype(np.float32),
         windows=rows[:, None] + np.arange(5),
         lags=np.clip(rows[:, None] - [3, 2, 1], 0, None),
+        fine_lags=np.zeros((days, 0), np.int64),
         static=np.zeros((2, *shape), np.float32),
         calendar=np.zeros((days, 2), np.float32),
         place=np.zeros((*shape, 2), np.float32),
@@ -120,3 +124,51 @@ def test_noise_at_three_scales_has_about_unit_variance():
     assert found.shape == (20, 6, 128, 128)
     variance = found.var((0, 2, 3))
     assert variance.numpy() == pytest.approx(1, abs=0.25)
+
+
+def with_fine_lags(given, count=2):
+    rows = np.arange(len(given.windows))[:, None] - np.arange(count, 0, -1)
+    return FieldArrays(**{**given.__dict__, "fine_lags": np.where(rows >= 0, rows, -1)})
+
+
+def test_fine_lags_are_the_true_fields_and_the_driver_stands_in():
+    given = with_fine_lags(arrays(shape=(16, 16)))
+    conditions = training.field_conditions(given, np.array([0, 1, 7]))
+    assert conditions.known.shape[1] == given.sizes.known
+    lags = conditions.known[:, 6:10].reshape(3, 2, 2, 16, 16)  # (day, lag, target, y, x)
+    own = conditions.known[:, :2]
+    np.testing.assert_array_equal(
+        lags[0], own[0][None].repeat(2, 0)
+    )  # nothing before the first day
+    np.testing.assert_array_equal(lags[1, 0], own[1])
+    expected = np.where(given.mask, given.fine[[5, 6]], own[2])
+    np.testing.assert_array_equal(lags[2], expected)
+    again = np.where(given.mask, given.fine[0], own[1])
+    np.testing.assert_array_equal(lags[1, 1], again)
+
+
+def test_fine_lags_are_spoilt_in_training_and_never_elsewhere():
+    given = with_fine_lags(arrays(shape=(16, 16)))
+    days = {"arrays": given, "rows": given.train_targets, "size": 16, "unit": 8, "seed": 0}
+    whole = training.field_conditions(given, np.array([9])).known[0]
+    clean = CropDays(epoch=0, **days)[9].known[0].numpy()
+    np.testing.assert_array_equal(clean, whole)
+    gone = CropDays(epoch=0, spoil=(0.0, 1.0), **days)[9].known[0].numpy()
+    np.testing.assert_array_equal(gone[6:10], whole[[0, 1, 0, 1]])
+    noisy = [CropDays(epoch=e, spoil=(0.5, 0.0), **days)[9].known[0].numpy() for e in range(40)]
+    apart = np.array([(n - whole)[6:10].std() for n in noisy])
+    assert 0 < apart.min() < apart.max() < 0.55
+    assert all((n[:6] == whole[:6]).all() for n in noisy)
+
+
+def test_members_with_conditions_of_their_own(make):
+    networks, residual, conditions, request = make(days=2)
+    together = draw_fields(networks, residual, conditions, request)
+    twice = replace(
+        conditions,
+        **{k: getattr(conditions, k)[[0, 0]] for k in ("known", "calendar", "coarse", "keys")},
+        members=np.array([1, 0]),
+    )
+    found = draw_fields(networks, residual, twice, request)
+    assert found.shape[:2] == (1, 2)
+    np.testing.assert_allclose(found[0], together[[1, 0], 0], atol=2e-5)

@@ -39,6 +39,8 @@ class FieldArrays:
         Rows of `driver` around each fine day; -1 where there is none.
     lags : ndarray of int (m, lags)
         Rows of `coarse` before each fine day.
+    fine_lags : ndarray of int (m, k)
+        Rows of `fine` before each fine day, the latest last; -1 where there is none.
     static : ndarray (s, y, x)
         Static fields.
     calendar : ndarray (m, c)
@@ -64,6 +66,7 @@ class FieldArrays:
     fine: Any
     windows: Rows
     lags: Rows
+    fine_lags: Rows
     static: Floats
     calendar: Floats
     place: Floats
@@ -80,7 +83,8 @@ class FieldArrays:
         drivers, days = int(self.driver.shape[1]), int(self.windows.shape[1])
         return Channels(
             lags=int(self.lags.shape[1]) * drivers,
-            known=known_channels(days, drivers, self.own) + len(self.static),
+            known=known_channels(days, drivers, self.own, self.fine_lags.shape[1])
+            + len(self.static),
             calendar=int(self.calendar.shape[1]),
             targets=len(self.own),
         )
@@ -138,15 +142,44 @@ def around(window: Floats, own: tuple[int, ...] = (0,)) -> Floats:
     return out
 
 
-def known_channels(days: int, drivers: int, own: tuple[int, ...]) -> int:
-    """Return how many channels `around` gives.
+def known_channels(days: int, drivers: int, own: tuple[int, ...], fine_lags: int = 0) -> int:
+    """Return how many channels `around` and `fine_channels` give.
 
     Examples
     --------
-    >>> known_channels(5, 1, (0,)), known_channels(5, 2, (1, -1))
-    (5, 11)
+    >>> known_channels(5, 1, (0,)), known_channels(5, 2, (1, -1)), known_channels(5, 1, (0,), 2)
+    (5, 11, 7)
     """
-    return days * drivers + sum(d < 0 for d in own)
+    return days * drivers + sum(d < 0 for d in own) + fine_lags * len(own)
+
+
+def fine_channels(lags: Floats, stand_in: Floats) -> Floats:
+    """Return fine fields of days before (..., k, t, y, x) as channels (..., k x t, y, x).
+
+    Parameters
+    ----------
+    lags : ndarray (..., k, t, y, x)
+        NaN where there is no field, or none at a pixel.
+    stand_in : ndarray (..., t, y, x)
+        What stands there: the targets' own drivers of the day itself.
+
+    Examples
+    --------
+    >>> fine_channels(np.array([[[[1.0, np.nan]]]]), np.array([[[5.0, 6.0]]])).tolist()
+    [[[1.0, 6.0]]]
+    """
+    filled = np.where(np.isnan(lags), stand_in[..., None, :, :, :], lags)
+    return np.asarray(filled.reshape(*lags.shape[:-4], -1, *lags.shape[-2:]), np.float32)
+
+
+def fine_before(arrays: FieldArrays, row: int) -> Floats:
+    """Return the fine fields of the days before a day (k, t, y, x); NaN where there is none."""
+    rows = arrays.fine_lags[row]
+    out = np.full((len(rows), *arrays.mask.shape), np.nan, np.float32)
+    there = np.flatnonzero(rows >= 0)
+    if there.size:
+        out[there] = np.where(arrays.mask, read_rows(arrays.fine, rows[there]), np.nan)
+    return out
 
 
 def lagged(days: Floats) -> Floats:
@@ -181,6 +214,8 @@ class CropDays(Dataset[Batch]):
         Epoch -1 gives the same crops again and again.
     means : array (m, t, y, x), optional
         Regression's field of each fine day.
+    spoil : tuple of float
+        Largest standard deviation of noise on fine lags, and the share of them that is dropped.
     """
 
     def __init__(
@@ -192,8 +227,9 @@ class CropDays(Dataset[Batch]):
         seed: int,
         epoch: int,
         means: Any = None,
+        spoil: tuple[float, float] = (0.0, 0.0),
     ) -> None:
-        self.arrays, self.rows, self.means = arrays, rows, means
+        self.arrays, self.rows, self.means, self.spoil = arrays, rows, means, spoil
         self.seed, self.epoch = seed, epoch
         self.size = [max(unit, min(size, n) // unit * unit) for n in arrays.shape]
         self.count = crops_of(arrays.shape, size)
@@ -207,7 +243,10 @@ class CropDays(Dataset[Batch]):
         target = self._cut(read_rows(arrays.fine, [row])[0], corners)
         valid = target.isfinite() & self._cut(arrays.mask, corners)
         window = around(read_rows(arrays.driver, arrays.windows[row]), arrays.own)
-        known = np.concatenate([np.nan_to_num(window), arrays.static])
+        window = np.nan_to_num(window)
+        spoilt = self._spoilt(row)
+        lags = fine_channels(spoilt, window[: len(arrays.own)])
+        known = np.concatenate([window, lags, arrays.static])
         mean = torch.zeros_like(target)
         if self.means is not None:
             mean = self._cut(read_rows(self.means, [row])[0], corners)
@@ -221,6 +260,18 @@ class CropDays(Dataset[Batch]):
             place.movedim(1, -1),
             mean,
         )
+
+    def _spoilt(self, row: int) -> Floats:
+        """Fine fields of the days before, less good than they are: what a run of its own sees."""
+        lags = fine_before(self.arrays, row)
+        if not len(lags):
+            return lags
+        key = noise.derive(self.seed, self.epoch, row, 1)
+        generator = np.random.Generator(np.random.Philox(key))
+        size = generator.uniform(0, self.spoil[0], (len(lags), 1, 1, 1)).astype(np.float32)
+        lags += size * generator.standard_normal(lags.shape, dtype=np.float32)
+        lags[generator.random(len(lags)) < self.spoil[1]] = np.nan
+        return lags
 
     def _corners(self, row: int) -> list[tuple[int, int]]:
         key = noise.derive(self.seed, self.epoch, row)

@@ -241,13 +241,15 @@ class _Draw:
             return self._crop(self.mean)[None]
         if self.request.stitching == "patches":
             return self._by_patches()
-        days, numbers = len(self.conditions.keys), self.request.realizations
-        out = np.empty((len(numbers) * days, self.nets[0].outputs, *self.shape), np.float32)
+        given, days = self.conditions.members, len(self.conditions.keys)
+        listed = np.array(self.request.realizations) if given is None else given
+        numbers = np.repeat(listed, days) if given is None else listed
+        out = np.empty((len(numbers), self.nets[0].outputs, *self.shape), np.float32)
         for block in self._blocks(len(out)):
-            rows, day = np.divmod(block, days)
-            start = self._tensor(self.starts.fields([numbers[r] for r in rows], day))
+            day = block % days
+            start = self._tensor(self.starts.fields(numbers[block].tolist(), day))
             out[block] = self._crop(self._drawn(start, day))
-        return out.reshape(len(numbers), days, *out.shape[1:])
+        return out.reshape(-1, days, *out.shape[1:])
 
     def _drawn(self, start: Tensor, day: Indices) -> Tensor:
         """Draw fields of some days, each from its own start."""

@@ -21,6 +21,7 @@ from xdownscale.models.fields.training import NOISY, Lesson, learn_fields, regre
 from xdownscale.models.stages import Forecast
 from xdownscale.models.unet import Forecaster
 from xdownscale.models.weights import (
+    MEASURED,
     Trained,
     check_days,
     fill,
@@ -127,7 +128,7 @@ def load_fields(
     ModelFormatError
         If names or shapes do not fit the configuration.
     """
-    weights = {name: array for name, array in state.items() if not name.startswith("residual.")}
+    weights = {name: array for name, array in state.items() if not name.startswith(MEASURED)}
     heads = sum(n.startswith("regressions.") and n.endswith("head.bias") for n in weights)
     folds, noisy = regressions(config, heads), NOISY[config.method]
     networks = seeded(FieldNetworks, 0, 0, sizes, folds, noisy, config.network)

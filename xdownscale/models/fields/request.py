@@ -28,6 +28,9 @@ class FieldConditions:
         Where fine pixels lie on the coarse grid.
     keys : ndarray of int (n,)
         Time of the days, in seconds: keys of the noise.
+    members : ndarray of int (n,) or None
+        Number of the realization of each, where the conditions of a day are not the same for all;
+        then the realizations of the request do not count. None: all days for all realizations.
     """
 
     known: Floats
@@ -35,6 +38,7 @@ class FieldConditions:
     coarse: Floats
     place: Floats
     keys: NDArray[np.int64]
+    members: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,6 +63,7 @@ class FieldTask:
     name: str
     stage: int
     means: Any = None
+    spoil: tuple[float, float] = (0.0, 0.0)
 
     def training(self, epoch: int) -> CropDays:
         """Return the days to learn from."""
@@ -74,7 +75,9 @@ class FieldTask:
 
     def _days(self, rows: Rows, epoch: int) -> CropDays:
         unit = self.network.net.unit
-        return CropDays(self.arrays, rows, self.crop, unit, self.seed, epoch, self.means)
+        return CropDays(
+            self.arrays, rows, self.crop, unit, self.seed, epoch, self.means, self.spoil
+        )
 
 
 class Regress(FieldTask):

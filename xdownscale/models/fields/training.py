@@ -14,7 +14,14 @@ from xdownscale.config import DownscalerConfig
 from xdownscale.models import noise, spectra
 from xdownscale.models.checkpoint import Checkpoints
 from xdownscale.models.dataset import read_rows
-from xdownscale.models.fields.crops import FieldArrays, Rows, around, lagged
+from xdownscale.models.fields.crops import (
+    FieldArrays,
+    Rows,
+    around,
+    fine_before,
+    fine_channels,
+    lagged,
+)
 from xdownscale.models.fields.drawing import draw_fields
 from xdownscale.models.fields.network import FieldNet, FieldNetworks
 from xdownscale.models.fields.request import FieldConditions, FieldRequest
@@ -90,6 +97,7 @@ class Lesson:
             "batch": self.config.training.batch_days,
             "name": name,
             "stage": stage,
+            "spoil": (self.config.training.lag_noise, self.config.training.lag_dropout),
         }
 
 
@@ -262,10 +270,13 @@ def field_conditions(arrays: FieldArrays, rows: Rows) -> FieldConditions:
         Fine days.
     """
     windows = np.stack([read_rows(arrays.driver, arrays.windows[row]) for row in rows])
+    window = np.nan_to_num(around(windows, arrays.own))
+    before = np.stack([fine_before(arrays, int(row)) for row in rows])
+    lags = fine_channels(before, window[:, : len(arrays.own)])
     coarse = np.stack([read_rows(arrays.coarse, arrays.lags[row]) for row in rows])
     static = np.broadcast_to(arrays.static, (len(rows), *arrays.static.shape))
     return FieldConditions(
-        known=np.concatenate([np.nan_to_num(around(windows, arrays.own)), static], axis=1),
+        known=np.concatenate([window, lags, static], axis=1),
         calendar=arrays.calendar[rows],
         coarse=lagged(coarse),
         place=arrays.place,
