@@ -45,7 +45,7 @@ def test_days_like_those_of_training_raise_no_alarm():
         (lambda x, k: x.mean() + (x - x.mean()) * 1.1**k, "variance of|semivariance"),
         (
             lambda x, k: x + 0.1 * k * np.random.default_rng(k).normal(size=x.shape),
-            "semivariance of neighbours of",
+            "variance of|semivariance of neighbours of",
         ),
         (lambda x, k: x * np.nan if k > 3 else x, "mean of"),
     ],

@@ -145,6 +145,7 @@ def _group_facts(model: GroupModel) -> dict[str, Any]:
 def _group_state(model: GroupModel) -> xr.Dataset:
     return xr.Dataset(
         {
+            "weight": (("y", "x"), model.weight),
             "mask": (("target", "y", "x"), model.masks.astype(np.int8)),
             "static": (("channel", "y", "x"), model.static),
             "part": ("time", model.split["part"].values),
@@ -160,6 +161,7 @@ def _group_model(facts: dict[str, Any], state: xr.Dataset, weights: dict[str, An
     losses = {n: ("step", v.values) for n, v in state.items() if str(n).startswith("history_")}
     return GroupModel(
         group=Group(season=facts["season"], region=facts["region"], window=(rows, columns)),
+        weight=state["weight"].values,
         masks=state["mask"].values.astype(bool),
         static=state["static"].values,
         scalings=tuple(map(Scaling.from_dict, facts["scalings"])),

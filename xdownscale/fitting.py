@@ -70,7 +70,8 @@ def learn(
     pair = settled.pair
     if settled.kind == "self":
         config = _for_averages(config, settled.reason, warn=pairing == "auto")
-    groups = list(make_groups(pair, seasons, regions))
+    blend = config.data.blend if config.method in FIELD_METHODS else 0
+    groups = list(make_groups(pair, seasons, regions, blend))
     for group, _ in groups:
         check_layouts(group.window, config)
     present = np.all([preparation.ever_present(driver) for driver in pair.drivers], axis=0)
@@ -81,14 +82,14 @@ def learn(
             pair=pair,
             static=static,
             group=group,
-            inside=inside,
+            weight=weight,
             config=config,
             seasons=seasons,
             missing=missing,
             seed=seed,
             long=settled.long,
         )
-        for group, inside in groups
+        for group, weight in groups
     ]
     for assignment in assignments:
         assignment.check()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from scipy import ndimage
 
 from xdownscale import splits
 from xdownscale.adaptation import QuantileMap
@@ -54,6 +55,9 @@ class GroupModel:
     ----------
     group : Group
         Season and region.
+    weight : (y, x) float32 array
+        What the group's fields count where those of its neighbours lie too; a half or more in its
+        own region.
     masks : (t, y, x) bool array
         Cells of the window that the model predicts, for each target.
     static : (s, y, x) float32 array
@@ -76,6 +80,7 @@ class GroupModel:
     """
 
     group: Group
+    weight: npt.NDArray[np.float32]
     masks: npt.NDArray[np.bool_]
     static: npt.NDArray[np.float32]
     scalings: tuple[Scaling, ...]
@@ -107,8 +112,9 @@ def make_groups(
     pair: Pair,
     seasons: Seasons | None,
     regions: Mapping[str, Any] | None,
-) -> Iterator[tuple[Group, npt.NDArray[np.bool_]]]:
-    """Yield every season x region and the cells (of its window) that lie in the region.
+    blend: int = 0,
+) -> Iterator[tuple[Group, npt.NDArray[np.float32]]]:
+    """Yield every season x region and what the cells of its window count in it.
 
     Parameters
     ----------
@@ -118,11 +124,14 @@ def make_groups(
         Season -> months.
     regions : mapping or None
         Region -> box or mask.
+    blend : int
+        Pixels that regions reach beyond their borders.
 
     Yields
     ------
     group : Group
-    inside : (y, x) bool array
+    weight : (y, x) float32 array
+        See `GroupModel`; 0 outside.
     """
     for name in [*(seasons or ()), *(regions or ())]:
         if not name or set(str(name)) & set("/\\."):
@@ -138,9 +147,41 @@ def make_groups(
             for name, region in splits.normalise_regions(regions).items()
         }
     for region, mask in masks.items():
-        window = _bounding(mask)
+        weight = fading(mask, blend)
+        window = _bounding(weight > 0)
         for season in seasons or (None,):
-            yield Group(season=season, region=region, window=window), mask[window]
+            yield Group(season=season, region=region, window=window), weight[window]
+
+
+def fading(core: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.float32]:
+    """Return weights that fall from 1 to 0 across the border of a region.
+
+    Parameters
+    ----------
+    core : (y, x) bool array
+        The region.
+    reach : int
+        Pixels on either side of the border; the image's own edge is none.
+
+    Returns
+    -------
+    (y, x) float32 array
+        A half or more within the region, less than that outside: of two regions that meet, the
+        weights add up to one.
+
+    Examples
+    --------
+    >>> fading(np.array([[True, True, True, False, False, False]]), 2).round(2)
+    array([[1.  , 0.96, 0.69, 0.31, 0.04, 0.  ]], dtype=float32)
+    """
+    if reach == 0 or core.all():
+        return core.astype(np.float32)
+    near = ndimage.distance_transform_edt(~core) <= reach
+    wide = np.pad(near, 2 * reach + 1, mode="edge")
+    inner = (slice(2 * reach + 1, -2 * reach - 1),) * 2
+    distance = ndimage.distance_transform_edt(wide)[inner]
+    share = np.clip((distance - 0.5) / (2 * reach), 0, 1)
+    return np.asarray(np.where(near, np.sin(np.pi / 2 * share) ** 2, 0.0), np.float32)
 
 
 def check_layouts(window: tuple[slice, slice], config: DownscalerConfig) -> None:

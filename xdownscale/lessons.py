@@ -38,8 +38,8 @@ class Assignment:
         Static fields.
     group : Group
         Season and region.
-    inside : (y, x) bool array
-        Cells of the group's window that lie in the region.
+    weight : (y, x) float32 array
+        What the cells of the group's window count; 0 outside the region and its surroundings.
     config : DownscalerConfig
         Options.
     seasons : mapping or None
@@ -56,7 +56,7 @@ class Assignment:
     pair: Pair
     static: xr.DataArray | xr.Dataset | None
     group: Group
-    inside: npt.NDArray[np.bool_]
+    weight: npt.NDArray[np.float32]
     config: DownscalerConfig
     seasons: Seasons | None
     missing: npt.NDArray[np.float64]
@@ -74,7 +74,7 @@ class Assignment:
         array = to_array(target).array[(slice(None), *self.group.window)]
         filled, valid = np.zeros(array.shape[0], bool), np.zeros(array.shape[1:], bool)
         for start in range(0, array.shape[0], _BLOCK):
-            present = np.isfinite(np.asarray(array[start : start + _BLOCK])) & self.inside
+            present = np.isfinite(np.asarray(array[start : start + _BLOCK])) & (self.weight > 0)
             filled[start : start + _BLOCK] = present.any(axis=(1, 2))
             valid |= present.any(axis=0)
         if not valid.any():

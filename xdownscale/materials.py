@@ -66,6 +66,7 @@ def train_group(
     )
     return GroupModel(
         group=assignment.group,
+        weight=assignment.weight,
         masks=assignment.cells[1],
         static=assignment.static_fields,
         scalings=assignment.scalings,

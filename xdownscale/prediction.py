@@ -10,6 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale import constraints, drift, pairs, preparation, rollout, splits
+from xdownscale.blending import Blend
 from xdownscale.calendars import cycle_numbers, time_keys, warn_outside
 from xdownscale.errors import ModelMismatchError, XDownscaleWarning
 from xdownscale.groups import Fitted, GroupModel
@@ -59,14 +60,14 @@ def draw_maps(
         warn_outside(next(iter(fitted.models.values())).calendar, plan.time[plan.targets])
     domain, count = fitted.carried.shape[1:], len(fitted.targets)
     out = np.full((order.realizations, plan.targets.size, count, *domain), np.nan, np.float32)
-    claimed = np.zeros((count, *domain), bool)
-    for models in fitted.by_region().values():
-        window = _one(models).group.window
-        part, free = out[(..., *window)], ~claimed[(..., *window)]
+    blend = Blend(fitted)
+    for name, models in fitted.by_region().items():
+        window, weights = _one(models).group.window, blend.weights[name]
+        part = out[(..., *window)]
         for rows, fields, masks in _draw_region(plan, models, history):
             into = np.searchsorted(plan.targets, rows)
-            part[:, into] = np.where(masks & free, fields, part[:, into])
-        claimed[(..., *window)] |= np.any([model.masks for model in models.values()], axis=0)
+            blend.add(part, into, fields, np.where(masks, weights, 0.0))
+    blend.finish(out)
     out[:, blank] = np.nan
     _constrain(plan, out)
     drawn = [_label(plan, labels, out[:, :, k]) for k, labels in enumerate(fitted.targets)]

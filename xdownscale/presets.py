@@ -12,11 +12,11 @@ _Tree = dict[str, dict[str, Any]]
 _FAST: _Tree = {
     "data": {"scaling": "standard", "patch_size": 16, "patch_stride": 16},
     "network": {"unshuffle": 2, "norm": "rms", "channels": (64, 96, 128)},
-    "diffusion": {"loss": "mse"},
+    "diffusion": {"loss": "mse", "sigma_median": 0.3},
     "training": {
         "rate": "cosine",
         "epochs": 30,
-        "mean_epochs": 12,
+        "mean_epochs": 20,
         "pretrain_epochs": 10,
         "batch_days": 4,
         "learning_rate": 2e-3,

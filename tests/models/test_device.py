@@ -33,10 +33,16 @@ def test_an_unknown_device_is_refused():
         ("auto", "cpu", True, "32-true"),
         ("auto", "cuda", False, "32-true"),
         ("auto", "cuda", True, "bf16-mixed"),
-        ("bf16", "cpu", False, "bf16-mixed"),
+        ("bf16", "cpu", True, "bf16-mixed"),
         ("32", "cuda", True, "32-true"),
     ],
 )
 def test_bf16_is_taken_where_it_pays(monkeypatch, precision, device, able, expected):
-    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: able)
+    monkeypatch.setattr("xdownscale.models.device.has_bf16", lambda device: able)
     assert resolve_precision(precision, device) == expected
+
+
+def test_bf16_is_refused_where_it_is_emulated(monkeypatch):
+    monkeypatch.setattr("xdownscale.models.device.has_bf16", lambda device: False)
+    with pytest.raises(OptionError, match="this cuda device does not compute with bf16"):
+        resolve_precision("bf16", "cuda")

@@ -62,6 +62,8 @@ class DataConfig:
         Coarse days on either side of the day that the other methods see.
     crop : int
         Side of their random training crops, in fine pixels.
+    blend : int
+        Pixels that their regions reach beyond their borders, to be blended with their neighbours.
     fine_lags : int
         Fine fields of the days before that they see as well, up to `lags`: then days are drawn one
         after another (mode ``"autoregressive"``). 0: every day is drawn for itself.
@@ -88,6 +90,7 @@ class DataConfig:
     patch_stride: int = 8
     window: int = 2
     crop: int = 64
+    blend: int = 8
     fine_lags: int = 0
     buffer_days: int = 45
     fractions: tuple[float, float, float] = (0.8, 0.1, 0.1)
@@ -97,8 +100,10 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "lags", "patch_size", "patch_stride", "crop", "memory_limit")
-        if self.window < 0:
-            raise OptionError(f"window is {self.window}; it must be 0 or more.")
+        if min(self.window, self.blend) < 0:
+            raise OptionError(
+                f"window is {self.window} and blend {self.blend}; both must be 0 or more."
+            )
         if not 0 <= self.fine_lags <= self.lags:
             raise OptionError(
                 f"fine_lags is {self.fine_lags} and lags {self.lags}; give 0 up to lags."
