@@ -70,3 +70,20 @@ def test_memory_does_not_follow_the_days(name, anomalies):
         tracemalloc.stop()
     read = 400 * 60 * 60 * 4
     assert peaks[2] - peaks[1] < read / 2
+
+
+def test_the_chunks_of_a_store_are_reads_though_all_need_the_store(tmp_path):
+    whole = Store(200).da
+    whole.to_dataset().to_zarr(tmp_path / "dust.zarr", consolidated=False)
+    da = xr.open_zarr(tmp_path / "dust.zarr", consolidated=False).dust
+    made = []
+
+    def anomaly(values):
+        made.append(values)
+        return values
+
+    mean = da.mean("time")
+    mean = mean.copy(data=mean.data.map_blocks(anomaly, dtype=mean.dtype, meta=mean.data._meta))
+    with dask.config.set(scheduler="single-threaded"):
+        geostat.distribution(da - mean).compute()
+    assert len(made) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import islice
@@ -169,9 +170,12 @@ def _studied(x: Any) -> tuple[Any, Any, set[Any]]:
     graph, needs = cull(dict(lean.__dask_graph__()), blocks)
     order = toposort(graph, dependencies=needs)
     reads: dict[Any, set[Any]] = {}
+    uses = Counter(need for key in order for need in needs[key])
+    # an opened store is below all of its chunks and is no read itself
+    opened = {key for key in order if not needs[key] and uses[key] > _MANY}
     for key in order:
-        below = set().union(*(reads[need] for need in needs[key])) if needs[key] else {key}
-        reads[key] = _some(below, _MANY + 1)
+        below = set().union(*(reads[need] for need in needs[key] if need not in opened))
+        reads[key] = _some(below or {key}, _MANY + 1)
     users: dict[Any, set[Any]] = {key: set() for key in order} | {key: {key} for key in blocks}
     for key in reversed(order):
         for need in needs[key]:
