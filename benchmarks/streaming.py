@@ -5,6 +5,7 @@ thread. Peak memory is what the process takes beyond what it had before; it shou
 days.
 
 Run: OMP_NUM_THREADS=1 python benchmarks/streaming.py [--days 365 1460] [--shape 281 361]
+[--only "wasserstein, daily" lag_r2]
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import argparse
 import os
 import platform
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -67,7 +69,12 @@ DIAGNOSTICS: dict[str, Callable[[xr.DataArray], Any]] = {
     "lag_r2": lambda da: geostat.lag_r2(da, max_lag=10),
     "power_spectrum": geostat.power_spectrum,
     "distribution": geostat.distribution,
+    "distribution of anomalies": lambda da: geostat.distribution(da - da.mean("time")),
+    "lag_rmse of anomalies": lambda da: geostat.lag_rmse(da - da.mean("time"), max_lag=10),
     "wasserstein, daily": lambda da: geostat.wasserstein(da, da[::-1].assign_coords(time=da.time)),
+    "wasserstein, daily, two grids": lambda da: geostat.wasserstein(
+        da, da[::-1, ::2, ::2].assign_coords(time=da.time)
+    ),
     "wasserstein, pooled": lambda da: geostat.wasserstein(
         da, da[::-1].assign_coords(time=da.time), "pooled"
     ),
@@ -112,7 +119,7 @@ def in_fresh_process(path: Path, name: str) -> tuple[float, float]:
     return seconds, memory
 
 
-def report(days: list[int], shape: tuple[int, int]) -> None:
+def report(days: list[int], shape: tuple[int, int], names: list[str]) -> None:
     chunk = CHUNK * shape[0] * shape[1] * 4 / 2**20
     print(f"{shape[0]} x {shape[1]} cells, float32, {CHUNK} days ({chunk:.0f} MB) a chunk\n")
     heads = [f"{n} days: s | times reading | peak MB" for n in days]
@@ -122,7 +129,7 @@ def report(days: list[int], shape: tuple[int, int]) -> None:
         for path, n in zip(paths, days, strict=True):
             write_store(path, n, shape)
         reading: list[float] = []
-        for name in DIAGNOSTICS:
+        for name in ["reading", *(name for name in names if name != "reading")]:
             found = [in_fresh_process(path, name) for path in paths]
             reading = reading or [seconds for seconds, _ in found]
             cells = [
@@ -136,6 +143,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--days", type=int, nargs="+", default=[365, 1460])
     parser.add_argument("--shape", type=int, nargs=2, default=[281, 361])
+    parser.add_argument("--only", nargs="+", choices=DIAGNOSTICS, default=list(DIAGNOSTICS))
     parser.add_argument("--one", nargs=2, help="used by the script itself: store, diagnostic")
     args = parser.parse_args()
     if args.one:
@@ -144,9 +152,9 @@ def main() -> None:
     print(
         f"Machine: {platform.machine()}, {os.cpu_count()} cores, Python "
         f"{platform.python_version()}, numpy {np.__version__}. Seed {SEED}. "
-        f"Command: python {' '.join(sys.argv)}\n"
+        f"Command: python {shlex.join(sys.argv)}\n"
     )
-    report(args.days, tuple(args.shape))
+    report(args.days, tuple(args.shape), args.only)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xdownscale.errors import DataError, OptionError
 from xdownscale.geostat._selection import DIGIT, count_digits, floats, narrow
-from xdownscale.geostat._streaming import as_dask, gather, reread
+from xdownscale.geostat._streaming import Record, as_dask, gather
 
 Array = NDArray[Any]
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
@@ -125,14 +125,15 @@ def _describe(x: Any, probabilities: Array, levels: Array, tail: float) -> dict[
     import dask.array
     from dask.delayed import delayed
 
-    moments = _pass(x, _moments, _merge_moments)
+    record = Record(x)
+    moments = _pass(record.array, _moments, _merge_moments)
     state = delayed(_wanted)(moments, probabilities, tail)
     for known in range(0, 8 * x.dtype.itemsize, DIGIT):
-        again = reread(x, state)
+        again = record.again(state)
         counts = _pass(again, _count, _add, state)
         state = delayed(_next)(counts, state, known)
     found = delayed(_values)(state, probabilities, tail, x.dtype)
-    last = reread(x, found)
+    last = record.again(found)
     sums = _pass(last, _above, _add, delayed(_tail_and_levels)(found, levels))
     summary = delayed(_summary)(moments, found, sums)
     shapes = {"value": probabilities.shape, "exceedance": levels.shape, "scalars": (7,)}

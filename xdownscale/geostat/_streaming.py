@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 from typing import Any, NamedTuple
 from uuid import uuid4
 
@@ -12,7 +14,8 @@ from numpy.typing import NDArray
 
 _BLOCK = 2**22  # values in a piece that is made of an array in memory
 _AFTER = "after"
-_WIDTH = 8  # partial results that are merged at a time
+_WIDTH = 2  # partial results merged at a time: one alone waits at each level of the tree
+_MANY = 8  # reads; what needs more of them is not done again for every block
 
 
 class Slab(NamedTuple):
@@ -71,75 +74,156 @@ def slabs(chunks: Sequence[int], positions: NDArray[np.int64], max_lag: int) -> 
     return cut
 
 
-def reread(x: Any, after: Any) -> Any:
-    """Return a dask array whose blocks are loaded again, and not before `after` is computed.
+class Record:
+    """A lazy array whose blocks can be read again, which keeps them out of memory between.
 
-    Without it the scheduler would keep every block of a first pass in memory for the second one,
-    or load blocks faster than they are used up.
+    What several blocks share and what is made of many reads, such as the mean that anomalies are
+    taken from, is computed once.
 
-    Parameters
+    Attributes
     ----------
-    x : dask array
-    after : dask array or Delayed
-        What must be there first.
+    array : dask array
+        The record for a first pass. Of anomalies from a lazy mean the blocks are not kept until
+        the mean is known, but loaded again.
     """
-    import dask.array
+
+    def __init__(self, x: Any) -> None:
+        from dask.core import flatten
+        from dask.optimization import cull
+
+        self._graph, self._needs, self._shared = _studied(x)
+        self._source = self.array = x
+        if self._shared:
+            outside = {n for k in flatten(x.__dask_keys__()) for n in self._own(k)[1]}
+            common = cull(self._graph, list(outside))[0]
+            self.array = self._loading([], (0, len(x.chunks[0])), [], common)
+
+    def again(self, after: Any, first: int = 0, stop: int | None = None) -> Any:
+        """Return steps `first` to `stop`, to be loaded again, not before `after` is computed.
+
+        Without it the scheduler would keep every block of a first pass in memory for the second
+        one, or load blocks faster than they are used up.
+
+        Parameters
+        ----------
+        after : dask array or Delayed
+            What must be there first.
+        first, stop : int
+            Along the first axis.
+        """
+        from dask.core import flatten
+
+        size = len(self.array)
+        stop = size if stop is None else stop
+        bounds = np.cumsum((0, *self.array.chunks[0]))
+        low = int(np.searchsorted(bounds, first, side="right")) - 1
+        high = int(np.searchsorted(bounds, stop))
+        sources = [after, self.array] if self._shared else [after]
+        found = self._loading(sources, (low, high), list(flatten(after.__dask_keys__())), {})
+        whole = (first, stop) == (0, size)
+        return found if whole else found[first - bounds[low] : stop - bounds[low]]
+
+    def _loading(
+        self, sources: list[Any], blocks: tuple[int, int], awaited: list[Any], more: Any
+    ) -> Any:
+        """Return some blocks along the first axis, each with one task that runs all of its tasks.
+
+        The scheduler can neither share nor hasten what is inside.
+        """
+        import dask.array
+        from dask.highlevelgraph import HighLevelGraph
+
+        x, name, (low, high) = self._source, f"reread-{uuid4().hex}", blocks
+        tasks: dict[Any, Any] = {(name, _AFTER): (_nothing, awaited), **more}
+        for place in np.ndindex(high - low, *x.numblocks[1:]):
+            key = (x.name, place[0] + low, *place[1:])
+            own, given = self._own(key)
+            load = partial(_load, {k: self._graph[k] for k in own}, key, given)
+            tasks[(name, *place)] = (load, (name, _AFTER), given)
+        layers = HighLevelGraph.from_collections(name, tasks, dependencies=sources)
+        chunks = (x.chunks[0][low:high], *x.chunks[1:])
+        return dask.array.Array(layers, name, chunks, dtype=x.dtype)
+
+    def _own(self, key: Any) -> tuple[list[Any], list[Any]]:
+        """Tasks to be run for a block, and those shared with others whose results it is given."""
+        own: dict[Any, None] = {key: None}
+        given: dict[Any, None] = {}
+        ahead = [key]
+        while ahead:
+            for need in self._needs[ahead.pop()]:
+                if need in self._shared:
+                    given[need] = None
+                elif need not in own:
+                    own[need] = None
+                    ahead.append(need)
+        return list(own), list(given)
+
+
+def _studied(x: Any) -> tuple[Any, Any, set[Any]]:
+    """Tasks of an array, what each needs, and those that blocks share and many reads go into."""
     from dask.base import optimize
-    from dask.core import flatten
-    from dask.highlevelgraph import HighLevelGraph
+    from dask.core import flatten, toposort
     from dask.optimization import cull
 
     (lean,) = optimize(x)
-    graph = dict(lean.__dask_graph__())
-    name = f"reread-{uuid4().hex}"
-    awaited = list(flatten(after.__dask_keys__()))
-    tasks: dict[Any, Any] = {(name, _AFTER): (_nothing, awaited)}
-    for key in flatten(lean.__dask_keys__()):
-        # the blocks' own tasks run inside one task: the scheduler can neither share nor hasten them
-        load = partial(_load, cull(graph, key)[0], key)
-        tasks[(name, *key[1:])] = (load, (name, _AFTER))
-    layers = HighLevelGraph.from_collections(name, tasks, dependencies=[after])
-    return dask.array.Array(layers, name, x.chunks, dtype=x.dtype)
+    blocks = list(flatten(lean.__dask_keys__()))
+    graph, needs = cull(dict(lean.__dask_graph__()), blocks)
+    order = toposort(graph, dependencies=needs)
+    reads: dict[Any, set[Any]] = {}
+    uses = Counter(need for key in order for need in needs[key])
+    # an opened store is below all of its chunks and is no read itself
+    opened = {key for key in order if not needs[key] and uses[key] > _MANY}
+    for key in order:
+        below = set().union(*(reads[need] for need in needs[key] if need not in opened))
+        reads[key] = _some(below or {key}, _MANY + 1)
+    users: dict[Any, set[Any]] = {key: set() for key in order} | {key: {key} for key in blocks}
+    for key in reversed(order):
+        for need in needs[key]:
+            users[need] = _some(users[need] | users[key], 2)
+    several = {key for key in order if len(reads[key]) > _MANY and len(users[key]) > 1}
+    return graph, needs, several.difference(blocks)
+
+
+def _some(found: set[Any], most: int) -> set[Any]:
+    return set(islice(found, most))
 
 
 def _nothing(_: Any) -> None:
     """Wait for what is given, and forget it."""
 
 
-def _load(graph: Any, key: Any, _: None) -> Any:
+def _load(graph: Any, key: Any, names: list[Any], _: None, given: list[Any]) -> Any:
     from dask.local import get_sync
 
-    return get_sync(graph, key)
+    # as tasks: a value that looks like a task or a key would be taken for one
+    made = {name: (partial(_same, value),) for name, value in zip(names, given, strict=True)}
+    return get_sync(graph | made, key)
 
 
-def _kernel_task(x: Any, key: Any, kernel: Callable[..., Any], argument: Any) -> Any:
-    """Return the task of one block; a block that is read again is loaded within it.
-
-    As tasks of their own the loads of a pass would all come first, and memory would hold them all.
-    """
-    layer = x.dask.layers.get(x.name)
-    if layer is None or (x.name, _AFTER) not in layer:
-        return (kernel, key, argument)
-    load, after = layer[key]
-    return (_loaded, kernel, load, after, argument)
+def _same(value: Any) -> Any:
+    return value
 
 
-def _loaded(kernel: Callable[..., Any], load: Callable[..., Any], after: Any, given: Any) -> Any:
-    return kernel(load(after), given)
-
-
-def gather(x: Any, kernel: Callable[..., Any], merge: Callable[..., Any], given: Any = None) -> Any:
+def gather(
+    x: Any,
+    kernel: Callable[..., Any],
+    merge: Callable[..., Any],
+    given: Any = None,
+    beside: Any = None,
+) -> Any:
     """Apply a kernel to every block and merge what comes out, a few results at a time.
 
     Parameters
     ----------
     x : dask array
     kernel : callable
-        Called with a block and with `given`.
+        Called with a block, with `given` and, where there is one, with the block of `beside`.
     merge : callable
         Called with a list of what kernel or merge returned.
     given : Delayed, optional
         A result of an earlier pass.
+    beside : dask array, optional
+        Of as many axes as `x`, each cut as there or of length 1.
 
     Returns
     -------
@@ -151,11 +235,13 @@ def gather(x: Any, kernel: Callable[..., Any], merge: Callable[..., Any], given:
 
     # one layer for the whole pass: a Delayed for each block would cost the square of their number
     name, level = f"gather-{uuid4().hex}", 0
-    argument = None if given is None else given.key
-    tasks: dict[Any, Any] = {
-        (name, 0, i): _kernel_task(x, key, kernel, argument)
-        for i, key in enumerate(flatten(x.__dask_keys__()))
-    }
+    sources = [s for s in (x, given, beside) if s is not None]
+    tasks: dict[Any, Any] = {}
+    for i, key in enumerate(flatten(x.__dask_keys__())):
+        arguments = [None if given is None else given.key]
+        if beside is not None:
+            arguments.append((beside.name, *map(min, key[1:], (n - 1 for n in beside.numblocks))))
+        tasks[name, 0, i] = _kernel_task(x, key, kernel, arguments)
     keys: list[Any] = list(tasks)
     while len(keys) > 1:
         level += 1
@@ -163,5 +249,21 @@ def gather(x: Any, kernel: Callable[..., Any], merge: Callable[..., Any], given:
         keys = [(name, level, i) for i in range(len(groups))]
         tasks |= {key: (merge, group) for key, group in zip(keys, groups, strict=True)}
     tasks[name] = (merge, keys)
-    sources = [x] if given is None else [x, given]
     return Delayed(name, HighLevelGraph.from_collections(name, tasks, dependencies=sources))
+
+
+def _kernel_task(x: Any, key: Any, kernel: Callable[..., Any], arguments: list[Any]) -> Any:
+    """Return the task of one block; a block that is read again is loaded within it.
+
+    As tasks of their own the loads of a pass would all come first, and memory would hold them all.
+    """
+    layer = x.dask.layers.get(x.name)
+    if layer is None or (x.name, _AFTER) not in layer:
+        return (kernel, key, *arguments)
+    return (_loaded, kernel, *layer[key], *arguments)
+
+
+def _loaded(
+    kernel: Callable[..., Any], load: Callable[..., Any], after: Any, given: Any, *arguments: Any
+) -> Any:
+    return kernel(load(after, given), *arguments)

@@ -230,13 +230,16 @@ class Points(NamedTuple):
     weights: Array
 
 
-def summarise(values: Array, codes: Array, groups: int, exact: bool, space: Any) -> list[Points]:
+def summarise(
+    values: Array, _: None, codes: Array, groups: int, exact: bool, space: Any
+) -> list[Points]:
     """Sum up a block of values as one distribution for each group.
 
     Parameters
     ----------
-    values, codes : ndarray
-        Of one shape; the group of each value, -1 in none.
+    values : ndarray
+    codes : ndarray
+        The group of each value, -1 in none; of a shape that spreads over that of `values`.
     groups : int
         Number of groups.
     exact : bool
@@ -248,7 +251,7 @@ def summarise(values: Array, codes: Array, groups: int, exact: bool, space: Any)
     -------
     list of Points
     """
-    moved, groups_of = clean(values, space).ravel(), np.asarray(codes).ravel()
+    moved, groups_of = clean(values, space).ravel(), np.broadcast_to(codes, values.shape).ravel()
     parts = []
     for code in range(groups):
         kept = np.sort(moved[(groups_of == code) & ~np.isnan(moved)]).astype(np.float64)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from xdownscale.errors import check_option
 from xdownscale.gaps import finite
 from xdownscale.geostat._lags import Series, lag_coordinate, pairs, series_of
-from xdownscale.geostat._streaming import as_dask, like_input, reread, slabs
+from xdownscale.geostat._streaming import Record, as_dask, like_input, slabs
 from xdownscale.grids import cell_weights
 from xdownscale.labels import find_axes
 
@@ -152,11 +152,12 @@ def _stream(data: Any, weights: Array, series: Series, max_lag: int, score: Any)
 
     lead = data.ndim - 3
     time_first = data.transpose(lead, *range(lead), lead + 1, lead + 2)
-    x = as_dask(time_first, whole=4 * max_lag)
+    record = Record(as_dask(time_first, whole=4 * max_lag))
+    x = record.array
     parts: list[Any] = []
     for slab in slabs(x.chunks[0], series.positions, max_lag):
-        piece = x[slab.first : slab.stop]
-        piece = reread(piece, parts[-2]) if len(parts) > 1 else piece
+        steps = (slab.first, slab.stop)
+        piece = record.again(parts[-2], *steps) if len(parts) > 1 else x[slice(*steps)]
         piece = piece.rechunk({0: -1})
         on_grid = dask.array.from_array(weights, chunks=piece.chunks[-2:], name=False)
         shares = piece.map_blocks(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,6 +12,7 @@ from xdownscale.config import TRANSFORMS
 from xdownscale.errors import OptionError, check_option
 from xdownscale.geostat import _transport
 from xdownscale.geostat._conditions import Groups, resolve
+from xdownscale.geostat._streaming import Record, gather
 from xdownscale.geostat._together import Pair, bring_together
 from xdownscale.scaling import Scaling
 
@@ -264,40 +263,24 @@ def _summary(
     space: Scaling,
 ) -> Any:
     """Distributions of a record's groups; delayed where the record is lazy."""
+    codes = when * groups.sizes[1] + where
+    codes = codes.where((when >= 0) & (where >= 0), -1)
+    codes = codes.expand_dims([d for d in da.dims if d not in codes.dims]).transpose(*da.dims)
     total = groups.sizes[0] * groups.sizes[1]
-    chunked = da.chunks is not None
-    summarise, merge = _transport.summarise, _transport.merge
-    if chunked:
-        from dask.delayed import delayed
-
-        summarise, merge = (delayed(f, pure=False) for f in (summarise, merge))
-    parts: list[Any] = []
-    for block in _blocks(da):
-        piece = da.isel(block)
-        codes = _cut(when, block) * groups.sizes[1] + _cut(where, block)
-        codes = codes.where((_cut(when, block) >= 0) & (_cut(where, block) >= 0), -1)
-        spread = codes.broadcast_like(piece.drop_vars(list(piece.coords))).transpose(*piece.dims)
-        parts.append(summarise(piece.data, spread.data, total, exact, space))
-        if not chunked and len(parts) == _MERGED:
-            parts = [merge(parts, exact)]
-    while len(parts) > 1:
-        parts = [merge(parts[k : k + _MERGED], exact) for k in range(0, len(parts), _MERGED)]
-    return parts[0]
-
-
-def _cut(codes: xr.DataArray, block: Mapping[Any, slice]) -> xr.DataArray:
-    return codes.isel({d: s for d, s in block.items() if d in codes.dims})
-
-
-def _blocks(da: xr.DataArray) -> Iterator[dict[Any, slice]]:
-    """Slices of a record: its chunks, or some of its leading axis at a time."""
+    kernel = partial(_transport.summarise, groups=total, exact=exact, space=space)
+    merge = partial(_transport.merge, exact=exact)
     if da.chunks is not None:
-        sizes = [list(itertools.accumulate(c, initial=0)) for c in da.chunks]
-    else:
-        step = max(1, _BLOCK * len(da) // max(1, da.size))
-        sizes = [[*range(0, len(da), step), len(da)], *([0, n] for n in da.shape[1:])]
-    for cuts in itertools.product(*(list(itertools.pairwise(s)) for s in sizes)):
-        yield {d: slice(*cut) for d, cut in zip(da.dims, cuts, strict=True)}
+        cut = tuple(c if n > 1 else (1,) for c, n in zip(da.chunks, codes.shape, strict=True))
+        beside = codes.chunk(dict(zip(da.dims, cut, strict=True))).data
+        return gather(Record(da.data).array, kernel, merge, beside=beside)
+    parts: list[Any] = []
+    step = max(1, _BLOCK * len(da) // max(1, da.size))
+    for start in range(0, len(da), step):
+        part = slice(start, start + step)
+        own = codes[part] if len(codes) > 1 else codes
+        parts.append(kernel(da[part].values, None, own.values))
+        parts = [merge(parts)] if len(parts) == _MERGED else parts
+    return merge(parts)
 
 
 def _describe(found: xr.Dataset, pair: Pair, space: Scaling, normalise: bool) -> xr.Dataset:

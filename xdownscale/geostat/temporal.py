@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from xdownscale.errors import OptionError, check_option
 from xdownscale.gaps import finite
 from xdownscale.geostat._lags import Series, lag_coordinate, pairs, series_of
-from xdownscale.geostat._streaming import as_dask, like_input, reread, slabs
+from xdownscale.geostat._streaming import Record, as_dask, like_input, slabs
 from xdownscale.grids import cell_weights
 from xdownscale.labels import find_axes
 
@@ -193,15 +193,16 @@ def _labelled(
 
 def _stream(data: Any, series: Series, max_lag: int, finish: Any) -> Any:
     """Sum over pairs slab by slab, each read only when the sums of the last but one are there."""
-    x = as_dask(data, whole=4 * max_lag)
+    record = Record(as_dask(data, whole=4 * max_lag))
+    x = record.array
     cut = slabs(x.chunks[0], series.positions, max_lag)
     # time in one piece within a slab, and cells in blocks whose sums stay small
     blocks = {0: -1} | dict(enumerate(_narrow(x, max_lag), start=1))
     shift = x[: cut[0].stop].rechunk(blocks).map_blocks(_first_valid, drop_axis=0, dtype=float)
     totals: list[Any] = []
     for slab in cut:
-        piece = x[slab.first : slab.stop]
-        piece = reread(piece, totals[-2]) if len(totals) > 1 else piece
+        steps = (slab.first, slab.stop)
+        piece = record.again(totals[-2], *steps) if len(totals) > 1 else x[slice(*steps)]
         part = piece.rechunk(blocks).map_blocks(
             _pair_sums,
             shift[None],
