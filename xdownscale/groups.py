@@ -176,12 +176,15 @@ def fading(core: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.float32]:
     """
     if reach == 0 or core.all():
         return core.astype(np.float32)
-    near = ndimage.distance_transform_edt(~core) <= reach
-    wide = np.pad(near, 2 * reach + 1, mode="edge")
-    inner = (slice(2 * reach + 1, -2 * reach - 1),) * 2
-    distance = ndimage.distance_transform_edt(wide)[inner]
+    margin = 3 * reach + 1
+    wide = np.pad(core, margin, mode="edge")
+    near = ndimage.distance_transform_edt(~wide) <= reach
+    distance = ndimage.distance_transform_edt(near)
     share = np.clip((distance - 0.5) / (2 * reach), 0, 1)
-    return np.asarray(np.where(near, np.sin(np.pi / 2 * share) ** 2, 0.0), np.float32)
+    weight = np.where(near, np.sin(np.pi / 2 * share) ** 2, 0.0)
+    # at corners it would be less than a half inside, or more outside
+    weight = np.where(wide, np.maximum(weight, 0.5), np.minimum(weight, 0.499))
+    return np.asarray(weight[margin:-margin, margin:-margin], np.float32)
 
 
 def check_layouts(window: tuple[slice, slice], config: DownscalerConfig) -> None:
