@@ -253,4 +253,4 @@ def _reachable(fitted: Fitted, pair: Pair, days: xr.DataArray) -> npt.NDArray[np
     data, step = fitted.config.data, splits.time_step(pair.coarse_time)
     keys, ends = time_keys(days), time_keys(pair.coarse_time)[[0, -1]]
     early = keys - max(data.window, data.lags) * step >= ends[0]
-    return np.asarray(early & (keys + data.window * step <= ends[1]))
+    return np.asarray(early & (keys + data.after * step <= ends[1]))

@@ -83,13 +83,13 @@ def _drift_reference(arrays: Any, lesson: Assignment) -> dict[str, npt.NDArray[n
     """Measure what runs are held against, for models that see fine lags."""
     if lesson.config.method not in FIELD_METHODS or not lesson.config.data.fine_lags:
         return {}
-    own, middle = lesson.pair.own[0], lesson.config.data.window
+    own = lesson.pair.own[0]
     if own < 0:
         return {}
     days = (
         (
             np.where(arrays.mask[0], arrays.fine[[row]][0, 0], np.nan),
-            arrays.driver[[arrays.windows[row, middle]]][0, own],
+            arrays.driver[[arrays.windows[row, 0]]][0, own],
         )
         for row in arrays.train_targets
     )
@@ -154,7 +154,8 @@ def field_arrays(lesson: Assignment, maps: tuple[QuantileMap, ...]) -> engine.Fi
     """Return everything that networks of whole fields learn from, in scaled units."""
     data, pair = lesson.config.data, lesson.pair
     good = lesson.missing <= data.max_missing
-    windows = splits.windows_around(pair.coarse_time, pair.rows, data.window, data.window)
+    windows = splits.windows_around(pair.coarse_time, pair.rows, data.window, data.after)
+    windows = splits.day_first(windows, data.window)
     lags = splits.windows_around(pair.coarse_time, pair.rows, data.lags, -1)
     whole = np.all([(w >= 0) & good[w] for w in (*windows.T, *lags.T)], axis=0)
     needed = np.unique(windows[whole])

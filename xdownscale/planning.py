@@ -120,6 +120,12 @@ class Plan:
         return np.asarray(np.where(good, rows, own[:, None]), np.int64)
 
     @cached_property
+    def window(self) -> IntArray:
+        """Rows of the days that the networks see, the day itself first, ``(t, days)``."""
+        data = self.fitted.config.data
+        return splits.day_first(self.around(data.window, data.after), data.window)
+
+    @cached_property
     def before(self) -> IntArray:
         """Rows of the days that the encoder sees, ``(t, lags)``."""
         rows = self.around(self.lags, -1)
@@ -129,7 +135,7 @@ class Plan:
     def inside(self) -> npt.NDArray[np.bool_]:
         """Days whose window does not reach outside the record, ``(t,)``."""
         data, keys = self.fitted.config.data, time_keys(self.time)
-        before, after = max(data.window, data.lags) * self.step, data.window * self.step
+        before, after = max(data.window, data.lags) * self.step, data.after * self.step
         return np.asarray((keys - before >= keys[0]) & (keys + after <= keys[-1]))
 
     @cached_property
@@ -261,7 +267,7 @@ class Plan:
         return run
 
     def _after(self) -> str:
-        window = self.fitted.config.data.window
+        window = self.fitted.config.data.after
         return f"the {window} after it, " if self.whole and window else ""
 
     def _check_inside(self, rows: IntArray) -> None:

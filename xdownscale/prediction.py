@@ -160,7 +160,7 @@ def _field_source(plan: Plan, model: GroupModel, device: str) -> rollout.FieldSo
         preparation.driver(da, grid, scaling, config.data, days)
         for (da, scaling), days in zip(drivers, coarse, strict=True)
     ]
-    days = 2 * config.data.window + 1
+    days = config.data.window + 1 + config.data.after
     sizes = engine.Channels(
         lags=config.data.lags * len(drivers),
         known=engine.known_channels(days, len(drivers), fitted.own, config.data.fine_lags)
@@ -174,7 +174,7 @@ def _field_source(plan: Plan, model: GroupModel, device: str) -> rollout.FieldSo
         driver=preparation.stack(on_fine),
         coarse=preparation.stack(coarse),
         own=fitted.own,
-        windows=plan.around(config.data.window, config.data.window),
+        windows=plan.window,
         lags=plan.before,
         calendar=calendar,
         static=model.static,

@@ -59,7 +59,10 @@ class DataConfig:
     patch_size, patch_stride : int
         Training patches of method ``"diffusion"``, in fine pixels.
     window : int
-        Coarse days on either side of the day that the other methods see.
+        Coarse days before the day, and after it, that the other methods see.
+    ahead : int or None
+        Coarse days after it, where that is another number: 0 for a record that shall be drawn to
+        its last day. None: as `window`.
     crop : int
         Side of their random training crops, in fine pixels.
     blend : int
@@ -89,6 +92,7 @@ class DataConfig:
     patch_size: int = 16
     patch_stride: int = 8
     window: int = 2
+    ahead: int | None = None
     crop: int = 64
     blend: int = 8
     fine_lags: int = 0
@@ -100,9 +104,10 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         _positive(self, "lags", "patch_size", "patch_stride", "crop", "memory_limit")
-        if min(self.window, self.blend) < 0:
+        if min(self.window, self.blend, self.after) < 0:
             raise OptionError(
-                f"window is {self.window} and blend {self.blend}; both must be 0 or more."
+                f"window is {self.window}, ahead {self.ahead} and blend {self.blend}; all must be "
+                "0 or more."
             )
         if not 0 <= self.fine_lags <= self.lags:
             raise OptionError(
@@ -131,6 +136,11 @@ class DataConfig:
                 f"fractions is {shares}; give three shares (training, validation, test) that "
                 "sum to 1, the first above 0."
             )
+
+    @property
+    def after(self) -> int:
+        """Coarse days after the day that are seen."""
+        return self.window if self.ahead is None else self.ahead
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ calendars.
 from __future__ import annotations
 
 from xdownscale.splits.chronological import Split, check_split, chronological_split
-from xdownscale.splits.lags import Windows, lag_windows, windows_around
+from xdownscale.splits.lags import Windows, day_first, lag_windows, windows_around
 from xdownscale.splits.regions import normalise_regions, region_mask
 from xdownscale.splits.seasons import (
     SEASONS,
@@ -47,5 +47,6 @@ __all__ = [
     "split_seasons",
     "step_text",
     "time_step",
+    "day_first",
     "windows_around",
 ]

@@ -109,6 +109,29 @@ def lag_windows(
     return Windows(candidates[complete], window[complete])
 
 
+def day_first(windows: NDArray[Any], before: int) -> NDArray[Any]:
+    """Put the day itself in front of the days around it.
+
+    Parameters
+    ----------
+    windows : ndarray, shape (m, before + 1 + after)
+        As `windows_around` returns them.
+    before : int
+        Days before the day itself.
+
+    Returns
+    -------
+    ndarray, shape (m, before + 1 + after)
+
+    Examples
+    --------
+    >>> day_first(np.array([[3, 4, 5, 6]]), 2)
+    array([[5, 3, 4, 6]])
+    """
+    rest = [k for k in range(windows.shape[1]) if k != before]
+    return np.asarray(windows[:, [before, *rest]])
+
+
 def windows_around(
     time: Any, rows: ArrayLike, before: int, after: int, *, step: int | None = None
 ) -> NDArray[np.intp]:

@@ -63,7 +63,7 @@ def test_an_evaluation_costs_what_its_size_promises(size, cost):
 
 def test_scale_and_shift_of_a_block_by_hand():
     torch.manual_seed(0)
-    block = Block(6).eval()
+    block = Block(6, 0.0).eval()
     torch.nn.init.normal_(block.conv2.weight)
     torch.nn.init.zeros_(block.film.weight)
     x, embedding = torch.randn(2, 6, 8, 8), torch.randn(2, EMBEDDED)

@@ -35,8 +35,8 @@ class FieldArrays:
         For each target its own driver, which the network corrects; -1 where it has none.
     fine : array (m, t, y, x)
         Fine record of t targets; NaN where missing.
-    windows : ndarray of int (m, 2 w + 1)
-        Rows of `driver` around each fine day; -1 where there is none.
+    windows : ndarray of int (m, days)
+        Rows of `driver` of each fine day, and of the days around it; -1 where there is none.
     lags : ndarray of int (m, lags)
         Rows of `coarse` before each fine day.
     fine_lags : ndarray of int (m, k)
@@ -114,25 +114,23 @@ class Batch(NamedTuple):
 
 
 def around(window: Floats, own: tuple[int, ...] = (0,)) -> Floats:
-    """Return a window of days (..., 2 w + 1, d, y, x) as channels (..., k, y, x).
+    """Return a window of days (..., n, d, y, x), the day itself first, as channels (..., k, y, x).
 
     The targets' own drivers of the day itself come first, 0 for a target that has none; then all
-    that is left, the day itself before the others.
+    that is left, in order.
 
     Examples
     --------
     >>> around(np.arange(3.0).reshape(3, 1, 1, 1)).ravel()
-    array([1., 0., 2.])
+    array([0., 1., 2.])
     >>> around(np.arange(6.0).reshape(3, 2, 1, 1), own=(1, -1)).ravel()
-    array([3., 0., 2., 0., 1., 4., 5.])
+    array([1., 0., 0., 2., 3., 4., 5.])
     """
     days, drivers = window.shape[-4:-2]
     flat = window.reshape(*window.shape[:-4], days * drivers, *window.shape[-2:])
-    middle = days // 2
-    first = [middle * drivers + d for d in own if d >= 0]
-    order = [middle, *(i for i in range(days) if i != middle)]
-    rest = [i * drivers + d for i in order for d in range(drivers)]
-    chosen = flat[..., [*first, *(k for k in rest if k not in first)], :, :]
+    first = [d for d in own if d >= 0]
+    rest = [k for k in range(days * drivers) if k not in first]
+    chosen = flat[..., [*first, *rest], :, :]
     if -1 not in own:
         return np.asarray(chosen, window.dtype)
     shape = (*chosen.shape[:-3], known_channels(days, drivers, own), *chosen.shape[-2:])

@@ -77,8 +77,9 @@ class Embedding(nn.Module):
 class Block(nn.Module):
     """Norm, SiLU, convolution, twice, beside the identity; FiLM after the second norm."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, dropout: float) -> None:
         super().__init__()
+        self.dropout = nn.Dropout2d(dropout)
         self.norm1, self.norm2 = PixelNorm(channels), PixelNorm(channels)
         self.conv1, self.conv2 = _conv(channels, channels), _conv(channels, channels)
         self.film = nn.Linear(EMBEDDED, 2 * channels)
@@ -90,7 +91,7 @@ class Block(nn.Module):
         h = self.norm2(self.conv1(functional.silu(self.norm1(x))))
         scale, shift = self.film(embedding)[..., None, None].chunk(2, 1)
         h = torch.addcmul(shift, h, 1 + scale)
-        out: Tensor = x + self.conv2(functional.silu(h))
+        out: Tensor = x + self.conv2(self.dropout(functional.silu(h)))
         return out
 
 
@@ -101,13 +102,15 @@ class Trunk(nn.Module):
     ----------
     channels : sequence of int
         One entry per level.
+    dropout : float
+        Share of channels dropped in training.
     """
 
-    def __init__(self, channels: Sequence[int]) -> None:
+    def __init__(self, channels: Sequence[int], dropout: float) -> None:
         super().__init__()
         pairs = list(itertools.pairwise(channels))
-        self.down = nn.ModuleList(Block(c) for c in channels)
-        self.up = nn.ModuleList(Block(c) for c in channels)
+        self.down = nn.ModuleList(Block(c, dropout) for c in channels)
+        self.up = nn.ModuleList(Block(c, dropout) for c in channels)
         self.widen = nn.ModuleList(nn.Conv2d(a, b, 1) for a, b in pairs)
         self.narrow = nn.ModuleList(nn.Conv2d(b, a, 1) for a, b in pairs)
 
@@ -138,7 +141,7 @@ class FieldNet(nn.Module):
     noisy, outputs : int
         Channels that change from one evaluation to the next, and channels that come out.
     config : NetworkConfig
-        `channels`, `unshuffle`, `encoder` and `encoder_channels` are used.
+        `channels`, `unshuffle`, `dropout`, `encoder` and `encoder_channels` are used.
     """
 
     def __init__(
@@ -151,10 +154,10 @@ class FieldNet(nn.Module):
         features = sum(config.encoder_channels) if config.encoder != "none" else 0
         self.squeeze = nn.Conv2d(features, _SHARE, 1) if features else None
         self.stem = _conv(area * (known + (_SHARE if features else 0)), first)
-        self.digester = Block(first)
+        self.digester = Block(first, config.dropout)
         self.noisy = _conv(area * noisy, first) if noisy else None
         self.embedding = Embedding(calendar)
-        self.trunk = Trunk(config.channels)
+        self.trunk = Trunk(config.channels, config.dropout)
         self.norm = PixelNorm(first)
         self.head = _conv(first, area * outputs)
         nn.init.zeros_(self.head.weight)
