@@ -55,8 +55,8 @@ train, test = fine.isel(time=slice(0, -65)), fine.isel(time=slice(-65, None))
 #
 # The outermost coarse cells do not reach the border of the fine domain, so interpolation has to
 # hold the nearest value there: it says so, and wants to be asked. `ahead=0`: no day after the day
-# itself is looked at, so that the last day of the file can be drawn. Precipitation has zeros, so its
-# transform is a square root, and what is drawn below zero becomes zero.
+# itself is looked at, so that the last day of the file can be drawn. Precipitation has zeros, so
+# its transform is a square root, and what is drawn below zero becomes zero.
 
 # %%
 models = {}

@@ -347,6 +347,8 @@ class SamplingConfig:
         memory holds it. None: in one piece.
     precision : str
         ``"auto"`` (bf16 on CUDA devices that have it), ``"32"`` or ``"bf16"``.
+    compile : bool
+        Have torch compile the network that draws; pays on CUDA for many fields of one size.
     """
 
     sampler: str = "ddim"
@@ -360,6 +362,7 @@ class SamplingConfig:
     constraint: str | None = None
     tile: str | int | None = "auto"
     precision: str = "auto"
+    compile: bool = False
 
     def __post_init__(self) -> None:
         check_option("sampler", self.sampler, SAMPLERS)

@@ -207,3 +207,19 @@ def test_bf16_where_there_is_none(make, monkeypatch):
     monkeypatch.setattr("xdownscale.models.device.has_bf16", lambda device: False)
     with pytest.raises(OptionError, match="does not compute with bf16"):
         draw_fields(networks, residual, conditions, request)
+
+
+def test_the_network_that_draws_is_compiled_where_asked(make, monkeypatch):
+    from xdownscale.models.fields.engine import load_fields
+    from xdownscale.models.fields.network import Channels
+
+    networks, residual, _, request = make(compile=True)
+    compiled = []
+    monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
+    state = {k: v.numpy() for k, v in networks.state_dict().items()} | residual.to_state()
+    sizes = Channels(lags=3, known=5, calendar=2, targets=1)
+    loaded = load_fields(state, request.config, sizes, "cpu")
+    assert compiled == [loaded.networks.drawer]
+    plain = request.config.replace(sampling={"compile": False})
+    load_fields(state, plain, sizes, "cpu")
+    assert len(compiled) == 1

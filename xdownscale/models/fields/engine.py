@@ -135,4 +135,6 @@ def load_fields(
     fill(networks, weights, "")
     residual = Residual.from_state(state) if config.method == "residual" else None
     wide = networks.to(resolve_device(device), memory_format=torch.channels_last)
+    if config.sampling.compile and wide.drawer is not None:
+        wide.drawer.compile()
     return FieldModel(wide.eval(), residual)

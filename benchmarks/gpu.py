@@ -1,0 +1,101 @@
+"""Drawing on one GPU: size `base`, 561 x 721 cells. Without one the table says "not measured".
+
+python benchmarks/gpu.py [--size base] [--shape 561 721] [--fields 16]
+
+The networks are not trained: what they cost does not depend on their weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+
+import numpy as np
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+import xdownscale as xd
+from xdownscale.models.fields.drawing import draw_fields
+from xdownscale.models.fields.network import Channels, FieldNetworks
+from xdownscale.models.fields.request import FieldConditions, FieldRequest
+from xdownscale.models.fields.residual import Residual
+from xdownscale.models.spectra import Spectrum
+
+CHANNELS = Channels(lags=3, known=12, calendar=4, targets=1)
+
+
+def pieces(shape: tuple[int, int], days: int) -> tuple[Residual, FieldConditions]:
+    """A residual and days of noise as conditions."""
+    frequency = np.linspace(0.01, 0.5, 30)
+    spectra = (Spectrum(frequency, 0.02 / frequency**2),)
+    residual = Residual(np.ones(1), np.full(1, 0.5), np.ones(1), spectra)
+    rng = np.random.default_rng(0)
+    place = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape[::-1])), -1)
+    conditions = FieldConditions(
+        known=rng.normal(size=(days, CHANNELS.known, *shape)).astype(np.float32),
+        calendar=np.zeros((days, CHANNELS.calendar), np.float32),
+        coarse=rng.normal(size=(days, CHANNELS.lags, 71, 73)).astype(np.float32),
+        place=place.astype(np.float32),
+        keys=86400 * np.arange(days),
+    )
+    return residual, conditions
+
+
+def measure(
+    config: xd.DownscalerConfig, shape: tuple[int, int], fields: int
+) -> tuple[float, float]:
+    """Seconds for a field, and TFLOP/s."""
+    networks = FieldNetworks(CHANNELS, 2, 1, config.network).cuda().eval()
+    networks = networks.to(memory_format=torch.channels_last)
+    if config.sampling.compile:
+        networks.drawing.compile()
+    residual, conditions = pieces(shape, 1)
+    request = FieldRequest(
+        config=config,
+        realizations=tuple(range(fields)),
+        seed=0,
+        step=86400,
+        device="cuda",
+        corner=(0, 0),
+        domain=shape,
+    )
+
+    def draw() -> None:
+        draw_fields(networks, residual, conditions, request)
+        torch.cuda.synchronize()
+
+    with FlopCounterMode(display=False) as counter:
+        draw()
+    draw()
+    start = time.perf_counter()
+    draw()
+    taken = time.perf_counter() - start
+    return taken / fields, counter.get_total_flops() / taken / 1e12
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--size", default="base")
+    parser.add_argument("--shape", type=int, nargs=2, default=[561, 721])
+    parser.add_argument("--fields", type=int, default=16)
+    asked = parser.parse_args()
+    there = torch.cuda.is_available()
+    name = torch.cuda.get_device_name() if there else "no GPU"
+    print(f"{name}, torch {torch.__version__}, size {asked.size}, {asked.shape} cells.\n")
+    print("| precision | compiled | seconds a field | TFLOP/s |\n|---|---|---|---|")
+    for precision in ("32", "bf16"):
+        for compiled in (False, True):
+            row = "not measured | not measured"
+            if there:
+                config = xd.preset(
+                    "fast",
+                    network={"size": asked.size},
+                    sampling={"precision": precision, "compile": compiled},
+                )
+                seconds, speed = measure(config, tuple(asked.shape), asked.fields)
+                row = f"{seconds:.4f} | {speed:.1f}"
+            print(f"| {precision} | {'yes' if compiled else 'no'} | {row} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
