@@ -25,7 +25,7 @@ CHANNELS = Channels(lags=3, known=12, calendar=4, targets=1)
 
 
 def pieces(shape: tuple[int, int], days: int) -> tuple[Residual, FieldConditions]:
-    """A residual and days of noise as conditions."""
+    """Return a residual, and noise as what is known of some days."""
     frequency = np.linspace(0.01, 0.5, 30)
     spectra = (Spectrum(frequency, 0.02 / frequency**2),)
     residual = Residual(np.ones(1), np.full(1, 0.5), np.ones(1), spectra)
@@ -44,7 +44,7 @@ def pieces(shape: tuple[int, int], days: int) -> tuple[Residual, FieldConditions
 def measure(
     config: xd.DownscalerConfig, shape: tuple[int, int], fields: int
 ) -> tuple[float, float]:
-    """Seconds for a field, and TFLOP/s."""
+    """Return seconds for a field, and TFLOP/s."""
     networks = FieldNetworks(CHANNELS, 2, 1, config.network).cuda().eval()
     networks = networks.to(memory_format=torch.channels_last)
     if config.sampling.compile:
