@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from xdownscale import geostat, pairs, splits
+from xdownscale import geostat, splits
 from xdownscale.config import FIELD_METHODS
 from xdownscale.errors import DataError, OptionError, XDownscaleWarning
 from xdownscale.groups import Fitted
@@ -22,6 +22,7 @@ from xdownscale.patches import PatchLayout
 from xdownscale.prediction import draw_maps
 from xdownscale.scaling import Scaling
 from xdownscale.splits import match_times
+from xdownscale.variables import variables
 
 Array = npt.NDArray[Any]
 _DRIFT_DAYS = 48  # days of the whole coarse record that drift is looked for on
@@ -154,7 +155,7 @@ def check(
         raise OptionError(
             f"days is {days} and realizations {realizations}; both must be 2 or more."
         )
-    truth = pairs.variables(fine, "The fine record")
+    truth = variables(fine, "The fine record")
     name = str(fitted.labels.name)
     record = truth.get(name, next(iter(truth.values())))
     chosen = _days(fitted, record, days)
@@ -297,7 +298,7 @@ def _drift(fitted: Fitted, coarse: Any, order: Order) -> float:
     """Trend of the drawn maps' mean against the coarse record's, in standard errors."""
     if not is_parallel(fitted.config) or fitted.about["pairing"] == "self":
         return np.nan
-    own = pairs.variables(coarse, "The coarse record")
+    own = variables(coarse, "The coarse record")
     record = own.get(fitted.drivers[max(fitted.own[0], 0)], next(iter(own.values())))
     time = record[require_time(record, "The coarse record")]
     step = splits.time_step(time)

@@ -15,13 +15,13 @@ from xdownscale import cells, grids, splits
 from xdownscale.config import DataConfig
 from xdownscale.errors import (
     DataError,
-    GridError,
     ModelMismatchError,
     TimeAxisError,
     XDownscaleWarning,
 )
 from xdownscale.labels import Labels, find_axes, require_time, to_array
 from xdownscale.scaling import Scaling
+from xdownscale.variables import check_dims, own_drivers, variables
 
 Array = npt.NDArray[Any]
 _LOOK = 64  # days that are looked at
@@ -102,7 +102,7 @@ def check_pair(
     """
     known = variables(coarse, "The coarse record")
     wanted = variables(fine, "The fine record")
-    own = _own_drivers(known, wanted, drivers)
+    own = own_drivers(known, wanted, drivers)
     names = list(known)
     first = next(iter(wanted))
     lead = check_two(
@@ -119,70 +119,6 @@ def check_pair(
         targets=tuple(kept),
         own=tuple(-1 if own[t] is None else names.index(str(own[t])) for t in wanted),
     )
-
-
-def variables(record: xr.DataArray | xr.Dataset, what: str) -> dict[str, xr.DataArray]:
-    """Return the variables of a record by name; each has time, latitude and longitude.
-
-    Parameters
-    ----------
-    record : DataArray or Dataset
-        A record.
-    what : str
-        What it is, for the message.
-
-    Raises
-    ------
-    DataError
-        If a Dataset has no variable.
-    GridError, TimeAxisError
-        If a variable has other dimensions.
-    """
-    if isinstance(record, xr.DataArray):
-        return {str(record.name): record}
-    if not isinstance(record, xr.Dataset):
-        raise DataError(
-            f"{what} is a {type(record).__name__}; give a DataArray, or a Dataset of several."
-        )
-    found = {str(name): da for name, da in record.data_vars.items()}
-    if not found:
-        raise DataError(f"{what} is a Dataset without variables; give one that has some.")
-    for name, da in found.items():
-        check_dims(da, f"The variable {name!r} of {what[0].lower() + what[1:]}")
-    return found
-
-
-def _own_drivers(
-    known: Mapping[str, Any],
-    wanted: Mapping[str, Any],
-    drivers: Mapping[str, str | None] | None,
-) -> dict[str, str | None]:
-    """Return each target's own driver: as said, else of its name, else the only one."""
-    said = dict(drivers or {})
-    for name, among, what in (
-        *((t, wanted, "fine") for t in said),
-        *((d, known, "coarse") for d in said.values() if d is not None),
-    ):
-        if name not in among:
-            raise DataError(
-                f"drivers= names {name!r}, which is no {what} variable; there are "
-                f"{', '.join(map(repr, among))}."
-            )
-    own: dict[str, str | None] = {}
-    for target in wanted:
-        if target in said:
-            own[target] = said[target]
-        elif target in known:
-            own[target] = target
-        elif len(known) == 1 and len(wanted) == 1:
-            own[target] = next(iter(known))
-        else:
-            raise DataError(
-                f"It is not clear which coarse variable is {target!r} on the coarse grid: there "
-                f"are {', '.join(map(repr, known))}. Say so, for instance "
-                f"drivers={{{target!r}: {next(iter(known))!r}}}; or None where there is none."
-            )
-    return own
 
 
 def _sorted(record: xr.DataArray) -> xr.DataArray:
@@ -247,30 +183,6 @@ def check_two(
         targets=(fine,),
         own=(0 if same else -1,),
     )
-
-
-def check_dims(record: xr.DataArray, what: str) -> None:
-    """Raise unless a record has time, latitude and longitude, and nothing else.
-
-    Parameters
-    ----------
-    record : DataArray
-        Record to look at.
-    what : str
-        What it is, for the message.
-
-    Raises
-    ------
-    GridError, TimeAxisError
-    """
-    axes = find_axes(record)
-    require_time(record, what)
-    extra = [d for d in record.dims if d not in (axes.time, axes.y, axes.x)]
-    if extra:
-        raise GridError(
-            f"{what} has the extra dimensions {extra}; give one with time, latitude and longitude "
-            "only, for example record.isel({dim}=0).".replace("{dim}", str(extra[0]))
-        )
 
 
 def check_variable(coarse: xr.DataArray, fine: xr.DataArray) -> None:

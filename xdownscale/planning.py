@@ -16,6 +16,7 @@ from xdownscale.errors import ModelMismatchError, TimeAxisError
 from xdownscale.groups import Fitted, GroupModel
 from xdownscale.labels import require_time, to_array
 from xdownscale.orders import Order
+from xdownscale.variables import check_dims
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -197,7 +198,7 @@ class Plan:
         given = self.order.history
         if given is None:
             return self.fitted.carried
-        pairs.check_dims(given, "history")
+        check_dims(given, "history")
         past = splits.check_time(given, "history")
         units, known = past.attrs.get("units"), self.fitted.labels.attrs.get("units")
         if None not in (units, known) and units != known:

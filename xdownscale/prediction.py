@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import constraints, drift, pairs, preparation, rollout, splits
+from xdownscale import constraints, drift, fieldruns, pairs, preparation, rollout, splits
 from xdownscale.blending import Blend
 from xdownscale.calendars import cycle_numbers, time_keys, warn_outside
 from xdownscale.errors import ModelMismatchError, XDownscaleWarning
@@ -21,6 +21,7 @@ from xdownscale.pairing import crop_to
 from xdownscale.placement import cells_on, place_on
 from xdownscale.planning import FloatArray, IntArray, Plan
 from xdownscale.splits.times import months
+from xdownscale.variables import check_dims, variables
 
 Models = dict[str | None, GroupModel]
 _BLOCK = 64  # days that are constrained at once
@@ -125,7 +126,7 @@ def _draw_parallel(plan: Plan, models: Models) -> Drawn:
     for season, model in models.items():
         chosen = rows[[season_of[row] == season for row in rows]]
         source = _field_source(plan, model, request.device)
-        for drawn, fields in rollout.parallel(source, chosen, request):
+        for drawn, fields in fieldruns.parallel(source, chosen, request):
             yield drawn, fields, model.masks
 
 
@@ -139,17 +140,17 @@ def _draw_chained(plan: Plan, models: Models, history: dict[int, FloatArray]) ->
         rows = plan.targets[plan.complete[plan.targets]]
         for season, source in sources.items():
             chosen = rows[[season_of[row] == season for row in rows]]
-            for drawn, fields in rollout.forced(source, local, chosen, request):
+            for drawn, fields in fieldruns.forced(source, local, chosen, request):
                 yield drawn, fields, source.masks
         return
     for run in plan.runs:
         by_row = {int(row): sources[season_of[row]] for row in run}
-        for drawn, fields in rollout.stepwise(by_row, local, run, request):
+        for drawn, fields in fieldruns.stepwise(by_row, local, run, request):
             if np.isin(drawn, plan.targets).all():
                 yield drawn, fields, by_row[int(drawn[0])].masks
 
 
-def _field_source(plan: Plan, model: GroupModel, device: str) -> rollout.FieldSource:
+def _field_source(plan: Plan, model: GroupModel, device: str) -> fieldruns.FieldSource:
     fitted, config = plan.fitted, plan.fitted.config
     calendar, grid = cycle_numbers(plan.time, plan.step), _window_grid(plan, model)
     drivers, coarse = (
@@ -168,7 +169,7 @@ def _field_source(plan: Plan, model: GroupModel, device: str) -> rollout.FieldSo
         calendar=calendar.shape[1],
         targets=len(fitted.targets),
     )
-    return rollout.FieldSource(
+    return fieldruns.FieldSource(
         model=engine.load_fields(model.state, config, sizes, device),
         scalings=model.scalings,
         driver=preparation.stack(on_fine),
@@ -263,7 +264,7 @@ def _warn_cold(plan: Plan) -> None:
 
 def _check_coarse(fitted: Fitted, coarse: xr.DataArray | xr.Dataset) -> tuple[xr.DataArray, ...]:
     """Return the drivers that the model was fitted with, checked, times sorted."""
-    found = pairs.variables(coarse, "The coarse record")
+    found = variables(coarse, "The coarse record")
     names = fitted.drivers
     if len(names) == 1 and len(found) == 1:
         found = {names[0]: next(iter(found.values()))}
@@ -282,7 +283,7 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray) -> xr.DataA
     what = "The coarse record"
     if len(fitted.drivers) > 1:
         what = f"The coarse variable {fitted.drivers[number]!r}"
-    pairs.check_dims(coarse, what)
+    check_dims(coarse, what)
     if fitted.about["pairing"] == "self":
         coarse = crop_to(coarse, fitted.coarse_grid)
     pairs.check_same_cells(
