@@ -25,6 +25,7 @@ CHILDREN = {
     "NotFittedError": AttributeError,
     "ModelFormatError": ValueError,
     "ModelMismatchError": ValueError,
+    "DriftError": RuntimeError,
     "StorageError": OSError,
     "MissingPackageError": ImportError,
 }

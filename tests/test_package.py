@@ -83,7 +83,7 @@ def test_readme_example_runs(tmp_path, monkeypatch):
     for long, short in {
         "[:600]": "[:40]",
         "[600:610]": "[40:42]",
-        "training=dict(max_minutes=2)": "training=dict(epochs=1, pretrain_epochs=1)",
+        "training=dict(max_minutes=3)": "training=dict(epochs=1, pretrain_epochs=1, mean_epochs=1)",
         "static=ds.elevation, ": "static=ds.elevation, progress=False, ",
     }.items():
         assert long in code

@@ -72,7 +72,7 @@ def cycle_numbers(time: xr.DataArray, step: int) -> npt.NDArray[np.float32]:
     Examples
     --------
     >>> import pandas as pd, xarray as xr
-    >>> time = xr.DataArray(pd.to_datetime(["2001-01-01", "2001-07-02T12"]), dims="time")
+    >>> time = xr.DataArray(pd.to_datetime(["2001-01-01T00", "2001-07-02T12"]), dims="time")
     >>> cycle_numbers(time, 86400).round(2) + 0
     array([[ 0.,  1.,  0.,  0.],
            [ 0., -1.,  0.,  0.]], dtype=float32)

@@ -191,8 +191,8 @@ def chained(first: Days, second: Days) -> Days:
     Examples
     --------
     >>> days = Days(lambda index: index[:, None, None] * np.ones((1, 1)), (3, 1, 1))
-    >>> chained(days, days)[[2, 3, 5]].ravel()
-    array([2., 0., 2.])
+    >>> chained(days, days)[[2, 3, 5]].ravel().tolist()
+    [2.0, 0.0, 2.0]
     """
     count = len(first)
 
