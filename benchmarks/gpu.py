@@ -18,7 +18,7 @@ import xdownscale as xd
 from xdownscale.models.fields.drawing import draw_fields
 from xdownscale.models.fields.network import Channels, FieldNetworks
 from xdownscale.models.fields.request import FieldConditions, FieldRequest
-from xdownscale.models.fields.residual import Residual
+from xdownscale.models.fields.residual import BANDS, Residual
 from xdownscale.models.spectra import Spectrum
 
 CHANNELS = Channels(lags=3, known=12, calendar=4, targets=1)
@@ -28,7 +28,8 @@ def pieces(shape: tuple[int, int], days: int) -> tuple[Residual, FieldConditions
     """Return a residual, and noise as what is known of some days."""
     frequency = np.linspace(0.01, 0.5, 30)
     spectra = (Spectrum(frequency, 0.02 / frequency**2),)
-    residual = Residual(np.ones(1), np.full(1, 0.5), np.ones(1), spectra)
+    even = np.ones((1, BANDS.size))
+    residual = Residual(np.ones(1), np.full(1, 0.5), BANDS, even, spectra)
     rng = np.random.default_rng(0)
     place = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape[::-1])), -1)
     conditions = FieldConditions(

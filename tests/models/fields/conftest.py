@@ -8,7 +8,7 @@ import torch
 
 from xdownscale.models.fields.network import Channels, FieldNetworks
 from xdownscale.models.fields.request import FieldConditions, FieldRequest
-from xdownscale.models.fields.residual import Residual
+from xdownscale.models.fields.residual import BANDS, Residual
 from xdownscale.models.spectra import Spectrum
 from xdownscale.presets import preset
 
@@ -40,7 +40,11 @@ def make():
         frequency = np.linspace(0.02, 0.5, 20)
         spectrum = Spectrum(frequency, 0.02 / frequency**2)
         residual = Residual(
-            np.full(targets, 0.5), np.full(targets, 0.6), np.ones(targets), (spectrum,) * targets
+            np.full(targets, 0.5),
+            np.full(targets, 0.6),
+            BANDS,
+            np.ones((targets, BANDS.size)),
+            (spectrum,) * targets,
         )
         rng = np.random.default_rng(1)
         place = np.stack(

@@ -8,13 +8,17 @@ import numpy as np
 import pytest
 
 from xdownscale.models import noise
-from xdownscale.models.fields.residual import Residual
+from xdownscale.models.fields.residual import BANDS, Residual
 from xdownscale.models.fields.starts import Starts
 from xdownscale.models.spectra import Spectrum
 
 FREQUENCY = np.linspace(0.01, 0.5, 40)
 MEASURED = Residual(
-    np.ones(2), np.array([0.0, 0.8]), np.ones(2), (Spectrum(FREQUENCY, 0.02 / FREQUENCY**2),) * 2
+    np.ones(2),
+    np.array([0.0, 0.8]),
+    BANDS,
+    np.ones((2, BANDS.size)),
+    (Spectrum(FREQUENCY, 0.02 / FREQUENCY**2),) * 2,
 )
 WHITE = Starts(
     measured=None,

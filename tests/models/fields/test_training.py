@@ -6,13 +6,14 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from xdownscale.models.fields import training
 from xdownscale.models.fields.crops import CropDays, FieldArrays, around
 from xdownscale.models.fields.drawing import draw_fields
-from xdownscale.models.fields.residual import Residual
+from xdownscale.models.fields.residual import BANDS, Residual, fit_temperature
 from xdownscale.models.fields.stages import fold_of, noise_inputs
-from xdownscale.models.spectra import Spectrum
+from xdownscale.models.spectra import Spectrum, measure
 
 
 def arrays(days=200, shape=(32, 32), rho=0.6, scales=(0.3, 2.0)):
@@ -66,10 +67,11 @@ def test_days_that_do_not_follow_each_other_say_nothing_of_memory():
 
 def test_what_was_measured_survives_saving():
     spectra = tuple(Spectrum(np.array([0.1, 0.3]), np.array([2.0, k])) for k in (1.0, 3.0))
-    residual = Residual(np.array([0.5, 2]), np.array([0.25, 0]), np.ones(2), spectra)
+    temperature = np.random.default_rng(0).uniform(0.7, 1.5, (2, BANDS.size)).astype(np.float32)
+    residual = Residual(np.array([0.5, 2]), np.array([0.25, 0]), BANDS, temperature, spectra)
     again = Residual.from_state(residual.to_state())
     for name in ("scale", "rho", "temperature"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(residual, name))
+        np.testing.assert_allclose(getattr(again, name), getattr(residual, name), rtol=1e-6)
     for ours, theirs in zip(again.spectra, spectra, strict=True):
         np.testing.assert_allclose(ours.power, theirs.power)
         np.testing.assert_allclose(ours.frequency, theirs.frequency)
@@ -117,8 +119,6 @@ def test_the_targets_own_drivers_come_first():
 
 
 def test_noise_at_three_scales_has_about_unit_variance():
-    import torch
-
     white = torch.randn(20, 2, 128, 128, generator=torch.Generator().manual_seed(0))
     found = noise_inputs(white)
     assert found.shape == (20, 6, 128, 128)
@@ -172,3 +172,42 @@ def test_members_with_conditions_of_their_own(make):
     found = draw_fields(networks, residual, twice, request)
     assert found.shape[:2] == (1, 2)
     np.testing.assert_allclose(found[0], together[[1, 0], 0], atol=2e-5)
+
+
+def moving_average(fields):
+    return (fields + np.roll(fields, 1, -1) + np.roll(fields, 1, -2) + np.roll(fields, 2, -1)) / 2
+
+
+def test_the_temperature_brings_fields_to_their_power_at_every_scale():
+    rng = np.random.default_rng(0)
+    true = moving_average(rng.normal(size=(60, 96, 96))).astype(np.float32)
+    smooth = moving_average(rng.normal(size=(60, 96, 96)))
+    smooth = (smooth + 0.2 * np.roll(smooth, 1, -2)).astype(np.float32) / 1.3
+    fitted = fit_temperature(measure(true), measure(smooth))
+    residual = Residual(np.ones(1), np.zeros(1), BANDS, fitted[None], (measure(true),))
+    found = residual.finished(torch.from_numpy(smooth[:, None]))[:, 0].numpy()
+    ratio = np.abs(np.log(fit_temperature(measure(true), measure(found))))
+    assert ratio.max() < 0.06
+    assert np.abs(np.log(fitted)).max() > 0.1
+
+
+def test_one_temperature_is_a_factor():
+    spectrum = Spectrum(np.array([0.1, 0.3]), np.ones(2))
+    even = np.full((2, BANDS.size), 1.2)
+    residual = Residual(np.array([2.0, 3.0]), np.zeros(2), BANDS, even, (spectrum,) * 2)
+    drawn = torch.randn(3, 2, 9, 11)
+    expected = drawn * 1.2 * torch.tensor([2.0, 3.0]).view(1, 2, 1, 1)
+    torch.testing.assert_close(residual.finished(drawn), expected)
+    nearly = residual._replace(temperature=even + 1e-9 * np.arange(BANDS.size))
+    torch.testing.assert_close(nearly.finished(drawn), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_octaves_that_are_not_there_take_the_next_ones_temperature():
+    frequency = np.linspace(0.2, 0.5, 20)
+    fitted = fit_temperature(
+        Spectrum(frequency, np.ones(20)), Spectrum(frequency, np.full(20, 0.64))
+    )
+    np.testing.assert_allclose(fitted, 1.25)
+    assert (
+        fit_temperature(Spectrum(frequency, np.ones(20)), Spectrum(frequency, np.zeros(20))) == 1
+    ).all()

@@ -260,7 +260,7 @@ class _Draw:
 
         if self.method == "crps":
             return self.drivers[day] + evaluate(noise_inputs(start), 0.0)
-        return self._finished(self._solved(evaluate, start), self.mean[day])
+        return self.mean[day] + self.residual.finished(self._solved(evaluate, start))
 
     def _solved(self, evaluate: SigmaDenoiser, start: Tensor) -> Tensor:
         """Draw scaled residuals with a network that knows its days."""
@@ -273,10 +273,6 @@ class _Draw:
         sigmas = karras_sigmas(self.sampling.steps, diffusion.sigma_min, diffusion.sigma_max)
         solve = heun if self.sampling.sampler == "heun" else dpmpp_2m
         return solve(denoiser, start, sigmas)
-
-    def _finished(self, drawn: Tensor, mean: Tensor) -> Tensor:
-        size = self.residual.temperature * self.residual.scale
-        return mean + self._tensor(size).view(1, -1, 1, 1) * drawn
 
     def _evaluate(
         self, net: FieldNet, gathered: Tensor, day: Indices, noisy: Tensor | None, sigma: float
@@ -316,7 +312,10 @@ class _Draw:
             canvas = tiles.Canvas(self.layout, len(days), self.nets[0].outputs, self.gathered)
             for start, patches in self._patch_starts(number):
                 canvas.add(self._drawn_patches(start, patches), patches)
-            parts.append(self._crop(canvas.result()))
+            drawn = canvas.result()
+            if self.method == "residual":
+                drawn = self.mean + self.residual.finished(drawn)
+            parts.append(self._crop(drawn))
         return np.stack(parts)
 
     def _patch_starts(self, realization: int) -> Iterator[tuple[Tensor, Indices]]:
@@ -345,8 +344,7 @@ class _Draw:
         if self.method == "crps":
             drivers = tiles.cut(self.drivers, self.layout, patches)
             return drivers + evaluate(noise_inputs(start), 0.0)
-        mean = tiles.cut(self.mean, self.layout, patches)
-        return self._finished(self._solved(evaluate, start), mean)
+        return self._solved(evaluate, start)
 
     def _blocks(self, count: int) -> Iterator[Indices]:
         """Yield some fields at a time: as many as suit the device."""

@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
 
 from xdownscale.models.spectra import Spectrum
 
 Floats = NDArray[np.float32]
-_NAMES = ("scale", "rho", "temperature")
+_NAMES = ("scale", "rho", "bands", "temperature")
+BANDS = np.sqrt(2.0) / np.array([128.0, 64, 32, 16, 8, 4])  # cycles per pixel, middle of octaves
+_REACH = 64  # pixels that a field is reflected by before it is filtered
 
 
 class Residual(NamedTuple):
@@ -23,14 +28,18 @@ class Residual(NamedTuple):
         Standard deviation on days that the regression did not see.
     rho : ndarray (t,)
         Correlation from one day to the next.
-    temperature : ndarray (t,)
-        What drawn residuals are multiplied by, so that their spread fits on validation days.
+    bands : ndarray (b,)
+        Frequencies, cycles per pixel.
+    temperature : ndarray (t, b)
+        What drawn residuals are multiplied by at each of them, so that their spread fits on
+        validation days, at large scales and at small ones.
     spectra : tuple of Spectrum
         Of the residual divided by its scale.
     """
 
     scale: NDArray[np.float64]
     rho: NDArray[np.float64]
+    bands: NDArray[np.float64]
     temperature: NDArray[np.float64]
     spectra: tuple[Spectrum, ...]
 
@@ -47,4 +56,62 @@ class Residual(NamedTuple):
         known = {n: np.asarray(state[f"residual.{n}"], np.float64) for n in (*_NAMES, "power")}
         frequency = np.asarray(state["residual.frequency"], np.float64)
         spectra = tuple(Spectrum(frequency, power) for power in np.atleast_2d(known["power"]))
-        return cls(known["scale"], known["rho"], known["temperature"], spectra)
+        scale, rho, bands, temperature = (known[name] for name in _NAMES)
+        return cls(scale, rho, bands, np.atleast_2d(temperature), spectra)
+
+    def finished(self, drawn: Tensor) -> Tensor:
+        """Bring drawn residuals (n, t, y, x) to their size, scale by scale."""
+        scale = torch.as_tensor(self.scale, dtype=torch.float32, device=drawn.device)
+        return scale.view(1, -1, 1, 1) * self._tempered(drawn.float())
+
+    def _tempered(self, drawn: Tensor) -> Tensor:
+        if np.ptp(self.temperature) == 0:
+            return drawn * float(self.temperature.flat[0])
+        size = (int(drawn.shape[-2]), int(drawn.shape[-1]))
+        reach = min(_REACH, size[0] - 1, size[1] - 1)
+        wide = functional.pad(drawn, (reach,) * 4, mode="reflect")
+        moved = torch.fft.rfft2(wide)
+        shape = (int(wide.shape[-2]), int(wide.shape[-1]))
+        gain = torch.from_numpy(self._gain(shape)).to(drawn.device)
+        back = torch.fft.irfft2(moved * gain, s=shape)
+        out: Tensor = back[..., reach : reach + size[0], reach : reach + size[1]]
+        return out
+
+    def _gain(self, shape: tuple[int, int]) -> Floats:
+        """Temperature of every mode (t, y, x // 2 + 1)."""
+        rows, columns = np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
+        radius = np.log(np.maximum(np.hypot(rows[:, None], columns), 1e-9))
+        gains = [np.interp(radius, np.log(self.bands), row) for row in self.temperature]
+        return np.stack(gains).astype(np.float32)
+
+
+def fit_temperature(true: Spectrum, drawn: Spectrum) -> NDArray[np.float64]:
+    """Return what brings drawn fields to the power of true ones, octave by octave.
+
+    Parameters
+    ----------
+    true, drawn : Spectrum
+        At the same frequencies.
+
+    Returns
+    -------
+    ndarray (b,)
+        From 0.7 to 1.5; 1 where nothing was drawn. An octave that the fields are too small for
+        takes that of the next one.
+
+    Examples
+    --------
+    >>> flat = Spectrum(np.linspace(0.01, 0.5, 50), np.ones(50))
+    >>> fit_temperature(flat, flat._replace(power=np.full(50, 0.64))).round(2)
+    array([1.25, 1.25, 1.25, 1.25, 1.25, 1.25])
+    """
+    place = np.log(np.maximum(true.frequency, 1e-9))  # the mean's own ring has frequency 0
+    octave = np.argmin(np.abs(place[:, None] - np.log(BANDS)), axis=1)
+    # a ring has as many modes as it is far out
+    sums = [np.bincount(octave, s.power * s.frequency, BANDS.size) for s in (true, drawn)]
+    known = np.flatnonzero(sums[1] > 0)
+    if not known.size:
+        return np.ones(BANDS.size)
+    ratio = np.sqrt(sums[0][known] / sums[1][known])
+    nearest = known[np.argmin(np.abs(np.arange(BANDS.size)[:, None] - known), axis=1)]
+    return np.asarray(np.clip(ratio, 0.7, 1.5)[np.searchsorted(known, nearest)])

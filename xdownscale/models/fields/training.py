@@ -25,7 +25,7 @@ from xdownscale.models.fields.crops import (
 from xdownscale.models.fields.drawing import draw_fields
 from xdownscale.models.fields.network import FieldNet, FieldNetworks
 from xdownscale.models.fields.request import FieldConditions, FieldRequest
-from xdownscale.models.fields.residual import Residual
+from xdownscale.models.fields.residual import BANDS, Residual, fit_temperature
 from xdownscale.models.fields.stages import DenoiseResidual, Generate, Regress, Stage, fold_of
 from xdownscale.models.training import run_stage
 from xdownscale.models.unet import Encoder
@@ -226,37 +226,37 @@ def _measure(arrays: FieldArrays, means: Floats) -> Residual:
     rho = np.clip(sums[2] / np.where(sums[3] > 0, sums[3], 1.0), 0.0, _LONGEST)
     fields = np.stack(sampled, axis=1) / scale[:, None, None, None]
     found = tuple(spectra.measure(f, m) for f, m in zip(fields, arrays.mask, strict=True))
-    return Residual(scale, rho, np.ones_like(scale), found)
+    return Residual(scale, rho, BANDS, np.ones((len(scale), BANDS.size)), found)
 
 
 def _tempered(
     lesson: Lesson, networks: FieldNetworks, residual: Residual, means: Floats
 ) -> Residual:
-    """Fit the temperature: drawn residuals get the mean square of those of validation days."""
+    """Fit the temperature: drawn residuals get the power of those of validation days."""
     arrays = lesson.arrays
     rows = arrays.tune_targets if len(arrays.tune_targets) else arrays.stop_targets
     if not len(rows):
         return residual
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, _TUNED).astype(int))]
     request = _request(lesson, lesson.config, tuple(range(_DRAWS)))
-    true, drawn = np.zeros(len(residual.scale)), np.zeros(len(residual.scale))
+    true, drawn = [], []
     for start in range(0, len(rows), 4):
         block = rows[start : start + 4]
         conditions = field_conditions(arrays, block)
         fields = draw_fields(networks.to(lesson.device).eval(), residual, conditions, request)
-        truth = read_rows(arrays.fine, block)
-        good = np.isfinite(truth) & arrays.mask
-        true += _squares(truth - means[block], good)
-        drawn += _squares(fields - means[block], good)
-    ratio = np.sqrt(_DRAWS * true / np.where(drawn > 0, drawn, np.inf))
-    fitted = np.where(ratio > 0, np.clip(ratio, 0.5, 2.0), 1.0)
-    return residual._replace(temperature=fitted)
-
-
-def _squares(errors: Floats, good: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Sum of squares of each target."""
-    squares = np.where(good, np.square(errors), 0.0)
-    return np.asarray(squares.reshape(-1, *squares.shape[-3:]).sum(axis=(0, 2, 3)))
+        truth = np.where(arrays.mask, read_rows(arrays.fine, block), np.nan)
+        true.append(truth - means[block])
+        # what the truth lacks counts in neither
+        drawn.append(np.where(np.isnan(truth), np.nan, fields - means[block]))
+    found = np.concatenate(true), np.concatenate(drawn, axis=1)
+    fitted = [
+        fit_temperature(
+            spectra.measure(found[0][:, k], mask),
+            spectra.measure(found[1][:, :, k].reshape(-1, *mask.shape), mask),
+        )
+        for k, mask in enumerate(arrays.mask)
+    ]
+    return residual._replace(temperature=np.stack(fitted))
 
 
 def field_conditions(arrays: FieldArrays, rows: Rows) -> FieldConditions:
