@@ -98,10 +98,11 @@ def measure(ds: xr.Dataset, model: xd.Downscaler, realizations: int, many: int) 
     out["rank histogram, lowest"] = float(flat.min())
     out["rank histogram, highest"] = float(flat.max())
     if many and model.config_.method == "residual":
-        out[f"CRPS at {many} steps"] = crps(
-            drawn(model.with_sampling(steps=many), realizations), truth
-        )
-        out[f"CRPS, 8 over {many} steps"] = out["CRPS"] / out[f"CRPS at {many} steps"]
+        some = slice(None, None, 4)
+        long = model.with_sampling(steps=many)
+        fields = ds.dust.downscale.predict(long, time=days[some], realizations=realizations, seed=7)
+        ratio = crps(members[:, some], truth[some]) / crps(log10(fields), truth[some])
+        out[f"CRPS, 8 over {many} steps, every fourth day"] = ratio
     return out
 
 
