@@ -1,4 +1,4 @@
-"""Accuracy on the twin: test days beside the baselines, for preset `paper` with and without true lags.
+"""Accuracy on the twin: test days beside the baselines; preset `paper` with and without true lags.
 
 Prints a Markdown table; ``docs/benchmarks.md`` includes it. Run it alone: two processes that both
 use two threads crawl.

@@ -37,7 +37,7 @@ _SHARES = {"residual": (0.1, 0.4, 0.5), "crps": (0.1, 0.0, 0.9), "unet": (0.1, 0
 _BLOCK = 16  # days whose fields are evaluated at once
 _SAMPLED = 64  # days that the spectrum is measured on
 _LONGEST = 0.98  # correlation of one day's noise with the next
-_TUNED = 24  # most days that the temperature is fitted on
+_TUNED = 96  # most days that the temperature is fitted on
 _DRAWS = 4  # realizations for that
 
 
