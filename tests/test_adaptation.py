@@ -21,7 +21,9 @@ def record(seed=0, shape=(4, 5)):
 
 
 @pytest.mark.parametrize(
-    "distort", [lambda x: 3 * x + 7, lambda x: np.exp(x / 3), lambda x: x**3], ids=str
+    "distort",
+    [lambda x: 3 * x + 7, lambda x: np.exp(x / 3), lambda x: x**3],
+    ids=["affine", "exponential", "cubic"],
 )
 def test_a_known_distortion_is_undone(distort):
     truth = record()
