@@ -1,0 +1,76 @@
+"""Drawing all days at once against drawing them one after another, each from the one before.
+
+python benchmarks/twin.py --save seed0.xd
+python benchmarks/twin.py --save lags0.xd --set '{"data": {"fine_lags": 1}}'
+python benchmarks/twin.py --save paper.xd --preset paper --budget 12
+python benchmarks/modes.py seed0.xd lags0.xd paper.xd [--threads 2]
+
+All run freely: no true fine field is seen after the first test day. Time is that of one
+realization, the shortest of three drawings of some days that take turns, for a year.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+from pathlib import Path
+
+import numpy as np
+import torch
+import xarray as xr
+from claims import crps, log10, r2
+from sampling import shortest
+
+import xdownscale as xd
+
+DAY = np.timedelta64(1, "D")
+
+
+def consecutive(days: xr.DataArray) -> xr.DataArray:
+    """Return the last run of days without a gap."""
+    gaps = np.flatnonzero(np.diff(days.values) > DAY)
+    return days[gaps[-1] + 1 if gaps.size else 0 :]
+
+
+def draw(ds: xr.Dataset, model: xd.Downscaler, days: xr.DataArray, count: int) -> xr.DataArray:
+    """Draw days, from the true fields before the first one where the model wants fields."""
+    sequential = model.config_.method == "diffusion" or model.config_.data.fine_lags > 0
+    known = {"history": ds.dust_fine.sel(time=slice(None, days.values[0] - DAY))}
+    fields: xr.DataArray = ds.dust.downscale.predict(
+        model, time=days, realizations=count, seed=3, **(known if sequential else {})
+    )
+    return fields
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("models", nargs="+", type=Path, help="the parallel one comes first")
+    parser.add_argument("--realizations", type=int, default=8)
+    parser.add_argument("--timed", type=int, default=20, help="days of the timing")
+    parser.add_argument("--threads", type=int, default=2)
+    asked = parser.parse_args()
+    torch.set_num_threads(asked.threads)
+    ds, models = xd.datasets.load_twin(), {path.stem: xd.load(path) for path in asked.models}
+    parts = [consecutive(model.days("test")).values for model in models.values()]
+    days = ds.dust_fine.time.sel(time=sorted(set(parts[0]).intersection(*parts[1:])))
+    truth = log10(ds.dust_fine.sel(time=days))
+    timed = days[: asked.timed]
+    seconds = shortest(*(lambda m=m: draw(ds, m, timed, 1) for m in models.values()))
+    print(
+        f"Machine: {platform.machine()}, {asked.threads} threads, torch {torch.__version__}. "
+        f"{days.size} consecutive test days, {asked.realizations} realizations.\n"
+    )
+    print("| model | r2 of the mean | CRPS (log10) | s for 365 days | over the first |")
+    print("|---|---|---|---|---|")
+    for (name, model), time in zip(models.items(), seconds, strict=True):
+        fields = log10(draw(ds, model, days, asked.realizations))
+        print(
+            f"| {name} ({model.config_.method}, {model.config_.sampling.steps} steps) "
+            f"| {r2(fields.mean(0), truth):.3f} | {crps(fields, truth):.4f} "
+            f"| {time / timed.size * 365:.0f} | {time / seconds[0]:.1f} |",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
