@@ -152,8 +152,12 @@ def test_modes_and_counts_that_do_not_suit(pair, model):
         coarse.downscale.predict(model, mode="teacher_forced")
     with pytest.raises(OptionError, match="realizations is 0"):
         coarse.downscale.predict(model, realizations=0)
+    # before anything is drawn, lazily or not
     with pytest.raises(OptionError, match="tile is 16, less than twice the halo of"):
-        coarse.downscale.predict(model.with_sampling(tile=16), time=model.days("test")[:1])
+        coarse.chunk(time=10).downscale.predict(model.with_sampling(tile=16))
+    odd = model.with_sampling(size=18)
+    with pytest.raises(OptionError, match="size is 18, and the network halves its patches"):
+        coarse.chunk(time=10).downscale.predict(odd, stitching="patches")
 
 
 def test_a_coarse_gap_is_stood_in_for(pair, model):

@@ -25,15 +25,15 @@ from xdownscale.presets import preset as named_preset
 
 
 class Downscaler:
-    """A two-stage, transfer-learning, generative downscaler (preset ``"paper"``).
+    """A two-stage, transfer-learning, generative downscaler.
 
-    A small U-Net learns to forecast the long coarse record; its encoder, frozen, feeds a
-    diffusion model that learns the short fine record (arXiv 2512.05139).
+    A small U-Net learns to forecast the long coarse record; its encoder, frozen, feeds the
+    networks that learn the short fine record (arXiv 2512.05139): see `xdownscale.fit`.
 
     Parameters
     ----------
     preset : str or DownscalerConfig
-        ``"paper"``, or a configuration from `xdownscale.preset`.
+        ``"fast"`` or ``"paper"``, or a configuration from `xdownscale.preset`.
     seasons : sequence of str, mapping, optional
         ``("DJF", "MAM", "JJA", "SON")`` trains one model for each; None trains one for all.
     regions : mapping, optional

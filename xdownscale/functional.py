@@ -29,9 +29,11 @@ def fit(
 ) -> Downscaler:
     """Learn how a long coarse record looks on a fine grid that was observed for a short while.
 
-    Two stages (arXiv 2512.05139): a small U-Net learns to forecast the coarse record one step
-    ahead; its encoder, frozen, feeds a diffusion model that learns the fine record from the
-    coarse field of the day, the coarse and fine fields of the days before and static fields.
+    Two stages (arXiv 2512.05139): a small U-Net learns to forecast the long coarse record one
+    step ahead; its encoder, frozen, feeds the networks that learn the short fine record. Under
+    preset ``"fast"`` these are a regression, which gives the mean of the fine field given the
+    coarse days around it and static fields, and a diffusion model of what the mean leaves open;
+    under ``"paper"`` a diffusion model of the field, which sees the fine fields of the days before.
 
     Parameters
     ----------
@@ -47,7 +49,7 @@ def fit(
         Time-independent fields on any grid, such as elevation; brought to the fine grid by area
         average.
     preset : str or DownscalerConfig
-        ``"paper"``, or a configuration from `xdownscale.preset`.
+        ``"fast"`` or ``"paper"``, or a configuration from `xdownscale.preset`.
     seasons : sequence of str or mapping, optional
         ``("DJF", "MAM", "JJA", "SON")``, or name -> months: one model for each. None: one model.
     regions : mapping, optional

@@ -11,6 +11,7 @@ from xdownscale.config import FIELD_METHODS, DownscalerConfig
 from xdownscale.constraints import CONSISTENT
 from xdownscale.errors import OptionError, check_option
 from xdownscale.groups import Fitted
+from xdownscale.models import engine
 
 MODES = ("parallel", "autoregressive", "teacher_forced")
 STITCHINGS = ("patches", "whole", "multidiffusion")
@@ -82,7 +83,8 @@ def settle(fitted: Fitted, order: Order) -> Order:
     Raises
     ------
     OptionError
-        If its method has no such mode, or draws one field only.
+        If its method has no such mode, or draws one field only, or tiles or patches do not suit
+        its network.
     """
     method = fitted.config.method
     whole, free = method in FIELD_METHODS, is_parallel(fitted.config)
@@ -107,6 +109,8 @@ def settle(fitted: Fitted, order: Order) -> Order:
             f"This model's method is {method!r}: there is no residual whose patches could be made "
             "to agree step by step. Give stitching='whole' or 'patches'."
         )
+    if whole:
+        engine.check_sampling(fitted.config, stitching)
     return replace(order, mode=mode, stitching=stitching)
 
 

@@ -22,7 +22,7 @@ from xdownscale.models.fields.crops import (
     known_channels,
     lagged,
 )
-from xdownscale.models.fields.drawing import draw_fields
+from xdownscale.models.fields.drawing import check_sampling, draw_fields
 from xdownscale.models.fields.engine import FieldModel, load_fields, train_fields
 from xdownscale.models.fields.network import Channels
 from xdownscale.models.fields.request import FieldConditions, FieldRequest
@@ -56,6 +56,7 @@ __all__ = [
     "Trained",
     "TrainingArrays",
     "around",
+    "check_sampling",
     "count_parameters",
     "draw_fields",
     "load",

@@ -18,10 +18,14 @@ from xdownscale.models.fields.network import (
 from xdownscale.presets import preset
 
 
-def net(channels=(8, 8, 8), unshuffle=2, noisy=1):
+def settings(channels=(8, 8, 8), unshuffle=2):
+    keys = {"channels": channels, "encoder": "none", "unshuffle": unshuffle}
+    return preset("fast", network=keys).network
+
+
+def net(noisy=1):
     torch.manual_seed(0)
-    config = preset("fast", network={"channels": channels, "encoder": "none"}).network
-    made = FieldNet(3, 2, noisy, 1, config)
+    made = FieldNet(3, 2, noisy, 1, settings())
     with torch.no_grad():
         for weights in made.parameters():
             if not weights.any():
@@ -81,7 +85,7 @@ def test_scale_and_shift_of_a_block_by_hand():
 
 def test_a_pixel_sees_no_further_than_the_receptive_field():
     made = net()
-    reach = receptive_field(made)
+    reach = receptive_field(settings())
     known, noisy = torch.randn(1, 3, 256, 256), torch.randn(1, 1, 256, 256)
     moved = known.clone()
     moved[..., 128, 128] += 10
@@ -94,7 +98,7 @@ def test_fields_may_be_cropped_anywhere_on_the_lattice():
     made = net()
     known, noisy = torch.randn(1, 3, 240, 240), torch.randn(1, 1, 240, 240)
     whole = run(made, known, noisy)
-    reach, unit = receptive_field(made), made.unit
+    reach, unit = receptive_field(settings()), made.unit
     part = (..., slice(unit, None), slice(2 * unit, None))
     cropped = run(made, known[part], noisy[part])
     inner = (..., slice(reach, None), slice(reach, None))

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from xdownscale.config import SamplingConfig
+from xdownscale.config import DownscalerConfig, SamplingConfig
 from xdownscale.errors import OptionError
 from xdownscale.models import tiles
 from xdownscale.models.device import autocast, resolve_device
@@ -22,6 +22,7 @@ from xdownscale.models.fields.network import (
     FieldNetworks,
     Inputs,
     coarse_features,
+    lattice,
     receptive_field,
 )
 from xdownscale.models.fields.request import FieldConditions, FieldRequest
@@ -70,10 +71,30 @@ def draw_fields(
         If patches do not cover the image.
     """
     request = replace(request, device=resolve_device(request.device))
+    check_sampling(request.config, request.stitching)
     with torch.inference_mode(), autocast(request.config.sampling.precision, request.device):
-        draw = _Draw(networks, residual, conditions, request)
-        draw.check()
-        return draw.fields()
+        return _Draw(networks, residual, conditions, request).fields()
+
+
+def check_sampling(config: DownscalerConfig, stitching: str) -> None:
+    """Raise where tiles or patches do not suit the network, before any work.
+
+    Raises
+    ------
+    OptionError
+    """
+    sampling, network = config.sampling, config.network
+    if isinstance(sampling.tile, int):
+        tiles.check_tile(sampling.tile, receptive_field(network))
+    alone = config.method == "unet" or sampling.sampler == "mean"
+    if alone or stitching == "whole":
+        return
+    size, unit = sampling.size, lattice(network)
+    if size % unit:
+        raise OptionError(
+            f"sampling.size is {size}, and the network halves its patches down to one pixel of "
+            f"{unit}: give a multiple of {unit}, such as {max(size // unit, 1) * unit}."
+        )
 
 
 @dataclass(frozen=True)
@@ -139,20 +160,6 @@ class _Draw:
         encoder = self.networks.encoder
         return None if encoder is None else coarse_features(encoder, self.inputs.coarse)
 
-    def check(self) -> None:
-        """Raise where tiles or patches do not suit network and image, before any work."""
-        asked, unit = self.sampling.tile, self.nets[0].unit
-        if asked is not None and asked != "auto":
-            tiles.check_tile(int(asked), self.reach)
-        if self.method == "unet" or self.request.stitching == "whole":
-            return
-        size = self.layout.size
-        if size % unit:
-            raise OptionError(
-                f"sampling.size is {size}, and the network halves its patches down to one pixel of "
-                f"{unit}: give a multiple of {unit}, such as {max(size // unit, 1) * unit}."
-            )
-
     @cached_property
     def held(self) -> float:
         """Bytes that an evaluation holds for each pixel."""
@@ -177,7 +184,7 @@ class _Draw:
 
     @cached_property
     def reach(self) -> int:
-        return max(receptive_field(net) for net in self.nets)
+        return receptive_field(self.request.config.network)
 
     @cached_property
     def layout(self) -> PatchLayout:

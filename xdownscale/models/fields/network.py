@@ -150,7 +150,7 @@ class FieldNet(nn.Module):
         super().__init__()
         first, self.block = config.channels[0], config.unshuffle
         area, self.outputs = self.block**2, outputs
-        self.unit = self.block * 2 ** (len(config.channels) - 1)
+        self.unit = lattice(config)
         features = sum(config.encoder_channels) if config.encoder != "none" else 0
         self.squeeze = nn.Conv2d(features, _SHARE, 1) if features else None
         self.stem = _conv(area * (known + (_SHARE if features else 0)), first)
@@ -220,23 +220,33 @@ def coarse_features(encoder: nn.Module, coarse: Tensor) -> Tensor:
     return torch.cat([features[0], *finer], 1)
 
 
-def receptive_field(net: FieldNet) -> int:
+def lattice(config: NetworkConfig) -> int:
+    """Return the pixels on a side that the coarsest level of a network sees as one.
+
+    Examples
+    --------
+    >>> lattice(NetworkConfig(channels=(8, 8), unshuffle=2))
+    4
+    """
+    return config.unshuffle * int(2 ** (len(config.channels) - 1))
+
+
+def receptive_field(config: NetworkConfig) -> int:
     """Return how far, in pixels, an output looks, at most: the halo of an exact tile.
 
     Examples
     --------
-    >>> config = NetworkConfig(channels=(8, 8), unshuffle=2, encoder="none")
-    >>> receptive_field(FieldNet(3, 2, 1, 1, config))
+    >>> receptive_field(NetworkConfig(channels=(8, 8), unshuffle=2))
     36
     """
-    reach, stride = 0, int(net.block)
-    levels = len(net.trunk.down)
-    for level in range(levels):
+    reach, stride = 0, config.unshuffle
+    for level in range(len(config.channels)):
         # Two blocks of two convolutions; stem, digester and head at the first level; and half
         # of the pooling window on the way down and up.
         reach += stride * (4 + (4 if level == 0 else 0)) + (stride if level else 0)
         stride *= 2
-    return -(-reach // int(net.unit)) * int(net.unit)
+    unit = lattice(config)
+    return -(-reach // unit) * unit
 
 
 class Channels(NamedTuple):
