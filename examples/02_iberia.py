@@ -34,7 +34,7 @@ default = Path(os.environ.get("XDOWNSCALE_TEST_DATA", "../shared/data"))
 parser = argparse.ArgumentParser()
 parser.add_argument("path", nargs="?", type=Path, default=default / "iberia_djf1990_1997.nc")
 parser.add_argument("--minutes", type=float, default=4.0, help="training time of each model")
-parser.add_argument("--realizations", type=int, default=8)
+parser.add_argument("--realizations", type=int, default=24)
 parser.add_argument("--seed", type=int, default=0)
 parser.add_argument("--threads", type=int, default=2)
 options, _ = parser.parse_known_args()
@@ -56,7 +56,9 @@ train, test = fine.isel(time=slice(0, -65)), fine.isel(time=slice(-65, None))
 # The outermost coarse cells do not reach the border of the fine domain, so interpolation has to
 # hold the nearest value there: it says so, and wants to be asked. `ahead=0`: no day after the day
 # itself is looked at, so that the last day of the file can be drawn. Precipitation has zeros, so
-# its transform is a square root, and what is drawn below zero becomes zero.
+# its transform is a square root, and what is drawn below zero becomes zero. 500 days are few: a
+# dozen epochs, channels dropped in training, and four blocks of cross-fitting, so that each of the
+# four regressions whose average is the mean sees three quarters of the days.
 
 # %%
 models = {}
@@ -65,7 +67,13 @@ for name, transform in (("tas", "identity"), ("pr", "sqrt")):
         "fast",
         data={"extrapolate": "nearest", "fractions": (0.9, 0.1, 0.0), "ahead": 0, "crop": 40},
         network={"channels": (32, 48, 64), "dropout": 0.1},
-        training={"max_minutes": options.minutes, "pretrain_epochs": 10},
+        diffusion={"folds": 4},
+        training={
+            "max_minutes": options.minutes,
+            "pretrain_epochs": 5,
+            "mean_epochs": 12,
+            "epochs": 24,
+        },
         sampling={"constraint": "nonnegative"} if name == "pr" else {},
     )
     models[name] = coarse.downscale.fit(
@@ -106,25 +114,41 @@ def ridge(name: str, penalty: float = 100.0) -> xr.DataArray:
     return test[name].copy(data=found)
 
 
+# %% [markdown]
+# ## Scores
+#
+# The mean of many realizations is a little worse than what it tends to: the regression alone. In a
+# transformed variable, such as precipitation's root, the regression is no mean in mm; there the
+# mean of the realizations is the one to take.
+
+
 # %%
+def overall(field: xr.DataArray, truth: xr.DataArray) -> float:
+    """RMSE over all days and cells."""
+    return float(np.sqrt(((field - truth) ** 2).mean()))
+
+
 for name in fine:
     bias = (train[name] - bilinear[name].sel(time=train.time)).mean("time")
+    central = coarse.downscale.predict(models[name].with_sampling(sampler="mean"), time=test.time)
+    rows = {
+        "bilinear": bilinear[name].sel(time=test.time),
+        "bilinear + bias per cell": bilinear[name].sel(time=test.time) + bias,
+        "ridge on coarse cells": ridge(name),
+        "climatology": xd.baselines.climatology(train[name], test.time),
+        "persistence (yesterday's truth)": xd.baselines.persistence(fine[name], test.time),
+    }
     table = xd.skill.table(
-        {
-            "fast": drawn[name],
-            "bilinear": bilinear[name].sel(time=test.time),
-            "bilinear + bias per cell": bilinear[name].sel(time=test.time) + bias,
-            "ridge on coarse cells": ridge(name),
-            "climatology": xd.baselines.climatology(train[name], test.time),
-            "persistence (yesterday's truth)": xd.baselines.persistence(fine[name], test.time),
-        },
+        {"fast": drawn[name], "fast, its regression": central, **rows},
         test[name],
         transform="identity",
         scores=["rmse", "crps", "mae", "r2"],
         baselines=None,  # they stand above
     )
-    members = drawn[name].mean("realization")
-    error = float(np.sqrt(((members - test[name]) ** 2).mean()))
-    print(f"\n## {name}: RMSE of the mean over all days and cells {error:.3f}\n")
-    print(xd.skill.to_markdown(table))
+    print(f"\n## {name}\n\n{xd.skill.to_markdown(table)}\n")
+    print("| RMSE over all days and cells | |\n|---|---|")
+    mean = drawn[name].mean("realization")
+    first = {f"fast (mean of {options.realizations})": mean, "fast, its regression": central[0]}
+    for label, field in (first | rows).items():
+        print(f"| {label} | {overall(field, test[name]):.3f} |")
 print(f"after {(time.perf_counter() - started) / 60:.1f} minutes")

@@ -1,0 +1,116 @@
+"""The measures that the benchmarks print, against closed forms and the library's own scores."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import xdownscale as xd
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture(scope="module")
+def scripts():
+    """Return the benchmark scripts by name."""
+    sys.path.insert(0, str(FOLDER))
+    try:
+        names = ("claims", "sampling", "stability", "unpaired", "modes")
+        return {name: importlib.import_module(name) for name in names}
+    finally:
+        sys.path.remove(str(FOLDER))
+
+
+@pytest.fixture(scope="module")
+def ensemble():
+    rng = np.random.default_rng(0)
+    return rng.normal(size=(6, 4, 9, 11)), rng.normal(size=(4, 9, 11))
+
+
+def labelled(values):
+    dims = ("realization", "time", "lat", "lon")[-values.ndim :]
+    coords = {
+        "lat": np.linspace(20, 24, values.shape[-2]),
+        "lon": np.linspace(40, 45, values.shape[-1]),
+        "time": np.arange("2000-01-01", "2000-01-05", dtype="M8[D]").astype("M8[ns]"),
+    }
+    return xr.DataArray(values, dims=dims, coords=coords)
+
+
+@pytest.mark.parametrize("score", ["crps", "r2"])
+def test_scores_agree_with_the_librarys(score, scripts, ensemble):
+    members, truth = ensemble
+    ours = getattr(scripts["claims"], score)
+    if score == "crps":
+        found, other = ours(members, truth), xd.skill.crps(labelled(members), labelled(truth))
+    else:
+        found, other = ours(members[0], truth), xd.skill.r2(labelled(members[0]), labelled(truth))
+    np.testing.assert_allclose(found, float(other.mean()), rtol=1e-6)
+
+
+def test_measures_of_a_calibrated_ensemble(scripts):
+    rng, claims = np.random.default_rng(1), scripts["claims"]
+    mean = rng.normal(size=(20, 60, 60))
+    members, truth = mean + rng.normal(size=(8, 20, 60, 60)), mean + rng.normal(size=(20, 60, 60))
+    assert claims.spread_skill(members, truth) == pytest.approx(1, abs=0.01)
+    assert claims.spread_skill(0.5 * members + 0.5 * mean, truth) < 0.6
+    assert np.abs(claims.ranks(members, truth) - 1).max() < 0.05
+    # white noise has its variance as semivariance at every shift; a plane has half its squared step
+    assert claims.semivariance(truth - mean, 4) == pytest.approx(1, abs=0.02)
+    plane = np.add.outer(3.0 * np.arange(20), np.zeros(20))[None]
+    assert claims.semivariance(plane, 2) == pytest.approx(0.5 * (36 + 0) / 2)
+
+
+def test_a_trend_and_its_error(scripts):
+    trend, rng = scripts["stability"].trend, np.random.default_rng(2)
+    change, error = trend(np.linspace(1, 4, 50) + 1e-9 * rng.normal(size=50))
+    assert change == pytest.approx(3)
+    assert error < 1e-6
+    scores = []
+    for _ in range(400):  # no trend, and days that remember the day before
+        series = rng.normal(size=365)
+        for day in range(1, 365):
+            series[day] += 0.6 * series[day - 1]
+        change, error = trend(series)
+        scores.append(change / error)
+    assert np.std(scores) == pytest.approx(1, abs=0.15)
+
+
+def test_autocorrelation_of_an_autoregression(scripts):
+    rng = np.random.default_rng(3)
+    series = rng.normal(size=(2, 400, 20, 20))
+    for day in range(1, 400):
+        series[:, day] = 0.7 * series[:, day - 1] + np.sqrt(1 - 0.49) * series[:, day]
+    found = scripts["stability"].autocorrelation(series)
+    np.testing.assert_allclose(found, 0.7 ** np.arange(1, 6), atol=0.02)
+
+
+def test_the_last_run_of_days(scripts):
+    days = np.array(["2000-01-01", "2000-01-02", "2000-01-05", "2000-01-06"], "M8[ns]")
+    found = scripts["modes"].consecutive(xr.DataArray(days, dims="time"))
+    assert found.values.tolist() == days[2:].tolist()
+    whole = xr.DataArray(days[2:], dims="time")
+    assert scripts["modes"].consecutive(whole).identical(whole)
+
+
+def test_the_shortest_of_calls_that_take_turns(scripts):
+    seen = []
+    found = scripts["sampling"].shortest(lambda: seen.append("a"), lambda: seen.append("b"))
+    assert "".join(seen) == "ababab"
+    assert len(found) == 2
+    assert min(found) >= 0
+
+
+def test_quantiles_and_spectra_see_a_field_that_is_ten_times_larger(scripts):
+    rng = np.random.default_rng(4)
+    field = labelled(10 ** rng.normal(size=(4, 16, 16)))
+    unpaired = scripts["unpaired"]
+    np.testing.assert_allclose(unpaired.quantiles(10 * field), unpaired.quantiles(field) + 1)
+    np.testing.assert_allclose(unpaired.spectrum(10 * field), unpaired.spectrum(field), atol=1e-9)
+    rougher = unpaired.spectrum(field**2)  # twice the amplitude in log10
+    np.testing.assert_allclose(rougher, unpaired.spectrum(field) + np.log(4), atol=1e-9)
