@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,15 +10,24 @@ import numpy.typing as npt
 
 from xdownscale.config import FIELD_METHODS
 from xdownscale.groups import Fitted
+from xdownscale.scaling import Scaling
 
 Array = npt.NDArray[Any]
 _HALF = 0.5  # weight from which on a cell belongs to a region
 
 
+def _common(scalings: Sequence[Scaling]) -> Scaling:
+    """Return what fields of all regions are averaged in: their transform, if they share one."""
+    first, *others = scalings
+    same = all((s.transform, s.floor) == (first.transform, first.floor) for s in others)
+    return first if same else Scaling()
+
+
 class Blend:
     """Weights of all regions, and what is made with them.
 
-    Fields are averaged in transformed units, with weights that fall across the border of each
+    Fields are averaged in transformed units (in physical ones, where regions have different
+    transforms), with weights that fall across the border of each
     region. All regions draw from one noise field, so their fields agree where they meet but for
     what their models know, and the average keeps their spread. For method ``"diffusion"``
     weights are 0 and 1, and the region that was named first counts.
@@ -36,7 +46,8 @@ class Blend:
     def __init__(self, fitted: Fitted) -> None:
         shape = fitted.carried.shape[1:]
         regions = {name: next(iter(m.values())) for name, m in fitted.by_region().items()}
-        self._scalings = next(iter(regions.values())).scalings
+        scalings = [model.scalings for model in regions.values()]
+        self._scalings = [_common(each) for each in zip(*scalings, strict=True)]
         self._single = len(regions) == 1
         core, total = np.zeros(shape, bool), np.zeros(shape)
         raw: dict[str | None, Array] = {}

@@ -14,11 +14,14 @@ import xarray as xr
 
 from xdownscale import geostat, splits
 from xdownscale.config import FIELD_METHODS
+from xdownscale.constraints import COVERED
 from xdownscale.errors import DataError, OptionError, XDownscaleWarning
 from xdownscale.groups import Fitted
-from xdownscale.labels import find_axes, require_time
+from xdownscale.labels import find_axes, require_time, to_array
 from xdownscale.orders import Order, is_parallel
 from xdownscale.patches import PatchLayout
+from xdownscale.placement import cells_on
+from xdownscale.planning import within
 from xdownscale.prediction import draw_maps
 from xdownscale.scaling import Scaling
 from xdownscale.splits import match_times
@@ -158,7 +161,7 @@ def check(
     truth = variables(fine, "The fine record")
     name = str(fitted.labels.name)
     record = truth.get(name, next(iter(truth.values())))
-    chosen = _days(fitted, record, days)
+    chosen = _days(fitted, coarse, record, days)
     order = Order(time=chosen, realizations=realizations, seed=seed, device=device)
     if not is_parallel(fitted.config):
         order = replace(order, mode="teacher_forced", history=record)
@@ -196,16 +199,20 @@ def _table(found: dict[str, float]) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("signature")
 
 
-def _days(fitted: Fitted, fine: xr.DataArray, count: int) -> Array:
-    """Choose test days, else validation days, that the fine record has values of."""
-    time = fine[require_time(fine, "The fine record")]
+def _days(fitted: Fitted, coarse: Any, fine: xr.DataArray, count: int) -> Array:
+    """Choose test days, else validation days, that can be drawn and have a truth."""
+    time, record = fine[require_time(fine, "The fine record")], _own_record(fitted, coarse)
+    given = record[require_time(record, "The coarse record")]
     for part in ("test", "validation"):
         listed = [
             model.split["time"][model.split["part"].values == part]
             for model in fitted.models.values()
         ]
         days = np.unique(np.concatenate([days.values for days in listed]))
-        days = days[match_times(days, time) >= 0] if days.size else days
+        if days.size:
+            days = days[match_times(days, time) >= 0]
+        if days.size and fitted.config.method in FIELD_METHODS:
+            days = days[within(fitted.config.data, xr.DataArray(days), given)]
         if days.size >= 2:
             return np.asarray(days[np.unique(np.linspace(0, days.size - 1, count).astype(int))])
     raise DataError(
@@ -232,7 +239,8 @@ def _drawn(fitted: Fitted, coarse: Any, fine: xr.DataArray, order: Order) -> _Dr
     own = truth.rename({require_time(fine, "It"): axes.time}).transpose(*dims)
     values = (np.asarray(scaling.transform_only(da.values), float) for da in (ordered, own))
     members, true = values
-    return _Drawn(members, np.where(np.isnan(members[0]), np.nan, true), scaling)
+    gone = np.isnan(members[0]) | np.isnan(true)
+    return _Drawn(np.where(gone, np.nan, members), np.where(gone, np.nan, true), scaling)
 
 
 def _ratio(drawn: _Drawn, measure: Callable[[Array], Array]) -> float:
@@ -296,15 +304,13 @@ def _seams(fitted: Fitted, coarse: Any, order: Order) -> float:
 
 def _drift(fitted: Fitted, coarse: Any, order: Order) -> float:
     """Trend of the drawn maps' mean against the coarse record's, in standard errors."""
-    if not is_parallel(fitted.config) or fitted.about["pairing"] == "self":
+    alone = not is_parallel(fitted.config) or fitted.own[0] < 0
+    if alone or fitted.about["pairing"] == "self":
         return np.nan
-    own = variables(coarse, "The coarse record")
-    record = own.get(fitted.drivers[max(fitted.own[0], 0)], next(iter(own.values())))
+    record = _own_record(fitted, coarse)
     time = record[require_time(record, "The coarse record")]
-    step = splits.time_step(time)
-    edge = 1 + max(fitted.config.data.window, fitted.config.data.lags)
     keys = splits.times.seconds(time)
-    inside = np.flatnonzero((keys >= keys[0] + edge * step) & (keys <= keys[-1] - edge * step))
+    inside = np.flatnonzero(within(fitted.config.data, time, time))
     if inside.size < _DRIFT_DAYS:
         return np.nan
     rows = inside[np.linspace(0, inside.size - 1, _DRIFT_DAYS).astype(int)]
@@ -316,9 +322,27 @@ def _drift(fitted: Fitted, coarse: Any, order: Order) -> float:
     scaling = next(iter(fitted.models.values())).scaling
     axes, coarse_axes = find_axes(maps), find_axes(record)
     drawn = np.nanmean(scaling.transform_only(maps[0].transpose(axes.time, ...).values), (-2, -1))
-    given = record.transpose(coarse_axes.time, ...).values[rows]
-    apart = drawn - np.nanmean(scaling.transform_only(np.asarray(given, float)), (-2, -1))
+    # the coarse cells under the maps alone: what happens around them is no drift
+    seen = np.asarray(to_array(record.isel({coarse_axes.time: rows})).array, float)
+    given = np.asarray(scaling.transform_only(seen[:, _covered(fitted)]), float)
+    apart = drawn - np.nanmean(given, axis=-1)
     return _trend(keys[rows].astype(float), apart)
+
+
+def _own_record(fitted: Fitted, coarse: Any) -> xr.DataArray:
+    """Return the first target's own driver, or the first of all."""
+    known = variables(coarse, "The coarse record")
+    return known.get(fitted.drivers[max(fitted.own[0], 0)], next(iter(known.values())))
+
+
+def _covered(fitted: Fitted) -> npt.NDArray[np.bool_]:
+    """Tell which coarse cells the fine grid covers to a half (y, x); if none, those it touches."""
+    grid = fitted.carried.isel(time=0, drop=True)
+    cells = cells_on(fitted.coarse_grid, grid)
+    inside = cells.number >= 0
+    areas = np.bincount(cells.number[inside], cells.weights[inside], cells.areas.size)
+    share = (areas / cells.areas).reshape(fitted.coarse_grid.shape)
+    return np.asarray(share >= COVERED if (share >= COVERED).any() else share > 0)
 
 
 def _trend(x: Array, y: Array) -> float:

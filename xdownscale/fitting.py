@@ -18,7 +18,7 @@ from xdownscale import pairs, preparation, skill, splits, store
 from xdownscale.calendars import time_keys
 from xdownscale.config import FIELD_METHODS, DownscalerConfig
 from xdownscale.constraints import CONSISTENT
-from xdownscale.errors import OptionError, XDownscaleWarning
+from xdownscale.errors import OptionError, XDownscaleError, XDownscaleWarning
 from xdownscale.groups import Fitted, GroupModel, Seasons, check_layouts, make_groups
 from xdownscale.labels import require_time, to_array
 from xdownscale.lessons import Assignment
@@ -26,6 +26,7 @@ from xdownscale.materials import train_group
 from xdownscale.orders import Order, is_parallel
 from xdownscale.pairing import settle_pairing
 from xdownscale.pairs import Pair
+from xdownscale.planning import within
 from xdownscale.prediction import draw_maps
 
 _VALIDATION_DAYS = 4  # days that the skill in the repr is measured on
@@ -111,7 +112,15 @@ def learn(
         time = settled.long[0][require_time(settled.long[0], "The coarse record")]
         fitted.about["coarse_period"] = _period(time)
         fitted.about["days"][1] = int(time.size)
-    fitted.about["skill"] = _validation_skill(fitted, pair, device)
+    try:
+        fitted.about["skill"] = _validation_skill(fitted, pair, device)
+    except XDownscaleError as problem:  # what took hours is not to be lost for a line of the repr
+        fitted.about["skill"] = {}
+        warnings.warn(
+            f"The skill on validation days could not be measured: {problem}",
+            XDownscaleWarning,
+            stacklevel=4,
+        )
     return fitted
 
 
@@ -135,6 +144,14 @@ def _for_averages(config: DownscalerConfig, reason: str, *, warn: bool) -> Downs
 
 
 def _check_method(pair: Pair, config: DownscalerConfig) -> None:
+    kind = config.sampling.constraint
+    for number in set(pair.own) - {-1} if kind in CONSISTENT[1:] else ():
+        least = float(pair.drivers[number].min())
+        if least < 0:
+            raise OptionError(
+                f"The constraint {kind!r} needs coarse values of 0 or more, and "
+                f"{pair.names[number]!r} has {least:g}; use 'additive'."
+            )
     if config.method in FIELD_METHODS:
         if config.data.fine_lags and len(pair.targets) > 1:
             raise OptionError(
@@ -194,6 +211,7 @@ def _pack(
             "fine_period": _period(pair.time),
             "coarse_period": _period(pair.coarse_time),
             "days": [int(pair.time.size), int(pair.coarse_time.size)],
+            "step": int(splits.time_step(pair.coarse_time)),
             "fingerprint": fingerprint,
             "seed": seed,
             "version": _version(),
@@ -229,7 +247,7 @@ def _validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, floa
     scores: dict[str, list[float]] = {}
     for name, model in fitted.models.items():
         days = model.split["time"][model.split["part"].values == "validation"]
-        days = days[_reachable(fitted, pair, days)] if whole else days
+        days = days[within(fitted.config.data, days, pair.coarse_time)] if whole else days
         if not days.size:
             continue
         chosen = days[np.unique(np.linspace(0, days.size - 1, _VALIDATION_DAYS).astype(int))]
@@ -240,7 +258,8 @@ def _validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, floa
             warnings.simplefilter("ignore", XDownscaleWarning)
             maps = draw_maps(replace(cheap, models={name: model}), drivers, order)
         drawn = maps if isinstance(maps, xr.DataArray) else maps[pair.fine.name]
-        table = skill.table({"model": drawn}, pair.fine, transform=model.scaling, baselines=None)
+        truth = _truth_of(drawn, pair)
+        table = skill.table({"model": drawn}, truth, transform=model.scaling, baselines=None)
         transformed = table[table.columns[0][0]]
         for score, value in transformed.iloc[0].items():
             if np.isfinite(value):
@@ -248,9 +267,10 @@ def _validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, floa
     return {score: float(np.mean(values)) for score, values in scores.items()}
 
 
-def _reachable(fitted: Fitted, pair: Pair, days: xr.DataArray) -> npt.NDArray[np.bool_]:
-    """Tell which days have their whole window within the coarse record."""
-    data, step = fitted.config.data, splits.time_step(pair.coarse_time)
-    keys, ends = time_keys(days), time_keys(pair.coarse_time)[[0, -1]]
-    early = keys - max(data.window, data.lags) * step >= ends[0]
-    return np.asarray(early & (keys + data.after * step <= ends[1]))
+def _truth_of(drawn: xr.DataArray, pair: Pair) -> xr.DataArray:
+    """Return the true fields of the days that were drawn, where something was drawn."""
+    name = require_time(drawn, "The maps")
+    rows = splits.match_times(drawn[name], pair.time)
+    truth = pair.fine.isel({str(pair.time.name): rows})
+    held = drawn.isel(realization=0, drop=True).notnull()
+    return truth.where(held.transpose(*truth.dims).values)

@@ -12,9 +12,11 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale import cells, grids, splits
+from xdownscale.calendars import time_keys
 from xdownscale.config import DataConfig
 from xdownscale.errors import (
     DataError,
+    GridError,
     ModelMismatchError,
     TimeAxisError,
     XDownscaleWarning,
@@ -112,6 +114,8 @@ def check_pair(
         if driver is not None:
             check_variable(known[driver], wanted[target])
     inputs, targets = [_sorted(da) for da in known.values()], list(wanted.values())
+    check_together(dict(zip(known, inputs, strict=True)), "coarse")
+    check_together({name: _sorted(da) for name, da in wanted.items()}, "fine")
     kept = [_common_days(lead.coarse, _sorted(target))[1] for target in targets]
     return replace(
         lead,
@@ -119,6 +123,37 @@ def check_pair(
         targets=tuple(kept),
         own=tuple(-1 if own[t] is None else names.index(str(own[t])) for t in wanted),
     )
+
+
+def check_together(records: Mapping[str, xr.DataArray], kind: str) -> None:
+    """Raise unless all variables have the days and the cells of the first one.
+
+    Parameters
+    ----------
+    records : mapping
+        Name -> variable, times sorted.
+    kind : {"coarse", "fine"}
+        Which record they are of, for the message.
+
+    Raises
+    ------
+    TimeAxisError, GridError
+    """
+    (lead, first), *others = records.items()
+    days = time_keys(first[require_time(first, "The record")])
+    grid = canonical_grid(to_array(first).labels)
+    for name, other in others:
+        if not np.array_equal(time_keys(other[require_time(other, "The record")]), days):
+            raise TimeAxisError(
+                f"The {kind} variables {lead!r} and {name!r} have different times. Give them the "
+                "same days, for instance with xr.align(..., join='inner')."
+            )
+        mine = canonical_grid(to_array(other).labels)
+        if not _same_cells(mine, grid):
+            raise GridError(
+                f"The {kind} variables {lead!r} and {name!r} lie on different grids: "
+                f"{_extent(grid)} against {_extent(mine)}. Regrid one of them (xd.regrid)."
+            )
 
 
 def _sorted(record: xr.DataArray) -> xr.DataArray:
@@ -268,14 +303,18 @@ def check_same_cells(record: xr.DataArray, grid: xr.DataArray, what: str, owner:
     ModelMismatchError
     """
     mine = canonical_grid(to_array(record).labels)
-    if mine.shape != grid.shape or not all(
-        np.abs((a - b + 180) % 360 - 180).max() <= 1e-4
-        for a, b in zip(degrees(mine), degrees(grid), strict=True)
-    ):
+    if not _same_cells(mine, grid):
         raise ModelMismatchError(
             f"{what} lies on another grid than {owner}: {_extent(mine)} against {_extent(grid)}. "
             "Regrid it (xd.regrid), or fit a model for its grid."
         )
+
+
+def _same_cells(one: xr.DataArray, other: xr.DataArray) -> bool:
+    return one.shape == other.shape and all(
+        np.abs((a - b + 180) % 360 - 180).max() <= 1e-4
+        for a, b in zip(degrees(one), degrees(other), strict=True)
+    )
 
 
 def degrees(grid: xr.DataArray) -> list[Array]:

@@ -11,7 +11,7 @@ import xarray as xr
 
 from xdownscale import pairs, preparation, splits
 from xdownscale.calendars import time_keys
-from xdownscale.config import FIELD_METHODS
+from xdownscale.config import FIELD_METHODS, DataConfig
 from xdownscale.errors import ModelMismatchError, TimeAxisError
 from xdownscale.groups import Fitted, GroupModel
 from xdownscale.labels import require_time, to_array
@@ -20,6 +20,29 @@ from xdownscale.variables import check_dims
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+
+
+def within(data: DataConfig, days: xr.DataArray, record: xr.DataArray) -> npt.NDArray[np.bool_]:
+    """Tell which days have the window that whole fields are drawn from within a record.
+
+    Parameters
+    ----------
+    data : DataConfig
+        Its `window`, `ahead` and `lags` are used.
+    days, record : DataArray
+        Times; those of the record ascend.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> time = xr.DataArray(pd.date_range("2000-01-01", periods=5))
+    >>> within(DataConfig(lags=1, window=1), time, time).tolist()
+    [False, True, True, True, False]
+    """
+    step = splits.time_step(record)
+    keys, ends = time_keys(days), time_keys(record)[[0, -1]]
+    early = keys - max(data.window, data.lags) * step >= ends[0]
+    return np.asarray(early & (keys + data.after * step <= ends[1]))
 
 
 @dataclass(frozen=True)
@@ -133,11 +156,15 @@ class Plan:
         return np.roll(rows, len(rows) // 2, axis=0) if self.order.scrambled else rows
 
     @cached_property
+    def lag_rows(self) -> IntArray:
+        """Rows of the days whose fine field each day sees, ``(t, steps)``; -1 across a gap."""
+        every = np.arange(self.time.size)
+        return np.asarray(splits.windows_around(self.time, every, self.steps, -1), np.int64)
+
+    @cached_property
     def inside(self) -> npt.NDArray[np.bool_]:
         """Days whose window does not reach outside the record, ``(t,)``."""
-        data, keys = self.fitted.config.data, time_keys(self.time)
-        before, after = max(data.window, data.lags) * self.step, data.after * self.step
-        return np.asarray((keys - before >= keys[0]) & (keys + after <= keys[-1]))
+        return within(self.fitted.config.data, self.time, self.time)
 
     @cached_property
     def complete(self) -> npt.NDArray[np.bool_]:
@@ -179,10 +206,10 @@ class Plan:
         """Consecutive rows to walk through in autoregressive mode.
 
         A run starts after the last day of the history before its first target, so that it never
-        skips a day; without such a day it starts cold, at its first target.
+        skips a day; without such a day it starts cold, at its first target. No run crosses a gap.
         """
         able = np.flatnonzero(self.walkable & self.modelled)
-        cuts = np.flatnonzero(np.diff(able) > 1) + 1
+        cuts = np.flatnonzero(np.diff(time_keys(self.time)[able]) != self.step) + 1
         return [run for part in np.split(able, cuts) if (run := self._run(part)).size]
 
     @cached_property
@@ -229,7 +256,7 @@ class Plan:
 
     def cold_starts(self) -> int:
         """Count the runs whose first lags are not all in the history."""
-        first = [run[0] + np.arange(-self.steps, 0) for run in self.runs]
+        first = self.lag_rows[self.runs_heads()]
         return sum(any(int(row) not in self.history_rows for row in rows) for rows in first)
 
     def season_of(self, models: dict[str | None, GroupModel]) -> list[str | None]:
@@ -243,16 +270,17 @@ class Plan:
         """Rows whose true fine field is read."""
         teacher = self.order.mode == "teacher_forced"
         heads = self.targets[self.complete[self.targets]] if teacher else self.runs_heads()
-        windows = {int(row) - k for row in heads for k in range(1, self.steps + 1)}
-        missing = sorted(windows - set(self.history_rows))
-        if teacher and missing:
+        windows = self.lag_rows[heads]
+        known = np.isin(windows, list(self.history_rows))
+        if teacher and not known.all():
+            lacking = self.time.values[heads[~known.all(axis=1)]]
             raise TimeAxisError(
                 f"teacher_forced needs the true fine field of the {self.steps} days before each "
-                f"day; the history lacks {len(missing)} of them, the first "
-                f"{str(self.time.values[missing[0]])[:10]}. Give history=<the fine record>, or use "
+                f"day; the history lacks some of {lacking.size} days, the first "
+                f"{str(lacking[0])[:10]}. Give history=<the fine record>, or use "
                 "mode='autoregressive'."
             )
-        return sorted(windows & set(self.history_rows))
+        return [int(row) for row in np.unique(windows[known])]
 
     def runs_heads(self) -> IntArray:
         """First row of every run."""
@@ -289,9 +317,8 @@ class Plan:
             return np.flatnonzero(self.inside & self.modelled)
         rows = np.flatnonzero(self.there & self.modelled)
         if self.order.mode == "teacher_forced":
-            known = set(self.history_rows)
-            steps = range(1, self.steps + 1)
-            rows = rows[[all(int(row) - k in known for k in steps) for row in rows]]
+            known = np.isin(self.lag_rows, list(self.history_rows))
+            rows = rows[known[rows].all(axis=1)]
         return np.asarray(rows, np.int64)
 
     def _asked(self) -> IntArray:

@@ -14,7 +14,7 @@ from xdownscale.blending import Blend
 from xdownscale.calendars import cycle_numbers, time_keys, warn_outside
 from xdownscale.errors import ModelMismatchError, XDownscaleWarning
 from xdownscale.groups import Fitted, GroupModel
-from xdownscale.labels import Labels, from_array, to_array
+from xdownscale.labels import Labels, from_array, require_time, to_array
 from xdownscale.models import engine
 from xdownscale.orders import Order, settle
 from xdownscale.pairing import crop_to
@@ -145,7 +145,8 @@ def _draw_chained(plan: Plan, models: Models, history: dict[int, FloatArray]) ->
         return
     for run in plan.runs:
         by_row = {int(row): sources[season_of[row]] for row in run}
-        for drawn, fields in fieldruns.stepwise(by_row, local, run, request):
+        first = {int(row): local[row] for row in plan.lag_rows[run[0]] if row in local}
+        for drawn, fields in fieldruns.stepwise(by_row, first, run, request):
             if np.isin(drawn, plan.targets).all():
                 yield drawn, fields, by_row[int(drawn[0])].masks
 
@@ -275,7 +276,9 @@ def _check_coarse(fitted: Fitted, coarse: xr.DataArray | xr.Dataset) -> tuple[xr
             f"with; it has {', '.join(map(repr, found))}. Give a Dataset with all of "
             f"{', '.join(map(repr, names))}."
         )
-    return tuple(_check_driver(fitted, k, found[name]) for k, name in enumerate(names))
+    drivers = tuple(_check_driver(fitted, k, found[name]) for k, name in enumerate(names))
+    pairs.check_together(dict(zip(names, drivers, strict=True)), "coarse")
+    return drivers
 
 
 def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray) -> xr.DataArray:
@@ -300,7 +303,15 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray) -> xr.DataA
     paired = fitted.about["pairing"] == "paired"
     if paired and (problem := pairs.strayed(coarse, scaling, what)):
         raise ModelMismatchError(problem)
-    return splits.check_time(coarse, what)
+    coarse = splits.check_time(coarse, what)
+    time = coarse[require_time(coarse, what)]
+    step, learnt = splits.time_step(time), fitted.about.get("step")
+    if time.size > 1 and learnt not in (None, step):
+        raise ModelMismatchError(
+            f"{what} has a time step of {step / 3600:g} hours, the model was fitted with one of "
+            f"{learnt / 3600:g}. Bring it to that, for instance with .resample(time=...).mean()."
+        )
+    return coarse
 
 
 def _label(plan: Plan, names: Labels, fields: FloatArray) -> xr.DataArray:

@@ -55,6 +55,18 @@ class DownscalerConfig:
                 f"Sampler {sampler!r} does not suit method {self.method!r}, which takes "
                 f"{' or '.join(map(repr, fit))}."
             )
+        if self.method == "crps" and sampler == "mean":
+            raise OptionError(
+                "Method 'crps' has no regression, so there is no sampler 'mean'; average "
+                "realizations, or use method 'residual' or 'unet'."
+            )
+        learning = self.network.encoder == "finetuned"
+        if self.method == "residual" and learning and self.diffusion.folds > 1:
+            raise OptionError(
+                f"encoder 'finetuned' does not suit {self.diffusion.folds} folds: each regression "
+                "must know nothing of the fine days that its residual is measured on, and one "
+                "encoder serves them all. Use 'frozen' or 'none', or method 'unet' or 'crps'."
+            )
         if chain and self.sampling.steps > self.diffusion.train_steps:
             raise OptionError(
                 f"sampling.steps is {self.sampling.steps}, more than the "

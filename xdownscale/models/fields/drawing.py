@@ -27,7 +27,7 @@ from xdownscale.models.fields.network import (
 )
 from xdownscale.models.fields.request import FieldConditions, FieldRequest
 from xdownscale.models.fields.residual import Residual
-from xdownscale.models.fields.stages import noise_inputs, preconditioning
+from xdownscale.models.fields.stages import preconditioning
 from xdownscale.models.fields.starts import Starts
 from xdownscale.models.sampling import SigmaDenoiser, dpmpp_2m, heun, karras_sigmas
 from xdownscale.patches.layout import PatchLayout
@@ -207,6 +207,7 @@ class _Draw:
             shape=self.shape,
             pad=self.pad,
             sigma_max=request.config.diffusion.sigma_max,
+            scales=self.method == "crps",
         )
 
     @cached_property
@@ -266,7 +267,7 @@ class _Draw:
             return self._evaluate(self.networks.drawing, gathered, day, noisy, sigma)
 
         if self.method == "crps":
-            return self.drivers[day] + evaluate(noise_inputs(start), 0.0)
+            return self.drivers[day] + evaluate(start, 0.0)
         return self.mean[day] + self.residual.finished(self._solved(evaluate, start))
 
     def _solved(self, evaluate: SigmaDenoiser, start: Tensor) -> Tensor:
@@ -350,7 +351,7 @@ class _Draw:
 
         if self.method == "crps":
             drivers = tiles.cut(self.drivers, self.layout, patches)
-            return drivers + evaluate(noise_inputs(start), 0.0)
+            return drivers + evaluate(start, 0.0)
         return self._solved(evaluate, start)
 
     def _blocks(self, count: int) -> Iterator[Indices]:

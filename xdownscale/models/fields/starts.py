@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from xdownscale.models import noise
 from xdownscale.models.fields.residual import Residual
+from xdownscale.models.fields.stages import noise_inputs
 from xdownscale.models.spectra import coloured
 
 Floats = NDArray[np.float32]
@@ -38,6 +40,8 @@ class Starts:
         Rows and columns of the image, and those that are added to them.
     sigma_max : float
         Noise level that sampling begins at.
+    scales : bool
+        Give each channel at the three scales of `noise_inputs`, for networks that draw from them.
 
     Examples
     --------
@@ -58,14 +62,19 @@ class Starts:
     shape: tuple[int, int]
     pad: tuple[int, int]
     sigma_max: float
+    scales: bool = False
 
     def fields(self, realizations: Sequence[int], days: Sequence[int] | NDArray[np.intp]) -> Floats:
-        """Return a start for each realization and day (m, channels, y, x), padded."""
+        """Return a start for each realization and day (m, channels, y, x), padded.
+
+        Larger scales are means over squares of the domain, so that images which overlap share them.
+        """
         pairs = zip(realizations, days, strict=True)
         return np.stack([self._field(int(r), int(self.keys[day])) for r, day in pairs])
 
     def _field(self, realization: int, key: int) -> Floats:
         (y, x), (ny, nx) = self.corner, self.shape
+        (height, width), edges = self.domain, ((0, 0), (0, self.pad[0]), (0, self.pad[1]))
         wide = (self.domain[0] + _MARGIN, self.domain[1] + _MARGIN)
         fields = []
         for channel in range(self.channels):
@@ -73,9 +82,10 @@ class Starts:
             white = noise.latent(
                 self.seed, realization, key, wide, rho=rho, step=self.step, channel=channel
             )
-            fields.append(self._coloured(white, channel)[y : y + ny, x : x + nx])
+            fields.append(self._coloured(white, channel)[:height, :width])
+        whole = self._at_scales(np.stack(fields)[None])[0]
         # Noise beyond the edge is noise too: some of the field's own, wrapped around.
-        return np.pad(np.stack(fields), ((0, 0), (0, self.pad[0]), (0, self.pad[1])), "wrap")
+        return np.pad(whole[:, y : y + ny, x : x + nx], edges, "wrap")
 
     def own(
         self, realization: int, days: NDArray[np.intp], patches: NDArray[np.intp], size: int
@@ -89,7 +99,13 @@ class Starts:
                 for key, patch in named
             ]
             starts.append(self._coloured(np.stack(white), channel))
-        return np.stack(starts, axis=1)
+        return self._at_scales(np.stack(starts, axis=1))
+
+    def _at_scales(self, fields: Floats) -> Floats:
+        """Return fields (m, channels, y, x) as they are, or at three scales."""
+        if not self.scales:
+            return fields
+        return np.asarray(noise_inputs(torch.from_numpy(fields)).numpy(), np.float32)
 
     def _coloured(self, white: Floats, channel: int) -> Floats:
         if self.measured is None:
