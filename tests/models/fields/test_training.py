@@ -14,6 +14,7 @@ from xdownscale.models.fields.drawing import draw_fields
 from xdownscale.models.fields.residual import BANDS, Residual, fit_temperature
 from xdownscale.models.fields.stages import fold_of, noise_inputs
 from xdownscale.models.spectra import Spectrum, measure
+from xdownscale.presets import preset
 
 
 def arrays(days=200, shape=(32, 32), rho=0.6, scales=(0.3, 2.0)):
@@ -82,6 +83,48 @@ def test_folds_are_blocks_of_time_that_share_no_day():
     assert folds.tolist() == sorted(folds.tolist())
     assert set(folds) == {0, 1, 2}
     assert np.ptp(np.bincount(folds)) <= 1
+
+
+def learn(given, folds, monkeypatch):
+    """Train for an epoch; return the state, and each training day's mean."""
+    seen = []
+    original = training._means
+
+    def spied(*every):
+        seen.append(original(*every))
+        return seen[-1].copy()
+
+    monkeypatch.setattr(training, "_means", spied)
+    config = preset(
+        "fast",
+        data={"crop": 16},
+        network={"channels": (8, 8), "encoder": "none"},
+        diffusion={"folds": folds},
+        training={"epochs": 1, "mean_epochs": 1},
+    )
+    lesson = training.Lesson(
+        arrays=given, config=config, seed=0, device="cpu", store=None, progress=False
+    )
+    state, _ = training.learn_fields(lesson, lambda encoder: None)
+    monkeypatch.undo()
+    return state, seen[0][given.train_targets]
+
+
+@pytest.mark.parametrize("folds", [2, 3])
+def test_a_residual_is_measured_with_a_regression_that_did_not_see_its_day(folds, monkeypatch):
+    given = arrays(shape=(16, 16))
+    block = fold_of(given.train_targets, folds)
+    state, means = learn(given, folds, monkeypatch)
+    for k in range(folds):
+        fine = given.fine.copy()
+        fine[given.train_targets[block == k]] *= -2
+        other, moved = learn(FieldArrays(**{**given.__dict__, "fine": fine}), folds, monkeypatch)
+        np.testing.assert_array_equal(moved[block == k], means[block == k])
+        assert (moved[block != k] != means[block != k]).any((1, 2, 3)).all()
+        same = {n: np.array_equal(state[n], other[n]) for n in state if "regressions" in n}
+        assert all(same[n] for n in same if n.startswith(f"regressions.{k}."))
+        for j in set(range(folds)) - {k}:
+            assert not all(same[n] for n in same if n.startswith(f"regressions.{j}."))
 
 
 def test_crops_depend_on_seed_epoch_and_day_alone():
