@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from xdownscale import drift, pairs, preparation, splits
 from xdownscale.adaptation import QuantileMap, fit_map
 from xdownscale.calendars import cycle_numbers, time_keys
 from xdownscale.config import FIELD_METHODS
-from xdownscale.errors import XDownscaleWarning
 from xdownscale.groups import GroupModel
 from xdownscale.labels import require_time, to_array
 from xdownscale.lessons import Assignment
@@ -139,11 +137,14 @@ def quantile_maps(lesson: Assignment) -> tuple[QuantileMap, ...]:
 def _map(
     lesson: Assignment, long: xr.DataArray, own: xr.DataArray, scaling: Scaling
 ) -> QuantileMap:
-    """Map one long record onto the averages of the fine one."""
+    """Map one long record onto the averages of the fine one.
+
+    Quantiles of both are those of the fine record's period: both simulations see one change of
+    climate, which maps between other years would take for a bias.
+    """
     time = long[require_time(long, "The coarse record")]
-    rows = np.flatnonzero(lesson.in_season(time))
-    learnt = time_keys(lesson.pair.time)[lesson.in_season(lesson.pair.time)]
-    rows = _together(rows, time_keys(time), learnt)
+    keys, period = time_keys(time), time_keys(lesson.pair.time)[[0, -1]]
+    rows = np.flatnonzero(lesson.in_season(time) & (keys >= period[0]) & (keys <= period[1]))
     days = np.sort(lesson.pair.rows[np.r_[lesson.split.train, lesson.split.stopping]])
     own_time = lesson.pair.coarse_time
     return fit_map(
@@ -152,27 +153,6 @@ def _map(
         months(time)[rows],
         months(own_time)[days],
     )
-
-
-def _together(
-    rows: npt.NDArray[np.intp], long: npt.NDArray[np.int64], fine: npt.NDArray[np.int64]
-) -> npt.NDArray[np.intp]:
-    """Keep the rows of a long record in the period of the fine one; all, where that is short.
-
-    Both simulations see the same change of climate: what has changed since, or before, is to be
-    kept, and only maps between the same years keep it.
-    """
-    common: npt.NDArray[np.intp] = rows[(long[rows] >= fine[0]) & (long[rows] <= fine[-1])]
-    if 2 * common.size >= fine.size:
-        return common
-    warnings.warn(
-        f"Only {common.size} days of the coarse record lie in the period of the fine one: its "
-        "quantiles are mapped from all of its days, and a change of climate between the two "
-        "periods is taken for a bias.",
-        XDownscaleWarning,
-        stacklevel=7,
-    )
-    return rows
 
 
 def field_arrays(lesson: Assignment, maps: tuple[QuantileMap, ...]) -> engine.FieldArrays:
