@@ -125,3 +125,71 @@ def test_what_cannot_be_checked(pair, model):
         model.check(coarse, fine, days=1)
     with pytest.raises(DataError, match="fewer than two test or validation days"):
         model.check(coarse, fine.isel(time=slice(5)))
+
+
+def test_gaps_of_the_truth_are_gaps_of_the_ensemble(pair, model, monkeypatch):
+    coarse, fine = pair
+    rng = np.random.default_rng(3)
+    members = rng.normal(size=(9, *fine.shape))
+    gappy = rng.uniform(size=fine.shape) < 0.4
+    truth = fine.copy(data=np.where(gappy, np.nan, members[8]))
+    maps = xr.DataArray(members[:8], fine.coords, ("realization", *fine.dims), name="t")
+    monkeypatch.setattr(checks, "draw_maps", lambda fitted, coarse, order: maps)
+    found = checks._drawn(model._fitted, coarse, truth, None)
+    assert checks._ratio(found, checks._semivariance) == pytest.approx(1, abs=0.02)
+    assert checks._ratio(found, lambda x: np.nanstd(x, (-2, -1))) == pytest.approx(1, abs=0.02)
+    assert checks._spread(found) == pytest.approx(1, abs=0.02)
+
+
+def test_days_at_the_end_of_the_coarse_record_are_left_out(pair):
+    coarse, fine = pair
+    config = xd.preset(
+        "fast",
+        network={"channels": (8, 8), "encoder_channels": (8, 8)},
+        training={"epochs": 1, "pretrain_epochs": 1, "mean_epochs": 1},
+        data={"extrapolate": "nearest", "crop": 16, "transform": "identity"},
+    )
+    short = coarse.sel(time=slice(None, fine.time[-1].values))
+    fitted = short.downscale.fit(fine, preset=config, progress=False)
+    assert fitted.days("test").values[-1] == short.time.values[-1]
+    assert np.isfinite(fitted.check(short, fine, days=30, realizations=2).loc["spread", "value"])
+
+
+def test_drift_looks_at_the_coarse_cells_under_the_maps(pair):
+    _, fine = pair
+    rng = np.random.default_rng(5)
+    time = pd.date_range("2000-01-01", periods=120)
+    outer = np.arange(-5.0, 16, 2)
+    values = rng.normal(size=(120, outer.size, outer.size))
+    wide = xr.DataArray(values, {"time": time, "lat": outer, "lon": outer}, name="t")
+    config = xd.preset(
+        "fast",
+        network={"channels": (8, 8), "encoder": "none"},
+        training={"epochs": 1, "pretrain_epochs": 1, "mean_epochs": 1},
+        data={"crop": 16, "transform": "identity", "regrid": "bilinear"},
+    )
+    fitted = wide.downscale.fit(fine, preset=config, pairing="paired", progress=False)
+    covered = checks._covered(fitted._fitted)
+    assert covered.sum() == 25  # of 121
+    trend = xr.DataArray(np.linspace(0, 5, 120), dims="time")
+    far = (abs(wide.lat - 5) > 7.5) | (abs(wide.lon - 5) > 7.5)
+    drifts = [
+        fitted.check(record, fine, days=4, realizations=2).loc["drift", "value"]
+        for record in (wide, wide.where(~far, wide + trend))
+    ]
+    assert drifts[1] == pytest.approx(drifts[0], rel=1e-6)
+
+
+def test_a_target_without_a_driver_of_its_own_has_no_drift(pair):
+    coarse, fine = pair
+    other = np.exp(fine.rename("rain"))
+    config = xd.preset(
+        "fast",
+        network={"channels": (8, 8), "encoder_channels": (8, 8)},
+        training={"epochs": 1, "pretrain_epochs": 1, "mean_epochs": 1},
+        data={"extrapolate": "nearest", "crop": 16},
+    )
+    fitted = xd.Downscaler(config, progress=False).fit(coarse, other, drivers={"rain": None})
+    found = fitted.check(coarse, other, days=4, realizations=2)
+    assert found.loc["drift", "verdict"] == "not measured"
+    assert np.isfinite(found.loc["spread", "value"])
