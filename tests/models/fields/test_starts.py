@@ -74,3 +74,16 @@ def test_patches_of_their_own_are_fields_of_their_own():
     assert np.abs(between).max() < 0.3
     few = WHITE.own(2, days[1:2], patches[1:2], 16)
     np.testing.assert_array_equal(few[0], found[1])
+
+
+def test_patches_of_their_own_have_the_statistics_of_patches_of_the_domain():
+    starts = replace(
+        WHITE, measured=MEASURED, channels=1, domain=(160, 160), shape=(160, 160), sigma_max=0.02
+    )
+    domain = starts.fields(list(range(24)), [0] * 24)[:, 0].astype(float)
+    cut = domain.reshape(24, 10, 16, 10, 16).swapaxes(2, 3).reshape(-1, 16, 16)
+    own = starts.own(0, np.zeros(2400, np.intp), np.arange(2400), 16)[:, 0].astype(float)
+    assert own.mean((1, 2)).std() == pytest.approx(cut.mean((1, 2)).std(), rel=0.1)
+    assert own.std() == pytest.approx(cut.std(), rel=0.1)
+    inner = [(field - field.mean((1, 2), keepdims=True)).std() for field in (own, cut)]
+    assert inner[0] == pytest.approx(inner[1], rel=0.05)

@@ -90,15 +90,22 @@ class Starts:
     def own(
         self, realization: int, days: NDArray[np.intp], patches: NDArray[np.intp], size: int
     ) -> Floats:
-        """Return starts of patches that know nothing of each other (m, channels, size, size)."""
+        """Return starts of patches that know nothing of each other (m, channels, size, size).
+
+        Each is cut from a wider field: waves longer than the patch show as parts of waves, as they
+        do in patches of the domain, and not as its mean.
+        """
         named = list(zip(self.keys[days].tolist(), patches.tolist(), strict=True))
+        side = size if self.measured is None else size + _MARGIN
         starts = []
         for channel in range(self.channels):
-            white = [
-                noise.field(self.seed, realization, key, channel, (size, size), patch)
+            fields = [
+                self._coloured(
+                    noise.field(self.seed, realization, key, channel, (side, side), patch), channel
+                )[:size, :size]
                 for key, patch in named
             ]
-            starts.append(self._coloured(np.stack(white), channel))
+            starts.append(np.stack(fields))
         return self._at_scales(np.stack(starts, axis=1))
 
     def _at_scales(self, fields: Floats) -> Floats:
