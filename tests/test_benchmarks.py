@@ -94,12 +94,12 @@ def test_autocorrelation_of_an_autoregression(scripts):
     np.testing.assert_allclose(found, 0.7 ** np.arange(1, 6), atol=0.04)
 
 
-def test_the_last_run_of_days(scripts):
+def test_days_are_cut_at_gaps(scripts):
     days = np.array(["2000-01-01", "2000-01-02", "2000-01-05", "2000-01-06"], "M8[ns]")
-    found = scripts["modes"].consecutive(xr.DataArray(days, dims="time"))
-    assert found.values.tolist() == days[2:].tolist()
-    whole = xr.DataArray(days[2:], dims="time")
-    assert scripts["modes"].consecutive(whole).identical(whole)
+    first, second = scripts["modes"].stretches(days)
+    assert first.tolist() == days[:2].tolist()
+    assert second.tolist() == days[2:].tolist()
+    assert len(scripts["modes"].stretches(days[2:])) == 1
 
 
 def test_the_shortest_of_calls_that_take_turns(scripts):
