@@ -58,5 +58,5 @@ def test_test_days_move_nothing_and_validation_days_the_temperature_alone(pair, 
     assert changed(facts, other) == {"residual.temperature"}
     other, _ = learnt(coarse, spoilt(fine, part(split, "train")), pairing=pairing)
     moved = changed(facts, other)
-    assert {"residual.scale", "residual.rho", "residual.power", "scaling.0"} <= moved
+    assert {"residual.scale", "residual.memory", "residual.power", "scaling.0"} <= moved
     assert ("map.0" in moved) == (pairing == "self")

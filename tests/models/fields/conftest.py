@@ -41,7 +41,7 @@ def make():
         spectrum = Spectrum(frequency, 0.02 / frequency**2)
         residual = Residual(
             np.full(targets, 0.5),
-            np.full(targets, 0.6),
+            np.tile([0.1, 0.1, 0.1, 0.6, 0.1], (targets, 1)),
             BANDS,
             np.ones((targets, BANDS.size)),
             (spectrum,) * targets,

@@ -15,7 +15,7 @@ from xdownscale.models.spectra import Spectrum
 FREQUENCY = np.linspace(0.01, 0.5, 40)
 MEASURED = Residual(
     np.ones(2),
-    np.array([0.0, 0.8]),
+    np.array([[1.0, 0, 0, 0, 0], [0, 0, 0.2, 0.8, 0]]),
     BANDS,
     np.ones((2, BANDS.size)),
     (Spectrum(FREQUENCY, 0.02 / FREQUENCY**2),) * 2,

@@ -11,10 +11,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from xdownscale.models.fields.memory import RHOS
 from xdownscale.models.spectra import Spectrum
 
 Floats = NDArray[np.float32]
-_NAMES = ("scale", "rho", "bands", "temperature")
+_NAMES = ("scale", "memory", "bands", "temperature")
 BANDS = np.sqrt(2.0) / np.array([128.0, 64, 32, 16, 8, 4])  # cycles per pixel, middle of octaves
 _REACH = 64  # pixels that a field is reflected by before it is filtered
 
@@ -26,8 +27,8 @@ class Residual(NamedTuple):
     ----------
     scale : ndarray (t,)
         Standard deviation on days that the regression did not see.
-    rho : ndarray (t,)
-        Correlation from one day to the next.
+    memory : ndarray (t, c)
+        Shares of the autoregressions with `memory.RHOS` that its days are alike with.
     bands : ndarray (b,)
         Frequencies, cycles per pixel.
     temperature : ndarray (t, b)
@@ -38,10 +39,15 @@ class Residual(NamedTuple):
     """
 
     scale: NDArray[np.float64]
-    rho: NDArray[np.float64]
+    memory: NDArray[np.float64]
     bands: NDArray[np.float64]
     temperature: NDArray[np.float64]
     spectra: tuple[Spectrum, ...]
+
+    @property
+    def rho(self) -> NDArray[np.float64]:
+        """Correlation from one day to the next (t,)."""
+        return np.asarray(self.memory @ RHOS)
 
     def to_state(self) -> dict[str, Floats]:
         """Return arrays under the names ``residual. ...``."""
@@ -56,8 +62,8 @@ class Residual(NamedTuple):
         known = {n: np.asarray(state[f"residual.{n}"], np.float64) for n in (*_NAMES, "power")}
         frequency = np.asarray(state["residual.frequency"], np.float64)
         spectra = tuple(Spectrum(frequency, power) for power in np.atleast_2d(known["power"]))
-        scale, rho, bands, temperature = (known[name] for name in _NAMES)
-        return cls(scale, rho, bands, np.atleast_2d(temperature), spectra)
+        scale, memory, bands, temperature = (known[name] for name in _NAMES)
+        return cls(scale, np.atleast_2d(memory), bands, np.atleast_2d(temperature), spectra)
 
     def finished(self, drawn: Tensor) -> Tensor:
         """Bring drawn residuals (n, t, y, x) to their size, scale by scale."""

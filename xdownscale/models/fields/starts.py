@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from xdownscale.models import noise
+from xdownscale.models.fields.memory import RHOS
 from xdownscale.models.fields.residual import Residual
 from xdownscale.models.fields.stages import noise_inputs
 from xdownscale.models.spectra import coloured
@@ -78,14 +79,28 @@ class Starts:
         wide = (self.domain[0] + _MARGIN, self.domain[1] + _MARGIN)
         fields = []
         for channel in range(self.channels):
-            rho = 0.0 if self.measured is None else float(self.measured.rho[channel])
-            white = noise.latent(
-                self.seed, realization, key, wide, rho=rho, step=self.step, channel=channel
-            )
+            white = self._lasting(realization, key, wide, channel)
             fields.append(self._coloured(white, channel)[:height, :width])
         whole = self._at_scales(np.stack(fields)[None])[0]
         # Noise beyond the edge is noise too: some of the field's own, wrapped around.
         return np.pad(whole[:, y : y + ny, x : x + nx], edges, "wrap")
+
+    def _lasting(self, realization: int, key: int, shape: tuple[int, int], channel: int) -> Floats:
+        """Return noise that is white in space and lasts as long as what was measured."""
+        shares = RHOS == 0 if self.measured is None else self.measured.memory[channel]
+        out = np.zeros(shape, np.float32)
+        for number in np.flatnonzero(shares):
+            part = noise.latent(
+                noise.derive(self.seed, int(number)),
+                realization,
+                key,
+                shape,
+                rho=float(RHOS[number]),
+                step=self.step,
+                channel=channel,
+            )
+            out += np.float32(np.sqrt(shares[number])) * part
+        return out
 
     def own(
         self, realization: int, days: NDArray[np.intp], patches: NDArray[np.intp], size: int

@@ -23,6 +23,7 @@ from xdownscale.models.fields.crops import (
     lagged,
 )
 from xdownscale.models.fields.drawing import draw_fields
+from xdownscale.models.fields.memory import Products
 from xdownscale.models.fields.network import FieldNet, FieldNetworks
 from xdownscale.models.fields.request import FieldConditions, FieldRequest
 from xdownscale.models.fields.residual import BANDS, Residual, fit_temperature
@@ -36,7 +37,6 @@ NOISY = {"residual": 1, "crps": 3, "unet": 0}  # channels of noise of the networ
 _SHARES = {"residual": (0.1, 0.4, 0.5), "crps": (0.1, 0.0, 0.9), "unet": (0.1, 0.9, 0.0)}
 _BLOCK = 16  # days whose fields are evaluated at once
 _SAMPLED = 64  # days that the spectrum is measured on
-_LONGEST = 0.98  # correlation of one day's noise with the next
 _TUNED = 96  # most days that the temperature is fitted on
 _DRAWS = 4  # realizations for that
 
@@ -204,29 +204,24 @@ def _means(lesson: Lesson, networks: FieldNetworks, folds: Any) -> Floats:
 def _measure(arrays: FieldArrays, means: Floats) -> Residual:
     """Measure scale, correlation in time and spectrum of the residual of the training days."""
     rows = arrays.train_targets
-    sums = np.zeros((4, len(arrays.mask)))  # squares, pixels; products and squares of neighbours
-    before: tuple[int, Floats] | None = None
+    squares, pixels = np.zeros((2, len(arrays.mask)))
+    products = Products(arrays.step, len(arrays.mask))
     sampled = []
     every = max(1, len(rows) // _SAMPLED)
     for i, row in enumerate(rows):
         truth = read_rows(arrays.fine, [int(row)])[0]
         r = np.where(arrays.mask, truth - means[row], np.nan)
-        sums[0] += np.nansum(np.square(r), axis=(1, 2))
-        sums[1] += np.isfinite(r).sum(axis=(1, 2))
-        if before is not None and arrays.keys[row] - before[0] == arrays.step:
-            sums[2] += np.nansum(r * before[1], axis=(1, 2))
-            both = np.isfinite(r) & np.isfinite(before[1])
-            squares = np.where(both, np.square(r) + np.square(before[1]), 0.0)
-            sums[3] += squares.sum(axis=(1, 2)) / 2
-        before = (int(arrays.keys[row]), r)
+        squares += np.nansum(np.square(r), axis=(1, 2))
+        pixels += np.isfinite(r).sum(axis=(1, 2))
+        products.add(int(arrays.keys[row]), r)
         if i % every == 0:
             sampled.append(r)
-    scale = np.sqrt(sums[0] / np.maximum(sums[1], 1))
+    scale = np.sqrt(squares / np.maximum(pixels, 1))
     scale = np.where(scale > 0, scale, 1.0)
-    rho = np.clip(sums[2] / np.where(sums[3] > 0, sums[3], 1.0), 0.0, _LONGEST)
     fields = np.stack(sampled, axis=1) / scale[:, None, None, None]
     found = tuple(spectra.measure(f, m) for f, m in zip(fields, arrays.mask, strict=True))
-    return Residual(scale, rho, BANDS, np.ones((len(scale), BANDS.size)), found)
+    even = np.ones((len(scale), BANDS.size))
+    return Residual(scale, products.shares(), BANDS, even, found)
 
 
 def _tempered(
