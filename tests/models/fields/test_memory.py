@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xdownscale.models.fields.memory import LAGS, RHOS, Products, fit_memory
+from xdownscale.models.fields.memory import LAGS, RHOS, Products, corrected, fit_memory
 from xdownscale.models.fields.residual import BANDS, Residual
 from xdownscale.models.fields.starts import Starts
 from xdownscale.models.spectra import Spectrum
@@ -40,6 +40,18 @@ def test_what_is_not_known_is_left_out():
     some = np.where(STEPS == 2, np.nan, 0.8**STEPS)
     np.testing.assert_allclose(fit_memory(some), [0, 0, 0, 1, 0], atol=1e-5)
     assert fit_memory(np.full(5, -0.3)).tolist() == [1, 0, 0, 0, 0]
+
+
+def test_fields_that_last_too_long_get_noise_that_forgets():
+    # drawn = a part of something that lasts for ever, and noise
+    shares, true = np.array([[0.0, 0.5, 0.2, 0.3, 0.0]]), 0.75**STEPS
+    for _ in range(8):
+        drawn = 0.15 + 0.85 * (shares * RHOS ** STEPS[:, None]).sum(axis=1)
+        shares = corrected(shares, true[None], drawn[None])
+    drawn = 0.15 + 0.85 * (shares * RHOS ** STEPS[:, None]).sum(axis=1)
+    assert np.abs(drawn - true)[:3].max() < 0.05
+    nothing = np.full((1, LAGS), np.nan)
+    np.testing.assert_allclose(corrected(shares, nothing, nothing), shares, atol=0.02)
 
 
 def test_products_of_days_with_gaps():

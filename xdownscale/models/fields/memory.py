@@ -46,6 +46,30 @@ def fit_memory(correlation: ArrayLike) -> Floats:
     return np.asarray(shares / shares.sum())
 
 
+def corrected(shares: Floats, true: Floats, drawn: Floats) -> Floats:
+    """Return shares of noise whose drawn fields last as long as true ones.
+
+    What a network draws has a part that its inputs decide, which lasts as long as they do, so that
+    fields forget more slowly than their noise.
+
+    Parameters
+    ----------
+    shares : ndarray (t, c)
+        Of `RHOS`, that fields were drawn with.
+    true, drawn : ndarray (t, lags)
+        Autocorrelation of true and drawn fields; NaN where it is not known.
+
+    Examples
+    --------
+    >>> corrected(np.eye(5)[[3]], np.full((1, 2), 0.5), np.full((1, 2), 0.5)).round(3)
+    array([[0., 0., 0., 1., 0.]])
+    """
+    lags = np.arange(1, true.shape[1] + 1)
+    given = shares @ RHOS[:, None] ** lags
+    wanted = given + np.nan_to_num(true - drawn)
+    return np.stack([fit_memory(each) for each in wanted])
+
+
 class Products:
     """Products of days that lie 1 to `LAGS` steps apart, added up one day after another.
 
@@ -74,9 +98,16 @@ class Products:
             self._squares[lag - 1] += (pair[0] ** 2 + pair[1] ** 2).sum(axis=(1, 2)) / 2
         self._before.append((key, fields))
 
+    def start(self) -> None:
+        """Begin another series: what comes next is not held against what there was."""
+        self._before.clear()
+
+    def correlation(self) -> Floats:
+        """Return the autocorrelation (t, lags) of each target; NaN where no days are so far apart."""
+        out = np.full(self._squares.shape, np.nan)
+        np.divide(self._products, self._squares, out=out, where=self._squares > 0)
+        return out.T
+
     def shares(self) -> Floats:
         """Return the shares (t, c) of `RHOS`, for each target."""
-        known = self._squares > 0
-        correlation = np.full(self._squares.shape, np.nan)
-        np.divide(self._products, self._squares, out=correlation, where=known)
-        return np.stack([fit_memory(each) for each in correlation.T])
+        return np.stack([fit_memory(each) for each in self.correlation()])

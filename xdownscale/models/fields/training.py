@@ -23,7 +23,7 @@ from xdownscale.models.fields.crops import (
     lagged,
 )
 from xdownscale.models.fields.drawing import draw_fields
-from xdownscale.models.fields.memory import Products
+from xdownscale.models.fields.memory import Products, corrected
 from xdownscale.models.fields.network import FieldNet, FieldNetworks
 from xdownscale.models.fields.request import FieldConditions, FieldRequest
 from xdownscale.models.fields.residual import BANDS, Residual, fit_temperature
@@ -227,7 +227,10 @@ def _measure(arrays: FieldArrays, means: Floats) -> Residual:
 def _tempered(
     lesson: Lesson, networks: FieldNetworks, residual: Residual, means: Floats
 ) -> Residual:
-    """Fit the temperature: drawn residuals get the power of those of validation days."""
+    """Fit temperature and memory: drawn residuals become as large, and last as long, as true ones.
+
+    What is held against each other are residuals of validation days.
+    """
     arrays = lesson.arrays
     rows = arrays.tune_targets if len(arrays.tune_targets) else arrays.stop_targets
     if not len(rows):
@@ -251,7 +254,20 @@ def _tempered(
         )
         for k, mask in enumerate(arrays.mask)
     ]
-    return residual._replace(temperature=np.stack(fitted))
+    keys = arrays.keys[rows]
+    lasting = [_correlation(arrays, keys, series) for series in (found[0][None], found[1])]
+    memory = corrected(residual.memory, *lasting)
+    return residual._replace(temperature=np.stack(fitted), memory=memory)
+
+
+def _correlation(arrays: FieldArrays, keys: Rows, series: Floats) -> NDArray[np.float64]:
+    """Autocorrelation (t, lags) of some realizations (r, n, t, y, x)."""
+    products = Products(arrays.step, len(arrays.mask))
+    for realization in series:
+        products.start()
+        for key, fields in zip(keys, realization, strict=True):
+            products.add(int(key), np.where(arrays.mask, fields, np.nan))
+    return products.correlation()
 
 
 def field_conditions(arrays: FieldArrays, rows: Rows) -> FieldConditions:
