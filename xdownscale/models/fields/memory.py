@@ -103,7 +103,7 @@ class Products:
         self._before.clear()
 
     def correlation(self) -> Floats:
-        """Return the autocorrelation (t, lags) of each target; NaN where no days are so far apart."""
+        """Return the autocorrelation (t, lags) of each target; NaN where it is not known."""
         out = np.full(self._squares.shape, np.nan)
         np.divide(self._products, self._squares, out=out, where=self._squares > 0)
         return out.T
