@@ -276,7 +276,7 @@ class Plan:
             lacking = self.time.values[heads[~known.all(axis=1)]]
             raise TimeAxisError(
                 f"teacher_forced needs the true fine field of the {self.steps} days before each "
-                f"day; the history lacks some of {lacking.size} days, the first "
+                f"day; the history lacks some for {lacking.size} of the days, the first "
                 f"{str(lacking[0])[:10]}. Give history=<the fine record>, or use "
                 "mode='autoregressive'."
             )
