@@ -263,9 +263,7 @@ class TestHistory:
     def test_empty_days_are_not_known(self, model, coarse, fine):
         holed = fine.copy()
         holed[29] = np.nan
-        with pytest.raises(
-            TimeAxisError, match="lacks some for 1 of the days, the first 2000-02-20"
-        ):
+        with pytest.raises(TimeAxisError, match="lacks some for 1 of the days"):
             forced(model, coarse, holed, fine.time[30:31])
 
     def test_other_longitude_convention(self, model, coarse, fine):
