@@ -26,6 +26,7 @@ import xdownscale as xd
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 LAGS = range(1, 6)
+SOME = 60  # days of each part that are looked at
 
 
 def trend(series: Array) -> tuple[float, float]:
@@ -50,23 +51,34 @@ def autocorrelation(residuals: Array, days: Any) -> list[float]:
     return found
 
 
-def measure(ds: xr.Dataset, model: xd.Downscaler, realizations: int) -> dict[str, str]:
-    """Measure drift over the last 365 fine days, and memory on the test days."""
+class Maps:
+    """What a model draws of the twin, log10."""
 
-    def draw(days: Any, **sampling: Any) -> Array:
-        other = model.with_sampling(**sampling) if sampling else model
-        count = 1 if sampling else realizations
-        fields = ds.dust.downscale.predict(other, time=days, realizations=count, seed=11)
+    def __init__(self, ds: xr.Dataset, model: xd.Downscaler, realizations: int) -> None:
+        self.ds, self.model, self.realizations = ds, model, realizations
+
+    def draw(self, days: Any, **sampling: Any) -> Array:
+        """Draw days (m, t, y, x)."""
+        other = self.model.with_sampling(**sampling) if sampling else self.model
+        count = 1 if sampling else self.realizations
+        fields = self.ds.dust.downscale.predict(other, time=days, realizations=count, seed=11)
         return log10(fields)
 
-    out = {}
-    last, other = ds.dust_fine.time.values[-365:], ds.dust.sel(time_coarse="2008").time_coarse
+    def truth(self, days: Any) -> Array:
+        """Return the fine record (t, y, x)."""
+        return log10(self.ds.dust_fine.sel(time=days))
+
+
+def drift_rows(maps: Maps) -> dict[str, str]:
+    """Trends over the last fine year, and over one without a fine record."""
+    ds, out = maps.ds, {}
+    last, other = ds.dust_fine.time.values[-365:], ds.dust.sel(time_coarse="2008").time_coarse[:365]
     coarse = xd.baselines.interpolate(ds.dust, ds.dust_fine, time=other)
-    for title, year, given in (
-        ("the last fine year, less the truth", last, ds.dust_fine.sel(time=last)),
-        ("2008, less the coarse record", other.values[:365], coarse[:365]),
+    for title, year, known in (
+        ("the last fine year, less the truth", last, maps.truth(last)),
+        ("2008, less the coarse record", other.values, log10(coarse)),
     ):
-        fields, known = draw(year), log10(given)
+        fields = maps.draw(year)
         for name, of in (
             ("mean", lambda f: f.mean((-2, -1))),
             ("log of variance", lambda f: np.log(f.var((-2, -1)))),
@@ -74,31 +86,55 @@ def measure(ds: xr.Dataset, model: xd.Downscaler, realizations: int) -> dict[str
             change, error = trend(of(fields).mean(0) - of(known))
             out[f"drift of the {name}, {title}"] = f"{change:+.4f} ± {error:.4f}"
             out[f"over its standard error ({name}, {title})"] = f"{abs(change) / error:.2f}"
-    days = model.days("test").values
-    mean = draw(days, sampler="mean")
-    residuals = {
-        "drawn": draw(days) - mean,
-        "true": log10(ds.dust_fine.sel(time=days))[None] - mean,
-    }
+    return out
+
+
+def variance_rows(maps: Maps) -> dict[str, str]:
+    """Variance of one realization on training and on test days of the last fine year."""
+    last, out = maps.ds.dust_fine.time.values[-365:], {}
+    for part in ("train", "test"):
+        days = maps.model.days(part).values
+        days = days[np.isin(days, last)]
+        days = days[np.unique(np.linspace(0, days.size - 1, SOME).astype(int))]
+        ratio = maps.draw(days)[0].var((-2, -1)) / maps.truth(days).var((-2, -1))
+        error = np.log(ratio).std() / np.sqrt(ratio.size)
+        name = f"log of variance over the truth's, {part} days of the last fine year"
+        out[name] = f"{np.log(ratio).mean():+.3f} ± {error:.3f}"
+    return out
+
+
+def memory_rows(maps: Maps) -> dict[str, str]:
+    """Autocorrelation of drawn and true residuals on test days."""
+    days = maps.model.days("test").values
+    mean = maps.draw(days, sampler="mean")
+    residuals = {"drawn": maps.draw(days) - mean, "true": maps.truth(days)[None] - mean}
     found = {name: autocorrelation(field, days) for name, field in residuals.items()}
-    for name, values in found.items():
-        out[f"autocorrelation of the {name} residual, lags 1 to 5"] = ", ".join(
+    out = {
+        f"autocorrelation of the {name} residual, lags 1 to 5": ", ".join(
             f"{value:.3f}" for value in values
         )
+        for name, values in found.items()
+    }
     worst = max(abs(a - b) for a, b in zip(*found.values(), strict=True))
-    out["largest difference"] = f"{worst:.3f}"
-    return out
+    return out | {"largest difference": f"{worst:.3f}"}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("models", nargs="+", type=Path)
     parser.add_argument("--realizations", type=int, default=4)
+    parser.add_argument("--brief", action="store_true", help="leave out the two whole years")
     parser.add_argument("--threads", type=int, default=2)
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
     ds = xd.datasets.load_twin()
-    rows = [measure(ds, xd.load(path), asked.realizations) for path in asked.models]
+    parts = (
+        [variance_rows, memory_rows] if asked.brief else [drift_rows, variance_rows, memory_rows]
+    )
+    rows = []
+    for path in asked.models:
+        maps = Maps(ds, xd.load(path), asked.realizations)
+        rows.append({name: value for part in parts for name, value in part(maps).items()})
     print(f"Machine: {platform.machine()}, {asked.threads} threads, torch {torch.__version__}.\n")
     print(f"| measure | {' | '.join(path.stem for path in asked.models)} |")
     print("|---" * (len(rows) + 1) + "|")

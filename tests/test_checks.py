@@ -12,6 +12,17 @@ from xdownscale import checks
 from xdownscale.errors import DataError, OptionError
 
 
+def small(**data):
+    """Return preset `fast` with networks that learn in a second."""
+    known = {"extrapolate": "nearest", "crop": 16, "transform": "identity"}
+    return xd.preset(
+        "fast",
+        network={"channels": (8, 8), "encoder_channels": (8, 8)},
+        training={"epochs": 1, "pretrain_epochs": 1, "mean_epochs": 1},
+        data=known | data,
+    )
+
+
 @pytest.fixture(scope="module")
 def pair():
     rng = np.random.default_rng(0)
@@ -25,12 +36,7 @@ def pair():
 
 @pytest.fixture(scope="module")
 def model(pair):
-    config = xd.preset(
-        "fast",
-        network={"channels": (8, 8), "encoder_channels": (8, 8)},
-        training={"epochs": 1, "pretrain_epochs": 1, "mean_epochs": 1},
-        data={"extrapolate": "nearest", "crop": 16, "transform": "identity"},
-    )
+    config = small()
     return pair[0].downscale.fit(pair[1], preset=config, progress=False)
 
 
@@ -143,12 +149,7 @@ def test_gaps_of_the_truth_are_gaps_of_the_ensemble(pair, model, monkeypatch):
 
 def test_days_at_the_end_of_the_coarse_record_are_left_out(pair):
     coarse, fine = pair
-    config = xd.preset(
-        "fast",
-        network={"channels": (8, 8), "encoder_channels": (8, 8)},
-        training={"epochs": 1, "pretrain_epochs": 1, "mean_epochs": 1},
-        data={"extrapolate": "nearest", "crop": 16, "transform": "identity"},
-    )
+    config = small()
     short = coarse.sel(time=slice(None, fine.time[-1].values))
     fitted = short.downscale.fit(fine, preset=config, progress=False)
     assert fitted.days("test").values[-1] == short.time.values[-1]
@@ -162,12 +163,7 @@ def test_drift_looks_at_the_coarse_cells_under_the_maps(pair):
     outer = np.arange(-5.0, 16, 2)
     values = rng.normal(size=(120, outer.size, outer.size))
     wide = xr.DataArray(values, {"time": time, "lat": outer, "lon": outer}, name="t")
-    config = xd.preset(
-        "fast",
-        network={"channels": (8, 8), "encoder": "none"},
-        training={"epochs": 1, "pretrain_epochs": 1, "mean_epochs": 1},
-        data={"crop": 16, "transform": "identity", "regrid": "bilinear"},
-    )
+    config = small(extrapolate=None, regrid="bilinear")
     fitted = wide.downscale.fit(fine, preset=config, pairing="paired", progress=False)
     covered = checks._covered(fitted._fitted)
     assert covered.sum() == 25  # of 121
@@ -183,12 +179,7 @@ def test_drift_looks_at_the_coarse_cells_under_the_maps(pair):
 def test_a_target_without_a_driver_of_its_own_has_no_drift(pair):
     coarse, fine = pair
     other = np.exp(fine.rename("rain"))
-    config = xd.preset(
-        "fast",
-        network={"channels": (8, 8), "encoder_channels": (8, 8)},
-        training={"epochs": 1, "pretrain_epochs": 1, "mean_epochs": 1},
-        data={"extrapolate": "nearest", "crop": 16},
-    )
+    config = small(transform="auto")
     fitted = xd.Downscaler(config, progress=False).fit(coarse, other, drivers={"rain": None})
     found = fitted.check(coarse, other, days=4, realizations=2)
     assert found.loc["drift", "verdict"] == "not measured"

@@ -11,12 +11,11 @@ import numpy.typing as npt
 from xdownscale import drift
 from xdownscale.models import engine
 from xdownscale.preparation import Days
-from xdownscale.rollout import History, Request, rows_before
+from xdownscale.rollout import MEMORY, History, Request, rows_before
 from xdownscale.scaling import Scaling
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
-_MEMORY = 256.0  # MB of conditions that are held at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +84,7 @@ def parallel(
     targets_of_a_day = len(source.own) * request.realizations
     channels = source.windows.shape[1] * source.driver.shape[1] + len(source.static)
     per_day = (2 * targets_of_a_day + 6 * channels) * np.prod(source.driver.shape[2:])
-    block = max(1, int(_MEMORY * 1e6 / (4 * per_day)))
+    block = max(1, int(MEMORY * 1e6 / (4 * per_day)))
     for start in range(0, targets.size, block):
         rows = targets[start : start + block]
         conditions = _conditions(source, rows, request)

@@ -16,7 +16,7 @@ from xdownscale.scaling import Scaling
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 History = Mapping[int, FloatArray]  # row of the coarse record -> true fine field, physical units
-_MEMORY = 256.0  # MB of conditions that are held at once
+MEMORY = 256.0  # MB of conditions that are held at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +107,7 @@ def teacher_forced(
     """
     lags = request.config.data.lags
     per_day = request.realizations * (2 * lags + 3) * np.prod(source.driver.shape[1:])
-    block = max(1, int(_MEMORY * 1e6 / (4 * per_day)))
+    block = max(1, int(MEMORY * 1e6 / (4 * per_day)))
     for start in range(0, targets.size, block):
         rows = targets[start : start + block]
         true = np.stack([[history[int(row)] for row in w] for w in rows_before(rows, lags)])
