@@ -112,9 +112,10 @@ def main() -> None:
     parser.add_argument("--realizations", type=int, default=8)
     parser.add_argument("--many", type=int, default=50, help="steps to compare 8 with; 0 skips")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--twin", type=int, default=0, help="seed of the twin's weather")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    ds = xd.datasets.load_twin()
+    ds = xd.datasets.load_twin(seed=asked.twin)
     rows = [measure(ds, xd.load(path), asked.realizations, asked.many) for path in asked.models]
     print(f"| measure | {' | '.join(path.stem for path in asked.models)} |")
     print("|---" * (len(rows) + 1) + "|")

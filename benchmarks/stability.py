@@ -125,9 +125,10 @@ def main() -> None:
     parser.add_argument("--realizations", type=int, default=4)
     parser.add_argument("--brief", action="store_true", help="leave out the two whole years")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--twin", type=int, default=0, help="seed of the twin's weather")
     asked = parser.parse_args()
     torch.set_num_threads(asked.threads)
-    ds = xd.datasets.load_twin()
+    ds = xd.datasets.load_twin(seed=asked.twin)
     parts = (
         [variance_rows, memory_rows] if asked.brief else [drift_rows, variance_rows, memory_rows]
     )

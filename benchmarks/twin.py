@@ -39,6 +39,7 @@ def options() -> argparse.Namespace:
     parser.add_argument("--preset", default="fast", choices=list(REDUCED))
     parser.add_argument("--budget", type=float, help="minutes of training; all epochs without")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--twin", type=int, default=0, help="seed of the twin's weather")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--days", type=int, default=32, help="test days, teacher-forced")
     parser.add_argument("--realizations", type=int, default=4)
@@ -104,7 +105,7 @@ def free_rows(
 def main() -> None:
     asked = options()
     torch.set_num_threads(asked.threads)
-    ds = xd.datasets.load_twin()
+    ds = xd.datasets.load_twin(seed=asked.twin)
     started = time.perf_counter()
     model = train(ds, asked)
     trained = time.perf_counter()
@@ -113,7 +114,10 @@ def main() -> None:
     config = model.config_
     stages = model.history_["stage"].sel(group="all").values.tolist()
     epochs = " + ".join(str(stages.count(name)) for name in dict.fromkeys(stages))
-    print(f"Machine: {platform.machine()}, {asked.threads} threads. Seed {asked.seed}.")
+    print(
+        f"Machine: {platform.machine()}, {asked.threads} threads. Seed {asked.seed}, "
+        f"twin {asked.twin}."
+    )
     print(
         f"Preset {asked.preset}, reduced: {json.dumps(config.to_dict()['network'])}; lags "
         f"{config.data.lags}; {epochs} epochs in "
