@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from xdownscale.downscaler import Downscaler
     from xdownscale.functional import fit, load, predict
     from xdownscale.presets import preset
+    from xdownscale.production import predict_to_zarr
     from xdownscale.regridding import regrid
     from xdownscale.reports import report
 
@@ -50,6 +51,7 @@ _HOMES = {
     "fit": "functional",
     "load": "functional",
     "predict": "functional",
+    "predict_to_zarr": "production",
     "preset": "presets",
     "regrid": "regridding",
     "report": "reports",
@@ -87,6 +89,7 @@ __all__ = [
     "patches",
     "plot",
     "predict",
+    "predict_to_zarr",
     "preset",
     "regrid",
     "regridding",

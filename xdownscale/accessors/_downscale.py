@@ -63,6 +63,7 @@ class _Downscale:
         history: xr.DataArray | None = None,
         stitching: str | None = None,
         seed: int = 0,
+        chunks: Any = None,
     ) -> Any:
         """Draw the fine record of this coarse one; see `xdownscale.predict`."""
         from xdownscale.functional import predict
@@ -76,6 +77,7 @@ class _Downscale:
             history=history,
             stitching=stitching,
             seed=seed,
+            chunks=chunks,
         )
 
 

@@ -98,6 +98,35 @@ def check_sampling(config: DownscalerConfig, stitching: str) -> None:
         )
 
 
+def settle_tile(
+    config: DownscalerConfig, shape: tuple[int, int], device: str, tasks: int
+) -> int | str | None:
+    """Return the side of tiles that several tasks can draw in at once, all alike.
+
+    Parameters
+    ----------
+    config : DownscalerConfig
+        Its `sampling.tile` is returned unless it is ``"auto"``.
+    shape : tuple of int
+        Rows and columns of the image.
+    device : str
+        Where they run; on a GPU each task looks for itself.
+    tasks : int
+        Tasks that share the memory.
+    """
+    if config.sampling.tile != "auto" or resolve_device(device) != "cpu":
+        return config.sampling.tile
+    unit = lattice(config.network)
+    wide = (shape[0] + -shape[0] % unit, shape[1] + -shape[1] % unit)
+    free = tiles.available_memory() / tasks
+    return tiles.auto_tile(wide, _held(config), receptive_field(config.network), free)
+
+
+def _held(config: DownscalerConfig) -> float:
+    """Bytes that an evaluation holds for each pixel."""
+    return _HELD * config.network.channels[0] / config.network.unshuffle**2
+
+
 @dataclass(frozen=True)
 class _Draw:
     """One call of `draw_fields`: what is known is prepared once for each day."""
@@ -164,18 +193,12 @@ class _Draw:
         return in_company(lambda coarse: coarse_features(encoder, coarse), self.inputs.coarse)
 
     @cached_property
-    def held(self) -> float:
-        """Bytes that an evaluation holds for each pixel."""
-        network = self.request.config.network
-        return _HELD * network.channels[0] / network.unshuffle**2
-
-    @cached_property
     def tile(self) -> int | None:
         """Side of the tiles, None where images are evaluated in one piece."""
         if self.sampling.tile != "auto":
             return None if self.sampling.tile is None else int(self.sampling.tile)
         free = tiles.available_memory(self.request.device)
-        return tiles.auto_tile(self.wide, self.held, self.reach, free)
+        return tiles.auto_tile(self.wide, _held(self.request.config), self.reach, free)
 
     @cached_property
     def most(self) -> int:
@@ -183,7 +206,9 @@ class _Draw:
         most, device = _BLOCK[self.request.device], self.request.device
         if device != "cuda":
             return most
-        return min(most, int(tiles.SHARE * tiles.available_memory(device) / self.held))
+        return min(
+            most, int(tiles.SHARE * tiles.available_memory(device) / _held(self.request.config))
+        )
 
     @cached_property
     def reach(self) -> int:
