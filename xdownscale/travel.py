@@ -17,7 +17,7 @@ from xdownscale.groups import Fitted
 
 _KEPT = 4  # models that a process keeps
 _known: OrderedDict[str, Fitted] = OrderedDict()
-_lock = threading.Lock()
+_lock = threading.RLock()
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def redeem(given: Any) -> Fitted:
             _known.move_to_end(found.key)
             return _known[found.key]
         fitted = found.model or _read(found)
-    _keep(found.key, fitted)
+        _keep(found.key, fitted)
     return fitted
 
 

@@ -11,6 +11,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+LANES = 32  # numbers that vector instructions take at once; the rest round differently
+
 
 class RowLinear(nn.Linear):
     """A linear layer that, once trained, maps each row by itself."""
@@ -40,3 +42,26 @@ def in_company(function: Callable[..., Tensor], *batches: Tensor) -> Tensor:
     if len(batches[0]) > 1:
         return function(*batches)
     return function(*(torch.cat([batch, batch]) for batch in batches))[:1]
+
+
+def one_by_one(function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
+    """Evaluate a function of small images image by image (a batch at once where gradients flow).
+
+    Parameters
+    ----------
+    function : callable
+        Of a batch.
+    batch : Tensor (B, ...)
+        Its images.
+
+    Examples
+    --------
+    >>> one_by_one(lambda x: x * len(x), torch.ones(3))
+    tensor([3., 3., 3.])
+    >>> with torch.inference_mode():
+    ...     one_by_one(lambda x: x * len(x), torch.ones(3))
+    tensor([1., 1., 1.])
+    """
+    if torch.is_grad_enabled() or batch.is_cuda:
+        return function(batch)
+    return torch.cat([function(image) for image in batch.split(1)])

@@ -16,7 +16,7 @@ from torch.nn import functional
 from xdownscale.config import DownscalerConfig, SamplingConfig
 from xdownscale.errors import OptionError
 from xdownscale.models import tiles
-from xdownscale.models.company import in_company
+from xdownscale.models.company import in_company, one_by_one
 from xdownscale.models.device import autocast, resolve_device
 from xdownscale.models.fields.network import (
     FieldNet,
@@ -190,7 +190,7 @@ class _Draw:
         encoder = self.networks.encoder
         if encoder is None:
             return None
-        return in_company(lambda coarse: coarse_features(encoder, coarse), self.inputs.coarse)
+        return one_by_one(lambda coarse: coarse_features(encoder, coarse), self.inputs.coarse)
 
     @cached_property
     def tile(self) -> int | None:

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xdownscale.config import NetworkConfig
-from xdownscale.models.company import RowLinear, in_company
+from xdownscale.models.company import LANES, RowLinear, one_by_one
 from xdownscale.models.unet import Encoder, PixelNorm, lag_encoder
 
 _FREQUENCIES = 16
@@ -69,8 +69,10 @@ class Embedding(nn.Module):
 
     def forward(self, sigma: Tensor, calendar: Tensor) -> Tensor:
         """Embed sigma (B,) and calendar (B, c) as (B, 128)."""
-        angle = sigma.clamp(min=1e-4).log()[:, None] / 4 * self.frequencies * math.pi
-        noise = torch.cat([angle.sin(), angle.cos(), calendar], 1)
+        level = sigma.clamp(min=1e-4)[:, None].repeat(1, LANES).log()[:, :_FREQUENCIES]
+        angle = functional.pad(level / 4 * self.frequencies * math.pi, (0, LANES - _FREQUENCIES))
+        waves = [wave[:, :_FREQUENCIES] for wave in (angle.sin(), angle.cos())]
+        noise = torch.cat([*waves, calendar], 1)
         out: Tensor = functional.silu(self.second(functional.silu(self.first(noise))))
         return out
 
@@ -177,7 +179,7 @@ class FieldNet(nn.Module):
         known = inputs.known
         if self.squeeze is None or features is None:
             return known
-        squeezed = in_company(self.squeeze, features).repeat_interleave(
+        squeezed = one_by_one(self.squeeze, features).repeat_interleave(
             len(known) // len(features), 0
         )
         placed = functional.grid_sample(
