@@ -6,7 +6,6 @@ years is opened without opening its files; each is checked against both when it 
 
 from __future__ import annotations
 
-import re
 import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -21,9 +20,9 @@ import xarray as xr
 from xdownscale.cells import Array
 from xdownscale.datasets._boxes import Box, Window, check_axes, cut
 from xdownscale.datasets._granules import check_files, reading
+from xdownscale.datasets._stamps import held_slots
 from xdownscale.errors import DataError, TimeAxisError, XDownscaleWarning, nearest_name
 
-DAY = 86400
 _DIMS = ("time", "lat", "lon")
 _LOCK = threading.Lock()  # the netCDF library is not safe in threads
 
@@ -318,7 +317,7 @@ def read_file(path: Path, source: Source) -> tuple[Array, list[int]]:
     with _dataset(path) as ds:
         field = _pick(ds, source.variable, path)
         _check_grid(ds, source, path)
-        slots = _slots(ds["time"].values, path, source)
+        slots = held_slots(ds["time"].values, path, source.pattern, source.slots)
         window = source.window
         parts = [field[:, window.rows, columns].values for columns in window.columns]
         values = np.concatenate(parts, axis=-1).astype(np.float32, copy=False)
@@ -340,59 +339,6 @@ def _check_grid(ds: xr.Dataset, source: Source, path: Path) -> None:
             )
 
 
-def _slots(times: Array, path: Path, source: Source) -> list[int]:
-    """Return which value of the day each time is, or say that the file is of another day."""
-    parts = re.fullmatch(source.pattern, path.name)
-    assert parts is not None  # find_files saw to it
-    groups = parts.groupdict()
-    start = named_day(groups["date"])
-    if times.dtype.kind != "M":
-        raise DataError(
-            f"{path} has times without a date ({times[:1]}); they need units such as 'minutes "
-            "since 2000-01-01 00:30:00'. Give a file as it was published."
-        )
-    seconds = (times - start.astype(times.dtype)) / np.timedelta64(1, "s")
-    slots = [int(s) for s in seconds // (DAY // source.slots)]
-    if groups.get("time") is not None:
-        expected = [named_slot(groups["time"], source.slots)]
-        whole = slots == expected
-    else:
-        whole = all(0 <= slot < source.slots for slot in slots)
-    if not whole:
-        raise DataError(
-            f"{path} holds the times {times.min()} to {times.max()}, which its name does not say. "
-            "Give it its published name, or download it again."
-        )
-    return slots
-
-
-def named_day(date: str) -> np.datetime64:
-    """Return the day that a file name states as YYYYMMDD.
-
-    Raises
-    ------
-    ValueError
-        If there is no such day.
-
-    Examples
-    --------
-    >>> named_day("20200229")
-    np.datetime64('2020-02-29')
-    """
-    return np.datetime64(f"{date[:4]}-{date[4:6]}-{date[6:]}", "D")
-
-
-def named_slot(time: str, slots: int) -> int:
-    """Return which value of the day a file is whose name states HHMM.
-
-    Examples
-    --------
-    >>> named_slot("2345", 48)
-    47
-    """
-    return (int(time[:2]) * 60 + int(time[2:])) // (1440 // slots)
-
-
 def describe(
     da: xr.DataArray, opened: Opened, cell_methods: str, source: str, line: str
 ) -> xr.DataArray:
@@ -412,7 +358,8 @@ def describe(
     DataArray
     """
     variable = str(da.name)
-    attrs = {name: opened.attrs[name] for name in ("long_name", "units") if name in opened.attrs}
+    kept = ("long_name", "units")
+    attrs: dict[str, Any] = {name: opened.attrs[name] for name in kept if name in opened.attrs}
     if variable in STANDARD_NAMES:  # the file's own standard_name is free text
         attrs["standard_name"] = STANDARD_NAMES[variable]
     attrs |= {"cell_methods": cell_methods, "source": source, "history": f"xdownscale: {line}"}

@@ -11,6 +11,7 @@ import xarray as xr
 from xdownscale.datasets import _daily
 from xdownscale.datasets._boxes import check_box, check_margin
 from xdownscale.datasets._granules import Paths, check_files, find_files
+from xdownscale.datasets._stamps import named_day, named_slot
 from xdownscale.errors import DataError, check_option
 
 # c1440_NR.inst30mn_2d_aer1_Nx.20060910_1230z.nc4, one file for each time
@@ -153,7 +154,7 @@ def _by_day(files: list[Path], slots: int) -> dict[np.datetime64, list[Path]]:
 def _when(path: Path, slots: int) -> tuple[np.datetime64, int]:
     parts = _parts(path)
     try:
-        day, slot = _daily.named_day(parts["date"]), _daily.named_slot(parts["time"], slots)
+        day, slot = named_day(parts["date"]), named_slot(parts["time"], slots)
     except ValueError:
         slot, day = slots, np.datetime64("NaT", "D")
     if not slot < slots or int(parts["time"][2:]) > 59:

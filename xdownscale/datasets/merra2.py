@@ -16,6 +16,7 @@ from xdownscale.cells import Array
 from xdownscale.datasets import _daily
 from xdownscale.datasets._boxes import check_box, check_margin
 from xdownscale.datasets._granules import Paths, check_files, find_files
+from xdownscale.datasets._stamps import named_day
 from xdownscale.errors import DataError, OptionError, XDownscaleWarning, check_option
 
 FIRST_YEAR = 1980
@@ -181,9 +182,8 @@ def _arrange(files: list[Path], years: list[int] | None, strict: bool) -> _daily
         if years is not None and day.astype(object).year not in years:
             continue
         if day in chosen:
-            path = _choose(chosen[day], path)
             replaced += 1
-        chosen[day] = path
+        chosen[day] = _choose(chosen[day], path) if day in chosen else path
     _check_one_collection(files)
     if not chosen:
         raise DataError(
@@ -207,7 +207,7 @@ def _year(year: int) -> Array:
 def _day(path: Path) -> np.datetime64:
     date = _parts(path)["date"]
     try:
-        return _daily.named_day(date)
+        return named_day(date)
     except ValueError:
         raise DataError(
             f"The name of {path} says the date {date}, which does not exist. Names look like "
