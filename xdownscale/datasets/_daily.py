@@ -6,7 +6,6 @@ years is opened without opening its files; each is checked against both when it 
 
 from __future__ import annotations
 
-import threading
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,7 +23,6 @@ from xdownscale.datasets._stamps import held_slots
 from xdownscale.errors import DataError, TimeAxisError, XDownscaleWarning, nearest_name
 
 _DIMS = ("time", "lat", "lon")
-_LOCK = threading.Lock()  # the netCDF library is not safe in threads
 
 STANDARD_NAMES = {
     "DUEXTTAU": "atmosphere_optical_thickness_due_to_dust_ambient_aerosol_particles",
@@ -175,9 +173,14 @@ def open_first(path: Path, variable: str) -> Opened:
 
 @contextmanager
 def _dataset(path: Path) -> Iterator[xr.Dataset]:
-    with _LOCK, reading(path):
+    # The netCDF library is not safe in threads, and xarray holds its lock while it opens and reads
+    # but not while it looks at attributes: it is held here for the whole file.
+    from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
+
+    options: dict[str, Any] = {"lock": False, "cache": False, "decode_timedelta": False}
+    with NETCDF4_PYTHON_LOCK, reading(path):
         try:
-            opened = xr.open_dataset(path, engine="netcdf4", cache=False, decode_timedelta=False)
+            opened = xr.open_dataset(path, engine="netcdf4", **options)
         except ValueError as err:
             raise DataError(
                 f"{path} cannot be decoded: {err}. Give a file as it was published."
