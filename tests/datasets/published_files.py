@@ -139,9 +139,9 @@ def write_g5nr(folder, date, time, values, grid=G5NR_GRID, **options):
 def write_gmted(path, values, west, north, step, **options):
     """Write a GMTED2010 GeoTIFF: int16, EPSG:4326, from the north-western corner southward."""
     import rasterio
-    from rasterio.transform import from_origin
+    from rasterio.transform import Affine
 
-    where = options.pop("transform", from_origin(west, north, step, step))
+    where = options.pop("transform", Affine(step, 0.0, west, 0.0, -step, north))
     options = {"crs": "EPSG:4326", "nodata": -32768, "dtype": "int16", "count": 1} | options
     options = {k: v for k, v in options.items() if v is not None}
     with rasterio.open(

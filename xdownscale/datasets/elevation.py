@@ -9,7 +9,14 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from xdownscale.cells import Array, cell_bounds, spacing
+from xdownscale.cells import (
+    Array,
+    cell_bounds,
+    latitude_axis,
+    longitude_axis,
+    outside,
+    spacing,
+)
 from xdownscale.datasets._boxes import Box, Window, cut
 from xdownscale.datasets._rasters import Raster, open_raster
 from xdownscale.errors import DataError, GridError, OptionError
@@ -93,6 +100,7 @@ def open_elevation(
     flat = template.transpose(axes.y, axes.x)
     values = np.full(flat.shape, np.nan, dtype=np.float32)
     with open_raster(file, variable) as raster:
+        _check_covered(raster, flat, axes)
         method = _method(raster, flat, axes)
         for tile in _tiles(flat, axes, raster):
             _fill_tile(values, tile, flat, axes, raster, (method, fill, min_valid))
@@ -107,6 +115,21 @@ def _degrees(grid: xr.DataArray, axes: Axes) -> tuple[Array, Array]:
     """Latitudes and longitudes, the latter without a jump."""
     lat, lon = (grid[n].values.astype(np.float64) for n in (axes.latitude, axes.longitude))
     return lat, np.unwrap(lon, period=360.0)
+
+
+def _check_covered(raster: Raster, grid: xr.DataArray, axes: Axes) -> None:
+    """Refuse a grid with cells whose centres lie beyond the raster."""
+    covers = latitude_axis(raster.latitude), longitude_axis(raster.longitude)
+    for axis, points, name in zip(
+        covers, _degrees(grid, axes), ("latitude", "longitude"), strict=True
+    ):
+        beyond = outside(axis, points, cyclic=name == "longitude")
+        if beyond.any():
+            raise GridError(
+                f"{beyond.sum()} of the grid's {points.size} {name}s, which run from "
+                f"{points.min():g} to {points.max():g}, lie beyond {raster.path.name}, which spans "
+                f"{axis.edges[0]:g} to {axis.edges[-1]:g}. Crop the grid, or give a larger file."
+            )
 
 
 def _method(raster: Raster, grid: xr.DataArray, axes: Axes) -> str:
@@ -160,14 +183,9 @@ def _window(part: xr.DataArray, axes: Axes, raster: Raster) -> Window:
     lat, lon = _degrees(part, axes)
     lat_edges = cell_bounds(lat, (-90.0, 90.0)) if lat.size > 1 else lat
     lon_edges = cell_bounds(lon) if lon.size > 1 else lon
-    # the centres must be covered; cells at the rim may reach beyond the raster
+    # cells at the rim may reach beyond the raster
     north, south = raster.latitude.max(), raster.latitude.min()
     half = spacing(raster.latitude) / 2
-    if lat.max() > north + half or lat.min() < south - half:
-        raise GridError(
-            f"The grid's latitudes {lat.min():g} to {lat.max():g} reach beyond {raster.path.name}, "
-            f"which spans {south - half:g} to {north + half:g}. Crop the grid."
-        )
     box: Box = (
         float(lon_edges.min()),
         float(lon_edges.max()),
