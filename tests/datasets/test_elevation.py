@@ -382,10 +382,12 @@ def test_bad_input(build, options, error, message, tmp_path):
 @pytest.mark.parametrize(
     ("grid", "message"),
     [
-        (grid_of(np.arange(5, 9, 0.5), QUARTER.lon.values), "8 of the grid's 8 latitudes, which run from 5 to 8.5, lie beyond map.tif"),
-        (grid_of(QUARTER.lat.values, np.arange(50, 55, 0.5)), "10 of the grid's 10 longitudes.*spans 40 to 46"),
+        (grid_of(np.arange(5, 9, 0.5), QUARTER.lon.values),
+         "8 of the grid's 8 latitudes, which run from 5 to 8.5, lie beyond map.tif"),
+        (grid_of(QUARTER.lat.values, np.arange(50, 55, 0.5)),
+         "10 of the grid's 10 longitudes.*spans 40 to 46"),
         (grid_of(QUARTER.lat.values, np.arange(35, 45, 0.5)), "10 of the grid's 20 longitudes"),
-        (xr.Dataset(coords={"lat": (("y", "x"), np.ones((2, 2))), "lon": (("y", "x"), [[1, 2], [1, 2]])}),
+        (xr.Dataset(coords={n: (("y", "x"), np.eye(2)) for n in ("lat", "lon")}),
          "rectilinear|one-dimensional|two-dimensional"),
     ],
     ids=["south", "east", "half", "curvilinear"],
@@ -398,7 +400,7 @@ def test_grids_that_it_does_not_cover(grid, message, tmp_path):
 def test_a_file_without_a_value_on_the_grid(tmp_path):
     values = np.full((160, 240), -32768, np.int16)
     path = KIT.write_gmted(tmp_path / "sea.tif", values, 40.0, 14.0, STEP)
-    with pytest.raises(DataError, match="sea.tif has no value on the grid.*fill=0"):
+    with pytest.raises(DataError, match=r"sea.tif has no value on the grid.*fill=0"):
         open_elevation(path, QUARTER)
 
 

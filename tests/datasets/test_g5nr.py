@@ -159,7 +159,7 @@ def test_the_first_evening_of_the_run_is_no_day(tmp_path):
     with pytest.warns(XDownscaleWarning, match=message):
         dust = open_g5nr(tmp_path)
     assert np.isnan(dust).all(("lat", "lon")).values.tolist() == [True, False]
-    with pytest.raises(TimeAxisError, match="fewer than 48 files.*Add the files"):
+    with pytest.raises(TimeAxisError, match=r"fewer than 48 files.*Add the files"):
         open_g5nr(tmp_path, incomplete="raise")
 
 
@@ -217,7 +217,8 @@ def renamed(name):
 
 
 BAD_FILES = [
-    pytest.param(spoilt(lambda p: p.write_bytes(b"")), {}, DataError, f"{NAME} is empty", id="empty"),
+    pytest.param(spoilt(lambda p: p.write_bytes(b"")), {}, DataError, f"{NAME} is empty",
+                 id="empty"),
     pytest.param(spoilt(lambda p: p.write_text(KIT.LOGIN_PAGE)), {}, DataError,
                  f"{NAME} is an HTML page", id="html"),
     pytest.param(spoilt(KIT.truncate), {}, DataError, f"{NAME} is truncated", id="truncated"),
@@ -240,7 +241,8 @@ BAD_FILES = [
                  DataError, "collections inst30mn_2d_aer1_Nx, tavg30mn", id="two-collections"),
     pytest.param(lambda f: one()(f / "a") and one()(f / "b") and f, {}, DataError,
                  "are of the same time", id="same-time-twice"),
-    pytest.param(lambda f: f / "nowhere", {}, StorageError, "nowhere does not exist", id="no-folder"),
+    pytest.param(lambda f: f / "nowhere", {}, StorageError, "nowhere does not exist",
+                 id="no-folder"),
 ]  # fmt: skip
 
 
@@ -265,7 +267,8 @@ BAD_WHEN_READ = [
                  id="other-time"),
     pytest.param(rewrite(stamp="2006-09-11 12:30:00"), f"{NAME} holds the times 2006-09-11",
                  id="other-day"),
-    pytest.param(rewrite(grid=KIT.small_grid(15.0)), f"{NAME} has 13 lat from -90", id="other-grid"),
+    pytest.param(rewrite(grid=KIT.small_grid(15.0)), f"{NAME} has 13 lat from -90",
+                 id="other-grid"),
     pytest.param(lambda f: KIT.write_gmao(
         next(f.rglob("*1230z.nc4")), "minutes since 2006-09-10", [], GRID,
         {"DUEXTTAU": np.ones((0, *SHAPE), np.float32)}), f"{NAME} holds no time", id="no-time"),

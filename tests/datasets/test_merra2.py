@@ -137,7 +137,12 @@ def test_packed_values_are_unpacked(tmp_path):
     values = np.random.default_rng(0).integers(0, 30000, SHAPE).astype(np.int16)
     scale = {"scale_factor": np.float32(1e-4), "add_offset": np.float32(0.5)}
     clean = scale | dict.fromkeys(["vmax", "vmin", "valid_range", "fmissing_value"])
-    options = dict(dtype="i2", fill=np.int16(-9999), fill_attributes=("_FillValue",), attrs=clean)
+    options = {
+        "dtype": "i2",
+        "fill": np.int16(-9999),
+        "fill_attributes": ("_FillValue",),
+        "attrs": clean,
+    }
     KIT.write_merra2(tmp_path, "20200101", values, GRID, **options)
     mean = values.astype(np.float64).mean(axis=0) * 1e-4 + 0.5
     np.testing.assert_allclose(open_merra2(tmp_path).values[0], mean, rtol=1e-5)
@@ -207,14 +212,23 @@ def test_the_reprocessed_stream_replaces_the_first(tmp_path):
 
 @pytest.mark.parametrize(
     "box",
-    [(20, 60, 0, 40), (-20, 30, -10, 10), (340, 30, -10, 10), (170, 200, 0, 30)]
-    + [(170, -160, 0, 30), (-190, -160, 0, 30), (0, 360, -90, 90), (11, 12, 13, 14)]
-    + [(-180, 180, 80, 90), (530, 560, 0, 30)],
+    [
+        (20, 60, 0, 40),
+        (-20, 30, -10, 10),
+        (340, 30, -10, 10),
+        (170, 200, 0, 30),
+        (170, -160, 0, 30),
+        (-190, -160, 0, 30),
+        (0, 360, -90, 90),
+        (11, 12, 13, 14),
+        (-180, 180, 80, 90),
+        (530, 560, 0, 30),
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("margin", [0, 1, 3])
 def test_a_box_gives_the_cells_that_it_touches(box, margin, record):
-    folder, written = record
+    folder, _written = record
     whole, part = open_merra2(folder).compute(), open_merra2(folder, box, margin=margin).compute()
     west, east, south, north = box
     width = min(east - west, 360) if east >= west else (east - west) % 360
@@ -658,7 +672,7 @@ def test_a_box_beyond_a_subset(tmp_path):
     KIT.write_merra2(tmp_path, "20200101", values, grid)
     with pytest.raises(GridError, match="latitudes -10 to 40 reach beyond the grid of MERRA2"):
         open_merra2(tmp_path, (30, 60, -10, 40))
-    with pytest.raises(GridError, match="longitudes 0 to 60 reach beyond.*17.5 to 117.5"):
+    with pytest.raises(GridError, match=r"longitudes 0 to 60 reach beyond.*17.5 to 117.5"):
         open_merra2(tmp_path, (0, 60, -30, -10))
 
 
@@ -682,7 +696,7 @@ def test_a_variable_with_levels(tmp_path):
         {"DUEXTTAU": (("time", "lev", "lat", "lon"), hourly(0)[:, None])},
         coords={"lat": GRID[0], "lon": GRID[1], "time": np.arange(24), "lev": [1.0]},
     ).to_netcdf(path)
-    with pytest.raises(DataError, match="has the dimensions.*lev.*two-dimensional collection"):
+    with pytest.raises(DataError, match=r"has the dimensions.*lev.*two-dimensional collection"):
         open_merra2(tmp_path)
 
 

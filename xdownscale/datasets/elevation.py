@@ -95,9 +95,7 @@ def open_elevation(
     if fill is not None and not (isinstance(fill, (int, float)) and np.isfinite(fill)):
         raise OptionError(f"fill is {fill!r}; give a height in m, such as 0, or None.")
     file = Path(path)
-    template = grid_template(grid, "The grid")
-    axes = require_rectilinear(template, "The grid")
-    flat = template.transpose(axes.y, axes.x)
+    flat, axes = _flat(grid)
     values = np.full(flat.shape, np.nan, dtype=np.float32)
     with open_raster(file, variable) as raster:
         _check_covered(raster, flat, axes)
@@ -108,7 +106,17 @@ def open_elevation(
         raise DataError(
             f"{file} has no value on the grid. Give a file that covers it, or fill=0 for the sea."
         )
-    return _labelled(values, flat, axes, file, method)
+    return _labelled(values, flat, file, method)
+
+
+def _flat(grid: Grid) -> tuple[xr.DataArray, Axes]:
+    """Return a field ``(y, x)`` with the grid's latitude and longitude and nothing else of it."""
+    template = grid_template(grid, "The grid")
+    axes = require_rectilinear(template, "The grid")
+    coords = {name: template.coords[name] for name in (axes.latitude, axes.longitude)}
+    bare = {name: xr.Variable(c.dims, c.values, c.attrs) for name, c in coords.items()}
+    shape = (template.sizes[axes.y], template.sizes[axes.x])
+    return xr.DataArray(np.zeros(shape, bool), dims=(axes.y, axes.x), coords=bare), axes
 
 
 def _degrees(grid: xr.DataArray, axes: Axes) -> tuple[Array, Array]:
@@ -211,14 +219,7 @@ def _inside(box: Box, raster: Raster) -> Box:
     )
 
 
-def _labelled(
-    values: Array, grid: xr.DataArray, axes: Axes, path: Path, method: str
-) -> xr.DataArray:
-    coords = {
-        name: grid.coords[name]
-        for name in (axes.latitude, axes.longitude)
-        if set(grid.coords[name].dims) <= {axes.y, axes.x}
-    }
+def _labelled(values: Array, grid: xr.DataArray, path: Path, method: str) -> xr.DataArray:
     attrs = {
         "standard_name": "surface_altitude",
         "long_name": "elevation of the ground",
@@ -228,4 +229,4 @@ def _labelled(
     }
     if method == "conservative":
         attrs["cell_methods"] = "area: mean"
-    return xr.DataArray(values, dims=(axes.y, axes.x), coords=coords, name="elevation", attrs=attrs)
+    return grid.copy(data=values).rename("elevation").assign_attrs(attrs)
