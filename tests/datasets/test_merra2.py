@@ -114,9 +114,11 @@ def test_a_variable_whose_name_is_not_cf_has_no_standard_name(tmp_path):
     assert "standard_name" not in open_merra2(tmp_path, variable="BCEXTTAU").attrs
 
 
-def test_the_record_can_be_written_and_read(record, tmp_path):
+@pytest.mark.parametrize("scheduler", ["sync", "threads"])
+def test_the_record_can_be_written_and_read(scheduler, record, tmp_path):
     dust = open_merra2(record[0], (20, 60, 0, 40))
-    dust.to_netcdf(tmp_path / "dust.nc")
+    with dask.config.set(scheduler=scheduler, num_workers=4):
+        dust.to_netcdf(tmp_path / "dust.nc")
     with xr.open_dataarray(tmp_path / "dust.nc") as again:
         xr.testing.assert_equal(again, dust.compute())
 
@@ -731,7 +733,8 @@ class Earthdata:
         keep = granules[: self.faults.get("deliver", len(granules))]
         for granule in keep:
             (Path(local_path) / granule.name).write_bytes(granule.read_bytes())
-        return [Path(local_path) / granule.name for granule in keep]
+        failed = [RuntimeError("HTTP 500")] * self.faults.get("failed", 0)
+        return [Path(local_path) / granule.name for granule in keep[len(failed) :]] + failed
 
 
 @pytest.fixture
@@ -794,6 +797,7 @@ def test_the_box_of_the_search(region, box, earthdata, tmp_path):
         pytest.param(
             {"deliver": 1}, "2 of 3 granules were not delivered.*Call again", id="partial"
         ),
+        pytest.param({"failed": 2}, "2 of 3 granules were not delivered", id="failed"),
         pytest.param({"nothing": True}, "3 of 3 granules were not delivered", id="nothing"),
     ],
 )

@@ -83,8 +83,8 @@ def open_g5nr(
 
     File names, folders and collections: the G5NR pages of the GEOS-5 wiki (recipe "File naming
     conventions", https://github.com/GEOS-ESM/geos5orgbackup/wiki) and public programs that read
-    the run; 0.0625 degrees, 2881 x 5760 points from 90S and 180W. The run is described by Gelaro
-    et al. 2015, NASA/TM-2014-104606, vol. 36.
+    the run: 0.0625 degrees, 2881 x 5760 points from 90S and 180W. Grid, units and fill value are
+    read from the files. The run's own file specification was not at hand.
 
     Examples
     --------

@@ -23,7 +23,7 @@ FIRST_YEAR = 1980
 _HOURS = 24
 # MERRA2_400.tavg1_2d_aer_Nx.20200101.nc4; subsets of GES DISC end in .SUB.nc or .nc4.nc4
 _NAME = (
-    r"MERRA2_(?P<stream>[1-4]\d\d)\.(?P<collection>(?:tavg1|inst1)_2d_[a-z0-9]{3}_Nx)"
+    r"MERRA2_(?P<stream>[1-9]\d\d)\.(?P<collection>(?:tavg1|inst1)_2d_[a-z0-9]{3}_Nx)"
     r"\.(?P<date>\d{8})(?:\.\w+)*\.nc4?"
 )
 _EXAMPLE = "MERRA2_400.tavg1_2d_aer_Nx.20200101.nc4"
