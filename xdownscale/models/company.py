@@ -64,4 +64,4 @@ def one_by_one(function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
     """
     if torch.is_grad_enabled() or batch.is_cuda:
         return function(batch)
-    return torch.cat([function(image) for image in batch.split(1)])
+    return torch.cat([function(batch[k : k + 1]) for k in range(len(batch))])
