@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import multiprocessing
+import shutil
+import tempfile
 import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +20,7 @@ from xdownscale import archive
 from xdownscale.errors import ModelMismatchError, StorageError
 from xdownscale.groups import Fitted
 
+_PACKAGE = "xarray-downscale"
 _KEPT = 4  # models that a process keeps
 _known: OrderedDict[str, Fitted] = OrderedDict()
 _lock = threading.RLock()
@@ -59,12 +65,12 @@ def ticket(fitted: Fitted, path: Path | None) -> Ticket:
     return Ticket(key, fitted, None)
 
 
-def redeem(given: Any) -> Fitted:
+def redeem(given: Ticket) -> Fitted:
     """Return the model that a ticket names; a process loads each once.
 
     Parameters
     ----------
-    given : Ticket, or future of one
+    given : Ticket
         As it came with the task.
 
     Raises
@@ -74,13 +80,12 @@ def redeem(given: Any) -> Fitted:
     ModelMismatchError
         If the file holds another model by now.
     """
-    found: Ticket = given if isinstance(given, Ticket) else given.result()
     with _lock:
-        if found.key in _known:
-            _known.move_to_end(found.key)
-            return _known[found.key]
-        fitted = found.model or _read(found)
-        _keep(found.key, fitted)
+        if given.key in _known:
+            _known.move_to_end(given.key)
+            return _known[given.key]
+        fitted = given.model or _read(given)
+        _keep(given.key, fitted)
     return fitted
 
 
@@ -118,6 +123,72 @@ def client() -> Any:
         return get_client()
     except ValueError:
         return None
+
+
+def check_workers(connected: Any) -> None:
+    """Raise where workers cannot draw as this process does: they lack the package, or have another.
+
+    Parameters
+    ----------
+    connected : Client
+        Of dask.distributed.
+
+    Raises
+    ------
+    ModelMismatchError
+    """
+    own = own_version()
+    found = _versions(connected) if own is not None else {}
+    off = [f"{name} has {v or 'none'}" for name, v in found.items() if v != own]
+    if off:
+        raise ModelMismatchError(
+            f"{len(off)} of {len(found)} workers of the cluster have not the xarray-downscale "
+            f"{own} of this process: {', '.join(off[:3])}. Install the same version everywhere."
+        )
+
+
+def packed(given: Ticket, connected: Any) -> Ticket:
+    """Return a ticket that travels lightly: as a file, where all workers are on this machine.
+
+    Parameters
+    ----------
+    given : Ticket
+        As `ticket` returned it.
+    connected : Client
+        Of dask.distributed.
+    """
+    workers = connected.scheduler_info(n_workers=-1)["workers"]
+    near = all(name.startswith(("inproc://", "tcp://127.0.0.1:")) for name in workers)
+    if given.model is None or not near:
+        return given
+    path = _spool() / f"{given.key}.xd"
+    if not path.exists():
+        archive.save(given.model, path)
+    return Ticket(given.key, None, str(path))
+
+
+@functools.cache
+def _spool() -> Path:
+    """Return a folder for models on their way, which goes with this process."""
+    folder = Path(tempfile.mkdtemp(prefix="xdownscale-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def own_version() -> str | None:
+    """Return the version of this package, None where it is not installed."""
+    try:
+        return metadata.version(_PACKAGE)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _versions(connected: Any) -> dict[str, str | None]:
+    """Version of the package on every worker, None where it lacks; without those that are gone."""
+    answers = connected.run(metadata.version, _PACKAGE, on_error="return")
+    known = (str, metadata.PackageNotFoundError)
+    said = {name: v for name, v in answers.items() if isinstance(v, known)}
+    return {name: v if isinstance(v, str) else None for name, v in said.items()}
 
 
 def neighbours() -> int:

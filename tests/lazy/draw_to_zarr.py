@@ -13,10 +13,8 @@ from pathlib import Path
 import torch
 
 import xdownscale as xd
-from xdownscale import drift
 
 torch.set_num_threads(1)
-drift.LIMIT = 1e9
 warnings.simplefilter("ignore")
 
 if __name__ == "__main__":

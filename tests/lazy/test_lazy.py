@@ -93,7 +93,7 @@ def test_several_variables(pair_drawer, pair_record):
 @pytest.mark.filterwarnings("ignore:.*start cold")
 @pytest.mark.filterwarnings("ignore:.*come out NaN")
 @pytest.mark.parametrize("chunks", ["auto", 1, {"time": 7, "realization": 1}, -1])
-def test_days_one_after_another(walker, record, calm, chunks):
+def test_days_one_after_another(walker, record, chunks):
     holed = record.isel(time=[i for i in range(110) if i not in (60, 61)]).copy(deep=True)
     holed["t"][70] = np.nan
     options = {"time": holed.time[50:75], "realizations": 2, "seed": 4}
@@ -103,7 +103,7 @@ def test_days_one_after_another(walker, record, calm, chunks):
     assert now.isnull().any("time").all()
 
 
-def test_history_is_read_where_it_is_needed(walker, record, fine_record, calm):
+def test_history_is_read_where_it_is_needed(walker, record, fine_record):
     options = {"time": record.time[80:99], "seed": 4}
     past = fine_record.t.isel(time=slice(0, 50))
     now = walker.predict(record, history=past, **options)

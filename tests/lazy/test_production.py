@@ -92,7 +92,7 @@ def test_progress_is_shown(drawer, record, tmp_path, capsys):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["drawer", "walker"])
-def test_killed_at_random_moments(request, kind, folder, tmp_path, calm):
+def test_killed_at_random_moments(request, kind, folder, tmp_path):
     """What a process had finished is kept, the rest is drawn, and all is as if undisturbed."""
     request.getfixturevalue(kind)
     model, store = folder / f"{kind}.xd", tmp_path / "maps.zarr"
@@ -266,7 +266,7 @@ def test_several_variables_and_turned_dimensions(pair_drawer, tmp_path, pair_rec
         xr.testing.assert_allclose(found[name].load(), now[name], **CLOSE)
 
 
-def test_a_walk_with_a_gap_and_its_state(walker, record, tmp_path, calm, recwarn):
+def test_a_walk_with_a_gap_and_its_state(walker, record, tmp_path, recwarn):
     holed = record.isel(time=[i for i in range(110) if i not in (60, 61)])
     options = {"time": holed.time[40:80], "realizations": 2}
     found = xd.predict_to_zarr(
