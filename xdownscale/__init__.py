@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from xdownscale.downscaler import Downscaler
     from xdownscale.functional import fit, load, predict
     from xdownscale.presets import preset
+    from xdownscale.pretrained import load_pretrained, publish
     from xdownscale.regridding import regrid
     from xdownscale.reports import report
 
@@ -49,8 +50,10 @@ _HOMES = {
     "DownscalerConfig": "config",
     "fit": "functional",
     "load": "functional",
+    "load_pretrained": "pretrained",
     "predict": "functional",
     "preset": "presets",
+    "publish": "pretrained",
     "regrid": "regridding",
     "report": "reports",
 }
@@ -84,10 +87,12 @@ __all__ = [
     "grids",
     "labels",
     "load",
+    "load_pretrained",
     "patches",
     "plot",
     "predict",
     "preset",
+    "publish",
     "regrid",
     "regridding",
     "report",

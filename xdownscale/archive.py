@@ -14,6 +14,7 @@ from xdownscale.adaptation import QuantileMap
 from xdownscale.calendars import Calendar
 from xdownscale.config import DownscalerConfig
 from xdownscale.errors import ModelFormatError, XDownscaleError
+from xdownscale.files import write_whole
 from xdownscale.groups import Fitted, Group, GroupModel
 from xdownscale.labels import Axes, Labels
 from xdownscale.scaling import Scaling
@@ -37,6 +38,21 @@ def save(fitted: Fitted, path: str | PathLike[str]) -> None:
     StorageError
         If the file cannot be written.
     """
+    write_whole(path, pack(fitted))
+
+
+def pack(fitted: Fitted) -> bytes:
+    """Return the file that `save` writes; the same model gives the same bytes.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        What was learnt.
+
+    Returns
+    -------
+    bytes
+    """
     facts = {
         "config": fitted.config.to_dict(),
         "seasons": fitted.seasons and dict(fitted.seasons),
@@ -55,7 +71,7 @@ def save(fitted: Fitted, path: str | PathLike[str]) -> None:
     for name, model in fitted.models.items():
         state[_GROUP + name] = _group_state(model)
         weights |= {f"{name}/{key}": value for key, value in model.state.items()}
-    store.write(path, facts, {name: _storable(part) for name, part in state.items()}, weights)
+    return store.pack(facts, {name: _storable(part) for name, part in state.items()}, weights)
 
 
 def load(path: str | PathLike[str]) -> Fitted:

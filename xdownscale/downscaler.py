@@ -99,9 +99,15 @@ class Downscaler:
         fine: xr.DataArray | xr.Dataset,
         static: xr.DataArray | xr.Dataset | None = None,
         drivers: Mapping[str, str | None] | None = None,
+        encoder: Downscaler | None = None,
     ) -> Downscaler:
         """Learn from a coarse and a fine record; see `xdownscale.fit` for the parameters."""
         config = self._config()
+        if not isinstance(encoder, Downscaler | None):
+            raise OptionError(
+                f"encoder is a {type(encoder).__name__}; give a fitted Downscaler, such as "
+                "xdownscale.load_pretrained(name) or xdownscale.load(path) return."
+            )
         seasons = None if self.seasons is None else splits.resolve_seasons(self.seasons)
         self._fitted = learn(
             coarse,
@@ -116,6 +122,7 @@ class Downscaler:
             progress=self.progress,
             drivers=drivers,
             pairing=self.pairing,
+            encoder=encoder and encoder._require_fitted("encoder"),
         )
         return self
 

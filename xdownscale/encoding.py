@@ -62,7 +62,8 @@ def encode(
     """
     alone = isinstance(state, xr.Dataset)
     parts: Mapping[str, xr.Dataset] = {"": state} if isinstance(state, xr.Dataset) else state
-    datasets, numbers = [], {}
+    datasets: list[dict[str, Any]] = []
+    numbers: dict[str, np.ndarray[Any, Any]] = {}
     for number, (name, dataset) in enumerate(parts.items()):
         what = "The state" if alone else f"Group {name!r} of the state"
         try:

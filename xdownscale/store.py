@@ -28,7 +28,9 @@ from xdownscale import encoding, schema
 from xdownscale.encoding import State
 from xdownscale.errors import DataError, ModelFormatError, StorageError
 from xdownscale.files import write_whole
-from xdownscale.fingerprints import fingerprint as fingerprint
+from xdownscale.fingerprints import fingerprint
+
+__all__ = ["FORMAT", "FORMAT_VERSION", "Stored", "fingerprint", "pack", "read", "write"]
 
 FORMAT = "xdownscale model"
 FORMAT_VERSION = 2
@@ -116,6 +118,30 @@ def write(
     ...     read(f"{folder}/m.xd").config
     {'lags': 3}
     """
+    write_whole(path, pack(config, state, weights))
+
+
+def pack(
+    config: Mapping[str, Any],
+    state: xr.Dataset | Mapping[str, xr.Dataset],
+    weights: Mapping[str, Any],
+) -> bytes:
+    """Return the file that `write` writes; the same model gives the same bytes.
+
+    Parameters
+    ----------
+    config, state, weights
+        As for `write`.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    DataError
+        If something cannot be stored as data.
+    """
     text, arrays = encoding.encode(state)
     members = {
         _CONFIG: _json_bytes(config),
@@ -123,7 +149,7 @@ def write(
         _ARRAYS: _array_bytes(arrays),
         _WEIGHTS: _array_bytes(weights),
     }
-    write_whole(path, _archive({_MANIFEST: _manifest(members), **members}))
+    return _archive({_MANIFEST: _manifest(members), **members})
 
 
 def read(path: str | os.PathLike[str]) -> Stored:
