@@ -24,13 +24,11 @@ import xdownscale as xd
 NAME = "dust-twin-tiny"
 NETWORK = {"channels": (32, 48, 64)}
 EPOCHS = {"pretrain_epochs": 5, "mean_epochs": 10, "epochs": 14}
-SUMMARY = (
-    "Dust optical depth of the built-in twin: ten coarse years, two fine ones; a small network."
-)
-USE = """Trying the library without training: `xd.datasets.load_twin()` has the records that it draws from
-and is judged on. The twin is synthetic, made by a program: **no product for any real region may
-come from this model.** Its encoder, which learnt how synthetic dust plumes move, may be a first guess
-for another coarse record; whether it helps there has to be measured."""
+SUMMARY = "Dust of the built-in twin: ten coarse years, two fine ones; a small network."
+USE = """Trying the library without training: `xd.datasets.load_twin()` has the records that it
+draws from and is judged on. The twin is synthetic, made by a program: **no product for any real
+region may come from this model.** Its encoder, which learnt how synthetic dust plumes move, may be
+a first guess for another coarse record; whether it helps there has to be measured."""
 LICENCE = "Apache-2.0, as the library; the twin that it learnt from is made by the library."
 
 
@@ -83,10 +81,11 @@ def scores(ds: xr.Dataset, model: xd.Downscaler, asked: argparse.Namespace) -> s
             error = xd.skill.crps(members, truth, **scale)
         r2 = xd.skill.r2(members.mean("realization"), truth, **scale)
         lines.append(f"| {name} | {float(error.mean()):.4f} | {float(r2.mean()):.4f} |")
-    note = (
-        f"All {days.size} test days of the twin, log10 of the values, means over days. CRPS of a "
+    note = f"All {days.size} test days of the twin, log10 of the values, means over days. CRPS of "
+    note += (
+        "a single field is its mean absolute error. The days were looked at while preset `fast` "
     )
-    note += "single field is its mean absolute error. They were looked at while `fast` was made."
+    note += "was made, not for this model."
     return f"{note}\n\n" + "\n".join(lines)
 
 

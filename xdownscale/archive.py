@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale import store
+from xdownscale import inspection, store
 from xdownscale.adaptation import QuantileMap
 from xdownscale.calendars import Calendar
 from xdownscale.config import DownscalerConfig
-from xdownscale.errors import ModelFormatError, XDownscaleError
+from xdownscale.errors import ModelFormatError
 from xdownscale.files import write_whole
 from xdownscale.groups import Fitted, Group, GroupModel
 from xdownscale.labels import Axes, Labels
@@ -96,18 +96,17 @@ def load(path: str | PathLike[str]) -> Fitted:
     facts, state, weights = store.read(path)
     try:
         return _assemble(facts, state, weights)
-    except (KeyError, TypeError, ValueError, AttributeError) as err:
-        if isinstance(err, XDownscaleError) and not isinstance(err, ValueError):
-            raise
+    except Exception as err:  # whatever a crafted file makes of it
         raise ModelFormatError(
             f"{path} is whole, but does not hold a model ({type(err).__name__}: {err}). It was "
-            "probably written by another version of xdownscale: save it again with that one."
+            "altered, or written by another version of xdownscale: save it again with that one."
         ) from err
 
 
 def _assemble(facts: dict[str, Any], state: Any, weights: dict[str, Any]) -> Fitted:
+    inspection.check_facts(facts)
     seasons = facts["seasons"]
-    return Fitted(
+    fitted = Fitted(
         config=DownscalerConfig.from_dict(facts["config"]),
         models={
             name: _group_model(group, state[_GROUP + name], _own(weights, name))
@@ -121,6 +120,8 @@ def _assemble(facts: dict[str, Any], state: Any, weights: dict[str, Any]) -> Fit
         carried=state[_CARRIED]["carried"],
         about=facts["about"],
     )
+    inspection.check_fitted(fitted, weights)
+    return fitted
 
 
 def _label_facts(labels: Labels) -> dict[str, Any]:

@@ -122,7 +122,7 @@ class Downscaler:
             progress=self.progress,
             drivers=drivers,
             pairing=self.pairing,
-            encoder=encoder and encoder._require_fitted("encoder"),
+            encoder=None if encoder is None else encoder._require_fitted("encoder"),
         )
         return self
 

@@ -83,7 +83,7 @@ def _encode_one(dataset: xr.Dataset) -> tuple[dict[str, Any], dict[str, Any]]:
     variables, attrs = xr.conventions.cf_encoder(*xr.conventions.encode_dataset_coordinates(plain))
     texts: dict[str, Any] = {}
     numbers: dict[str, Any] = {}
-    for name, variable in variables.items():
+    for name, variable in sorted(variables.items()):
         values, key = np.asarray(variable.values), str(name)
         entry = {"dims": [str(d) for d in variable.dims], "attrs": _attrs(variable.attrs)}
         if values.dtype.kind in "UO":

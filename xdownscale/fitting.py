@@ -94,7 +94,7 @@ def learn(
             missing=missing,
             seed=seed,
             long=settled.long,
-            encoder=encoder and transfer.encoder_of(encoder, group.name),
+            encoder=None if encoder is None else transfer.encoder_of(encoder, group.name),
         )
         for group, weight in groups
     ]

@@ -1,4 +1,4 @@
-"""An encoder taken over from another model: does it fit, and which one is it?"""
+"""An encoder taken over from another model: whether it fits, and which one it is."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class Encoder(NamedTuple):
         Examples
         --------
         >>> Encoder({"encoder.w": np.zeros(2, np.float32)}, {}).fingerprint()[:8]
-        '28c58a12'
+        'ef5d26d3'
         """
         names = sorted(self.weights)
         return store.fingerprint(*names, *(self.weights[name] for name in names))
@@ -80,7 +80,7 @@ def check_transfer(source: Fitted, config: DownscalerConfig, drivers: int) -> No
 
 
 def _make(config: DownscalerConfig, drivers: int) -> dict[str, Any]:
-    """What an encoder's shape and inputs depend on."""
+    """Return what an encoder's shape and inputs depend on."""
     whole = config.method in FIELD_METHODS
     return {
         "method": "/".join(FIELD_METHODS) if whole else config.method,

@@ -33,8 +33,8 @@ _CARD = """# {name}
 
 {use}
 
-It draws fields for the coarse record and the fine grid above, and for days whose weather is like that
-of its training period; it says nothing about other variables, regions or climates. Its encoder
+It draws fields for the coarse record and the fine grid above, and for days whose weather is like
+that of its training period; it says nothing about other variables, regions or climates. Its encoder
 may be taken over elsewhere: `fit(..., encoder=xd.load_pretrained("{name}"))`.
 
 ## Licence
@@ -102,13 +102,12 @@ def _cell(text: str) -> str:
 
 def _grids(fitted: Fitted) -> list[tuple[str, str]]:
     """Extent and spacing of both grids."""
-    grids = {"fine grid": fitted.labels.coords, "coarse grid": fitted.coarse_grid}
-    found = []
-    for word, grid in grids.items():
-        axes = find_axes(grid)
-        parts = [grid[name].values for name in (axes.latitude, axes.longitude)]
-        found.append((word, " x ".join(map(_span, parts))))
-    return found
+    fine, coarse = fitted.labels, find_axes(fitted.coarse_grid)
+    grids = {
+        "fine grid": [fine.coords[n] for n in (fine.axes.latitude, fine.axes.longitude)],
+        "coarse grid": [fitted.coarse_grid[n] for n in (coarse.latitude, coarse.longitude)],
+    }
+    return [(word, " x ".join(map(_span, parts))) for word, parts in grids.items()]
 
 
 def _span(coordinate: npt.ArrayLike) -> str:

@@ -1,4 +1,4 @@
-"""Files from a server: whole, of a known hash, or one clear error; nothing is waited for for ever."""
+"""Files from a server: whole, of a known hash, or one clear error; nothing is waited for long."""
 
 from __future__ import annotations
 
@@ -117,14 +117,14 @@ def fetch_text(url: str, largest: int) -> bytes | None:
     try:
         for block in _retried(url, lambda: _stream(url, largest)):
             content = content + block if block else b""
-    except _Missing:
+    except _MissingError:
         return None
     except ValueError as err:
         raise ModelFormatError(f"{url} is no registry: {err}.") from err
     return content
 
 
-class _Missing(StorageError):
+class _MissingError(StorageError):
     """The server says that there is no such file."""
 
 
@@ -177,7 +177,9 @@ def _retried(url: str, stream: Callable[[], Iterator[bytes]]) -> Iterator[bytes]
         except (requests.RequestException, urllib3.exceptions.HTTPError) as err:
             answer = getattr(err, "response", None)
             if answer is not None and answer.status_code in (404, 410):
-                raise _Missing(_failure(url, f"the server answers {answer.status_code}")) from err
+                raise _MissingError(
+                    _failure(url, f"the server answers {answer.status_code}")
+                ) from err
             broken = not isinstance(err, _silences()) and (
                 answer is None or answer.status_code >= 500
             )
