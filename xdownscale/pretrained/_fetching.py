@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from xdownscale.errors import ModelFormatError, OptionError, StorageError
+from xdownscale.errors import ModelFormatError, OptionError, StorageError, XDownscaleError
 from xdownscale.pretrained._registry import Entry
 
 _TIMEOUT = 20.0  # seconds without a byte
@@ -81,7 +81,7 @@ def fetch(entry: Entry, url: str, *, progress: bool) -> Path:
             path=path.parent,
             downloader=download,
         )
-    except StorageError:
+    except XDownscaleError:
         raise
     except OSError as err:
         raise StorageError(
@@ -119,8 +119,6 @@ def fetch_text(url: str, largest: int) -> bytes | None:
             content = content + block if block else b""
     except _MissingError:
         return None
-    except ValueError as err:
-        raise ModelFormatError(f"{url} is no registry: {err}.") from err
     return content
 
 
@@ -160,7 +158,7 @@ def _bar(size: int, wanted: bool) -> Iterator[Any]:
     if not wanted:
         yield None
         return
-    with tqdm(total=size, unit="B", unit_scale=True, desc="model", leave=False) as bar:
+    with tqdm(total=size, unit="B", unit_scale=True, desc="model") as bar:
         yield bar
 
 
@@ -221,7 +219,10 @@ def _stream(url: str, size: int, *, exact: bool = False) -> Iterator[bytes]:
         while block := read(_BLOCK):
             count += len(block)
             if count > size:
-                raise ValueError(f"it has more than the {size} bytes that it may have")
+                raise ModelFormatError(
+                    f"{url} has more than the {size} bytes that it may have. It was altered or is "
+                    "of another version; ask whoever serves it. Nothing was kept."
+                )
             if time.monotonic() - start > limit + count / _SLOWEST:
                 raise urllib3.exceptions.TimeoutError("too slow")
             yield block
