@@ -96,6 +96,8 @@ def load(path: str | PathLike[str]) -> Fitted:
     facts, state, weights = store.read(path)
     try:
         return _assemble(facts, state, weights)
+    except ModelFormatError as err:
+        raise ModelFormatError(f"{path} is whole, but does not hold a model: {err}") from err
     except Exception as err:  # whatever a crafted file makes of it
         raise ModelFormatError(
             f"{path} is whole, but does not hold a model ({type(err).__name__}: {err}). It was "

@@ -125,6 +125,8 @@ def check(value: Any, shape: Any, where: str) -> None:
     ...
     xdownscale.errors.ModelFormatError: config.lags is '3'; it must be a whole number from...
     """
+    if isinstance(shape, tuple) and isinstance(value, dict | list):
+        shape = next((one for one in shape if type(one) is type(value)), shape)
     if isinstance(shape, dict) and isinstance(value, dict):
         _check_members(value, shape, where)
     elif isinstance(shape, list) and isinstance(value, list):
@@ -191,7 +193,7 @@ def describe(shape: Any) -> str:
     if isinstance(shape, list):
         return f"a list of {describe(shape[0])}"
     if isinstance(shape, dict):
-        return f"a mapping with {', '.join(shape) or 'nothing'}"
+        return f"a mapping with {', '.join(shape)}".replace(f"with {REST}", "of names")
     return words[shape]
 
 

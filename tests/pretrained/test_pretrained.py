@@ -482,7 +482,6 @@ def test_scores_in_any_form(small, tmp_path):
 
 
 def test_the_same_model_is_the_same_bytes(published, small, tmp_path):
-    time.sleep(1.1)
     folder = tmp_path / NAME
     for model in (small, xd.load(published / "tiny.xd")):
         file = xd.publish(model, folder)  # the folder's name
