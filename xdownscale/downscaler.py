@@ -243,7 +243,7 @@ class Downscaler:
         )
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the model to one file (JSON, netCDF and safetensors in a zip; never a pickle).
+        """Write the model to one file (JSON and safetensors in a zip; never a pickle).
 
         Parameters
         ----------
