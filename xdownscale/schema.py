@@ -126,7 +126,8 @@ def check(value: Any, shape: Any, where: str) -> None:
     xdownscale.errors.ModelFormatError: config.lags is '3'; it must be a whole number from...
     """
     if isinstance(shape, tuple) and isinstance(value, dict | list):
-        shape = next((one for one in shape if type(one) is type(value)), shape)
+        alike = [one for one in shape if type(one) is type(value)]
+        shape = alike[0] if len(alike) == 1 else shape  # the message is to say where in it
     if isinstance(shape, dict) and isinstance(value, dict):
         _check_members(value, shape, where)
     elif isinstance(shape, list) and isinstance(value, list):
