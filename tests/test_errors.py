@@ -76,6 +76,7 @@ def test_require_returns_the_module():
         ("matplotlib", r"xarray-downscale\[plot\]"),
         ("xesmf", "conda install -c conda-forge xesmf"),
         ("earthaccess", r"xarray-downscale\[nasa\]"),
+        ("rasterio", r"xarray-downscale\[geo\]"),
     ],
 )
 def test_missing_package(name, remedy, monkeypatch):

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from xdownscale.functional import fit, load, predict
     from xdownscale.presets import preset
     from xdownscale.pretrained import load_pretrained, publish
+    from xdownscale.production import predict_to_zarr
     from xdownscale.regridding import regrid
     from xdownscale.reports import report
 
@@ -52,6 +53,7 @@ _HOMES = {
     "load": "functional",
     "load_pretrained": "pretrained",
     "predict": "functional",
+    "predict_to_zarr": "production",
     "preset": "presets",
     "publish": "pretrained",
     "regrid": "regridding",
@@ -91,6 +93,7 @@ __all__ = [
     "patches",
     "plot",
     "predict",
+    "predict_to_zarr",
     "preset",
     "publish",
     "regrid",

@@ -14,6 +14,7 @@ _REMEDY = {
     ),
     "matplotlib": "pip install 'xarray-downscale[plot]'",
     "earthaccess": "pip install 'xarray-downscale[nasa]'",
+    "rasterio": "pip install 'xarray-downscale[geo]'",
 }
 
 

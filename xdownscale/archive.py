@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from os import PathLike
 from typing import Any
 
@@ -53,6 +54,36 @@ def pack(fitted: Fitted) -> bytes:
     -------
     bytes
     """
+    facts, state, weights = _parts(fitted)
+    return store.pack(facts, {name: _storable(part) for name, part in state.items()}, weights)
+
+
+def identity(fitted: Fitted) -> str:
+    """Name a model by all that decides what it draws, and by what it says of itself.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        What was learnt.
+
+    Returns
+    -------
+    str
+        64 hexadecimal digits; the same after `save` and `load`.
+    """
+    facts, state, weights = _parts(fitted)
+    arrays: list[Any] = [json.dumps(facts, sort_keys=True)]
+    for name, part in sorted(state.items()):
+        numbers = {str(n): v.values for n, v in part.variables.items() if v.dtype.kind in "fiub"}
+        for variable, values in sorted(numbers.items()):
+            arrays += [f"{name}/{variable}", values]
+    for name, values in sorted(weights.items()):
+        arrays += [name, values]
+    return store.fingerprint(*arrays)
+
+
+def _parts(fitted: Fitted) -> tuple[dict[str, Any], dict[str, xr.Dataset], dict[str, Any]]:
+    """Return a model as facts, labelled arrays and weights."""
     facts = {
         "config": fitted.config.to_dict(),
         "seasons": fitted.seasons and dict(fitted.seasons),
@@ -71,7 +102,7 @@ def pack(fitted: Fitted) -> bytes:
     for name, model in fitted.models.items():
         state[_GROUP + name] = _group_state(model)
         weights |= {f"{name}/{key}": value for key, value in model.state.items()}
-    return store.pack(facts, {name: _storable(part) for name, part in state.items()}, weights)
+    return facts, state, weights
 
 
 def load(path: str | PathLike[str]) -> Fitted:

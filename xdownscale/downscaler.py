@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xdownscale import archive, checks, splits, summaries
+from xdownscale import archive, checks, lazy, splits, summaries
 from xdownscale.config import TRANSFORMS, DownscalerConfig
 from xdownscale.errors import NotFittedError, OptionError, check_option
 from xdownscale.fitting import learn
@@ -92,6 +92,7 @@ class Downscaler:
         self.checkpoint_dir = checkpoint_dir
         self.progress = progress
         self.pairing = pairing
+        self._path: Path | None = None  # of a file that holds what was learnt
 
     def fit(
         self,
@@ -109,6 +110,7 @@ class Downscaler:
                 "xdownscale.load_pretrained(name) or xdownscale.load(path) return."
             )
         seasons = None if self.seasons is None else splits.resolve_seasons(self.seasons)
+        self._path = None
         self._fitted = learn(
             coarse,
             fine,
@@ -135,6 +137,7 @@ class Downscaler:
         history: xr.DataArray | None = None,
         stitching: str | None = None,
         seed: int = 0,
+        chunks: Any = None,
     ) -> Any:
         """Draw fine fields; see `xdownscale.predict` for the parameters."""
         fitted = self._require_fitted("predict")
@@ -147,7 +150,10 @@ class Downscaler:
             seed=seed,
             device=self.device,
         )
-        return draw_maps(fitted, coarse, order)
+        if chunks is None and not lazy.is_lazy(coarse):
+            return draw_maps(fitted, coarse, order)
+        wanted = "auto" if chunks is None else chunks
+        return lazy.draw_lazily(fitted, coarse, order, wanted, self._path)
 
     def with_sampling(self, **keys: Any) -> Downscaler:
         """Return a model with the same weights that draws in another way.
@@ -258,13 +264,14 @@ class Downscaler:
             If the file cannot be written.
         """
         archive.save(self._require_fitted("save"), path)
+        self._path = Path(path)
 
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Downscaler:
         """Read a model that `save` wrote; see `xdownscale.load`."""
         fitted = archive.load(path)
         model = cls(preset=fitted.config, seasons=fitted.seasons, seed=fitted.about["seed"])
-        model._fitted = fitted
+        model._fitted, model._path = fitted, Path(path)
         return model
 
     @property

@@ -100,11 +100,18 @@ class Alarm:
     ----------
     reference : Reference
         Of the group that the days belong to.
+    last : sequence of array
+        What was seen of the days before: `last` of an alarm that watched them.
     """
 
-    def __init__(self, reference: Reference) -> None:
+    def __init__(self, reference: Reference, last: Iterable[Array] = ()) -> None:
         self.reference = reference
-        self._last: deque[Array] = deque(maxlen=DAYS)
+        self._last: deque[Array] = deque(last, maxlen=DAYS)
+
+    @property
+    def last(self) -> list[Array]:
+        """What was seen of the last days."""
+        return list(self._last)
 
     def watch(self, fields: Array, driver: Array, day: str) -> None:
         """Look at one more day.

@@ -42,7 +42,7 @@ class ModelMismatchError(XDownscaleError, ValueError):
 
 
 class StorageError(XDownscaleError, OSError):
-    """A path that cannot be written; what stood there before is untouched."""
+    """A path that cannot be read or written, or a download that failed; old files stay whole."""
 
 
 class MissingPackageError(XDownscaleError, ImportError):

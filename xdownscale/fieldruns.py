@@ -11,7 +11,7 @@ import numpy.typing as npt
 from xdownscale import drift
 from xdownscale.models import engine
 from xdownscale.preparation import Days
-from xdownscale.rollout import MEMORY, History, Request, rows_before
+from xdownscale.rollout import MEMORY, Carry, History, Request, rows_before
 from xdownscale.scaling import Scaling
 
 FloatArray = npt.NDArray[np.float32]
@@ -44,6 +44,8 @@ class FieldSource:
         Cells that were learnt; elsewhere the networks draw anything.
     reference : Reference or None
         What a run is held against, where the model sees fine lags.
+    group : str
+        Name of the group.
     """
 
     model: engine.FieldModel
@@ -58,6 +60,7 @@ class FieldSource:
     place: FloatArray
     masks: npt.NDArray[np.bool_]
     reference: drift.Reference | None
+    group: str
 
 
 def parallel(
@@ -81,7 +84,7 @@ def parallel(
     fields : (realization, k, target, y, x) float32 array
         Drawn fields in physical units.
     """
-    targets_of_a_day = len(source.own) * request.realizations
+    targets_of_a_day = len(source.own) * len(request.members)
     channels = source.windows.shape[1] * source.driver.shape[1] + len(source.static)
     per_day = (2 * targets_of_a_day + 6 * channels) * np.prod(source.driver.shape[2:])
     block = max(1, int(MEMORY * 1e6 / (4 * per_day)))
@@ -117,7 +120,11 @@ def forced(
 
 
 def stepwise(
-    sources: Mapping[int, FieldSource], history: History, targets: IntArray, request: Request
+    sources: Mapping[int, FieldSource],
+    history: History,
+    targets: IntArray,
+    request: Request,
+    carry: Carry,
 ) -> Iterator[tuple[IntArray, FloatArray]]:
     """Draw consecutive days one after another, each from the fields drawn before it.
 
@@ -127,7 +134,7 @@ def stepwise(
     ----------
     sources : mapping
         Row of the coarse record -> source of the group that the day belongs to.
-    history, targets, request
+    history, targets, request, carry
         As for `autoregressive`.
 
     Yields
@@ -142,38 +149,38 @@ def stepwise(
     DriftError
         If the run leaves the coarse record.
     """
-    count = request.config.data.fine_lags
-    before = rows_before(targets[:1], count)[0]
-    shape = sources[int(targets[0])].driver.shape[2:]
-    blank = np.full(shape, np.nan, np.float32)
-    known = np.stack([history.get(int(row), blank) for row in before])
-    memory = np.repeat(known[None], request.realizations, axis=0)  # (R, lags, y, x), physical
-    members = np.arange(request.realizations)
-    alarm: drift.Alarm | None = None
+    members = np.array(request.members)
+    if not carry.follows(request, int(targets[0])):
+        before = rows_before(targets[:1], request.config.data.fine_lags)[0]
+        blank = np.full(sources[int(targets[0])].driver.shape[2:], np.nan, np.float32)
+        known = np.stack([history.get(int(row), blank) for row in before])
+        carry.memory, carry.group = np.repeat(known[None], members.size, axis=0), ""
     for row in targets:
         source = sources[int(row)]
-        lags = np.asarray(source.scalings[0].forward(memory), np.float32)[:, :, None]
-        rows = np.full(request.realizations, row)
+        lags = np.asarray(source.scalings[0].forward(carry.memory), np.float32)[:, :, None]
+        rows = np.full(members.size, row)
         conditions = replace(_conditions(source, rows, request, lags), members=members)
         drawn = _draw_fields(source, conditions, request)[0]  # (R, 1, y, x)
         drawn = np.where(source.masks, drawn, np.float32(np.nan))
-        alarm = _watched(alarm, source, drawn[:, 0], int(row), request)
+        _watch(carry, source, drawn[:, 0], int(row), request)
         fields = _physical(source, drawn[:, None])
-        memory = np.concatenate([memory[:, 1:], fields[:, :, 0]], axis=1)
+        carry.memory = np.concatenate([carry.memory[:, 1:], fields[:, :, 0]], axis=1)
+        carry.key, carry.group = int(request.keys[row]), source.group
         yield np.array([row]), fields
 
 
-def _watched(
-    alarm: drift.Alarm | None, source: FieldSource, drawn: FloatArray, row: int, request: Request
-) -> drift.Alarm | None:
+def _watch(
+    carry: Carry, source: FieldSource, drawn: FloatArray, row: int, request: Request
+) -> None:
     """Hold a day against the reference of its group; a new group starts a new watch."""
     if source.reference is None or source.own[0] < 0:
-        return None
-    if alarm is None or alarm.reference is not source.reference:
-        alarm = drift.Alarm(source.reference)
+        return
+    if carry.group != source.group:
+        carry.watched = []
+    alarm = drift.Alarm(source.reference, carry.watched)
     day = np.datetime64(int(request.keys[row]), "s").astype("M8[D]")
     alarm.watch(drawn, source.driver[row][source.own[0]], str(day))
-    return alarm
+    carry.watched = alarm.last
 
 
 def _scaled(source: FieldSource, history: History, row: int) -> FloatArray:
@@ -190,7 +197,7 @@ def _draw_fields(
         conditions,
         engine.FieldRequest(
             config=request.config,
-            realizations=tuple(range(request.realizations)),
+            realizations=request.members,
             seed=request.seed,
             step=request.step,
             device=request.device,

@@ -147,6 +147,7 @@ def predict(
     history: xr.DataArray | None = None,
     stitching: str | None = None,
     seed: int = 0,
+    chunks: Any = None,
 ) -> Any:
     """Draw the fine record of a coarse one.
 
@@ -179,13 +180,20 @@ def predict(
     seed : int
         Seed of the noise. A field depends on (seed, realization, day) alone, not on the other
         days, the batch size or the number of realizations.
+    chunks : "auto", int or mapping, optional
+        Draw lazily, with dask, in pieces of so many days, or ``{"time": ..., "realization": ...}``
+        (-1 for all); maps stay whole. None: ``"auto"`` (at most 64 days and 64 MB) where the coarse
+        record is lazy, else everything is drawn now. A piece reads the days around its own; lazy
+        chunks that cut maps are joined, with a warning.
 
     Returns
     -------
     DataArray (realization, time, lat, lon), or Dataset of several
         In the fine record's units, with its dimension names and order behind ``realization``, its
         horizontal coordinates, and its attributes with one more line of ``history``. NaN where the
-        fine record never had a value, and on days without enough driver (with a warning).
+        fine record never had a value, and on days without enough driver (with a warning). Where
+        drawn lazily nothing is read but the labels; in the modes that need fine lags the coarse
+        record is looked through once for gaps.
 
     Raises
     ------
@@ -210,6 +218,7 @@ def predict(
         history=history,
         stitching=stitching,
         seed=seed,
+        chunks=chunks,
     )
 
 

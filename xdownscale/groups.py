@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,8 @@ class GroupModel:
     maps : tuple of QuantileMap
         Under pairing ``"self"``, for each driver: onto the climate of the fine record, scaled
         units; else empty.
+    loaded : dict
+        What was built of the weights in this process.
     """
 
     group: Group
@@ -90,6 +92,17 @@ class GroupModel:
     split: xr.Dataset
     history: xr.Dataset
     maps: tuple[QuantileMap, ...] = ()
+    loaded: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave behind what each process builds for itself."""
+        return self.__dict__ | {"loaded": {}}
+
+    def once(self, key: Hashable, build: Callable[[], Any]) -> Any:
+        """Return what `build` makes of the weights, made at the first call alone."""
+        if key not in self.loaded:
+            self.loaded[key] = build()
+        return self.loaded[key]
 
     @property
     def mask(self) -> npt.NDArray[np.bool_]:

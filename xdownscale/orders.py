@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.config import FIELD_METHODS, DownscalerConfig
@@ -39,6 +41,12 @@ class Order:
         Where the networks run.
     scrambled : bool
         Show the encoder the days before other days: what its features are worth.
+    first : int
+        Number of the first realization.
+    runs : tuple of int arrays, or None
+        Noise keys of the days to walk through one after another; None: as `Plan.runs` says.
+    step : int or None
+        Seconds from one day to the next; None: as the record says.
     """
 
     time: Any = None
@@ -49,6 +57,9 @@ class Order:
     seed: int = 0
     device: str = "auto"
     scrambled: bool = False
+    first: int = 0
+    runs: tuple[npt.NDArray[np.int64], ...] | None = None
+    step: int | None = None
 
     def __post_init__(self) -> None:
         if self.mode is not None:
@@ -57,6 +68,11 @@ class Order:
             check_option("stitching", self.stitching, STITCHINGS)
         if self.realizations < 1:
             raise OptionError(f"realizations is {self.realizations}; it must be 1 or more.")
+
+    @property
+    def members(self) -> tuple[int, ...]:
+        """Numbers of the realizations."""
+        return tuple(range(self.first, self.first + self.realizations))
 
 
 def is_parallel(config: DownscalerConfig) -> bool:

@@ -22,7 +22,9 @@ FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 
 
-def within(data: DataConfig, days: xr.DataArray, record: xr.DataArray) -> npt.NDArray[np.bool_]:
+def within(
+    data: DataConfig, days: xr.DataArray, record: xr.DataArray, step: int | None = None
+) -> npt.NDArray[np.bool_]:
     """Tell which days have the window that whole fields are drawn from within a record.
 
     Parameters
@@ -31,6 +33,8 @@ def within(data: DataConfig, days: xr.DataArray, record: xr.DataArray) -> npt.ND
         Its `window`, `ahead` and `lags` are used.
     days, record : DataArray
         Times; those of the record ascend.
+    step : int, optional
+        Seconds from one day to the next; by default the most common distance in the record.
 
     Examples
     --------
@@ -39,7 +43,7 @@ def within(data: DataConfig, days: xr.DataArray, record: xr.DataArray) -> npt.ND
     >>> within(DataConfig(lags=1, window=1), time, time).tolist()
     [False, True, True, True, False]
     """
-    step = splits.time_step(record)
+    step = splits.time_step(record) if step is None else step
     keys, ends = time_keys(days), time_keys(record)[[0, -1]]
     early = keys - max(data.window, data.lags) * step >= ends[0]
     return np.asarray(early & (keys + data.after * step <= ends[1]))
@@ -92,7 +96,14 @@ class Plan:
     @property
     def step(self) -> int:
         """Seconds from one day to the next; 0 of a single day."""
+        if self.order.step is not None:
+            return self.order.step
         return int(splits.time_step(self.time)) if self.time.size > 1 else 0
+
+    @property
+    def width(self) -> int | None:
+        """`step` where it is known."""
+        return self.step or None
 
     @cached_property
     def driven(self) -> npt.NDArray[np.bool_]:
@@ -111,8 +122,7 @@ class Plan:
         rows = np.arange(self.time.size)
         last = np.maximum.accumulate(np.where(self.driven, rows, -1))
         keys = time_keys(self.time)
-        reach = self.lags * (splits.time_step(self.time) if keys.size > 1 else 0)
-        near = (last >= 0) & (keys - keys[last] <= reach)
+        near = (last >= 0) & (keys - keys[last] <= self.lags * self.step)
         return np.asarray(np.where(near, last, -1), np.int64)
 
     @cached_property
@@ -122,7 +132,9 @@ class Plan:
             return np.asarray(self.inside & (self.stand_in >= 0))
         out = np.zeros(self.time.size, bool)
         served = self.stand_in >= 0
-        windows = splits.lag_windows(self.time, self.lags, targets=served, present=served)
+        windows = splits.lag_windows(
+            self.time, self.lags, targets=served, present=served, step=self.width
+        )
         out[windows.targets] = True
         return out
 
@@ -138,7 +150,7 @@ class Plan:
         last good day for the day itself.
         """
         every = np.arange(self.time.size)
-        rows = splits.windows_around(self.time, every, before, after)
+        rows = splits.windows_around(self.time, every, before, after, step=self.width)
         good = (rows >= 0) & self.driven[rows]
         own = np.where(self.stand_in >= 0, self.stand_in, every)
         return np.asarray(np.where(good, rows, own[:, None]), np.int64)
@@ -159,12 +171,13 @@ class Plan:
     def lag_rows(self) -> IntArray:
         """Rows of the days whose fine field each day sees, ``(t, steps)``; -1 across a gap."""
         every = np.arange(self.time.size)
-        return np.asarray(splits.windows_around(self.time, every, self.steps, -1), np.int64)
+        rows = splits.windows_around(self.time, every, self.steps, -1, step=self.width)
+        return np.asarray(rows, np.int64)
 
     @cached_property
     def inside(self) -> npt.NDArray[np.bool_]:
         """Days whose window does not reach outside the record, ``(t,)``."""
-        return within(self.fitted.config.data, self.time, self.time)
+        return within(self.fitted.config.data, self.time, self.time, self.width)
 
     @cached_property
     def complete(self) -> npt.NDArray[np.bool_]:
@@ -177,7 +190,7 @@ class Plan:
         if self.whole:
             return self.inside
         out = np.zeros(self.time.size, bool)
-        out[splits.lag_windows(self.time, self.lags).targets] = True
+        out[splits.lag_windows(self.time, self.lags, step=self.width).targets] = True
         return out
 
     @cached_property
@@ -208,6 +221,8 @@ class Plan:
         A run starts after the last day of the history before its first target, so that it never
         skips a day; without such a day it starts cold, at its first target. No run crosses a gap.
         """
+        if self.order.runs is not None:
+            return [np.searchsorted(time_keys(self.time), run) for run in self.order.runs]
         able = np.flatnonzero(self.walkable & self.modelled)
         cuts = np.flatnonzero(np.diff(time_keys(self.time)[able]) != self.step) + 1
         return [run for part in np.split(able, cuts) if (run := self._run(part)).size]

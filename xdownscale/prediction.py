@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,10 +29,13 @@ _BLOCK = 64  # days that are constrained at once
 Drawn = Iterator[tuple[IntArray, FloatArray, npt.NDArray[np.bool_]]]
 
 
+State = dict[str | None, rollout.Carry]  # of each region
+
+
 def draw_maps(
     fitted: Fitted, coarse: xr.DataArray | xr.Dataset, order: Order
 ) -> xr.DataArray | xr.Dataset:
-    """Draw fine fields for days of a coarse record.
+    """Draw fine fields for days of a coarse record, now.
 
     Parameters
     ----------
@@ -53,26 +57,77 @@ def draw_maps(
     ModelMismatchError, TimeAxisError
         See `xdownscale.predict`.
     """
+    plan = make_plan(fitted, coarse, order)
+    return label(plan, draw_array(plan, {}))
+
+
+def make_plan(
+    fitted: Fitted, coarse: xr.DataArray | xr.Dataset, order: Order, *, values: bool = True
+) -> Plan:
+    """Check what was asked for against record and model; see `draw_maps`.
+
+    Parameters
+    ----------
+    fitted, coarse, order
+        As for `draw_maps`.
+    values : bool
+        Look at values of the coarse record too, not only at its labels.
+    """
     order = settle(fitted, order)
-    plan = Plan(fitted, _check_coarse(fitted, coarse), order)
-    history, blank = plan.history(), _blank(plan)
+    plan = Plan(fitted, _check_coarse(fitted, coarse, values), order)
     _warn_cold(plan)
     if not plan.whole:
         warn_outside(next(iter(fitted.models.values())).calendar, plan.time[plan.targets])
+    return plan
+
+
+def draw_array(plan: Plan, state: State) -> FloatArray:
+    """Draw what a plan says.
+
+    Parameters
+    ----------
+    plan : Plan
+        From `make_plan`.
+    state : dict
+        What the run before handed on, for each region, where days are drawn one after another;
+        empty at the start. Kept up to date.
+
+    Returns
+    -------
+    (realization, day, target, y, x) float32 array
+        Physical units; latitude and longitude ascend.
+    """
+    fitted, order = plan.fitted, plan.order
+    history, blank = plan.history(), _blank(plan)
     domain, count = fitted.carried.shape[1:], len(fitted.targets)
     out = np.full((order.realizations, plan.targets.size, count, *domain), np.nan, np.float32)
     blend = Blend(fitted)
     for name, models in fitted.by_region().items():
         window, weights = _one(models).group.window, blend.weights[name]
         part = out[(..., *window)]
-        for rows, fields, masks in _draw_region(plan, models, history):
+        carry = state.setdefault(name, rollout.Carry())
+        for rows, fields, masks in _draw_region(plan, models, history, carry):
             into = np.searchsorted(plan.targets, rows)
             blend.add(part, into, fields, np.where(masks, weights, 0.0))
     blend.finish(out)
     out[:, blank] = np.nan
     _constrain(plan, out)
-    drawn = [_label(plan, labels, out[:, :, k]) for k, labels in enumerate(fitted.targets)]
-    return drawn[0] if count == 1 else xr.Dataset({da.name: da for da in drawn})
+    return out
+
+
+def label(plan: Plan, fields: Any) -> xr.DataArray | xr.Dataset:
+    """Put names on what `draw_array` drew.
+
+    Parameters
+    ----------
+    plan : Plan
+        The plan that was followed.
+    fields : (realization, day, target, y, x) array
+        numpy or dask.
+    """
+    targets = enumerate(plan.fitted.targets)
+    drawn = [_label(plan, labels, fields[:, :, k]) for k, labels in targets]
+    return drawn[0] if len(drawn) == 1 else xr.Dataset({da.name: da for da in drawn})
 
 
 def _constrain(plan: Plan, out: FloatArray) -> None:
@@ -92,13 +147,15 @@ def _constrain(plan: Plan, out: FloatArray) -> None:
             out[:, days, target] = constraints.apply(out[:, days, target], given, lattice, kind)
 
 
-def _draw_region(plan: Plan, models: Models, history: dict[int, FloatArray]) -> Drawn:
+def _draw_region(
+    plan: Plan, models: Models, history: dict[int, FloatArray], carry: rollout.Carry
+) -> Drawn:
     """Yield rows, physical fields ``(realization, k, t, y, x)`` and the masks they are valid on."""
     if plan.parallel:
         yield from _draw_parallel(plan, models)
         return
     if plan.whole:
-        yield from _draw_chained(plan, models, history)
+        yield from _draw_chained(plan, models, history, carry)
         return
     window = _one(models).group.window
     sources = {season: _source(plan, model) for season, model in models.items()}
@@ -114,7 +171,7 @@ def _draw_region(plan: Plan, models: Models, history: dict[int, FloatArray]) -> 
         return
     for run in plan.runs:
         by_row = {int(row): sources[season_of[row]] for row in run}
-        for drawn, fields in rollout.autoregressive(by_row, local, run, request):
+        for drawn, fields in rollout.autoregressive(by_row, local, run, request, carry):
             if np.isin(drawn, plan.targets).all():
                 yield drawn, fields[:, :, None], models[season_of[drawn[0]]].masks
 
@@ -130,7 +187,9 @@ def _draw_parallel(plan: Plan, models: Models) -> Drawn:
             yield drawn, fields, model.masks
 
 
-def _draw_chained(plan: Plan, models: Models, history: dict[int, FloatArray]) -> Drawn:
+def _draw_chained(
+    plan: Plan, models: Models, history: dict[int, FloatArray], carry: rollout.Carry
+) -> Drawn:
     """Yield the same as `_draw_region`, from a model that sees fine fields of days before."""
     window, request = _one(models).group.window, _request(plan, _one(models))
     local = {row: field[window] for row, field in history.items()}
@@ -146,7 +205,7 @@ def _draw_chained(plan: Plan, models: Models, history: dict[int, FloatArray]) ->
     for run in plan.runs:
         by_row = {int(row): sources[season_of[row]] for row in run}
         first = {int(row): local[row] for row in plan.lag_rows[run[0]] if row in local}
-        for drawn, fields in fieldruns.stepwise(by_row, first, run, request):
+        for drawn, fields in fieldruns.stepwise(by_row, first, run, request, carry):
             if np.isin(drawn, plan.targets).all():
                 yield drawn, fields, by_row[int(drawn[0])].masks
 
@@ -171,7 +230,10 @@ def _field_source(plan: Plan, model: GroupModel, device: str) -> fieldruns.Field
         targets=len(fitted.targets),
     )
     return fieldruns.FieldSource(
-        model=engine.load_fields(model.state, config, sizes, device),
+        model=model.once(
+            ("fields", device, config.sampling.compile),
+            lambda: engine.load_fields(model.state, config, sizes, device),
+        ),
         scalings=model.scalings,
         driver=preparation.stack(on_fine),
         coarse=preparation.stack(coarse),
@@ -180,9 +242,13 @@ def _field_source(plan: Plan, model: GroupModel, device: str) -> fieldruns.Field
         lags=plan.before,
         calendar=calendar,
         static=model.static,
-        place=place_on(pairs.canonical_grid(to_array(plan.coarse).labels), grid),
+        place=model.once(
+            "place",
+            lambda: place_on(pairs.canonical_grid(to_array(plan.coarse).labels), grid),
+        ),
         masks=model.masks,
         reference=drift.Reference.from_state(model.state),
+        group=model.group.name,
     )
 
 
@@ -212,7 +278,7 @@ def _source(plan: Plan, model: GroupModel) -> rollout.Source:
     (days,) = _days(plan, model)
     driver = preparation.driver(plan.coarse, grid, model.scaling, config.data, days)
     return rollout.Source(
-        networks=engine.load(model.state, config, sizes),
+        networks=model.once("patches", lambda: engine.load(model.state, config, sizes)),
         scaling=model.scaling,
         driver=driver.through(plan.stand_in),
         calendar=calendar,
@@ -226,7 +292,7 @@ def _request(plan: Plan, model: GroupModel) -> rollout.Request:
     return rollout.Request(
         config=plan.fitted.config,
         keys=time_keys(plan.time),
-        realizations=plan.order.realizations,
+        members=plan.order.members,
         seed=plan.order.seed,
         stitching=plan.order.stitching or "whole",
         device=plan.order.device,
@@ -256,14 +322,16 @@ def _warn_cold(plan: Plan) -> None:
     if cold:
         warnings.warn(
             f"{cold} of {len(plan.runs)} runs start cold: the history has not all of the "
-            f"{plan.lags} fine fields before their first day, and the interpolated coarse record "
+            f"{plan.steps} fine fields before their first day, and the interpolated coarse record "
             "stands in for them. Give history=<a fine record that ends the day before>.",
             XDownscaleWarning,
             stacklevel=5,
         )
 
 
-def _check_coarse(fitted: Fitted, coarse: xr.DataArray | xr.Dataset) -> tuple[xr.DataArray, ...]:
+def _check_coarse(
+    fitted: Fitted, coarse: xr.DataArray | xr.Dataset, values: bool
+) -> tuple[xr.DataArray, ...]:
     """Return the drivers that the model was fitted with, checked, times sorted."""
     found = variables(coarse, "The coarse record")
     names = fitted.drivers
@@ -276,12 +344,12 @@ def _check_coarse(fitted: Fitted, coarse: xr.DataArray | xr.Dataset) -> tuple[xr
             f"with; it has {', '.join(map(repr, found))}. Give a Dataset with all of "
             f"{', '.join(map(repr, names))}."
         )
-    drivers = tuple(_check_driver(fitted, k, found[name]) for k, name in enumerate(names))
+    drivers = tuple(_check_driver(fitted, k, found[name], values) for k, name in enumerate(names))
     pairs.check_together(dict(zip(names, drivers, strict=True)), "coarse")
     return drivers
 
 
-def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray) -> xr.DataArray:
+def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray, values: bool) -> xr.DataArray:
     """Check that a record is of the kind that the model was fitted with; sort its times."""
     what = "The coarse record"
     if len(fitted.drivers) > 1:
@@ -301,7 +369,7 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray) -> xr.DataA
     scaling = next(iter(fitted.models.values())).driver_scalings[number]
     # another climate may lie elsewhere: that is what it is mapped for
     paired = fitted.about["pairing"] == "paired"
-    if paired and (problem := pairs.strayed(coarse, scaling, what)):
+    if values and paired and (problem := pairs.strayed(coarse, scaling, what)):
         raise ModelMismatchError(problem)
     coarse = splits.check_time(coarse, what)
     time = coarse[require_time(coarse, what)]
@@ -314,11 +382,11 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray) -> xr.DataA
     return coarse
 
 
-def _label(plan: Plan, names: Labels, fields: FloatArray) -> xr.DataArray:
+def _label(plan: Plan, names: Labels, fields: Any) -> xr.DataArray:
     """Put the names of a fine variable on ``(realization, time, y, x)`` fields."""
     fitted, time = plan.fitted, plan.time[plan.targets]
     number = xr.DataArray(
-        np.arange(plan.order.realizations),
+        np.array(plan.order.members),
         dims="realization",
         attrs={"standard_name": "realization", "units": "1"},
     )

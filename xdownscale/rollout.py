@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +30,8 @@ class Request:
         Sampling options.
     keys : (t,) int array
         Noise key of each row of the coarse record.
-    realizations : int
-        Fields for each day.
+    members : tuple of int
+        Numbers of the realizations.
     seed : int
         Seed of the noise.
     stitching : str
@@ -45,13 +46,39 @@ class Request:
 
     config: DownscalerConfig
     keys: IntArray
-    realizations: int
+    members: tuple[int, ...]
     seed: int
     stitching: str
     device: str
     corner: tuple[int, int]
     domain: tuple[int, int]
     step: int
+
+
+@dataclass(kw_only=True)
+class Carry:
+    """What a run of days hands on to the next day; empty before the first.
+
+    Attributes
+    ----------
+    key : int or None
+        Noise key of the last day that was drawn.
+    memory : (realization, lags, y, x) float32 array
+        Fields of the last days, oldest first, physical units.
+    group : str
+        Group that the last day belongs to.
+    watched : list of array
+        What the drift alarm saw of the last days.
+    """
+
+    key: int | None = None
+    memory: FloatArray = field(default_factory=lambda: np.empty((0, 0, 0, 0), np.float32))
+    group: str = ""
+    watched: list[npt.NDArray[Any]] = field(default_factory=list)
+
+    def follows(self, request: Request, row: int) -> bool:
+        """Tell whether a row is the day after the last one."""
+        return self.key is not None and self.key + request.step == int(request.keys[row])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,17 +133,21 @@ def teacher_forced(
         Drawn fields in physical units.
     """
     lags = request.config.data.lags
-    per_day = request.realizations * (2 * lags + 3) * np.prod(source.driver.shape[1:])
+    per_day = len(request.members) * (2 * lags + 3) * np.prod(source.driver.shape[1:])
     block = max(1, int(MEMORY * 1e6 / (4 * per_day)))
     for start in range(0, targets.size, block):
         rows = targets[start : start + block]
         true = np.stack([[history[int(row)] for row in w] for w in rows_before(rows, lags)])
-        repeated = np.broadcast_to(true, (request.realizations, *true.shape))
+        repeated = np.broadcast_to(true, (len(request.members), *true.shape))
         yield rows, _draw(source, request, rows, repeated)
 
 
 def autoregressive(
-    sources: Mapping[int, Source], history: History, targets: IntArray, request: Request
+    sources: Mapping[int, Source],
+    history: History,
+    targets: IntArray,
+    request: Request,
+    carry: Carry,
 ) -> Iterator[tuple[IntArray, FloatArray]]:
     """Draw consecutive days one after another, each from the fields drawn before it.
 
@@ -133,6 +164,8 @@ def autoregressive(
         Consecutive rows of the coarse record.
     request : Request
         How.
+    carry : Carry
+        Where the day before the first one was drawn: what it handed on. Kept up to date.
 
     Yields
     ------
@@ -141,15 +174,17 @@ def autoregressive(
     fields : (realization, 1, y, x) float32 array
         Drawn fields in physical units.
     """
-    first = sources[int(targets[0])]
-    before = rows_before(targets[:1], request.config.data.lags)[0]
-    known = np.stack([_known(first, history, int(row)) for row in before])
-    memory = np.repeat(known[None], request.realizations, axis=0)  # (R, lags, y, x)
+    if not carry.follows(request, int(targets[0])):
+        first = sources[int(targets[0])]
+        before = rows_before(targets[:1], request.config.data.lags)[0]
+        known = np.stack([_known(first, history, int(row)) for row in before])
+        carry.memory = np.repeat(known[None], len(request.members), axis=0)
     for row in targets:
-        fields = _draw(sources[int(row)], request, np.array([row]), memory[:, None])
+        fields = _draw(sources[int(row)], request, np.array([row]), carry.memory[:, None])
         # As in training: what was never learnt is no lag (the coarse field stands in for it).
         lag = np.where(sources[int(row)].mask, fields, np.float32(np.nan))
-        memory = np.concatenate([memory[:, 1:], lag], axis=1)
+        carry.memory = np.concatenate([carry.memory[:, 1:], lag], axis=1)
+        carry.key = int(request.keys[row])
         yield np.array([row]), fields
 
 
@@ -167,7 +202,7 @@ def _known(source: Source, history: History, row: int) -> FloatArray:
 
 def _draw(source: Source, request: Request, rows: IntArray, fine_lags: FloatArray) -> FloatArray:
     """Draw ``(realization, k, y, x)`` for `rows`, given lags ``(realization, k, lags, y, x)``."""
-    count, days = request.realizations, rows.size
+    count, days = len(request.members), rows.size
     wanted = np.concatenate([rows_before(rows, request.config.data.lags), rows[:, None]], axis=1)
     coarse = source.driver[wanted.ravel()].reshape(*wanted.shape, *source.driver.shape[1:])
     scaled = np.asarray(source.scaling.forward(np.ascontiguousarray(fine_lags)), np.float32)
@@ -178,7 +213,7 @@ def _draw(source: Source, request: Request, rows: IntArray, fine_lags: FloatArra
         static=source.static,
         calendar=np.tile(source.calendar[rows], (count, 1)),
     )
-    realization = np.repeat(np.arange(count), days)
+    realization = np.repeat(request.members, days)
     fields = engine.sample(
         source.networks,
         request.config,

@@ -65,6 +65,7 @@ class _Downscale:
         history: xr.DataArray | None = None,
         stitching: str | None = None,
         seed: int = 0,
+        chunks: Any = None,
     ) -> Any:
         """Draw the fine record of this coarse one; see `xdownscale.predict`."""
         from xdownscale.functional import predict
@@ -78,6 +79,7 @@ class _Downscale:
             history=history,
             stitching=stitching,
             seed=seed,
+            chunks=chunks,
         )
 
 

@@ -1,7 +1,10 @@
-"""Data to learn and to test with."""
+"""Data to learn and to test with, and the files of the records that the method was made for."""
 
 from __future__ import annotations
 
+from xdownscale.datasets.elevation import open_elevation
+from xdownscale.datasets.g5nr import open_g5nr
+from xdownscale.datasets.merra2 import open_merra2
 from xdownscale.datasets.twin import load_twin, make_twin
 
-__all__ = ["load_twin", "make_twin"]
+__all__ = ["load_twin", "make_twin", "open_elevation", "open_g5nr", "open_merra2"]

@@ -174,7 +174,7 @@ class _Draw:
                 images = np.stack([self._image_noise(b, step) for b in chosen])
                 return np.pad(images, ((0, 0), *pad), "wrap")
 
-            parts.append(self._run(inputs, white)[:, :ny, :nx])
+            parts.append(self._run(inputs, white, count)[:, :ny, :nx])
         return np.concatenate(parts)
 
     def _image_noise(self, b: int, step: int) -> Floats:
@@ -200,10 +200,17 @@ class _Draw:
             own = [(*map(int, self.keys[b]), int(p)) for b, p in zip(fields, patches, strict=True)]
             return np.stack([noise.field(self.seed, r, d, step, size, p) for r, d, p in own])
 
-        return self._run(cut(lambda b: self.stacked[b]), white)
+        return self._run(cut(lambda b: self.stacked[b]), white, self.sampling.batch_size)
 
-    def _run(self, inputs: Floats, white: Callable[[int], Floats]) -> Floats:
-        """Run the sampler over inputs (n, channels, h, w) with noise white(step) (n, h, w)."""
+    def _run(self, inputs: Floats, white: Callable[[int], Floats], most: int) -> Floats:
+        """Run the sampler over n <= `most` inputs (n, channels, h, w), with noise white(step)."""
+        alone = len(inputs) == 1 < most
+        if alone:  # see `models.company`
+            inputs, one = np.repeat(inputs, 2, axis=0), white
+
+            def white(step: int) -> Floats:
+                return np.repeat(one(step), 2, axis=0)
+
         conditioned = self._condition(inputs)
 
         def denoiser(x: Tensor, step: int) -> Tensor:
@@ -219,7 +226,7 @@ class _Draw:
             drawn = ddim(denoiser, start, self.schedule, s.steps)
         else:
             drawn = ddpm(denoiser, start, self.schedule, s.steps, lambda i: tensor(i + 1))
-        result: Floats = drawn[:, 0].cpu().numpy()
+        result: Floats = drawn[: len(drawn) - alone, 0].cpu().numpy()
         return result
 
     def _condition(self, inputs: Floats) -> Conditioned:

@@ -23,8 +23,13 @@ from xdownscale.models.fields.crops import (
     known_channels,
     lagged,
 )
-from xdownscale.models.fields.drawing import check_sampling, draw_fields
-from xdownscale.models.fields.engine import FieldModel, check_load_fields, load_fields, train_fields
+from xdownscale.models.fields.drawing import check_sampling, draw_fields, settle_tile
+from xdownscale.models.fields.engine import (
+    FieldModel,
+    check_load_fields,
+    load_fields,
+    train_fields,
+)
 from xdownscale.models.fields.network import Channels
 from xdownscale.models.fields.request import FieldConditions, FieldRequest
 from xdownscale.models.stages import Denoise, Forecast
@@ -45,6 +50,7 @@ from xdownscale.patches.layout import PatchLayout
 
 __all__ = [
     "Channels",
+    "settle_tile",
     "fine_channels",
     "known_channels",
     "lagged",

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xdownscale.config import NetworkConfig
+from xdownscale.models.company import RowLinear
 
 _STEP_CHANNELS = 64
 _GROUPS = 8
@@ -51,7 +52,7 @@ class StepEmbedding(nn.Module):
         frequencies = torch.exp(-math.log(10000.0) * torch.arange(half) / half)
         self.register_buffer("frequencies", frequencies, persistent=False)
         self.layers = nn.Sequential(
-            nn.Linear(_STEP_CHANNELS, outputs), nn.SiLU(), nn.Linear(outputs, outputs), nn.SiLU()
+            RowLinear(_STEP_CHANNELS, outputs), nn.SiLU(), RowLinear(outputs, outputs), nn.SiLU()
         )
 
     def forward(self, step: Tensor) -> Tensor:
@@ -70,7 +71,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm1 = _norm(norm, inputs)
         self.conv1 = _conv(inputs, outputs)
-        self.film = nn.Linear(embedded, 2 * outputs) if embedded else None
+        self.film = RowLinear(embedded, 2 * outputs) if embedded else None
         self.norm2 = _norm(norm, outputs)
         self.dropout = nn.Dropout2d(dropout)
         self.conv2 = _conv(outputs, outputs)

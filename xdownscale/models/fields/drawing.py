@@ -16,6 +16,7 @@ from torch.nn import functional
 from xdownscale.config import DownscalerConfig, SamplingConfig
 from xdownscale.errors import OptionError
 from xdownscale.models import tiles
+from xdownscale.models.company import in_company, one_by_one
 from xdownscale.models.device import autocast, resolve_device
 from xdownscale.models.fields.network import (
     FieldNet,
@@ -97,6 +98,35 @@ def check_sampling(config: DownscalerConfig, stitching: str) -> None:
         )
 
 
+def settle_tile(
+    config: DownscalerConfig, shape: tuple[int, int], device: str, tasks: int
+) -> int | str | None:
+    """Return the side of tiles that several tasks can draw in at once, all alike.
+
+    Parameters
+    ----------
+    config : DownscalerConfig
+        Its `sampling.tile` is returned unless it is ``"auto"``.
+    shape : tuple of int
+        Rows and columns of the image.
+    device : str
+        Where they run; on a GPU each task looks for itself.
+    tasks : int
+        Tasks that share the memory.
+    """
+    if config.sampling.tile != "auto" or resolve_device(device) != "cpu":
+        return config.sampling.tile
+    unit = lattice(config.network)
+    wide = (shape[0] + -shape[0] % unit, shape[1] + -shape[1] % unit)
+    free = tiles.available_memory() / tasks
+    return tiles.auto_tile(wide, _held(config), receptive_field(config.network), free)
+
+
+def _held(config: DownscalerConfig) -> float:
+    """Bytes that an evaluation holds for each pixel."""
+    return _HELD * config.network.channels[0] / config.network.unshuffle**2
+
+
 @dataclass(frozen=True)
 class _Draw:
     """One call of `draw_fields`: what is known is prepared once for each day."""
@@ -158,13 +188,9 @@ class _Draw:
     def features(self) -> Tensor | None:
         """The encoder's features of every day, or None without an encoder."""
         encoder = self.networks.encoder
-        return None if encoder is None else coarse_features(encoder, self.inputs.coarse)
-
-    @cached_property
-    def held(self) -> float:
-        """Bytes that an evaluation holds for each pixel."""
-        network = self.request.config.network
-        return _HELD * network.channels[0] / network.unshuffle**2
+        if encoder is None:
+            return None
+        return one_by_one(lambda coarse: coarse_features(encoder, coarse), self.inputs.coarse)
 
     @cached_property
     def tile(self) -> int | None:
@@ -172,7 +198,7 @@ class _Draw:
         if self.sampling.tile != "auto":
             return None if self.sampling.tile is None else int(self.sampling.tile)
         free = tiles.available_memory(self.request.device)
-        return tiles.auto_tile(self.wide, self.held, self.reach, free)
+        return tiles.auto_tile(self.wide, _held(self.request.config), self.reach, free)
 
     @cached_property
     def most(self) -> int:
@@ -180,7 +206,9 @@ class _Draw:
         most, device = _BLOCK[self.request.device], self.request.device
         if device != "cuda":
             return most
-        return min(most, int(tiles.SHARE * tiles.available_memory(device) / self.held))
+        return min(
+            most, int(tiles.SHARE * tiles.available_memory(device) / _held(self.request.config))
+        )
 
     @cached_property
     def reach(self) -> int:
@@ -240,8 +268,11 @@ class _Draw:
         if self.tile is not None or self.request.stitching != "whole":
             return None
         net, calendar = self.networks.drawing, self.inputs.calendar
-        parts = [net.digest(self.gathered[b], calendar[b]) for b in self._blocks(len(calendar))]
-        return torch.cat(parts)
+        parts = {
+            int(b[0]): net.digest(self.gathered[b], calendar[b])
+            for b in self._blocks(len(calendar))
+        }
+        return torch.cat([part[: len(calendar) - first] for first, part in parts.items()])
 
     def fields(self) -> Floats:
         """Return fields (realization, n, t, y, x)."""
@@ -310,7 +341,11 @@ class _Draw:
         def function(known: Tensor, x: Tensor, numbers: Indices) -> Tensor:
             return _apply(net, known, calendar[numbers // self.layout.n_patches], x, sigma)
 
-        return tiles.fused(function, [gathered, noisy], self.layout, self.sampling.batch_size)
+        def together(known: Tensor, x: Tensor, numbers: Indices) -> Tensor:
+            where = torch.from_numpy(numbers)
+            return in_company(lambda k, y, n: function(k, y, n.numpy()), known, x, where)
+
+        return tiles.fused(together, [gathered, noisy], self.layout, self.sampling.batch_size)
 
     def _by_patches(self) -> Floats:
         """Draw every patch by itself and add them up."""
@@ -319,7 +354,8 @@ class _Draw:
         for number in self.request.realizations:
             canvas = tiles.Canvas(self.layout, len(days), self.nets[0].outputs, self.gathered)
             for start, patches in self._patch_starts(number):
-                canvas.add(self._drawn_patches(start, patches), patches)
+                drawn, once = self._drawn_patches(start, patches), np.unique(patches)
+                canvas.add(drawn[: once.size], once)
             drawn = canvas.result()
             if self.method == "residual":
                 drawn = self.mean + self.residual.finished(drawn)
@@ -331,7 +367,8 @@ class _Draw:
         days, layout, shared = len(self.conditions.keys), self.layout, None
         if self.sampling.noise == "shared":
             shared = self._tensor(self.starts.fields([realization] * days, np.arange(days)))
-        for patches in tiles.batches(layout, days, self.sampling.batch_size):
+        for numbers in tiles.batches(layout, days, self.sampling.batch_size):
+            patches = np.repeat(numbers, 2) if numbers.size == 1 else numbers  # see `_blocks`
             if shared is not None:
                 yield tiles.cut(shared, layout, patches), patches
             else:
@@ -355,10 +392,14 @@ class _Draw:
         return self._solved(evaluate, start)
 
     def _blocks(self, count: int) -> Iterator[Indices]:
-        """Yield some fields at a time: as many as suit the device."""
+        """Yield some fields at a time, as many as suit the device; one that is left over twice.
+
+        Kernels for one image round differently from those for several, see `models.company`.
+        """
         size = max(1, self.most // (self.wide[0] * self.wide[1]))
         for start in range(0, count, size):
-            yield np.arange(start, min(start + size, count))
+            block = np.arange(start, min(start + size, count))
+            yield np.repeat(block, 2) if block.size == 1 < size else block
 
     def _crop(self, fields: Tensor) -> Floats:
         ny, nx = self.shape

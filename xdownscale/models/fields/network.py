@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xdownscale.config import NetworkConfig
+from xdownscale.models.company import LANES, RowLinear, one_by_one
 from xdownscale.models.unet import Encoder, PixelNorm, lag_encoder
 
 _FREQUENCIES = 16
@@ -63,13 +64,15 @@ class Embedding(nn.Module):
         super().__init__()
         frequencies = 2.0 ** torch.linspace(-2, 4, _FREQUENCIES)
         self.register_buffer("frequencies", frequencies, persistent=False)
-        self.first = nn.Linear(2 * _FREQUENCIES + calendar, EMBEDDED)
-        self.second = nn.Linear(EMBEDDED, EMBEDDED)
+        self.first = RowLinear(2 * _FREQUENCIES + calendar, EMBEDDED)
+        self.second = RowLinear(EMBEDDED, EMBEDDED)
 
     def forward(self, sigma: Tensor, calendar: Tensor) -> Tensor:
         """Embed sigma (B,) and calendar (B, c) as (B, 128)."""
-        angle = sigma.clamp(min=1e-4).log()[:, None] / 4 * self.frequencies * math.pi
-        noise = torch.cat([angle.sin(), angle.cos(), calendar], 1)
+        level = sigma.clamp(min=1e-4)[:, None].repeat(1, LANES).log()[:, :_FREQUENCIES]
+        angle = functional.pad(level / 4 * self.frequencies * math.pi, (0, LANES - _FREQUENCIES))
+        waves = [wave[:, :_FREQUENCIES] for wave in (angle.sin(), angle.cos())]
+        noise = torch.cat([*waves, calendar], 1)
         out: Tensor = functional.silu(self.second(functional.silu(self.first(noise))))
         return out
 
@@ -82,7 +85,7 @@ class Block(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.norm1, self.norm2 = PixelNorm(channels), PixelNorm(channels)
         self.conv1, self.conv2 = _conv(channels, channels), _conv(channels, channels)
-        self.film = nn.Linear(EMBEDDED, 2 * channels)
+        self.film = RowLinear(EMBEDDED, 2 * channels)
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
 
@@ -176,7 +179,9 @@ class FieldNet(nn.Module):
         known = inputs.known
         if self.squeeze is None or features is None:
             return known
-        squeezed = self.squeeze(features).repeat_interleave(len(known) // len(features), 0)
+        squeezed = one_by_one(self.squeeze, features).repeat_interleave(
+            len(known) // len(features), 0
+        )
         placed = functional.grid_sample(
             squeezed, inputs.place, padding_mode="border", align_corners=False
         )

@@ -1,0 +1,374 @@
+"""Daily means of sub-daily files, lazily: one task for each day, one file open at a time.
+
+The dates come from the file names and the grid from the first file, so that a record of many
+years is opened without opening its files; each is checked against both when it is read.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.cells import Array
+from xdownscale.datasets._boxes import Box, Window, check_axes, cut
+from xdownscale.datasets._granules import check_files, reading
+from xdownscale.datasets._stamps import held_slots
+from xdownscale.errors import DataError, TimeAxisError, XDownscaleWarning, nearest_name
+
+_DIMS = ("time", "lat", "lon")
+
+STANDARD_NAMES = {
+    "DUEXTTAU": "atmosphere_optical_thickness_due_to_dust_ambient_aerosol_particles",
+    "TOTEXTTAU": "atmosphere_optical_thickness_due_to_ambient_aerosol_particles",
+    "DUCMASS": "atmosphere_mass_content_of_dust_dry_aerosol_particles",
+    "DUSMASS": "mass_concentration_of_dust_dry_aerosol_particles_in_air",
+}
+
+
+class Days(NamedTuple):
+    """Which files make which day.
+
+    Attributes
+    ----------
+    dates : ndarray of datetime64[D], shape (n,)
+        Days, ascending.
+    names : ndarray of str, shape (n, k)
+        Their files; blank for a day that is not whole.
+    """
+
+    dates: Array
+    names: Array
+
+
+class Opened(NamedTuple):
+    """What the first file tells of all.
+
+    Attributes
+    ----------
+    latitude, longitude : ndarray
+        Of the whole file.
+    attrs : dict
+        Of the variable.
+    """
+
+    latitude: Array
+    longitude: Array
+    attrs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Source:
+    """What is read of each file.
+
+    Attributes
+    ----------
+    variable : str
+        Name in the file.
+    latitude, longitude : ndarray
+        Grid of every file.
+    window : Window
+        The part that is read.
+    slots : int
+        Values that make a day: 24 or 48.
+    pattern : str
+        Regular expression of a file name, with a group ``date`` and, where a file holds one
+        time, ``time``.
+    strict : bool
+        Raise for a day that is not whole; else it is NaN.
+    """
+
+    variable: str
+    latitude: Array
+    longitude: Array
+    window: Window
+    slots: int
+    pattern: str
+    strict: bool
+
+
+def arrange(
+    files: Mapping[np.datetime64, Sequence[Path]],
+    wanted: Array | None,
+    each: int,
+    strict: bool,
+) -> Days:
+    """Arrange files into days, and tell which days are missing or not whole.
+
+    Parameters
+    ----------
+    files : mapping
+        Day -> its files.
+    wanted : ndarray of datetime64[D], optional
+        Days that were asked for; by default all between the first and the last.
+    each : int
+        Files that make a day.
+    strict : bool
+        Raise instead of warning.
+
+    Returns
+    -------
+    Days
+
+    Raises
+    ------
+    TimeAxisError
+        With `strict`, if a day is missing or not whole.
+
+    Warns
+    -----
+    XDownscaleWarning
+        Counts such days.
+    """
+    dates = np.array(sorted(files), dtype="datetime64[D]")
+    if wanted is None:
+        wanted = np.arange(dates[0], dates[-1] + 1)
+    missing = np.setdiff1d(wanted, dates)
+    partial = np.array([day for day in dates if len(files[day]) < each], dtype="datetime64[D]")
+    _tell(missing, wanted, "no file; the record leaves them out", strict)
+    _tell(partial, dates, f"fewer than {each} files; they are NaN", strict)
+    names = [[str(f) for f in files[day]] if day not in partial else [""] * each for day in dates]
+    return Days(dates, np.array(names))
+
+
+def _tell(bad: Array, among: Array, what: str, strict: bool) -> None:
+    if not bad.size:
+        return
+    message = f"{bad.size} of {among.size} days have {what}. The first is {bad[0]}."
+    if strict:
+        raise TimeAxisError(f"{message} Add the files, or pass incomplete='nan'.")
+    warnings.warn(message, XDownscaleWarning, stacklevel=5)
+
+
+def open_first(path: Path, variable: str) -> Opened:
+    """Read grid and attributes of one file; no values.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    variable : str
+        Name in the file.
+
+    Returns
+    -------
+    Opened
+
+    Raises
+    ------
+    DataError
+        If the file is damaged or has no such variable; lists those that it has.
+    """
+    with _dataset(path) as ds:
+        field = _pick(ds, variable, path)
+        axes = check_axes(ds["lat"].values, ds["lon"].values, str(path))
+        return Opened(*axes, dict(field.attrs))
+
+
+@contextmanager
+def _dataset(path: Path) -> Iterator[xr.Dataset]:
+    # The netCDF library is not safe in threads, and xarray holds its lock while it opens and reads
+    # but not while it looks at attributes: it is held here for the whole file.
+    from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
+
+    options: dict[str, Any] = {"lock": False, "cache": False, "decode_timedelta": False}
+    with NETCDF4_PYTHON_LOCK, reading(path):
+        try:
+            opened = xr.open_dataset(path, engine="netcdf4", **options)
+        except ValueError as err:
+            raise DataError(
+                f"{path} cannot be decoded: {err}. Give a file as it was published."
+            ) from err
+        with opened as ds:
+            yield ds
+
+
+def _pick(ds: xr.Dataset, variable: str, path: Path) -> xr.DataArray:
+    """Return the variable, or list those that there are."""
+    if variable not in ds.data_vars:
+        there = sorted(str(name) for name, v in ds.data_vars.items() if v.dims == _DIMS)
+        raise DataError(
+            f"{path} has no variable {variable!r}; it has {', '.join(there) or 'none'}."
+            f"{nearest_name(variable, there)}"
+        )
+    field = ds[variable]
+    if field.dims != _DIMS or not all(d in ds.coords for d in _DIMS):
+        raise DataError(
+            f"{variable!r} of {path} has the dimensions {field.dims} and coordinates "
+            f"{list(ds.coords)}; a two-dimensional collection has {_DIMS} with coordinates."
+        )
+    return field
+
+
+def daily_means(days: Days, source: Source) -> xr.DataArray:
+    """Return the daily means, lazily.
+
+    Parameters
+    ----------
+    days : Days
+        Which files make which day.
+    source : Source
+        What is read of each file.
+
+    Returns
+    -------
+    DataArray
+        ``(time, lat, lon)``, float32, one chunk for each day; nothing is read.
+    """
+    import dask.array as dsa
+
+    window, count = source.window, days.dates.size
+    names = dsa.from_array(days.names, chunks=(1, -1))
+    lazy = dsa.map_blocks(
+        mean_of_day,
+        names,
+        source=source,
+        chunks=((1,) * count, window.shape[:1], window.shape[1:]),
+        drop_axis=1,
+        new_axis=(1, 2),
+        dtype=np.float32,
+        meta=np.empty((0, 0, 0), dtype=np.float32),
+    )
+    coords = {
+        "time": ("time", days.dates.astype("datetime64[ns]"), dict(_TIME)),
+        "lat": ("lat", window.latitude, dict(_LATITUDE)),
+        "lon": ("lon", window.longitude, dict(_LONGITUDE)),
+    }
+    return xr.DataArray(lazy, dims=_DIMS, coords=coords, name=source.variable)
+
+
+_TIME = {"standard_name": "time", "long_name": "UTC day, at its 00:00", "axis": "T"}
+_LATITUDE = {
+    "standard_name": "latitude",
+    "long_name": "latitude of the cell's centre",
+    "units": "degrees_north",
+    "axis": "Y",
+}
+_LONGITUDE = {
+    "standard_name": "longitude",
+    "long_name": "longitude of the cell's centre",
+    "units": "degrees_east",
+    "axis": "X",
+}
+
+
+def mean_of_day(names: Array, source: Source) -> Array:
+    """Read the files of one day and average them.
+
+    Parameters
+    ----------
+    names : ndarray of str, shape (1, k)
+        Files of the day; blank where it is not whole.
+    source : Source
+        What is read.
+
+    Returns
+    -------
+    ndarray of float32, shape (1, y, x)
+        NaN where a value of the day is missing.
+    """
+    total = np.zeros(source.window.shape)
+    there: list[int] = []
+    for name in names[0]:
+        if not name:
+            return np.full((1, *total.shape), np.nan, dtype=np.float32)
+        values, slots = read_file(Path(str(name)), source)
+        there += slots
+        total += values.sum(axis=0, dtype=np.float64)
+    if sorted(there) != list(range(source.slots)):
+        _tell_hours(str(names[0, 0]), len(there), source)
+        total[:] = np.nan
+    return np.asarray(total / source.slots, dtype=np.float32)[None]
+
+
+def _tell_hours(name: str, count: int, source: Source) -> None:
+    message = f"{name} and its day hold {count} of {source.slots} times"
+    if source.strict:
+        raise TimeAxisError(f"{message}. Download it again, or pass incomplete='nan'.")
+    warnings.warn(f"{message}; the day is NaN.", XDownscaleWarning, stacklevel=2)
+
+
+def read_file(path: Path, source: Source) -> tuple[Array, list[int]]:
+    """Read the window of one file.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    source : Source
+        What is read.
+
+    Returns
+    -------
+    values : ndarray, shape (t, y, x)
+        Fill values are NaN.
+    slots : list of int
+        Which value of the day each is.
+
+    Raises
+    ------
+    DataError
+        If the file is damaged, on another grid, or of another day than its name says.
+    """
+    check_files([path])
+    with _dataset(path) as ds:
+        field = _pick(ds, source.variable, path)
+        _check_grid(ds, source, path)
+        slots = held_slots(ds["time"].values, path, source.pattern, source.slots)
+        window = source.window
+        parts = [field[:, window.rows, columns].values for columns in window.columns]
+        values = np.concatenate(parts, axis=-1).astype(np.float32, copy=False)
+        # GMAO names its fill value thrice; a subset file may have kept this attribute alone
+        fill = float(field.attrs.get("fmissing_value", 1e15))
+    return np.where(values >= 0.99 * fill, np.float32(np.nan), values), slots
+
+
+def _check_grid(ds: xr.Dataset, source: Source, path: Path) -> None:
+    found = check_axes(ds["lat"].values, ds["lon"].values, str(path))
+    for name, ours, its in zip(
+        ("lat", "lon"), (source.latitude, source.longitude), found, strict=True
+    ):
+        if ours.shape != its.shape or not np.allclose(ours, its, atol=1e-4):
+            raise DataError(
+                f"{path} has {its.size} {name} from {its.min():g} to {its.max():g}, and the first "
+                f"file {ours.size} from {ours.min():g} to {ours.max():g}. Open files of different "
+                "grids one after another."
+            )
+
+
+def describe(
+    da: xr.DataArray, opened: Opened, cell_methods: str, source: str, line: str
+) -> xr.DataArray:
+    """Return the record with CF attributes.
+
+    Parameters
+    ----------
+    da : DataArray
+        What `daily_means` returned.
+    opened : Opened
+        Attributes of the file.
+    cell_methods, source, line : str
+        CF attributes; the last is the line of `history`.
+
+    Returns
+    -------
+    DataArray
+    """
+    variable = str(da.name)
+    kept = ("long_name", "units")
+    attrs: dict[str, Any] = {name: opened.attrs[name] for name in kept if name in opened.attrs}
+    if variable in STANDARD_NAMES:  # the file's own standard_name is free text
+        attrs["standard_name"] = STANDARD_NAMES[variable]
+    attrs |= {"cell_methods": cell_methods, "source": source, "history": f"xdownscale: {line}"}
+    return da.assign_attrs(attrs)
+
+
+def window_of(opened: Opened, box: Box | None, margin: int, path: Path) -> Window:
+    """Return the part of the grid that is read."""
+    return cut(opened.latitude, opened.longitude, box, margin, f"the grid of {path.name}")

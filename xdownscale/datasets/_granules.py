@@ -1,0 +1,230 @@
+"""Files on disc: which are there, and are they what their names say? No values are read here."""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+import struct
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from xdownscale.errors import DataError, OptionError, StorageError
+
+Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
+
+_HEAD = 512  # bytes that tell what a file is
+_HDF5 = b"\x89HDF\r\n\x1a\n"
+_KINDS = {
+    b"PK": "a zip archive; unpack it",
+    b"\x1f\x8b": "compressed with gzip; unpack it",
+    b"GRIB": "a GRIB file; convert it to netCDF",
+    b"\x0e\x03\x13\x01": "an HDF4 file; convert it to netCDF",
+    b"%PDF": "a PDF document",
+    b"{": "text in JSON, such as the error message of a server",
+    b"<": "text in XML, such as the error message of a server",
+}
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_NETCDF = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
+
+
+def find_files(paths: Paths, pattern: re.Pattern[str], example: str) -> list[Path]:
+    """Return the files that are meant, in the order of their names.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths
+        A folder (looked through with all its subfolders, for names that match), a pattern with
+        ``*``, a file, or several of these.
+    pattern : compiled regular expression
+        What a name looks like.
+    example : str
+        Such a name, for messages.
+
+    Returns
+    -------
+    list of Path
+        Each file once.
+
+    Raises
+    ------
+    OptionError
+        If these are no paths.
+    StorageError
+        If a path does not exist, or none is found.
+    DataError
+        If a file that was named has a name of another kind.
+    """
+    found: dict[Path, None] = {}
+    for given in _listed(paths):
+        found |= dict.fromkeys(_expand(given, pattern, example))
+    if not found:
+        raise StorageError(
+            f"No file is called like {example} in {_shown(paths)}. Give the folder that holds "
+            "such files, or the files themselves."
+        )
+    return sorted(found, key=lambda path: (path.name, str(path)))
+
+
+def _listed(paths: Any) -> list[str]:
+    try:
+        return [os.fspath(paths)]
+    except TypeError:
+        pass
+    try:
+        return [os.fspath(path) for path in paths]
+    except TypeError:
+        raise OptionError(
+            f"paths is {paths!r}; give a folder, a file, a pattern such as 'merra2/*.nc4', or a "
+            "list of files."
+        ) from None
+
+
+def _shown(paths: Any) -> str:
+    listed = _listed(paths)
+    return ", ".join(listed[:3]) + (f" and {len(listed) - 3} more" if len(listed) > 3 else "")
+
+
+def _expand(given: str, pattern: re.Pattern[str], example: str) -> list[Path]:
+    path = Path(given)
+    if path.is_dir():
+        return [file for file in path.rglob("*") if pattern.fullmatch(file.name)]
+    if path.exists():
+        if not pattern.fullmatch(path.name):
+            raise DataError(
+                f"The date of {given} is read from its name, and the name is of another kind. "
+                f"Names look like {example}; give the file its published name."
+            )
+        return [path]
+    if any(sign in given for sign in "*?["):
+        named = [Path(name) for name in glob.glob(given, recursive=True)]  # noqa: PTH207
+        return [file for file in named if pattern.fullmatch(file.name)]
+    raise StorageError(
+        f"{given} does not exist. Give a folder, a file, or a pattern such as 'merra2/*.nc4'."
+    )
+
+
+def check_files(files: Iterable[Path]) -> None:
+    """Look at the first bytes of files, and raise for one that is no whole netCDF file.
+
+    Parameters
+    ----------
+    files : iterable of Path
+        An HDF5 file tells in its first 48 bytes how long it is, so a truncated one is found
+        without opening it.
+
+    Raises
+    ------
+    DataError
+        For an empty or truncated file, an HTML page, or another format; names the file.
+    StorageError
+        If a file cannot be read.
+    """
+    for path in files:
+        trouble = find_trouble(path)
+        if trouble:
+            raise DataError(f"{path} {trouble}")
+
+
+def find_trouble(path: Path, kind: str = "netCDF") -> str:
+    """Say what is wrong with a file, judging by its length and first bytes.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    kind : {"netCDF", "GeoTIFF"}
+        What it should be.
+
+    Returns
+    -------
+    str
+        The rest of a sentence that begins with the file's name; empty where nothing is wrong.
+
+    Raises
+    ------
+    StorageError
+        If the file cannot be read.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     page = Path(folder, "MERRA2_400.tavg1_2d_aer_Nx.20200101.nc4")
+    ...     _ = page.write_text("<!DOCTYPE html>...")
+    ...     find_trouble(page)
+    'is an HTML page, not a netCDF file: probably the login page of Earthdata. Delete it, ...
+    """
+    size, head = _peek(path)
+    again = "Delete it, log in and download it again."
+    if not size:
+        return f"is empty (0 bytes). {again}"
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if text.startswith((b"<!doctype html", b"<html")) or b"<html" in text:
+        page = "probably the login page of Earthdata" if kind == "netCDF" else "an error page"
+        return f"is an HTML page, not a {kind} file: {page}. {again}"
+    if kind == "netCDF" and head.startswith(_HDF5):
+        return _truncated(size, head)
+    if head.startswith(_NETCDF if kind == "netCDF" else _TIFF):
+        return ""
+    for start, what in _KINDS.items():
+        if text.startswith(start.lower()):
+            return f"is no {kind} file but {what}. Give a {kind} file."
+    return f"is no {kind} file: its {size} bytes begin with {head[:8]!r}. {again}"
+
+
+def _peek(path: Path) -> tuple[int, bytes]:
+    """Length and first bytes of a file."""
+    try:
+        with path.open("rb") as file:
+            return os.fstat(file.fileno()).st_size, file.read(_HEAD)
+    except OSError as err:
+        raise StorageError(
+            f"{path} cannot be read: {err.strerror or err}. Give a file that exists and may be "
+            "read."
+        ) from err
+
+
+def _truncated(size: int, head: bytes) -> str:
+    """Compare the length of an HDF5 file with the end of file that its superblock states.
+
+    HDF5 File Format Specification 3.0, section II.A: the address stands behind two others of
+    the same width in versions 0 and 1, behind one in versions 2 and 3.
+    """
+    version = head[8] if len(head) > 8 else 255
+    at = {0: 40, 1: 44, 2: 28, 3: 28}.get(version)
+    widths = head[13:14] if version < 2 else head[9:10]
+    if at is None or widths != b"\x08" or len(head) < at + 8:
+        whole = size >= _HEAD  # a layout of its own: left to the library that reads it
+        return "" if whole else f"is truncated: it has {size} bytes. Download it again."
+    (end,) = struct.unpack_from("<Q", head, at)
+    if size >= end:
+        return ""
+    return f"is truncated: it has {size} of {end} bytes. Delete it and download it again."
+
+
+@contextmanager
+def reading(path: Path, kind: str = "netCDF") -> Iterator[None]:
+    """Turn what a library raises on a damaged file into an error that names the file.
+
+    Parameters
+    ----------
+    path : Path
+        The file that is read inside.
+    kind : {"netCDF", "GeoTIFF"}
+        What it should be.
+
+    Raises
+    ------
+    DataError
+        If reading fails.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError, EOFError, UnicodeDecodeError) as err:
+        if isinstance(err, StorageError):
+            raise
+        trouble = find_trouble(path, kind) or f"is damaged: {err}. Download it again."
+        raise DataError(f"{path} {trouble}") from err

@@ -1,0 +1,232 @@
+"""Elevation of the ground, area-averaged to any grid."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.cells import (
+    Array,
+    cell_bounds,
+    latitude_axis,
+    longitude_axis,
+    outside,
+    spacing,
+)
+from xdownscale.datasets._boxes import Box, Window, cut
+from xdownscale.datasets._rasters import Raster, open_raster
+from xdownscale.errors import DataError, GridError, OptionError
+from xdownscale.grids import Grid, grid_template, require_rectilinear
+from xdownscale.labels import Axes
+from xdownscale.regridding import regrid
+
+_TILE = 4_000_000  # pixels that are held at a time
+_CELLS = 256  # of the grid along each side of a tile, at most: the weights are dense
+
+
+def open_elevation(
+    path: str | os.PathLike[str],
+    grid: Grid,
+    *,
+    variable: str | None = None,
+    fill: float | None = None,
+    min_valid: float = 0.5,
+) -> xr.DataArray:
+    """Read elevation from a GeoTIFF or netCDF file and average it over the cells of a grid.
+
+    Parameters
+    ----------
+    path : path
+        A GeoTIFF in degrees (``.tif``, through rasterio), such as the 7.5, 15 or 30 arc-second
+        mean of GMTED2010, or a netCDF file with latitude and longitude. It is read in tiles: a
+        raster of 43,200 x 86,400 pixels need not fit into memory.
+    grid : DataArray or Dataset
+        Gives the grid, with one-dimensional latitude and longitude; its values are not looked at.
+    variable : str, optional
+        Name in a netCDF file that has several fields.
+    fill : float, optional
+        Height in m of pixels without a value, such as 0 for the sea. Without it they are left
+        out of the mean.
+    min_valid : float
+        A cell is NaN where less than this share of its area has a value.
+
+    Returns
+    -------
+    DataArray
+        ``elevation`` in m, float32, on the latitude and longitude of `grid`: the mean over the
+        area of each cell, with exact areas on the sphere, where pixels are smaller than cells;
+        else bilinear interpolation.
+
+    Raises
+    ------
+    StorageError
+        If the file is not there.
+    DataError
+        If it is empty, truncated or an HTML page, not in metres, or has no such field.
+    GridError
+        If it is not in degrees, or the grid reaches beyond it.
+    OptionError
+        If `fill` is no finite number.
+    MissingPackageError
+        For a GeoTIFF, if rasterio is not installed.
+
+    Notes
+    -----
+    GMTED2010 (Danielson and Gesch 2011, USGS Open-File Report 2011-1073) is in degrees on WGS84,
+    in whole metres, from 90S to 84N; give the ``mn`` (mean) product. What a file declares as its
+    nodata value is taken for missing; GMTED2010 has the height 0 over the sea.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> lat, lon = np.arange(10.05, 12, 0.1), np.arange(40.05, 43, 0.1)
+    >>> height = xr.DataArray(np.full((20, 30), 200.0), {"lat": lat, "lon": lon}, name="z")
+    >>> grid = xr.Dataset(coords={"lat": [10.5, 11.5], "lon": [40.5, 41.5, 42.5]})
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     height.to_netcdf(f"{folder}/height.nc")
+    ...     open_elevation(f"{folder}/height.nc", grid).values
+    array([[200., 200., 200.],
+           [200., 200., 200.]], dtype=float32)
+    """
+    if fill is not None and not (isinstance(fill, (int, float)) and np.isfinite(fill)):
+        raise OptionError(f"fill is {fill!r}; give a height in m, such as 0, or None.")
+    file = Path(path)
+    flat, axes = _flat(grid)
+    values = np.full(flat.shape, np.nan, dtype=np.float32)
+    with open_raster(file, variable) as raster:
+        _check_covered(raster, flat, axes)
+        method = _method(raster, flat, axes)
+        for tile in _tiles(flat, axes, raster):
+            _fill_tile(values, tile, flat, axes, raster, (method, fill, min_valid))
+    if np.isnan(values).all():
+        raise DataError(
+            f"{file} has no value on the grid. Give a file that covers it, or fill=0 for the sea."
+        )
+    return _labelled(values, flat, file, method)
+
+
+def _flat(grid: Grid) -> tuple[xr.DataArray, Axes]:
+    """Return a field ``(y, x)`` with the grid's latitude and longitude and nothing else of it."""
+    template = grid_template(grid, "The grid")
+    axes = require_rectilinear(template, "The grid")
+    coords = {name: template.coords[name] for name in (axes.latitude, axes.longitude)}
+    bare = {name: xr.Variable(c.dims, c.values, c.attrs) for name, c in coords.items()}
+    shape = (template.sizes[axes.y], template.sizes[axes.x])
+    return xr.DataArray(np.zeros(shape, bool), dims=(axes.y, axes.x), coords=bare), axes
+
+
+def _degrees(grid: xr.DataArray, axes: Axes) -> tuple[Array, Array]:
+    """Latitudes and longitudes, the latter without a jump."""
+    lat, lon = (grid[n].values.astype(np.float64) for n in (axes.latitude, axes.longitude))
+    return lat, np.unwrap(lon, period=360.0)
+
+
+def _check_covered(raster: Raster, grid: xr.DataArray, axes: Axes) -> None:
+    """Refuse a grid with cells whose centres lie beyond the raster."""
+    covers = latitude_axis(raster.latitude), longitude_axis(raster.longitude)
+    for axis, points, name in zip(
+        covers, _degrees(grid, axes), ("latitude", "longitude"), strict=True
+    ):
+        beyond = outside(axis, points, cyclic=name == "longitude")
+        if beyond.any():
+            raise GridError(
+                f"{beyond.sum()} of the grid's {points.size} {name}s, which run from "
+                f"{points.min():g} to {points.max():g}, lie beyond {raster.path.name}, which spans "
+                f"{axis.edges[0]:g} to {axis.edges[-1]:g}. Crop the grid, or give a larger file."
+            )
+
+
+def _method(raster: Raster, grid: xr.DataArray, axes: Axes) -> str:
+    """Average where pixels are smaller than cells, as `regrid_static` does."""
+    lat, lon = _degrees(grid, axes)
+    pixel = spacing(raster.latitude) * spacing(raster.longitude)
+    return "conservative" if pixel < spacing(lat) * spacing(lon) else "bilinear"
+
+
+def _tiles(grid: xr.DataArray, axes: Axes, raster: Raster) -> Iterator[tuple[slice, slice]]:
+    """Blocks of the grid, each of so few cells that its pixels are few."""
+    ratios = [
+        max(spacing(d) / spacing(p), 1.0) if d.size > 1 else 1.0
+        for d, p in zip(_degrees(grid, axes), (raster.latitude, raster.longitude), strict=True)
+    ]
+    side = [int(np.clip(_TILE**0.5 / ratio, 1, _CELLS)) for ratio in ratios]
+    for top in range(0, grid.shape[0], side[0]):
+        for left in range(0, grid.shape[1], side[1]):
+            yield (
+                slice(top, min(top + side[0], grid.shape[0])),
+                slice(left, min(left + side[1], grid.shape[1])),
+            )
+
+
+def _fill_tile(
+    values: Array,
+    tile: tuple[slice, slice],
+    grid: xr.DataArray,
+    axes: Axes,
+    raster: Raster,
+    options: tuple[str, float | None, float],
+) -> None:
+    """Average the pixels of one tile; its neighbours come along, so that edges are as they are."""
+    method, fill, min_valid = options
+    wide = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in tile)
+    part = grid[wide]
+    window = _window(part, axes, raster)
+    pixels = np.concatenate([raster.read(window.rows, c) for c in window.columns], axis=1)
+    if fill is not None:
+        pixels = np.where(np.isnan(pixels), fill, pixels)
+    field = xr.DataArray(pixels, coords={"lat": window.latitude, "lon": window.longitude})
+    brought = regrid(field, part, method, min_valid=min_valid).values
+    inner = tuple(
+        slice(s.start - w.start, s.stop - w.start) for s, w in zip(tile, wide, strict=True)
+    )
+    values[tile] = brought[inner]
+
+
+def _window(part: xr.DataArray, axes: Axes, raster: Raster) -> Window:
+    """Pixels under a part of the grid and one more on every side."""
+    lat, lon = _degrees(part, axes)
+    lat_edges = cell_bounds(lat, (-90.0, 90.0)) if lat.size > 1 else lat
+    lon_edges = cell_bounds(lon) if lon.size > 1 else lon
+    # cells at the rim may reach beyond the raster
+    north, south = raster.latitude.max(), raster.latitude.min()
+    half = spacing(raster.latitude) / 2
+    box: Box = (
+        float(lon_edges.min()),
+        float(lon_edges.max()),
+        float(np.clip(lat_edges.min(), south - half, north)),
+        float(np.clip(lat_edges.max(), south, north + half)),
+    )
+    return cut(raster.latitude, raster.longitude, _inside(box, raster), 1, raster.path.name)
+
+
+def _inside(box: Box, raster: Raster) -> Box:
+    """Cut a box at the western and eastern end of a raster that does not go round the globe."""
+    west, east, south, north = box
+    step = spacing(raster.longitude)
+    first, last = raster.longitude[0] - step / 2, raster.longitude[-1] + step / 2
+    if last - first > 360 - step / 2:
+        return box
+    turn = 360.0 * np.round(((first + last) - (west + east)) / 720.0)
+    return (
+        float(np.clip(west + turn, first, last) - turn),
+        float(np.clip(east + turn, first, last) - turn),
+        south,
+        north,
+    )
+
+
+def _labelled(values: Array, grid: xr.DataArray, path: Path, method: str) -> xr.DataArray:
+    attrs = {
+        "standard_name": "surface_altitude",
+        "long_name": "elevation of the ground",
+        "units": "m",
+        "source": path.name,
+        "history": f"xdownscale: {path.name} brought to the grid, {method}",
+    }
+    if method == "conservative":
+        attrs["cell_methods"] = "area: mean"
+    return grid.copy(data=values).rename("elevation").assign_attrs(attrs)

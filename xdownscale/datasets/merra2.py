@@ -1,0 +1,235 @@
+"""MERRA-2 aerosol diagnostics: hourly granules to daily means."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.cells import Array
+from xdownscale.datasets import _daily
+from xdownscale.datasets._boxes import check_box, check_margin
+from xdownscale.datasets._granules import Paths, check_files, find_files
+from xdownscale.datasets._stamps import named_day
+from xdownscale.errors import DataError, OptionError, XDownscaleWarning, check_option
+
+FIRST_YEAR = 1980
+_HOURS = 24
+# MERRA2_400.tavg1_2d_aer_Nx.20200101.nc4; subsets of GES DISC end in .SUB.nc or .nc4.nc4
+_NAME = (
+    r"MERRA2_(?P<stream>[1-9]\d\d)\.(?P<collection>(?:tavg1|inst1)_2d_[a-z0-9]{3}_Nx)"
+    r"\.(?P<date>\d{8})(?:\.\w+)*\.nc4?"
+)
+_EXAMPLE = "MERRA2_400.tavg1_2d_aer_Nx.20200101.nc4"
+
+
+def open_merra2(
+    paths: Paths | None = None,
+    region: tuple[float, float, float, float] | None = None,
+    variable: str = "DUEXTTAU",
+    *,
+    years: int | Iterable[int] | None = None,
+    margin: int = 1,
+    incomplete: str = "nan",
+    download: str | os.PathLike[str] | None = None,
+) -> xr.DataArray:
+    """Open hourly MERRA-2 files as a record of daily means, lazily.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths, optional
+        A folder (with its subfolders), a pattern with ``*``, or files, in any order, under their
+        published names: ``MERRA2_400.tavg1_2d_aer_Nx.20200101.nc4``. Subsets that GES DISC has
+        cut (``...SUB.nc``) will do.
+    region : (west, east, south, north), optional
+        Box in degrees, any longitude convention, across Greenwich or the dateline too. The
+        cells that it touches are taken. None takes the whole grid.
+    variable : str
+        Name in the files.
+    years : int or iterable of int, optional
+        Calendar years to keep; 1980 or later.
+    margin : int
+        Cells more on every side, where the files have them: interpolation to the box wants one.
+    incomplete : {"nan", "raise"}
+        What becomes of a day that has not all 24 hours: NaN and a warning, or an error.
+    download : path, optional
+        Folder into which the files of `years` are downloaded first, through earthaccess, which
+        alone handles the credentials. What is there already is not downloaded again. A granule
+        is global with all its variables: a gigabyte a day before compression.
+
+    Returns
+    -------
+    DataArray
+        ``(time, lat, lon)``, float32, in the units of the file; dask, one chunk for each day.
+        The mean of the 24 hours of a UTC day stands at its 00:00, which is how the library
+        pairs daily records. Fill values are NaN, and so is a cell with a missing hour. A day
+        without a file is left out, and a warning counts such days. Longitudes ascend without a
+        jump, in the convention of `region`.
+
+    Raises
+    ------
+    OptionError
+        If an option cannot be used.
+    DataError
+        If a file is empty, truncated, an HTML page, of another day than its name says or on
+        another grid (the last two when it is read), or has no such variable; names the file.
+    GridError
+        If the region reaches beyond the files.
+    StorageError
+        If no file is found, or a download fails.
+    MissingPackageError
+        If `download` is given and earthaccess is not installed.
+
+    Warns
+    -----
+    XDownscaleWarning
+        If days are missing or not whole, or a day is there from two streams: the one with the
+        higher number is taken, as 401 replaces what was 400.
+
+    Notes
+    -----
+    Opening reads one file's coordinates and the first bytes of every file. Each file is checked
+    again when it is read.
+
+    Layout: Bosilovich, Lucchesi and Suarez 2016, MERRA-2 File Specification, GMAO Office Note 9:
+    361 x 576 cells of 0.5 x 0.625 degrees from 90S and 180W, hourly means at 00:30 to 23:30 UTC,
+    fill value 1e15. Streams are 100 (1980-1991), 200 (1992-2000), 300 (2001-2010) and 400.
+
+    Examples
+    --------
+    >>> open_merra2("merra2", (30, 60, 10, 35))  # doctest: +SKIP
+    >>> open_merra2(years=range(2000, 2025), region=(30, 60, 10, 35), download="merra2")
+    ... # doctest: +SKIP
+    >>> open_merra2("no/such/folder")
+    Traceback (most recent call last):
+    xdownscale.errors.StorageError: no/such/folder does not exist. Give a folder, a file, ...
+    """
+    check_option("incomplete", incomplete, ("nan", "raise"))
+    box, spare, kept = check_box(region), check_margin(margin), _check_years(years)
+    if download is not None:
+        paths = _download(paths, kept, box, download)
+    if paths is None:
+        raise OptionError("open_merra2 needs files: give paths, or years and download=<folder>.")
+    strict = incomplete == "raise"
+    days = _arrange(find_files(paths, re.compile(_NAME), _EXAMPLE), kept, strict)
+    check_files(Path(name) for name in days.names[:, 0])
+    first = Path(days.names[0, 0])
+    opened = _daily.open_first(first, variable)
+    source = _daily.Source(
+        variable,
+        opened.latitude,
+        opened.longitude,
+        _daily.window_of(opened, box, spare, first),
+        _HOURS,
+        _NAME,
+        strict,
+    )
+    collection = _parts(first)["collection"]
+    return _daily.describe(
+        _daily.daily_means(days, source),
+        opened,
+        "time: mean (interval: 1 hour)",
+        f"MERRA-2 {collection}, NASA GMAO",
+        f"daily means of {_HOURS} hourly values of {days.dates.size} {collection} files",
+    )
+
+
+def _check_years(years: Any) -> list[int] | None:
+    if years is None:
+        return None
+    try:
+        listed = [years] if isinstance(years, (int, np.integer)) else list(years)
+        whole = [int(y) for y in listed if int(y) == y and int(y) >= FIRST_YEAR]
+    except (TypeError, ValueError):
+        listed, whole = [years], []
+    if not whole or len(whole) < len(listed):
+        raise OptionError(
+            f"years is {years!r}; give a year or several, such as range(2000, 2003), all "
+            f"{FIRST_YEAR} or later."
+        )
+    return sorted(set(whole))
+
+
+def _download(paths: Any, years: list[int] | None, box: Any, folder: Any) -> list[Path]:
+    if paths is not None or years is None:
+        raise OptionError(
+            f"download={folder!r} with paths={paths!r} and years={years!r}; a download takes years "
+            "and no paths."
+        )
+    from xdownscale.datasets import _earthdata
+
+    return _earthdata.fetch("M2T1NXAER", "5.12.4", years, box, folder)
+
+
+def _parts(path: Path) -> dict[str, str]:
+    found = re.fullmatch(_NAME, path.name)
+    assert found is not None  # find_files saw to it
+    return found.groupdict()
+
+
+def _arrange(files: list[Path], years: list[int] | None, strict: bool) -> _daily.Days:
+    """Give each day its file."""
+    chosen: dict[np.datetime64, Path] = {}
+    replaced = 0
+    for path in files:
+        day = _day(path)
+        if years is not None and day.astype(object).year not in years:
+            continue
+        if day in chosen:
+            replaced += 1
+        chosen[day] = _choose(chosen[day], path) if day in chosen else path
+    _check_one_collection(files)
+    if not chosen:
+        raise DataError(
+            f"None of the {len(files)} MERRA-2 files is of the years {years}; they span "
+            f"{_day(files[0])} to {_day(files[-1])}. Ask for other years, or give other files."
+        )
+    if replaced:
+        warnings.warn(
+            f"{replaced} days are there from two streams; the one with the higher number is taken.",
+            XDownscaleWarning,
+            stacklevel=3,
+        )
+    wanted = None if years is None else np.concatenate([_year(y) for y in years])
+    return _daily.arrange({day: [path] for day, path in chosen.items()}, wanted, 1, strict)
+
+
+def _year(year: int) -> Array:
+    return np.arange(f"{year}-01-01", f"{year + 1}-01-01", dtype="datetime64[D]")
+
+
+def _day(path: Path) -> np.datetime64:
+    date = _parts(path)["date"]
+    try:
+        return named_day(date)
+    except ValueError:
+        raise DataError(
+            f"The name of {path} says the date {date}, which does not exist. Names look like "
+            f"{_EXAMPLE}."
+        ) from None
+
+
+def _choose(one: Path, other: Path) -> Path:
+    """Return the file of the higher stream: reprocessed data replace what was there before."""
+    streams = [int(_parts(path)["stream"]) for path in (one, other)]
+    if streams[0] == streams[1]:
+        raise DataError(
+            f"{one} and {other} are of the same day. Keep one of them, or give the files one by "
+            "one."
+        )
+    return one if streams[0] > streams[1] else other
+
+
+def _check_one_collection(files: list[Path]) -> None:
+    collections = sorted({_parts(path)["collection"] for path in files})
+    if len(collections) > 1:
+        raise DataError(
+            f"The files are of the collections {', '.join(collections)}. Open one at a time, with "
+            f"a pattern such as 'merra2/*{collections[0]}*'."
+        )
