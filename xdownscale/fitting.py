@@ -70,8 +70,7 @@ def learn(
     """
     pair = pairs.check_pair(coarse, fine, config.data, drivers)
     _check_method(pair, config)
-    if encoder is not None:
-        transfer.check_transfer(encoder, config, len(pair.drivers))
+    transfer.check_transfer(encoder, config, len(pair.drivers))
     settled = settle_pairing(pair, pairing, seed)
     pair = settled.pair
     if settled.kind == "self":
@@ -94,7 +93,7 @@ def learn(
             missing=missing,
             seed=seed,
             long=settled.long,
-            encoder=None if encoder is None else transfer.encoder_of(encoder, group.name),
+            encoder=transfer.encoder_of(encoder, group.name),
         )
         for group, weight in groups
     ]
@@ -114,9 +113,7 @@ def learn(
     }
     fitted = _pack(pair, config, seasons, models, fingerprint, seed, present)
     fitted.about["pairing"], fitted.about["pairing_reason"] = settled.kind, settled.reason
-    if encoder is not None:
-        origins = {a.group.name: a.encoder.origin for a in assignments if a.encoder is not None}
-        fitted.about["encoder"] = origins
+    fitted.about["encoder"] = {a.group.name: a.encoder.origin for a in assignments if a.encoder}
     if settled.long is not None:
         time = settled.long[0][require_time(settled.long[0], "The coarse record")]
         fitted.about["coarse_period"] = _period(time)

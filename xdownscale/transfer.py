@@ -41,13 +41,13 @@ class Encoder(NamedTuple):
         return store.fingerprint(*names, *(self.weights[name] for name in names))
 
 
-def check_transfer(source: Fitted, config: DownscalerConfig, drivers: int) -> None:
+def check_transfer(source: Fitted | None, config: DownscalerConfig, drivers: int) -> None:
     """Raise unless a model's encoder fits what is to be learnt.
 
     Parameters
     ----------
-    source : Fitted
-        Model that the encoder is taken from.
+    source : Fitted or None
+        Model that the encoder is taken from; None: there is nothing to check.
     config : DownscalerConfig
         Options of the new one.
     drivers : int
@@ -60,6 +60,8 @@ def check_transfer(source: Fitted, config: DownscalerConfig, drivers: int) -> No
     ModelMismatchError
         If the other model has none, or one of another make; names both.
     """
+    if source is None:
+        return
     if config.network.encoder == "none":
         raise OptionError(
             "An encoder was given and network.encoder is 'none': there is nothing to put it into. "
@@ -92,25 +94,27 @@ def _make(config: DownscalerConfig, drivers: int) -> dict[str, Any]:
     }
 
 
-def encoder_of(source: Fitted, group: str) -> Encoder:
+def encoder_of(source: Fitted | None, group: str) -> Encoder | None:
     """Return the encoder for a group: that of the group of the same name, else the only one.
 
     Parameters
     ----------
-    source : Fitted
-        Model that it is taken from.
+    source : Fitted or None
+        Model that it is taken from; None: none is.
     group : str
         Group that is to be trained.
 
     Returns
     -------
-    Encoder
+    Encoder or None
 
     Raises
     ------
     ModelMismatchError
         If the model has several groups, and none of this name.
     """
+    if source is None:
+        return None
     models = source.models
     if group not in models and len(models) > 1:
         raise ModelMismatchError(
