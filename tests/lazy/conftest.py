@@ -69,3 +69,8 @@ def paper_record():
     """The record that the fixture `model` of the suite learnt from."""
     suite = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))
     return suite["make_record"](2.0, days=120, margin=2.0)
+
+
+@pytest.fixture(scope="session")
+def pair_record():
+    return KIT.records(names=("t", "u"))[0]

@@ -83,14 +83,9 @@ def test_bit_for_bit_with_networks_of_real_size(record, fine_record):
         np.testing.assert_array_equal(part.compute(scheduler="threads"), whole)
 
 
-def test_several_variables(pair_drawer):
-    import runpy
-    from pathlib import Path
-
-    kit = runpy.run_path(str(Path(__file__).parents[1] / "fast_record.py"))
-    record = kit["records"](names=("t", "u"))[0]
-    now = pair_drawer.predict(record, realizations=2)
-    later = pair_drawer.predict(record.chunk(time=11), realizations=2, chunks=13)
+def test_several_variables(pair_drawer, pair_record):
+    now = pair_drawer.predict(pair_record, realizations=2)
+    later = pair_drawer.predict(pair_record.chunk(time=11), realizations=2, chunks=13)
     assert isinstance(later, xr.Dataset)
     xr.testing.assert_allclose(later.compute(), now, **CLOSE)
 
