@@ -23,7 +23,7 @@ from xdownscale.models.fields.crops import (
     known_channels,
     lagged,
 )
-from xdownscale.models.fields.drawing import check_sampling, draw_fields, settle_tile
+from xdownscale.models.fields.drawing import draw_fields
 from xdownscale.models.fields.engine import (
     FieldModel,
     check_load_fields,
@@ -32,6 +32,7 @@ from xdownscale.models.fields.engine import (
 )
 from xdownscale.models.fields.network import Channels
 from xdownscale.models.fields.request import FieldConditions, FieldRequest
+from xdownscale.models.fields.sizes import check_sampling, settle_tile
 from xdownscale.models.stages import Denoise, Forecast
 from xdownscale.models.unet import Forecaster, Networks
 from xdownscale.models.weights import (
