@@ -6,9 +6,11 @@ import atexit
 import contextlib
 import functools
 import multiprocessing
+import os
 import shutil
 import tempfile
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -224,11 +226,24 @@ def cores() -> int:
     return int(CPU_COUNT)
 
 
-@contextlib.contextmanager
-def fair_share() -> Iterator[None]:
-    """Let torch use this task's share of the cores, and no more, meanwhile."""
+def _take_gpu() -> None:
+    """Have a cluster's worker use a GPU of its own, where nobody has chosen one for it."""
     import torch
 
+    worker = _worker()
+    if worker is None or "CUDA_VISIBLE_DEVICES" in os.environ or not torch.cuda.is_available():
+        return
+    name = str(worker.name)
+    number = int(name) if name.isdigit() else zlib.crc32(name.encode())
+    torch.cuda.set_device(number % torch.cuda.device_count())
+
+
+@contextlib.contextmanager
+def fair_share() -> Iterator[None]:
+    """Let torch use this task's share of the cores, and no more, meanwhile; a worker its own GPU."""
+    import torch
+
+    _take_gpu()
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, before // neighbours()))
     try:

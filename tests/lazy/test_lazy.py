@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import dask
 import dask.array
 import numpy as np
@@ -259,6 +261,22 @@ def test_tasks_share_the_cores(monkeypatch):
         assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("name", "expected"), [(5, 2), ("gpu-node", 1), (0, 0)])
+def test_each_worker_takes_a_gpu_of_its_own(monkeypatch, name, expected):
+    import torch
+
+    taken = []
+    monkeypatch.setattr(travel, "_worker", lambda: SimpleNamespace(name=name))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    travel._take_gpu()
+    assert taken == [expected]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0,1")
+    travel._take_gpu()
+    assert len(taken) == 1
 
 
 def test_neighbours_are_counted():
