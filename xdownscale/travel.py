@@ -240,7 +240,7 @@ def _take_gpu() -> None:
 
 @contextlib.contextmanager
 def fair_share() -> Iterator[None]:
-    """Let torch use this task's share of the cores, and no more, meanwhile; a worker its own GPU."""
+    """Let torch use this task's share of the cores meanwhile, and a worker its own GPU."""
     import torch
 
     _take_gpu()
