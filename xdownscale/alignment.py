@@ -71,10 +71,10 @@ def match(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Match
     axes = find_axes(truth)
     onto = {name: onto_grid(p, truth, name) for name, p in predictions.items()}
     for name, p in predictions.items():
-        found = p.attrs.get("units"), truth.attrs.get("units")
-        if None not in found and found[0] != found[1]:
+        mine, theirs = p.attrs.get("units"), truth.attrs.get("units")
+        if None not in (mine, theirs) and mine != theirs:
             raise DataError(
-                f"{name!r} is in {found[0]!r} and the truth in {found[1]!r}. Convert one of them "
+                f"{name!r} is in {mine!r} and the truth in {theirs!r}. Convert one of them "
                 "(and set attrs['units']), or drop the attribute where it is wrong."
             )
     if axes.time is None:

@@ -385,13 +385,6 @@ def require_model(given: object) -> Downscaler:
     ----------
     given : object
         What was given as a model.
-
-    Examples
-    --------
-    >>> require_model("model.xd")
-    Traceback (most recent call last):
-    ...
-    xdownscale.errors.OptionError: model is a str...
     """
     if not isinstance(given, Downscaler):
         raise OptionError(

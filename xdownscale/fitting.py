@@ -88,12 +88,7 @@ def learn(
     present = np.all([preparation.ever_present(driver) for driver in pair.drivers], axis=0)
     shares = [preparation.missing_share(driver, present) for driver in pair.drivers]
     missing = np.max(shares, axis=0)
-    if missing.min() > config.data.max_missing:
-        raise DataError(
-            f"No day of the coarse record can be learnt from: on each, {missing.min():.0%} of its "
-            f"cells or more are NaN, and max_missing is {config.data.max_missing:g}. Check the "
-            "variable and its fill values, or raise data=dict(max_missing=...)."
-        )
+    _check_driven(missing, config.data.max_missing)
     assignments = [
         Assignment(
             pair=pair,
@@ -140,6 +135,16 @@ def learn(
             stacklevel=4,
         )
     return fitted
+
+
+def _check_driven(missing: npt.NDArray[np.float64], most: float) -> None:
+    """Raise unless some day has enough of its coarse field."""
+    if missing.min() > most:
+        raise DataError(
+            f"No day of the coarse record can be learnt from: on each, {missing.min():.0%} of its "
+            f"cells or more are NaN, and max_missing is {most:g}. Check the variable and its fill "
+            "values, or raise data=dict(max_missing=...)."
+        )
 
 
 def _for_averages(config: DownscalerConfig, reason: str, *, warn: bool) -> DownscalerConfig:
