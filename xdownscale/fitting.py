@@ -86,8 +86,7 @@ def learn(
     for group, _ in groups:
         check_layouts(group.window, config)
     present = np.all([preparation.ever_present(driver) for driver in pair.drivers], axis=0)
-    shares = [preparation.missing_share(driver, present) for driver in pair.drivers]
-    missing = np.max(shares, axis=0)
+    missing = np.max([preparation.missing_share(d, present) for d in pair.drivers], axis=0)
     _check_driven(missing, config.data.max_missing)
     assignments = [
         Assignment(
