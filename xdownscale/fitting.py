@@ -152,8 +152,8 @@ def _for_averages(config: DownscalerConfig, reason: str, *, warn: bool) -> Downs
     if kind in CONSISTENT:
         raise OptionError(
             f"The constraint {kind!r} makes fields consistent with the coarse field of the same "
-            f"day, and the two records do not show the same days. {reason} Drop the constraint, or "
-            "use 'nonnegative'."
+            f"day, and the two records do not show the same days ({reason.rstrip('.')}). Drop it, "
+            "or use 'nonnegative'."
         )
     if warn:
         warnings.warn(
