@@ -156,7 +156,7 @@ OPTIONS = [
         "fit-self-with-constraint",
         lambda w: fit(w, pairing="self", **config(w, sampling={"constraint": "additive"})),
         OptionError,
-        "The constraint 'additive' makes fields consistent.*constraint, or use 'nonnegative'",
+        "The constraint 'additive' makes fields consistent.*Drop it, or use 'nonnegative'",
     ),
     (
         "fit-self-foreign-driver",
