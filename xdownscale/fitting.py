@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import pairs, preparation, skill, splits, store
+from xdownscale import pairs, preparation, reading, skill, splits, store
 from xdownscale.calendars import time_keys
 from xdownscale.config import FIELD_METHODS, DownscalerConfig
 from xdownscale.constraints import CONSISTENT
@@ -23,6 +23,7 @@ from xdownscale.groups import Fitted, GroupModel, Seasons, check_layouts, make_g
 from xdownscale.labels import require_time, to_array
 from xdownscale.lessons import Assignment
 from xdownscale.materials import train_group
+from xdownscale.models.device import check_devices
 from xdownscale.orders import Order, is_parallel
 from xdownscale.pairing import settle_pairing
 from xdownscale.pairs import Pair
@@ -65,6 +66,8 @@ def learn(
     -------
     Fitted
     """
+    check_devices(device, config.training.devices, config.training.strategy)
+    coarse, fine = (reading.chunked(record) for record in (coarse, fine))
     pair = pairs.check_pair(coarse, fine, config.data, drivers)
     _check_method(pair, config)
     settled = settle_pairing(pair, pairing, seed)

@@ -18,7 +18,7 @@ from xdownscale.errors import DataError, ModelFormatError, OptionError, check_op
 SKEWED = 1.0
 _ZERO = 1e-6  # of the median: less than that is a zero that numerical noise made positive
 _SAMPLE = 50_000
-_BLOCK = 1 << 22
+BLOCK = 1 << 22  # values that are looked at at once
 _SMALLEST_FLOOR = 1e-37  # above the smallest normal float32
 
 
@@ -178,6 +178,30 @@ def fit_scaling(
     """
     check_option("scaling", kind, SCALINGS)
     chosen = choose_transform(values, transform, floor=floor, scale=scale, seed=seed)
+    return standardised(chosen, values, kind)
+
+
+def standardised(chosen: Scaling, values: Any, kind: str) -> Scaling:
+    """Add the standardisation to a transform whose range is known.
+
+    Parameters
+    ----------
+    chosen : Scaling
+        As `choose_transform` returns it, with the range of the values.
+    values
+        As for `fit_scaling`; not looked at where `kind` is ``"minmax"``.
+    kind : str
+        As for `fit_scaling`.
+
+    Returns
+    -------
+    Scaling
+
+    Raises
+    ------
+    DataError
+        If all values are equal.
+    """
     ends = chosen.transform_only(np.array([chosen.minimum, chosen.maximum], dtype=float))
     if ends[0] == ends[1]:
         raise DataError(
@@ -321,7 +345,7 @@ def _moments(scaling: Scaling, values: Any) -> tuple[float, float]:
 
 
 def _blocks(values: Any) -> Iterator[Any]:
-    """Flat numpy blocks, no more than a chunk, an array or `_BLOCK` values (one day at least)."""
+    """Flat numpy blocks, no more than a chunk, an array or `BLOCK` values (one day at least)."""
     if not hasattr(values, "ndim"):
         if iter(values) is values:
             raise DataError(
@@ -334,7 +358,7 @@ def _blocks(values: Any) -> Iterator[Any]:
     if values.ndim == 0:
         values = values.reshape(1)
     days = getattr(values, "chunks", None)
-    step = max(1, _BLOCK // max(1, int(np.prod(values.shape[1:]))))
+    step = max(1, BLOCK // max(1, int(np.prod(values.shape[1:]))))
     starts = np.cumsum([0, *days[0]]) if days else [*range(0, len(values), step), len(values)]
     for start, stop in itertools.pairwise(starts):
         block = np.asarray(values[start:stop]).ravel()
