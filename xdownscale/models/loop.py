@@ -28,7 +28,7 @@ from xdownscale.models.stages import (
     make_optimizer,
     trainable,
 )
-from xdownscale.models.teams import copies, is_forked, share, strategy_of
+from xdownscale.models.teams import copies, is_forked, judged, share, strategy_of
 
 _RISE = 0.05  # share of the training in which the planned learning rate rises
 
@@ -42,7 +42,7 @@ class Loop(LightningModule):
         self.network = task.network
         self.total, self.days = 0.0, 0
         self._taught: list[int] = []  # numbers of the epoch's batches, where several processes
-        self._judged: list[int] = []  # share them
+        self._judged: list[int | None] = []  # share them
         self._readers: list[Ahead] = []
 
     def train_dataloader(self) -> Any:
@@ -52,15 +52,15 @@ class Loop(LightningModule):
         if most is not None:
             most = max(most // team, 1) * team
         batches = bounded_batches(len(data), self.task.batch, most, *keys)  # type: ignore[arg-type]
-        self._taught = share(len(batches), self.trainer.global_rank, team, even=True)
+        self._taught = share(len(batches), self.trainer.global_rank, team)
         return self._reader(data, [batches[number] for number in self._taught])
 
     def val_dataloader(self) -> Any:
         """Return the batches of the held-out days, always in the same order."""
         data, team = self.task.stopping(), self.trainer.world_size
         batches = even_batches(len(data), self.task.batch, self.config.epoch_batches)  # type: ignore[arg-type]
-        self._judged = share(len(batches), self.trainer.global_rank, team, even=False)
-        return self._reader(data, [batches[number] for number in self._judged])
+        self._judged = judged(len(batches), self.trainer.global_rank, team)
+        return self._reader(data, [batches[number or 0] for number in self._judged])
 
     def _reader(self, data: Any, batches: list[list[int]]) -> Any:
         loader: DataLoader[Any] = DataLoader(data, batch_sampler=batches, collate_fn=join)
@@ -95,7 +95,9 @@ class Loop(LightningModule):
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Add up the loss of held-out days, with the same noise in every epoch."""
-        self._count(self._loss(batch, -1, self._judged[batch_idx]), batch)
+        number = self._judged[batch_idx]
+        if number is not None:
+            self._count(self._loss(batch, -1, number), batch)
 
     def mean(self) -> float:
         """Return the mean loss of all processes since the last call."""
@@ -193,7 +195,7 @@ class Journal(Callback):
         record, config = pl_module.record, pl_module.config
         if not self.held_out:
             self.train_loss = pl_module.mean()
-        judged = self.val_loss if self.held_out else self.train_loss
+        loss = self.val_loss if self.held_out else self.train_loss
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         now = time.monotonic()
         record.seconds, self.since = _same(trainer, record.seconds + now - self.since), now
@@ -203,11 +205,11 @@ class Journal(Callback):
             column.append(value)
         record.waited += 1
         # The first epoch counts as best even where its loss is NaN: there must be weights.
-        if judged < record.best_loss or not record.best:
-            record.best_loss, record.waited = min(record.best_loss, judged), 0
+        if loss < record.best_loss or not record.best:
+            record.best_loss, record.waited = min(record.best_loss, loss), 0
             record.best = {k: v.cpu().clone() for k, v in record.average.items()}
         if config.rate == "plateau":
-            self.plateau.step(judged)
+            self.plateau.step(loss)
         spent = self.minutes is not None and record.seconds >= 60 * self.minutes
         record.done = record.epoch >= self.epochs or record.waited >= config.patience or spent
         trainer.should_stop = record.done

@@ -33,21 +33,18 @@ def strategy_of(config: TrainingConfig, device: str) -> Any:
     if config.strategy == "auto" and config.devices == 1:
         return "auto"
     start = "fork" if is_forked(config, device) else "popen"
-    # nothing in buffers changes in training, and held-out days need not divide evenly
-    return DDPStrategy(start_method=start, broadcast_buffers=False)  # type: ignore[arg-type]
+    return DDPStrategy(start_method=start)  # type: ignore[arg-type]
 
 
-def share(count: int, rank: int, world: int, *, even: bool) -> list[int]:
-    """Return which of an epoch's batches one of several processes takes.
+def share(count: int, rank: int, world: int) -> list[int]:
+    """Return which of an epoch's batches one of several processes takes, all equally many.
 
     Parameters
     ----------
     count : int
-        Batches of the epoch.
+        Batches of the epoch; the last ones are left out where they cannot be shared evenly.
     rank, world : int
         Number of the process, and of processes.
-    even : bool
-        Whether all must have equally many: the last ones may be left out then.
 
     Returns
     -------
@@ -56,12 +53,24 @@ def share(count: int, rank: int, world: int, *, even: bool) -> list[int]:
 
     Examples
     --------
-    >>> share(5, 0, 2, even=True), share(5, 0, 2, even=False), share(1, 1, 2, even=True)
-    ([0, 2], [0, 2, 4], [0])
+    >>> share(5, 0, 2), share(5, 1, 2), share(1, 1, 2)
+    ([0, 2], [1, 3], [0])
     """
     if count < world:
         return list(range(count))
-    return list(range(rank, count // world * world if even else count, world))
+    return list(range(rank, count // world * world, world))
+
+
+def judged(count: int, rank: int, world: int) -> list[int | None]:
+    """Return which held-out batches one of several processes judges; None where it only waits.
+
+    Examples
+    --------
+    >>> judged(3, 0, 2), judged(3, 1, 2), judged(1, 1, 2)
+    ([0, 2], [1, None], [None])
+    """
+    turns = range(-(-count // world))
+    return [n if n < count else None for n in (turn * world + rank for turn in turns)]
 
 
 @contextlib.contextmanager
