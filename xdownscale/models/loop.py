@@ -224,8 +224,9 @@ class Journal(Callback):
         record.plateau = self.plateau.state_dict()
         content = {f.name: getattr(record, f.name) for f in dataclasses.fields(record)}
         if self.store is not None:
-            self.store.save(loop.task.name, content)
+            # a kill between the two does the epoch again, which writes the table again
             self.store.write_csv(loop.task.name, record.history)
+            self.store.save(loop.task.name, content)
         if self.back is not None and record.done:
             torch.save(content, self.back)
 
