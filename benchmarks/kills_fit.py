@@ -1,8 +1,8 @@
-"""Kill a training at random moments, start it again until it ends: is anything lost?
+"""Kill a training at random moments, and start it again until it ends.
 
-`fit` runs in a process of its own, with a checkpoint folder, and is killed with SIGKILL after a random
-time; then it is started again. The model that it ends with is held against that of an undisturbed
-run, bit for bit. One thread, for then sums do not depend on the machine's mood.
+`fit` runs in a process of its own, with a checkpoint folder, and is killed with SIGKILL after a
+random time; then it is started again. The model that it ends with is held against that of an
+undisturbed run, bit for bit. One thread, for then sums do not depend on the machine's mood.
 
 Run: OMP_NUM_THREADS=1 python benchmarks/kills_fit.py [--kills 10] [--seed 0]
 """

@@ -33,8 +33,7 @@ def learn(coarse, fine, kind="paired", method="residual", **data):
     config = KIT["config"](data=data, method=method, **sections)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XDownscaleWarning)
-        model = xd.fit(coarse, fine, preset=config, progress=False, pairing=kind)
-    return model
+        return xd.fit(coarse, fine, preset=config, progress=False, pairing=kind)
 
 
 def same(one, other, **close):
@@ -77,7 +76,7 @@ def test_reading_ahead_changes_nothing(both, method, monkeypatch):
     assert not seen
 
 
-def test_an_error_in_the_reader_reaches_the_caller(both):
+def test_an_error_in_the_reader_reaches_the_caller(both, monkeypatch):
     coarse, fine = both
     known = {"learning": False}
 
@@ -94,8 +93,8 @@ def test_an_error_in_the_reader_reaches_the_caller(both):
         known["learning"] = self.task.name == "regress0"
         return real(self)
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(DataError, match="chunk is broken"):
-        patch.setattr(loop.Loop, "train_dataloader", note)
+    monkeypatch.setattr(loop.Loop, "train_dataloader", note)
+    with pytest.raises(DataError, match="chunk is broken"):
         learn(coarse, broken, memory_limit=1e-3)
     assert not [t for t in threading.enumerate() if t.name == "xdownscale-reader"]
 

@@ -14,7 +14,7 @@ from xdownscale.adaptation import QuantileMap
 from xdownscale.config import DataConfig
 from xdownscale.labels import from_array, require_time, to_array
 from xdownscale.reading import Reader, at_once, blocks
-from xdownscale.regridding import regrid
+from xdownscale.regridding import regrid, separable
 from xdownscale.scaling import Scaling
 
 Array = npt.NDArray[Any]
@@ -268,11 +268,14 @@ def driver(
         ``(n, y, x)``.
     """
     days = scaled_coarse(coarse, scaling) if days is None else days
+    bring = _separably(coarse, grid, data) if data.engine == "separable" else None
     labels = to_array(coarse).labels
     time = coarse[require_time(coarse, "The coarse record")]
 
     def read(index: Array) -> Array:
         unique, inverse = np.unique(index, return_inverse=True)
+        if bring is not None:
+            return np.asarray(bring(days[unique]), dtype=np.float32)[inverse]
         native = from_array(days[unique], labels.with_time(time[unique]))
         fields = regrid(
             native, grid, method=data.regrid, engine=data.engine, extrapolate=data.extrapolate
@@ -281,6 +284,15 @@ def driver(
         return block
 
     return Days(read, (days.shape[0], *grid.shape))
+
+
+def _separably(
+    coarse: xr.DataArray, grid: xr.DataArray, data: DataConfig
+) -> Callable[[Array], Array]:
+    """Return what `regrid` does to arrays ``(n, y, x)``; axes and weights are found once."""
+    regridder = separable(coarse, grid, data.regrid, data.extrapolate)
+    there, back = to_array(coarse).labels.flips(), to_array(grid).labels.flips()
+    return lambda fields: regridder.apply(fields[there])[(..., *back)]
 
 
 def scaled_fine(fine: xr.DataArray, scaling: Scaling, window: tuple[slice, slice]) -> Days:
