@@ -71,8 +71,9 @@ def start(folder: Path, saved: Path) -> subprocess.Popen[str]:
         text=True,
     )
     assert process.stdout is not None
-    if READY not in process.stdout.readline():
-        raise RuntimeError("the training did not start")
+    with process.stdout as told:
+        if READY not in told.readline():
+            raise RuntimeError("the training did not start")
     return process
 
 
