@@ -18,7 +18,7 @@ settings.register_profile(
 settings.load_profile("house")
 
 # In CI every test runs, but for what the machine cannot have.
-EXCUSES = ("xesmf", "GPU", "Chromium")
+EXCUSES = ("xesmf", "GPU", "Chromium", "tmpfs")
 DATA = Path(os.environ.get("XDOWNSCALE_TEST_DATA", "../shared/data"))
 
 

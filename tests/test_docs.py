@@ -45,3 +45,21 @@ def test_the_page_runs(page, names, tmp_path, monkeypatch):
     for block in found:
         exec(compile(block, page, "exec"), space)
     plt.close("all")
+
+
+def test_the_page_on_trained_models_runs(tmp_path, monkeypatch):
+    """Load, publish and take over; the transfer on a few days and epochs."""
+    monkeypatch.chdir(tmp_path)
+    load, publish, transfer = blocks("pretrained.md")
+    quick = "training=dict(epochs=1, mean_epochs=1), data=dict(crop=16), network="
+    assert "network=" in transfer
+    space: dict = {}
+    exec(compile(load, "pretrained.md", "exec"), space)
+    assert space["maps"].sizes["time"] == 2
+    exec(compile(publish, "pretrained.md", "exec"), space)
+    assert {p.suffix for p in (tmp_path / "published").iterdir()} == {".xd", ".md", ".json"}
+    ds = space["ds"]
+    space |= {"coarse": ds.dust, "fine": ds.dust_fine.isel(time=slice(0, 40))}
+    code = transfer.replace("network=", quick).replace("encoder=xd", "progress=False, encoder=xd")
+    exec(compile(code, "pretrained.md", "exec"), space)
+    assert "taken over from" in repr(space["model"])

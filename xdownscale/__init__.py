@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from xdownscale.downscaler import Downscaler
     from xdownscale.functional import fit, load, predict
     from xdownscale.presets import preset
+    from xdownscale.pretrained import load_pretrained, publish
     from xdownscale.production import predict_to_zarr
     from xdownscale.regridding import regrid
     from xdownscale.reports import report
@@ -50,9 +51,11 @@ _HOMES = {
     "DownscalerConfig": "config",
     "fit": "functional",
     "load": "functional",
+    "load_pretrained": "pretrained",
     "predict": "functional",
     "predict_to_zarr": "production",
     "preset": "presets",
+    "publish": "pretrained",
     "regrid": "regridding",
     "report": "reports",
 }
@@ -86,11 +89,13 @@ __all__ = [
     "grids",
     "labels",
     "load",
+    "load_pretrained",
     "patches",
     "plot",
     "predict",
     "predict_to_zarr",
     "preset",
+    "publish",
     "regrid",
     "regridding",
     "report",

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale import store
+from xdownscale import inspection, store
 from xdownscale.adaptation import QuantileMap
 from xdownscale.calendars import Calendar
 from xdownscale.config import DownscalerConfig
-from xdownscale.errors import ModelFormatError, XDownscaleError
+from xdownscale.errors import ModelFormatError
+from xdownscale.files import write_whole
 from xdownscale.groups import Fitted, Group, GroupModel
 from xdownscale.labels import Axes, Labels
 from xdownscale.scaling import Scaling
@@ -38,8 +39,23 @@ def save(fitted: Fitted, path: str | PathLike[str]) -> None:
     StorageError
         If the file cannot be written.
     """
+    write_whole(path, pack(fitted))
+
+
+def pack(fitted: Fitted) -> bytes:
+    """Return the file that `save` writes; the same model gives the same bytes.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        What was learnt.
+
+    Returns
+    -------
+    bytes
+    """
     facts, state, weights = _parts(fitted)
-    store.write(path, facts, {name: _storable(part) for name, part in state.items()}, weights)
+    return store.pack(facts, {name: _storable(part) for name, part in state.items()}, weights)
 
 
 def identity(fitted: Fitted) -> str:
@@ -111,18 +127,19 @@ def load(path: str | PathLike[str]) -> Fitted:
     facts, state, weights = store.read(path)
     try:
         return _assemble(facts, state, weights)
-    except (KeyError, TypeError, ValueError, AttributeError) as err:
-        if isinstance(err, XDownscaleError) and not isinstance(err, ValueError):
-            raise
+    except ModelFormatError as err:
+        raise ModelFormatError(f"{path} is whole, but does not hold a model: {err}") from err
+    except Exception as err:  # whatever a crafted file makes of it
         raise ModelFormatError(
             f"{path} is whole, but does not hold a model ({type(err).__name__}: {err}). It was "
-            "probably written by another version of xdownscale: save it again with that one."
+            "altered, or written by another version of xdownscale: save it again with that one."
         ) from err
 
 
 def _assemble(facts: dict[str, Any], state: Any, weights: dict[str, Any]) -> Fitted:
+    inspection.check_facts(facts)
     seasons = facts["seasons"]
-    return Fitted(
+    fitted = Fitted(
         config=DownscalerConfig.from_dict(facts["config"]),
         models={
             name: _group_model(group, state[_GROUP + name], _own(weights, name))
@@ -136,6 +153,8 @@ def _assemble(facts: dict[str, Any], state: Any, weights: dict[str, Any]) -> Fit
         carried=state[_CARRIED]["carried"],
         about=facts["about"],
     )
+    inspection.check_fitted(fitted, weights)
+    return fitted
 
 
 def _label_facts(labels: Labels) -> dict[str, Any]:

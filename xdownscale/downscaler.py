@@ -100,9 +100,15 @@ class Downscaler:
         fine: xr.DataArray | xr.Dataset,
         static: xr.DataArray | xr.Dataset | None = None,
         drivers: Mapping[str, str | None] | None = None,
+        encoder: Downscaler | None = None,
     ) -> Downscaler:
         """Learn from a coarse and a fine record; see `xdownscale.fit` for the parameters."""
         config = self._config()
+        if not isinstance(encoder, Downscaler | None):
+            raise OptionError(
+                f"encoder is a {type(encoder).__name__}; give a fitted Downscaler, such as "
+                "xdownscale.load_pretrained(name) or xdownscale.load(path) return."
+            )
         seasons = None if self.seasons is None else splits.resolve_seasons(self.seasons)
         self._path = None
         self._fitted = learn(
@@ -118,6 +124,7 @@ class Downscaler:
             progress=self.progress,
             drivers=drivers,
             pairing=self.pairing,
+            encoder=None if encoder is None else encoder._require_fitted("encoder"),
         )
         return self
 
@@ -242,7 +249,7 @@ class Downscaler:
         )
 
     def save(self, path: str | PathLike[str]) -> None:
-        """Write the model to one file (JSON, netCDF and safetensors in a zip; never a pickle).
+        """Write the model to one file (JSON and safetensors in a zip; never a pickle).
 
         Parameters
         ----------

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import pairs, preparation, reading, skill, splits, store
+from xdownscale import pairs, preparation, reading, skill, splits, store, transfer
 from xdownscale.calendars import time_keys
 from xdownscale.config import FIELD_METHODS, DownscalerConfig
 from xdownscale.constraints import CONSISTENT
@@ -48,6 +48,7 @@ def learn(
     progress: bool,
     drivers: Mapping[str, str | None] | None = None,
     pairing: str = "auto",
+    encoder: Fitted | None = None,
 ) -> Fitted:
     """Check the records, train a model for every group and gather what was learnt.
 
@@ -61,6 +62,8 @@ def learn(
         Season -> months.
     regions : mapping or None
         Region -> box or mask.
+    encoder : Fitted or None
+        Model whose encoder stands in for the first stage.
 
     Returns
     -------
@@ -70,6 +73,7 @@ def learn(
     coarse, fine = (reading.chunked(record) for record in (coarse, fine))
     pair = pairs.check_pair(coarse, fine, config.data, drivers)
     _check_method(pair, config)
+    transfer.check_transfer(encoder, config, len(pair.drivers))
     settled = settle_pairing(pair, pairing, seed)
     pair = settled.pair
     if settled.kind == "self":
@@ -92,6 +96,7 @@ def learn(
             missing=missing,
             seed=seed,
             long=settled.long,
+            encoder=transfer.encoder_of(encoder, group.name),
         )
         for group, weight in groups
     ]
@@ -111,6 +116,7 @@ def learn(
     }
     fitted = _pack(pair, config, seasons, models, fingerprint, seed, present)
     fitted.about["pairing"], fitted.about["pairing_reason"] = settled.kind, settled.reason
+    fitted.about["encoder"] = {a.group.name: a.encoder.origin for a in assignments if a.encoder}
     if settled.long is not None:
         time = settled.long[0][require_time(settled.long[0], "The coarse record")]
         fitted.about["coarse_period"] = _period(time)

@@ -26,6 +26,7 @@ def fit(
     progress: bool = True,
     drivers: Mapping[str, str | None] | None = None,
     pairing: str = "auto",
+    encoder: Downscaler | None = None,
 ) -> Downscaler:
     """Learn how a long coarse record looks on a fine grid that was observed for a short while.
 
@@ -78,6 +79,13 @@ def fit(
         mapped onto their climate, quantile by quantile, season by season. ``"auto"``:
         `xdownscale.geostat.diagnose_pairing` decides where there are 129 common days, and a
         warning says so if it finds them unpaired; shorter records are taken for paired.
+    encoder : Downscaler, optional
+        Fitted model, such as `xdownscale.load_pretrained` returns. Its encoder stands in for the
+        first stage, which is left out: as it is under ``network=dict(encoder="frozen")``, as a
+        first guess under ``"finetuned"``. Method family, lags, scaling, norm, encoder channels and
+        number of drivers must be the same. Each group takes that of the group of the same name,
+        else the only one. Values are transformed and scaled as the new records ask for, not as
+        the other model's were.
 
     Returns
     -------
@@ -94,6 +102,8 @@ def fit(
         Units that differ, a record without values, values that the transform cannot take.
     OptionError
         Unknown preset, season, transform or option.
+    ModelMismatchError
+        If `encoder` is of another make, or `checkpoint_dir` holds another training.
 
     Examples
     --------
@@ -125,7 +135,7 @@ def fit(
         progress=progress,
         pairing=pairing,
     )
-    return model.fit(coarse, fine, static=static, drivers=drivers)
+    return model.fit(coarse, fine, static=static, drivers=drivers, encoder=encoder)
 
 
 def predict(

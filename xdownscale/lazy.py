@@ -108,12 +108,16 @@ def _parts(plan: Plan, rows: slice) -> list[Any]:
 
 
 def sent(given: travel.Ticket) -> Any:
-    """Return the ticket as one value that every worker gets once."""
+    """Return the ticket as one value of the graph, which every worker gets once.
+
+    It is no scattered future: those are lost with the worker that holds them.
+    """
     from dask.delayed import delayed
 
     client = travel.client()
     if client is not None:
-        return client.scatter(given, hash=False)
+        travel.check_workers(client)
+        given = travel.packed(given, client)
     return delayed(given, name=f"model-{given.key}")
 
 

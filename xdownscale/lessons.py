@@ -21,6 +21,7 @@ from xdownscale.groups import Group, Seasons
 from xdownscale.labels import to_array
 from xdownscale.pairs import Pair
 from xdownscale.scaling import BLOCK, Scaling, choose_transform, fit_scaling, standardised
+from xdownscale.transfer import Encoder
 
 PARTS = ("train", "stopping", "validation", "test")
 
@@ -50,6 +51,8 @@ class Assignment:
     long : tuple of DataArray or None
         Under pairing ``"self"`` the long coarse records, which are mapped onto the climate of
         `pair`'s; None where `pair` holds them.
+    encoder : Encoder or None
+        Weights that stand in for the first stage.
     """
 
     pair: Pair
@@ -61,6 +64,7 @@ class Assignment:
     missing: npt.NDArray[np.float64]
     seed: int
     long: tuple[xr.DataArray, ...] | None = None
+    encoder: Encoder | None = None
 
     @cached_property
     def cells(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
@@ -192,7 +196,8 @@ class Assignment:
         facts = {"scaling": scalings, "window": str(self.group.window)}
         parts = [getattr(self.split, name) for name in PARTS]
         mask = self.cells[1].astype(np.int8)
-        return store.fingerprint(json.dumps(facts), self.static_fields, mask, *parts)
+        taken = () if self.encoder is None else (self.encoder.fingerprint(),)
+        return store.fingerprint(json.dumps(facts), self.static_fields, mask, *parts, *taken)
 
     @cached_property
     def grid(self) -> xr.DataArray:

@@ -65,6 +65,7 @@ def train_group(
         checkpoint_dir=folder,
         progress=progress,
         fingerprint=fingerprint,
+        pretrained_encoder=assignment.encoder.weights if assignment.encoder else None,
     )
     return GroupModel(
         group=assignment.group,

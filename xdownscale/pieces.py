@@ -11,10 +11,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import pairs, travel
+from xdownscale import travel
+from xdownscale.admission import check_values
 from xdownscale.calendars import time_keys
-from xdownscale.errors import ModelMismatchError, OptionError, check_option
-from xdownscale.groups import Fitted
+from xdownscale.errors import OptionError, check_option
 from xdownscale.labels import to_array
 from xdownscale.models import engine
 from xdownscale.orders import Order
@@ -277,7 +277,7 @@ def _prepare(
     fitted = travel.redeem(given)
     fitted = replace(fitted, config=fitted.config.replace(sampling={"tile": what.tile}))
     records = tuple(_on(fitted.coarse_grid, values, what.time) for values in drivers)
-    _check_values(fitted, records)
+    check_values(fitted, records)
     order = what.order
     if past is not None:
         order = replace(order, history=_on(fitted.carried.isel(time=0, drop=True), past, what.lags))
@@ -288,16 +288,6 @@ def _prepare(
 def _on(grid: xr.DataArray, values: FloatArray, time: npt.NDArray[Any]) -> xr.DataArray:
     coords = {**grid.coords, "time": ("time", time)}
     return xr.DataArray(values, dims=("time", *grid.dims), coords=coords)
-
-
-def _check_values(fitted: Fitted, records: tuple[xr.DataArray, ...]) -> None:
-    """Raise where values cannot be of the variables that the model was fitted with."""
-    if fitted.about["pairing"] != "paired":
-        return
-    scalings = next(iter(fitted.models.values())).driver_scalings
-    for name, record, scaling in zip(fitted.drivers, records, scalings, strict=True):
-        if problem := pairs.strayed(record, scaling, f"The coarse variable {name!r}"):
-            raise ModelMismatchError(problem)
 
 
 def read_past(plan: Plan, piece: Piece) -> Any:

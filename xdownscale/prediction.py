@@ -10,19 +10,18 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import constraints, drift, fieldruns, pairs, preparation, rollout, splits
+from xdownscale import constraints, drift, fieldruns, pairs, preparation, rollout
+from xdownscale.admission import check_drivers
 from xdownscale.blending import Blend
 from xdownscale.calendars import cycle_numbers, time_keys, warn_outside
-from xdownscale.errors import ModelMismatchError, XDownscaleWarning
+from xdownscale.errors import XDownscaleWarning
 from xdownscale.groups import Fitted, GroupModel
-from xdownscale.labels import Labels, from_array, require_time, to_array
+from xdownscale.labels import Labels, from_array, to_array
 from xdownscale.models import engine
 from xdownscale.orders import Order, settle
-from xdownscale.pairing import crop_to
 from xdownscale.placement import cells_on, place_on
 from xdownscale.planning import FloatArray, IntArray, Plan
 from xdownscale.splits.times import months
-from xdownscale.variables import check_dims, variables
 
 Models = dict[str | None, GroupModel]
 _BLOCK = 64  # days that are constrained at once
@@ -74,7 +73,7 @@ def make_plan(
         Look at values of the coarse record too, not only at its labels.
     """
     order = settle(fitted, order)
-    plan = Plan(fitted, _check_coarse(fitted, coarse, values), order)
+    plan = Plan(fitted, check_drivers(fitted, coarse, values), order)
     _warn_cold(plan)
     if not plan.whole:
         warn_outside(next(iter(fitted.models.values())).calendar, plan.time[plan.targets])
@@ -327,59 +326,6 @@ def _warn_cold(plan: Plan) -> None:
             XDownscaleWarning,
             stacklevel=5,
         )
-
-
-def _check_coarse(
-    fitted: Fitted, coarse: xr.DataArray | xr.Dataset, values: bool
-) -> tuple[xr.DataArray, ...]:
-    """Return the drivers that the model was fitted with, checked, times sorted."""
-    found = variables(coarse, "The coarse record")
-    names = fitted.drivers
-    if len(names) == 1 and len(found) == 1:
-        found = {names[0]: next(iter(found.values()))}
-    lacking = [name for name in names if name not in found]
-    if lacking:
-        raise ModelMismatchError(
-            f"The coarse record lacks {', '.join(map(repr, lacking))}, which the model was fitted "
-            f"with; it has {', '.join(map(repr, found))}. Give a Dataset with all of "
-            f"{', '.join(map(repr, names))}."
-        )
-    drivers = tuple(_check_driver(fitted, k, found[name], values) for k, name in enumerate(names))
-    pairs.check_together(dict(zip(names, drivers, strict=True)), "coarse")
-    return drivers
-
-
-def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray, values: bool) -> xr.DataArray:
-    """Check that a record is of the kind that the model was fitted with; sort its times."""
-    what = "The coarse record"
-    if len(fitted.drivers) > 1:
-        what = f"The coarse variable {fitted.drivers[number]!r}"
-    check_dims(coarse, what)
-    if fitted.about["pairing"] == "self":
-        coarse = crop_to(coarse, fitted.coarse_grid)
-    pairs.check_same_cells(
-        coarse, fitted.coarse_grid, what, "the one that the model was fitted with"
-    )
-    units, known = coarse.attrs.get("units"), fitted.about["coarse_units"][number]
-    if None not in (units, known) and str(units) != known:
-        raise ModelMismatchError(
-            f"{what} is in {units!r}, the model was fitted with {known!r}. Convert it "
-            "(and set attrs['units'])."
-        )
-    scaling = next(iter(fitted.models.values())).driver_scalings[number]
-    # another climate may lie elsewhere: that is what it is mapped for
-    paired = fitted.about["pairing"] == "paired"
-    if values and paired and (problem := pairs.strayed(coarse, scaling, what)):
-        raise ModelMismatchError(problem)
-    coarse = splits.check_time(coarse, what)
-    time = coarse[require_time(coarse, what)]
-    step, learnt = splits.time_step(time), fitted.about.get("step")
-    if time.size > 1 and learnt not in (None, step):
-        raise ModelMismatchError(
-            f"{what} has a time step of {step / 3600:g} hours, the model was fitted with one of "
-            f"{learnt / 3600:g}. Bring it to that, for instance with .resample(time=...).mean()."
-        )
-    return coarse
 
 
 def _label(plan: Plan, names: Labels, fields: Any) -> xr.DataArray:

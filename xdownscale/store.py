@@ -1,8 +1,10 @@
 """A saved model: one file that holds data and nothing that runs.
 
 The file is a ZIP archive without compression. Its members are ``manifest.json`` (format version,
-package versions, size and SHA-256 of the others), ``config.json``, ``state.nc`` (netCDF-4) and
-``weights.safetensors``. The hashes find damage; they are no signature of who wrote the file.
+package versions, size and SHA-256 of the others), ``config.json``, the labelled arrays as
+``state.json`` and ``state.safetensors``, and ``weights.safetensors``. The same model is the same
+bytes. The hashes find damage; they are no signature of who wrote the file, so that what they vouch
+for is checked as well, and by readers that a crafted file can neither stop nor crash.
 """
 
 from __future__ import annotations
@@ -22,18 +24,42 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from xdownscale import encoding, schema
+from xdownscale.encoding import State
 from xdownscale.errors import DataError, ModelFormatError, StorageError
 from xdownscale.files import write_whole
+from xdownscale.fingerprints import fingerprint
+
+__all__ = ["FORMAT", "FORMAT_VERSION", "Stored", "fingerprint", "pack", "read", "write"]
 
 FORMAT = "xdownscale model"
-FORMAT_VERSION = 1
-_MEMBERS = ("manifest.json", "config.json", "state.nc", "weights.safetensors")
-_MANIFEST, _CONFIG, _STATE, _WEIGHTS = _MEMBERS
-_PACKAGES = ("xarray-downscale", "numpy", "xarray", "torch", "safetensors", "netCDF4")
+FORMAT_VERSION = 2
+_MEMBERS = (
+    "manifest.json",
+    "config.json",
+    "state.json",
+    "state.safetensors",
+    "weights.safetensors",
+)
+_MANIFEST, _CONFIG, _STATE, _ARRAYS, _WEIGHTS = _MEMBERS
+_LAST_RECORD = "<4s4H2LH"  # of a ZIP archive, without a comment
+_MOST_MEMBERS = 16
+_LOCATOR = 20  # bytes before it, where an archive of more than 4 GB says so
+_GIGABYTE = 10**9
+_LARGEST = {_MANIFEST: 10**6, _CONFIG: 5 * 10**7, _STATE: 5 * 10**7, _ARRAYS: 4 * _GIGABYTE}
+_LARGEST[_WEIGHTS] = 16 * _GIGABYTE
+_PACKAGES = ("xarray-downscale", "numpy", "xarray", "torch", "safetensors")
 _AGAIN = "Copy the file again from where it came, or save the model anew."
-
-_NetCDF: Any = xr.backends.NetCDF4DataStore
-State = xr.Dataset | dict[str, xr.Dataset]
+_MANIFEST_SCHEMA = {
+    "format": str,
+    "version": int,
+    "packages": {schema.REST: str},
+    "members": {
+        name: {"bytes": schema.Between(0, 2**53), "sha256": str}
+        for name in _MEMBERS
+        if name != _MANIFEST
+    },
+}
 
 
 class Stored(NamedTuple):
@@ -92,12 +118,38 @@ def write(
     ...     read(f"{folder}/m.xd").config
     {'lags': 3}
     """
+    write_whole(path, pack(config, state, weights))
+
+
+def pack(
+    config: Mapping[str, Any],
+    state: xr.Dataset | Mapping[str, xr.Dataset],
+    weights: Mapping[str, Any],
+) -> bytes:
+    """Return the file that `write` writes; the same model gives the same bytes.
+
+    Parameters
+    ----------
+    config, state, weights
+        As for `write`.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    DataError
+        If something cannot be stored as data.
+    """
+    text, arrays = encoding.encode(state)
     members = {
-        _CONFIG: _config_bytes(config),
-        _STATE: _state_bytes(state),
-        _WEIGHTS: _weights_bytes(weights),
+        _CONFIG: _json_bytes(config),
+        _STATE: _json_bytes(text),
+        _ARRAYS: _array_bytes(arrays),
+        _WEIGHTS: _array_bytes(weights),
     }
-    write_whole(path, _archive({_MANIFEST: _manifest(members), **members}))
+    return _archive({_MANIFEST: _manifest(members), **members})
 
 
 def read(path: str | os.PathLike[str]) -> Stored:
@@ -122,6 +174,8 @@ def read(path: str | os.PathLike[str]) -> Stored:
     """
     path = Path(path)
     try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise OSError("it is a folder or a device")
         with path.open("rb") as file:
             members = _read_members(path, file)
     except OSError as err:
@@ -131,69 +185,18 @@ def read(path: str | os.PathLike[str]) -> Stored:
         ) from err
     _check_manifest(path, members)
     with _naming(path, _CONFIG):
-        config = json.loads(members[_CONFIG])
-    with _naming(path, _STATE):
-        state = _state_from_bytes(members[_STATE])
+        config = schema.parse(members[_CONFIG])
+        schema.check(config, {schema.REST: object}, "config")
     with _naming(path, _WEIGHTS):
-        weights = _weights_from_bytes(members[_WEIGHTS])
+        weights = _arrays_from_bytes(members[_WEIGHTS])
+    with _naming(path, _ARRAYS):
+        arrays = _arrays_from_bytes(members[_ARRAYS])
+    with _naming(path, _STATE):
+        state = encoding.decode(schema.parse(members[_STATE]), arrays)
     return Stored(config, state, weights)
 
 
-def fingerprint(*parts: Any) -> str:
-    """SHA-256 of arrays and texts, to tell whether training data are the same.
-
-    Parameters
-    ----------
-    *parts : str, array or DataArray
-        Texts and arrays, in order. Lazy arrays are read along the leading axis, one chunk at a
-        time; the result does not depend on the chunks or the byte order. Coordinates and names
-        do not count: give them as further parts.
-
-    Returns
-    -------
-    str
-        64 hexadecimal digits.
-
-    Examples
-    --------
-    >>> fingerprint("dust", np.zeros(3))[:8]
-    '2f3bf425'
-    >>> fingerprint("dust", np.zeros(3, "float32")) == fingerprint("dust", np.zeros(3))
-    False
-    """
-    total = hashlib.sha256()
-    for part in parts:
-        if isinstance(part, str):
-            text = part.encode()
-            total.update(b"text%d:" % len(text) + text)
-            continue
-        array = part.data if isinstance(part, xr.DataArray) else part
-        array = array if hasattr(array, "dask") else np.asarray(array)
-        total.update(f"array{array.dtype.newbyteorder('<').str}{array.shape}:".encode())
-        for block in _leading_blocks(array):
-            total.update(_plain_bytes(block))
-    return total.hexdigest()
-
-
-def _leading_blocks(array: Any) -> Iterator[Any]:
-    """Pieces along the leading axis, in order: the chunks of a lazy array, else the whole."""
-    if not hasattr(array, "dask") or array.ndim == 0:
-        yield np.asarray(array)
-        return
-    stop = 0
-    for length in array.chunks[0]:
-        start, stop = stop, stop + length
-        yield np.asarray(array[start:stop])
-
-
-def _plain_bytes(block: Any) -> bytes:
-    if block.dtype == object:  # cftime dates and texts
-        return "\n".join(f"{type(v).__name__} {v}" for v in block.ravel()).encode() + b"\n"
-    little: bytes = block.astype(block.dtype.newbyteorder("<"), copy=False).tobytes()
-    return little
-
-
-def _config_bytes(config: Mapping[str, Any]) -> bytes:
+def _json_bytes(config: Mapping[str, Any]) -> bytes:
     try:
         return json.dumps(dict(config), indent=1, allow_nan=False).encode()
     except (TypeError, ValueError) as err:
@@ -203,49 +206,7 @@ def _config_bytes(config: Mapping[str, Any]) -> bytes:
         ) from err
 
 
-def _state_bytes(state: xr.Dataset | Mapping[str, xr.Dataset]) -> bytes:
-    """netCDF-4 in memory: a Dataset in the root group, named ones in the groups g0, g1, ..."""
-    import netCDF4
-
-    # Two writes of one state differ in the time stamp that HDF5 gives the root group.
-    file = netCDF4.Dataset(_STATE, mode="w", memory=1)
-    try:
-        if isinstance(state, xr.Dataset):
-            _dump(state, file, "the state")
-        else:
-            file.group_names = json.dumps(list(state))
-            for number, (name, dataset) in enumerate(state.items()):
-                _dump(dataset, file.createGroup(f"g{number}"), f"group {name!r} of the state")
-    finally:
-        buffer = file.close()
-    return bytes(buffer)
-
-
-def _dump(dataset: xr.Dataset, group: Any, what: str) -> None:
-    try:
-        dataset.drop_encoding().compute().dump_to_store(_NetCDF(group))
-    except (TypeError, ValueError, AttributeError) as err:
-        raise DataError(
-            f"{what.capitalize()} cannot be stored as netCDF: {err}. Variables may hold numbers, "
-            "texts and dates; attributes texts, numbers and lists of them."
-        ) from err
-
-
-def _state_from_bytes(content: bytes) -> State:
-    import netCDF4
-
-    with netCDF4.Dataset(_STATE, mode="r", memory=content) as file:
-        if "group_names" not in file.ncattrs():
-            return _undump(file)
-        names = json.loads(file.group_names)
-        return {name: _undump(file[f"g{number}"]) for number, name in enumerate(names)}
-
-
-def _undump(group: Any) -> xr.Dataset:
-    return xr.open_dataset(_NetCDF(group), decode_timedelta=True).load().drop_encoding()
-
-
-def _weights_bytes(weights: Mapping[str, Any]) -> bytes:
+def _array_bytes(weights: Mapping[str, Any]) -> bytes:
     from safetensors.numpy import save
 
     arrays = {}
@@ -261,9 +222,13 @@ def _weights_bytes(weights: Mapping[str, Any]) -> bytes:
     return content
 
 
-def _weights_from_bytes(content: bytes) -> dict[str, Any]:
+def _arrays_from_bytes(content: bytes) -> dict[str, Any]:
     from safetensors.numpy import load
 
+    length = int.from_bytes(content[:8], "little")
+    if length > len(content) - 8:
+        raise ValueError(f"its header claims {length} bytes of {len(content)}")
+    schema.parse(content[8 : 8 + length], "Its header")
     return dict(load(content))
 
 
@@ -296,10 +261,12 @@ def _archive(members: Mapping[str, bytes]) -> bytes:
 def _read_members(path: Path, file: Any) -> dict[str, bytes]:
     """Contents by name; names and sizes are checked before anything is read."""
     size = os.fstat(file.fileno()).st_size
+    _check_end(path, file, size)
     try:
         with zipfile.ZipFile(file) as archive:
             listed = archive.infolist()
-            _check_listing(path, listed, size)
+            _check_sizes(path, listed, size)
+            _check_names(path, archive, listed)
             return {info.filename: _member(path, archive, info) for info in listed}
     except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError) as err:
         if isinstance(err, ModelFormatError):
@@ -310,24 +277,33 @@ def _read_members(path: Path, file: Any) -> dict[str, bytes]:
         ) from err
 
 
+def _check_end(path: Path, file: Any, size: int) -> None:
+    """Raise if the archive's last record is not as `write` makes it; nothing else is read yet."""
+    length = struct.calcsize(_LAST_RECORD)
+    file.seek(max(size - length - _LOCATOR, 0))
+    tail = file.read()
+    wide = size < 2**31 and tail.startswith(b"PK\x06\x07")  # counts of 64 bits for a small file
+    last = struct.unpack(_LAST_RECORD, tail[-length:]) if len(tail) >= length else (b"",)
+    if wide or last[0] != b"PK\x05\x06" or last[4] > _MOST_MEMBERS or last[-1]:
+        raise ModelFormatError(
+            f"{path} is not a whole model file: it does not end as a small archive does. It is no "
+            f"file of `model.save`, or was truncated. {_AGAIN}"
+        )
+    file.seek(0)
+
+
 def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     # RuntimeError is what zipfile says of an encryption flag; EOFError of a member cut short.
     damage = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, OSError, struct.error)
     try:
         return archive.read(info)
-    except damage as err:
+    except (*damage, MemoryError) as err:
         raise ModelFormatError(
             f"Member {info.filename!r} of {path} is altered or truncated: {err}. {_AGAIN}"
         ) from err
 
 
-def _check_listing(path: Path, listed: list[zipfile.ZipInfo], size: int) -> None:
-    names = [info.filename for info in listed]
-    if sorted(names) != sorted(_MEMBERS):
-        raise ModelFormatError(
-            f"{path} holds the members {names}; a model file holds {list(_MEMBERS)} and nothing "
-            f"else. {_AGAIN}"
-        )
+def _check_sizes(path: Path, listed: list[zipfile.ZipInfo], size: int) -> None:
     for info in listed:
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
             raise ModelFormatError(
@@ -339,29 +315,56 @@ def _check_listing(path: Path, listed: list[zipfile.ZipInfo], size: int) -> None
             f"The members of {path} claim {total} bytes, the file has {size}: it was altered. "
             f"{_AGAIN}"
         )
+    for info in listed:
+        largest = _LARGEST.get(info.filename, _LARGEST[_MANIFEST])
+        if info.file_size > largest:
+            raise ModelFormatError(
+                f"Member {info.filename!r} of {path} has {info.file_size} bytes; at most {largest} "
+                f"are read. {_AGAIN}"
+            )
+
+
+def _check_names(path: Path, archive: zipfile.ZipFile, listed: list[zipfile.ZipInfo]) -> None:
+    """Raise unless there are our members; of another version's, its version is what to name."""
+    names = [info.filename for info in listed]
+    if names.count(_MANIFEST) == 1:
+        content = _member(path, archive, listed[names.index(_MANIFEST)])
+        with _naming(path, _MANIFEST):
+            manifest = schema.parse(content)
+            head = {"format": object, "version": object, "packages": object, schema.REST: object}
+            schema.check(manifest, head, "manifest")
+        _check_version(path, manifest)
+    if sorted(names) != sorted(_MEMBERS):
+        raise ModelFormatError(
+            f"{path} holds the members {names}; a model file holds {list(_MEMBERS)} and nothing "
+            f"else. {_AGAIN}"
+        )
 
 
 def _check_manifest(path: Path, members: Mapping[str, bytes]) -> None:
     with _naming(path, _MANIFEST):
-        manifest = json.loads(members[_MANIFEST])
-        found, listed = manifest["version"], manifest["members"]
-        if manifest["format"] != FORMAT:
-            raise ModelFormatError(
-                f"{path} calls itself {manifest['format']!r}, not {FORMAT!r}: it was written by "
-                "another program. Give a file that `model.save` wrote."
-            )
-        if found != FORMAT_VERSION:
-            raise ModelFormatError(
-                f"{path} has format version {found}, this library reads {FORMAT_VERSION} (written "
-                f"with {manifest['packages']}). Use the xarray-downscale that wrote it."
-            )
-        hashes = {name: listed[name]["sha256"] for name in _MEMBERS if name != _MANIFEST}
-    for name, expected in hashes.items():
-        if hashlib.sha256(members[name]).hexdigest() != expected:
+        manifest = schema.parse(members[_MANIFEST])
+        schema.check(manifest, _MANIFEST_SCHEMA, "manifest")
+    for name, listed in manifest["members"].items():
+        if hashlib.sha256(members[name]).hexdigest() != listed["sha256"]:
             raise ModelFormatError(
                 f"Member {name!r} of {path} does not have the SHA-256 that the manifest names: it "
                 f"was altered. {_AGAIN}"
             )
+
+
+def _check_version(path: Path, manifest: dict[str, Any]) -> None:
+    if manifest["format"] != FORMAT:
+        raise ModelFormatError(
+            f"{path} calls itself {manifest['format']!r}, not {FORMAT!r}: it was written by "
+            "another program. Give a file that `model.save` wrote."
+        )
+    if manifest["version"] != FORMAT_VERSION:
+        raise ModelFormatError(
+            f"{path} has format version {manifest['version']}, this library reads "
+            f"{FORMAT_VERSION} (written with {manifest['packages']}). Use the xarray-downscale "
+            "that wrote it."
+        )
 
 
 @contextlib.contextmanager
@@ -369,8 +372,6 @@ def _naming(path: Path, member: str) -> Iterator[None]:
     """Turn whatever a parser says of a crafted member into one clear message."""
     try:
         yield
-    except ModelFormatError:
-        raise
     except Exception as err:
         raise ModelFormatError(
             f"Member {member!r} of {path} cannot be understood ({type(err).__name__}: {err}). "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from typing import Any
 
 from xdownscale.groups import Fitted
 
@@ -38,10 +39,20 @@ def facts(fitted: Fitted) -> list[tuple[str, str]]:
             f"{config.method}, network {config.network.size}, encoder {config.network.encoder}, "
             f"{config.data.lags} lags, {sum(m.parameters for m in models):,} weights",
         ),
+        *_taken_over(about),
         ("transform", "; ".join(s.reason or s.transform for s in one.scalings)),
         ("skill", _skill(about.get("skill") or {}, about["pairing"])),
         ("fingerprint", f"{about['fingerprint'][:12]}, seed {about['seed']}"),
     ]
+
+
+def _taken_over(about: dict[str, Any]) -> list[tuple[str, str]]:
+    """Where the encoder is from, if not from these records."""
+    taken = {
+        f"{origin['fingerprint'][:12]} ({' to '.join(origin['coarse_period'])})"
+        for origin in (about.get("encoder") or {}).values()
+    }
+    return [("encoder", f"taken over from {', '.join(sorted(taken))}")] if taken else []
 
 
 def as_text(fitted: Fitted) -> str:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import multiprocessing
+import os
+import shutil
+import tempfile
 import threading
+import zlib
 from collections import OrderedDict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +22,7 @@ from xdownscale import archive
 from xdownscale.errors import ModelMismatchError, StorageError
 from xdownscale.groups import Fitted
 
+_PACKAGE = "xarray-downscale"
 _KEPT = 4  # models that a process keeps
 _known: OrderedDict[str, Fitted] = OrderedDict()
 _lock = threading.RLock()
@@ -59,12 +67,12 @@ def ticket(fitted: Fitted, path: Path | None) -> Ticket:
     return Ticket(key, fitted, None)
 
 
-def redeem(given: Any) -> Fitted:
+def redeem(given: Ticket) -> Fitted:
     """Return the model that a ticket names; a process loads each once.
 
     Parameters
     ----------
-    given : Ticket, or future of one
+    given : Ticket
         As it came with the task.
 
     Raises
@@ -74,13 +82,12 @@ def redeem(given: Any) -> Fitted:
     ModelMismatchError
         If the file holds another model by now.
     """
-    found: Ticket = given if isinstance(given, Ticket) else given.result()
     with _lock:
-        if found.key in _known:
-            _known.move_to_end(found.key)
-            return _known[found.key]
-        fitted = found.model or _read(found)
-        _keep(found.key, fitted)
+        if given.key in _known:
+            _known.move_to_end(given.key)
+            return _known[given.key]
+        fitted = given.model or _read(given)
+        _keep(given.key, fitted)
     return fitted
 
 
@@ -120,6 +127,72 @@ def client() -> Any:
         return None
 
 
+def check_workers(connected: Any) -> None:
+    """Raise where workers cannot draw as this process does: they lack the package, or have another.
+
+    Parameters
+    ----------
+    connected : Client
+        Of dask.distributed.
+
+    Raises
+    ------
+    ModelMismatchError
+    """
+    own = own_version()
+    found = _versions(connected) if own is not None else {}
+    off = [f"{name} has {v or 'none'}" for name, v in found.items() if v != own]
+    if off:
+        raise ModelMismatchError(
+            f"{len(off)} of {len(found)} workers of the cluster have not the xarray-downscale "
+            f"{own} of this process: {', '.join(off[:3])}. Install the same version everywhere."
+        )
+
+
+def packed(given: Ticket, connected: Any) -> Ticket:
+    """Return a ticket that travels lightly: as a file, where all workers are on this machine.
+
+    Parameters
+    ----------
+    given : Ticket
+        As `ticket` returned it.
+    connected : Client
+        Of dask.distributed.
+    """
+    workers = connected.scheduler_info(n_workers=-1)["workers"]
+    near = all(name.startswith(("inproc://", "tcp://127.0.0.1:")) for name in workers)
+    if given.model is None or not near:
+        return given
+    path = _spool() / f"{given.key}.xd"
+    if not path.exists():
+        archive.save(given.model, path)
+    return Ticket(given.key, None, str(path))
+
+
+@functools.cache
+def _spool() -> Path:
+    """Return a folder for models on their way, which goes with this process."""
+    folder = Path(tempfile.mkdtemp(prefix="xdownscale-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def own_version() -> str | None:
+    """Return the version of this package, None where it is not installed."""
+    try:
+        return metadata.version(_PACKAGE)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _versions(connected: Any) -> dict[str, str | None]:
+    """Version of the package on every worker, None where it lacks; without those that are gone."""
+    answers = connected.run(metadata.version, _PACKAGE, on_error="return")
+    known = (str, metadata.PackageNotFoundError)
+    said = {name: v for name, v in answers.items() if isinstance(v, known)}
+    return {name: v if isinstance(v, str) else None for name, v in said.items()}
+
+
 def neighbours() -> int:
     """Return how many tasks may run in this process at once, this one included."""
     worker = _worker()
@@ -153,11 +226,24 @@ def cores() -> int:
     return int(CPU_COUNT)
 
 
-@contextlib.contextmanager
-def fair_share() -> Iterator[None]:
-    """Let torch use this task's share of the cores, and no more, meanwhile."""
+def _take_gpu() -> None:
+    """Have a cluster's worker use a GPU of its own, where nobody has chosen one for it."""
     import torch
 
+    worker = _worker()
+    if worker is None or "CUDA_VISIBLE_DEVICES" in os.environ or not torch.cuda.is_available():
+        return
+    name = str(worker.name)
+    number = int(name) if name.isdigit() else zlib.crc32(name.encode())
+    torch.cuda.set_device(number % torch.cuda.device_count())
+
+
+@contextlib.contextmanager
+def fair_share() -> Iterator[None]:
+    """Let torch use this task's share of the cores meanwhile, and a worker its own GPU."""
+    import torch
+
+    _take_gpu()
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, before // neighbours()))
     try:

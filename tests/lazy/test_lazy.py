@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import dask
 import dask.array
 import numpy as np
@@ -83,14 +85,9 @@ def test_bit_for_bit_with_networks_of_real_size(record, fine_record):
         np.testing.assert_array_equal(part.compute(scheduler="threads"), whole)
 
 
-def test_several_variables(pair_drawer):
-    import runpy
-    from pathlib import Path
-
-    kit = runpy.run_path(str(Path(__file__).parents[1] / "fast_record.py"))
-    record = kit["records"](names=("t", "u"))[0]
-    now = pair_drawer.predict(record, realizations=2)
-    later = pair_drawer.predict(record.chunk(time=11), realizations=2, chunks=13)
+def test_several_variables(pair_drawer, pair_record):
+    now = pair_drawer.predict(pair_record, realizations=2)
+    later = pair_drawer.predict(pair_record.chunk(time=11), realizations=2, chunks=13)
     assert isinstance(later, xr.Dataset)
     xr.testing.assert_allclose(later.compute(), now, **CLOSE)
 
@@ -98,7 +95,7 @@ def test_several_variables(pair_drawer):
 @pytest.mark.filterwarnings("ignore:.*start cold")
 @pytest.mark.filterwarnings("ignore:.*come out NaN")
 @pytest.mark.parametrize("chunks", ["auto", 1, {"time": 7, "realization": 1}, -1])
-def test_days_one_after_another(walker, record, calm, chunks):
+def test_days_one_after_another(walker, record, chunks):
     holed = record.isel(time=[i for i in range(110) if i not in (60, 61)]).copy(deep=True)
     holed["t"][70] = np.nan
     options = {"time": holed.time[50:75], "realizations": 2, "seed": 4}
@@ -108,7 +105,7 @@ def test_days_one_after_another(walker, record, calm, chunks):
     assert now.isnull().any("time").all()
 
 
-def test_history_is_read_where_it_is_needed(walker, record, fine_record, calm):
+def test_history_is_read_where_it_is_needed(walker, record, fine_record):
     options = {"time": record.time[80:99], "seed": 4}
     past = fine_record.t.isel(time=slice(0, 50))
     now = walker.predict(record, history=past, **options)
@@ -264,6 +261,22 @@ def test_tasks_share_the_cores(monkeypatch):
         assert torch.get_num_threads() == 4
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("name", "expected"), [(5, 2), ("gpu-node", 1), (0, 0)])
+def test_each_worker_takes_a_gpu_of_its_own(monkeypatch, name, expected):
+    import torch
+
+    taken = []
+    monkeypatch.setattr(travel, "_worker", lambda: SimpleNamespace(name=name))
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
+    monkeypatch.setattr(torch.cuda, "set_device", taken.append)
+    travel._take_gpu()
+    assert taken == [expected]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0,1")
+    travel._take_gpu()
+    assert len(taken) == 1
 
 
 def test_neighbours_are_counted():

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import contextlib
+import pickle
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from xdownscale.errors import ModelFormatError, ModelMismatchError, StorageError
 from xdownscale.models.checkpoint import Checkpoints
@@ -34,6 +38,46 @@ def test_code_in_a_file_is_not_run(tmp_path):
     torch.save({"fingerprint": "me", "path": Path("x")}, tmp_path / "denoise.pt")
     with pytest.raises(ModelFormatError, match="UnpicklingError"):
         Checkpoints(tmp_path, "me").load("denoise")
+
+
+class Evil:
+    """What a pickle would run."""
+
+    def __init__(self, trace):
+        self.trace = trace
+
+    def __reduce__(self):
+        return Path.write_text, (self.trace, "run")
+
+
+def test_a_malicious_payload_is_not_executed(tmp_path):
+    trace = tmp_path / "trace"
+    for number, payload in enumerate(
+        (pickle.dumps(Evil(trace)), pickle.dumps({"fingerprint": Evil(trace)}, protocol=0))
+    ):
+        (tmp_path / f"{number}.pt").write_bytes(payload)
+        with pytest.raises(ModelFormatError, match="is not a checkpoint that can be read"):
+            Checkpoints(tmp_path, "me").load(str(number))
+    torch.save({"fingerprint": "me", "weights": Evil(trace)}, tmp_path / "zip.pt")
+    with pytest.raises(ModelFormatError, match="is not a checkpoint that can be read"):
+        Checkpoints(tmp_path, "me").load("zip")
+    assert not trace.exists()
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_damaged_checkpoints_are_refused_or_harmless(tmp_path, data):
+    store = Checkpoints(tmp_path, "me")
+    store.save("good", {"w": torch.arange(9.0), "epoch": 3})
+    content = bytearray((tmp_path / "good.pt").read_bytes())
+    if data.draw(st.booleans()):
+        content = content[: data.draw(st.integers(0, len(content) - 1))]
+    else:
+        for _ in range(data.draw(st.integers(1, 8))):
+            content[data.draw(st.integers(0, len(content) - 1))] ^= data.draw(st.integers(1, 255))
+    (tmp_path / "bad.pt").write_bytes(content)
+    with contextlib.suppress(ModelFormatError, ModelMismatchError):
+        assert isinstance(store.load("bad"), dict)
 
 
 def test_a_foreign_dictionary_is_refused(tmp_path):

@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from xdownscale.config import TrainingConfig
+from xdownscale.errors import ModelFormatError
 from xdownscale.models.checkpoint import Checkpoints
 from xdownscale.models.dataset import CoarseDay
 from xdownscale.models.diffusion import squared_cosine
@@ -168,6 +169,25 @@ def test_everything_random_belongs_to_seed_epoch_and_batch(tmp_path):
     assert parts.random == whole.random
     assert len(set(whole.random)) == len(whole.random)
     assert torch.equal(parts.network.weight, whole.network.weight)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        pytest.param({"epoch": "3"}, "epoch", id="type"),
+        pytest.param({"weights": {}}, "weights", id="lacking weights"),
+        pytest.param({"best": {"slope": torch.zeros(7)}}, "best", id="shape"),
+        pytest.param({"average": {"slope": "x"}}, "average", id="no tensor"),
+        pytest.param({"script": "rm"}, "script", id="unknown"),
+    ],
+)
+def test_an_altered_checkpoint_is_refused(tmp_path, change, named):
+    store = Checkpoints(tmp_path, "x")
+    run(Toy(), store)
+    content = store.load("toy")
+    store.save("toy", {**content, **change})
+    with pytest.raises(ModelFormatError, match=f"stage 'toy' is altered .*'{named}' is not what"):
+        run(Toy(), store)
 
 
 def test_a_finished_stage_is_only_read(tmp_path):

@@ -34,6 +34,7 @@ class _Downscale:
         progress: bool = True,
         drivers: Mapping[str, str | None] | None = None,
         pairing: str = "auto",
+        encoder: Downscaler | None = None,
     ) -> Downscaler:
         """Learn how this coarse record looks on a fine grid; see `xdownscale.fit`."""
         from xdownscale.functional import fit
@@ -52,6 +53,7 @@ class _Downscale:
             progress=progress,
             drivers=drivers,
             pairing=pairing,
+            encoder=encoder,
         )
 
     def predict(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +23,23 @@ from xdownscale.models.fields.crops import (
     known_channels,
     lagged,
 )
-from xdownscale.models.fields.drawing import check_sampling, draw_fields, settle_tile
-from xdownscale.models.fields.engine import FieldModel, load_fields, train_fields
+from xdownscale.models.fields.drawing import draw_fields
+from xdownscale.models.fields.engine import (
+    FieldModel,
+    check_load_fields,
+    load_fields,
+    train_fields,
+)
 from xdownscale.models.fields.network import Channels
 from xdownscale.models.fields.request import FieldConditions, FieldRequest
+from xdownscale.models.fields.sizes import check_sampling, settle_tile
 from xdownscale.models.stages import Denoise, Forecast
 from xdownscale.models.unet import Forecaster, Networks
 from xdownscale.models.weights import (
     Sizes,
     Trained,
     check_days,
+    check_fit,
     count_parameters,
     fill,
     run,
@@ -57,6 +65,8 @@ __all__ = [
     "Trained",
     "TrainingArrays",
     "around",
+    "check_load",
+    "check_load_fields",
     "check_sampling",
     "count_parameters",
     "draw_fields",
@@ -181,11 +191,37 @@ def load(state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes) ->
     ...
     xdownscale.errors.ModelFormatError: The weights lack 'denoiser...
     """
+    check_load(state, config, sizes)
     known = sizes.static + sizes.calendar
     networks = seeded(Networks, 0, 0, config.data.lags, known, config.network)
     fill(networks, state, "")
     fast: Networks = networks.to(memory_format=torch.channels_last)
     return fast.eval()
+
+
+def check_load(state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes) -> None:
+    """Raise what `load` would raise; no network is made, so that none can be too large.
+
+    Parameters
+    ----------
+    state, config, sizes
+        As for `load`.
+
+    Raises
+    ------
+    ModelFormatError
+        If names or shapes do not fit the configuration.
+
+    Examples
+    --------
+    >>> vast = DownscalerConfig().replace(network=dict(channels=(800000, 800000)))
+    >>> check_load({}, vast, Sizes(static=3, calendar=3))
+    Traceback (most recent call last):
+    ...
+    xdownscale.errors.ModelFormatError: The weights lack 'denoiser...
+    """
+    known = sizes.static + sizes.calendar
+    check_fit(partial(Networks, config.data.lags, known, config.network), state)
 
 
 def _training_layout(arrays: TrainingArrays, config: DownscalerConfig) -> PatchLayout:

@@ -19,6 +19,7 @@ import numpy as np
 import torch
 
 from xdownscale.config import TrainingConfig
+from xdownscale.errors import ModelFormatError
 from xdownscale.models.checkpoint import Checkpoints
 from xdownscale.models.stages import Record, Task, trainable
 
@@ -64,7 +65,7 @@ def run_stage(
     record = Record()
     if content:
         content.pop("fingerprint")
-        record = Record(**content)
+        record = _record(content, task)
         task.network.load_state_dict(record.weights)
     if not record.done:
         from xdownscale.models.loop import fit
@@ -75,6 +76,32 @@ def run_stage(
         for name, parameter in trainable(task.network).items():
             parameter.copy_(record.best[name])
     return record.history
+
+
+def _record(content: dict[str, Any], task: Task) -> Record:
+    """Return what a checkpoint holds, if it is all of a record of this network and no more."""
+    fresh = Record()
+    wrong = sorted(content.keys() ^ vars(fresh).keys())
+    wrong += [n for n, v in vars(fresh).items() if n in content and not _alike(content[n], v)]
+    shapes = {name: tensor.shape for name, tensor in task.network.state_dict().items()}
+    learnt = {name: shapes[name] for name in trainable(task.network)}
+    for name, wanted in (("weights", shapes), ("best", learnt), ("average", learnt)):
+        found = {} if wrong else content[name]
+        if not wrong and {n: getattr(t, "shape", None) for n, t in found.items()} != wanted:
+            wrong.append(name)
+    if wrong:
+        raise ModelFormatError(
+            f"The checkpoint of stage {task.name!r} is altered or of another version: {wrong[0]!r} "
+            "is not what training wrote. Give another checkpoint_dir, or remove what is there."
+        )
+    return Record(**content)
+
+
+def _alike(found: object, sample: object) -> bool:
+    """Tell whether a value has the type of another; a whole number may stand for any number."""
+    if isinstance(sample, dict):
+        return isinstance(found, dict)
+    return type(found) is type(sample) or (type(sample) is float and type(found) is int)
 
 
 _ADVICE = (

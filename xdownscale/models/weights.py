@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -137,10 +137,43 @@ def state_of(networks: nn.Module) -> State:
     }
 
 
+def check_fit(build: Callable[[], nn.Module], state: Mapping[str, Floats]) -> None:
+    """Raise unless weights fit the network that a configuration asks for, which is not made.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the network; called where tensors have shapes and no memory.
+    state : mapping of ndarray
+        Its weights.
+
+    Raises
+    ------
+    ModelFormatError
+        If names or shapes do not fit, however large the network would be.
+    """
+    try:
+        with torch.device("meta"):
+            shapes = {name: tensor.shape for name, tensor in build().state_dict().items()}
+    except (RuntimeError, OverflowError, MemoryError) as err:
+        raise ModelFormatError(
+            f"The configuration asks for networks that cannot be made ({str(err)[:100]}); give the "
+            "one that the weights were trained with."
+        ) from err
+    _compare({name: tuple(shape) for name, shape in shapes.items()}, state)
+
+
 def fill(network: nn.Module, state: Mapping[str, Floats], prefix: str) -> None:
     """Put weights into a network, or say which do not fit."""
     wanted = {prefix + name: tensor for name, tensor in network.state_dict().items()}
     found = {name: np.asarray(w) for name, w in state.items() if name.startswith(prefix)}
+    _compare({name: tuple(tensor.shape) for name, tensor in wanted.items()}, found)
+    with torch.no_grad():
+        for name, tensor in wanted.items():
+            tensor.copy_(torch.tensor(found[name]))
+
+
+def _compare(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, Floats]) -> None:
     lacking, unknown = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
     if lacking or unknown:
         what = f"lack {lacking[0]!r}" if lacking else f"hold {unknown[0]!r}, which is not known"
@@ -148,12 +181,9 @@ def fill(network: nn.Module, state: Mapping[str, Floats], prefix: str) -> None:
             f"The weights {what} ({len(lacking)} lacking, {len(unknown)} unknown); give the "
             "configuration that they were trained with."
         )
-    for name, tensor in wanted.items():
-        if found[name].shape != tuple(tensor.shape):
+    for name, shape in wanted.items():
+        if found[name].shape != shape:
             raise ModelFormatError(
                 f"The weights {name!r} have shape {found[name].shape}, the configuration needs "
-                f"{tuple(tensor.shape)}; give the configuration that they were trained with."
+                f"{shape}; give the configuration that they were trained with."
             )
-    with torch.no_grad():
-        for name, tensor in wanted.items():
-            tensor.copy_(torch.tensor(found[name]))

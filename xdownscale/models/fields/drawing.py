@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from xdownscale.config import DownscalerConfig, SamplingConfig
-from xdownscale.errors import OptionError
+from xdownscale.config import SamplingConfig
 from xdownscale.models import tiles
 from xdownscale.models.company import in_company, one_by_one
 from xdownscale.models.device import autocast, resolve_device
@@ -23,11 +22,11 @@ from xdownscale.models.fields.network import (
     FieldNetworks,
     Inputs,
     coarse_features,
-    lattice,
     receptive_field,
 )
 from xdownscale.models.fields.request import FieldConditions, FieldRequest
 from xdownscale.models.fields.residual import Residual
+from xdownscale.models.fields.sizes import check_sampling, held_bytes
 from xdownscale.models.fields.stages import preconditioning
 from xdownscale.models.fields.starts import Starts
 from xdownscale.models.sampling import SigmaDenoiser, dpmpp_2m, heun, karras_sigmas
@@ -36,7 +35,6 @@ from xdownscale.patches.layout import PatchLayout
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
 _BLOCK = {"cpu": 1 << 15, "cuda": 1 << 22, "mps": 1 << 20}  # pixels that are drawn at once
-_HELD = 64.0  # bytes held for each pixel and channel of the first level; 54 to 69 measured
 
 
 def draw_fields(
@@ -75,56 +73,6 @@ def draw_fields(
     check_sampling(request.config, request.stitching)
     with torch.inference_mode(), autocast(request.config.sampling.precision, request.device):
         return _Draw(networks, residual, conditions, request).fields()
-
-
-def check_sampling(config: DownscalerConfig, stitching: str) -> None:
-    """Raise where tiles or patches do not suit the network, before any work.
-
-    Raises
-    ------
-    OptionError
-    """
-    sampling, network = config.sampling, config.network
-    if isinstance(sampling.tile, int):
-        tiles.check_tile(sampling.tile, receptive_field(network))
-    alone = config.method == "unet" or sampling.sampler == "mean"
-    if alone or stitching == "whole":
-        return
-    size, unit = sampling.size, lattice(network)
-    if size % unit:
-        raise OptionError(
-            f"sampling.size is {size}, and the network halves its patches down to one pixel of "
-            f"{unit}: give a multiple of {unit}, such as {max(size // unit, 1) * unit}."
-        )
-
-
-def settle_tile(
-    config: DownscalerConfig, shape: tuple[int, int], device: str, tasks: int
-) -> int | str | None:
-    """Return the side of tiles that several tasks can draw in at once, all alike.
-
-    Parameters
-    ----------
-    config : DownscalerConfig
-        Its `sampling.tile` is returned unless it is ``"auto"``.
-    shape : tuple of int
-        Rows and columns of the image.
-    device : str
-        Where they run; on a GPU each task looks for itself.
-    tasks : int
-        Tasks that share the memory.
-    """
-    if config.sampling.tile != "auto" or resolve_device(device) != "cpu":
-        return config.sampling.tile
-    unit = lattice(config.network)
-    wide = (shape[0] + -shape[0] % unit, shape[1] + -shape[1] % unit)
-    free = tiles.available_memory() / tasks
-    return tiles.auto_tile(wide, _held(config), receptive_field(config.network), free)
-
-
-def _held(config: DownscalerConfig) -> float:
-    """Bytes that an evaluation holds for each pixel."""
-    return _HELD * config.network.channels[0] / config.network.unshuffle**2
 
 
 @dataclass(frozen=True)
@@ -198,7 +146,7 @@ class _Draw:
         if self.sampling.tile != "auto":
             return None if self.sampling.tile is None else int(self.sampling.tile)
         free = tiles.available_memory(self.request.device)
-        return tiles.auto_tile(self.wide, _held(self.request.config), self.reach, free)
+        return tiles.auto_tile(self.wide, held_bytes(self.request.config), self.reach, free)
 
     @cached_property
     def most(self) -> int:
@@ -207,7 +155,8 @@ class _Draw:
         if device != "cuda":
             return most
         return min(
-            most, int(tiles.SHARE * tiles.available_memory(device) / _held(self.request.config))
+            most,
+            int(tiles.SHARE * tiles.available_memory(device) / held_bytes(self.request.config)),
         )
 
     @cached_property

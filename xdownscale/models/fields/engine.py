@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from xdownscale.models.weights import (
     MEASURED,
     Trained,
     check_days,
+    check_fit,
     fill,
     run,
     seeded,
@@ -103,6 +105,36 @@ class FieldModel(NamedTuple):
     residual: Residual | None
 
 
+def check_load_fields(
+    state: Mapping[str, Floats], config: DownscalerConfig, sizes: Channels
+) -> None:
+    """Raise what `load_fields` would raise; no network is made, so that none can be too large.
+
+    Parameters
+    ----------
+    state, config, sizes
+        As for `load_fields`.
+
+    Raises
+    ------
+    ModelFormatError
+        If names or shapes do not fit the configuration.
+    """
+    weights, parts = _parts(state, config, sizes)
+    check_fit(partial(FieldNetworks, *parts), weights)
+    if config.method == "residual":
+        Residual.check_state(state, sizes.targets)
+
+
+def _parts(
+    state: Mapping[str, Floats], config: DownscalerConfig, sizes: Channels
+) -> tuple[dict[str, Floats], tuple[Any, ...]]:
+    """Weights that were learnt, and what their networks are made from."""
+    weights = {name: array for name, array in state.items() if not name.startswith(MEASURED)}
+    heads = sum(n.startswith("regressions.") and n.endswith("head.bias") for n in weights)
+    return weights, (sizes, regressions(config, heads), NOISY[config.method], config.network)
+
+
 def load_fields(
     state: Mapping[str, Floats], config: DownscalerConfig, sizes: Channels, device: str = "auto"
 ) -> FieldModel:
@@ -128,10 +160,9 @@ def load_fields(
     ModelFormatError
         If names or shapes do not fit the configuration.
     """
-    weights = {name: array for name, array in state.items() if not name.startswith(MEASURED)}
-    heads = sum(n.startswith("regressions.") and n.endswith("head.bias") for n in weights)
-    folds, noisy = regressions(config, heads), NOISY[config.method]
-    networks = seeded(FieldNetworks, 0, 0, sizes, folds, noisy, config.network)
+    check_load_fields(state, config, sizes)
+    weights, parts = _parts(state, config, sizes)
+    networks = seeded(FieldNetworks, 0, 0, *parts)
     fill(networks, weights, "")
     residual = Residual.from_state(state) if config.method == "residual" else None
     wide = networks.to(resolve_device(device), memory_format=torch.channels_last)

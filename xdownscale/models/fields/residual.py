@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
+from xdownscale.errors import ModelFormatError
 from xdownscale.models.fields.memory import RHOS
 from xdownscale.models.spectra import Spectrum
 
@@ -64,6 +65,27 @@ class Residual(NamedTuple):
         spectra = tuple(Spectrum(frequency, power) for power in np.atleast_2d(known["power"]))
         scale, memory, bands, temperature = (known[name] for name in _NAMES)
         return cls(scale, np.atleast_2d(memory), bands, np.atleast_2d(temperature), spectra)
+
+    @staticmethod
+    def check_state(state: Mapping[str, Floats], targets: int) -> None:
+        """Raise unless what `from_state` reads is there, in the shapes of so many targets."""
+        found = {
+            n: np.shape(state.get(f"residual.{n}", ())) for n in (*_NAMES, "frequency", "power")
+        }
+        wanted = {
+            "scale": (targets,),
+            "memory": (targets, RHOS.size),
+            "bands": (BANDS.size,),
+            "temperature": (targets, BANDS.size),
+            "frequency": found["frequency"][:1],
+            "power": (targets, *found["frequency"][:1]),
+        }
+        for name, shape in wanted.items():
+            if found[name] != shape or f"residual.{name}" not in state:
+                raise ModelFormatError(
+                    f"The weights 'residual.{name}' have shape {found[name]}, the model needs "
+                    f"{shape}; the file was altered, or written by another version."
+                )
 
     def finished(self, drawn: Tensor) -> Tensor:
         """Bring drawn residuals (n, t, y, x) to their size, scale by scale."""
