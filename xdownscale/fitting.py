@@ -118,9 +118,7 @@ def learn(
     fitted.about["pairing"], fitted.about["pairing_reason"] = settled.kind, settled.reason
     fitted.about["encoder"] = {a.group.name: a.encoder.origin for a in assignments if a.encoder}
     if settled.long is not None:
-        time = settled.long[0][require_time(settled.long[0], "The coarse record")]
-        fitted.about["coarse_period"] = _period(time)
-        fitted.about["days"][1] = int(time.size)
+        _note_period(fitted, settled.long[0])
     try:
         fitted.about["skill"] = _validation_skill(fitted, pair, device)
     except XDownscaleError as problem:  # what took hours is not to be lost for a line of the repr
@@ -131,6 +129,13 @@ def learn(
             stacklevel=4,
         )
     return fitted
+
+
+def _note_period(fitted: Fitted, long: xr.DataArray) -> None:
+    """Note the period of the long coarse record."""
+    time = long[require_time(long, "The coarse record")]
+    fitted.about["coarse_period"] = _period(time)
+    fitted.about["days"][1] = int(time.size)
 
 
 def _for_averages(config: DownscalerConfig, reason: str, *, warn: bool) -> DownscalerConfig:

@@ -20,7 +20,7 @@ from xdownscale.errors import DataError, XDownscaleError, XDownscaleWarning
 from xdownscale.groups import Group, Seasons
 from xdownscale.labels import to_array
 from xdownscale.pairs import Pair
-from xdownscale.scaling import BLOCK, Scaling, choose_transform, fit_scaling, standardised
+from xdownscale.scaling import BLOCK, Scaling, choose_transform, fit_scaling
 from xdownscale.transfer import Encoder
 
 PARTS = ("train", "stopping", "validation", "test")
@@ -173,7 +173,7 @@ class Assignment:
         chosen = choose_transform(_Chain(*parts), transform, floor=floor, seed=self.seed)
         if own.low > own.high:  # no value at all, which has an error of its own
             return fit_scaling(own, chosen.transform, data.scaling)
-        return standardised(replace(chosen, minimum=own.low, maximum=own.high), own, data.scaling)
+        return fit_scaling(own, replace(chosen, minimum=own.low, maximum=own.high), data.scaling)
 
     def check(self) -> None:
         """Raise whatever there is to raise, before any group is trained.

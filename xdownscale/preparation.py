@@ -291,8 +291,9 @@ def _separably(
 ) -> Callable[[Array], Array]:
     """Return what `regrid` does to arrays ``(n, y, x)``; axes and weights are found once."""
     regridder = separable(coarse, grid, data.regrid, data.extrapolate)
-    there, back = to_array(coarse).labels.flips(), to_array(grid).labels.flips()
-    return lambda fields: regridder.apply(fields[there])[(..., *back)]
+    there = to_array(coarse).labels.flips()
+    back = (slice(None), *to_array(grid).labels.flips())
+    return lambda fields: np.asarray(regridder.apply(fields[there])[back])
 
 
 def scaled_fine(fine: xr.DataArray, scaling: Scaling, window: tuple[slice, slice]) -> Days:

@@ -13,8 +13,7 @@ import numpy as np
 from xdownscale.config import SCALINGS, TRANSFORMS
 from xdownscale.errors import DataError, ModelFormatError, OptionError, check_option
 
-# Moment skewness above which values are called skewed: an exponential distribution has 2,
-# daily temperature well under 1, dust optical depth 3 and more.
+# Moment skewness: an exponential distribution has 2, daily temperature well under 1, dust 3 and more.
 SKEWED = 1.0
 _ZERO = 1e-6  # of the median: less than that is a zero that numerical noise made positive
 _SAMPLE = 50_000
@@ -135,7 +134,7 @@ class Scaling:
 
 def fit_scaling(
     values: Any,
-    transform: str = "auto",
+    transform: str | Scaling = "auto",
     kind: str = "minmax",
     *,
     floor: float | None = None,
@@ -149,8 +148,8 @@ def fit_scaling(
     values : numpy array, dask array, or iterable of arrays
         Values of training days alone, days along the leading axis; NaN is left out. Read one
         chunk or array at a time. An iterable must give the same arrays each time, as a list does.
-    transform : str
-        One of `Scaling`, or ``"auto"``, which goes by the rule of `choose_transform`.
+    transform : str or Scaling
+        One of `Scaling`, ``"auto"`` (see `choose_transform`), or what that returned for them.
     kind : str
         ``"minmax"`` to [-1, 1], or ``"standard"`` to mean 0 and standard deviation 1.
     floor, scale : float, optional
@@ -171,37 +170,14 @@ def fit_scaling(
 
     Examples
     --------
-    >>> import numpy as np
     >>> dust = np.random.default_rng(0).lognormal(-2, 1, size=(20, 8, 8))
     >>> print(fit_scaling(dust).reason)
     log10: all values are above 0 and skewed (skewness ..., with log10 ...).
     """
     check_option("scaling", kind, SCALINGS)
-    chosen = choose_transform(values, transform, floor=floor, scale=scale, seed=seed)
-    return standardised(chosen, values, kind)
-
-
-def standardised(chosen: Scaling, values: Any, kind: str) -> Scaling:
-    """Add the standardisation to a transform whose range is known.
-
-    Parameters
-    ----------
-    chosen : Scaling
-        As `choose_transform` returns it, with the range of the values.
-    values
-        As for `fit_scaling`; not looked at where `kind` is ``"minmax"``.
-    kind : str
-        As for `fit_scaling`.
-
-    Returns
-    -------
-    Scaling
-
-    Raises
-    ------
-    DataError
-        If all values are equal.
-    """
+    chosen = transform
+    if isinstance(chosen, str):
+        chosen = choose_transform(values, chosen, floor=floor, scale=scale, seed=seed)
     ends = chosen.transform_only(np.array([chosen.minimum, chosen.maximum], dtype=float))
     if ends[0] == ends[1]:
         raise DataError(
