@@ -13,7 +13,7 @@ import numpy as np
 from xdownscale.config import SCALINGS, TRANSFORMS
 from xdownscale.errors import DataError, ModelFormatError, OptionError, check_option
 
-# Moment skewness: an exponential distribution has 2, daily temperature well under 1, dust 3 and more.
+# Moment skewness: an exponential distribution has 2, daily temperature under 1, dust 3 and more.
 SKEWED = 1.0
 _ZERO = 1e-6  # of the median: less than that is a zero that numerical noise made positive
 _SAMPLE = 50_000
