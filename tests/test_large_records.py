@@ -155,14 +155,17 @@ GROWTH = """
 import resource, sys, warnings
 import dask.array, numpy as np, torch, xarray as xr
 import xdownscale as xd
+from xdownscale.models import noise
 torch.set_num_threads(1)
+noise._SHELF._most = 1e6  # noise that is kept, which more days fill further
 warnings.simplefilter("ignore")
 days, shape = int(sys.argv[1]), (128, 160)
-lazy = dask.array.random.default_rng(0).standard_normal((days, *shape), "f4", chunks=(16, -1, -1))
+noise = dask.array.random.default_rng(0)
+lazy = noise.standard_normal((days, *shape), chunks=(16, -1, -1)).astype("f4")
 lat, lon = (10 + 0.1 * np.arange(n) for n in shape)
 time = xr.date_range("1950-01-01", periods=days)
 fine = xr.DataArray(lazy, {"time": time, "lat": lat, "lon": lon}, name="t")
-coarse = fine.coarsen(lat=16, lon=16).mean()
+coarse = fine.coarsen(lat=16, lon=16).mean().compute()
 config = xd.preset(
     "fast",
     data=dict(extrapolate="nearest", memory_limit=20),
@@ -189,4 +192,4 @@ def test_memory_does_not_grow_with_the_days():
 
     short, long = peak(800), peak(3200)
     record = 2400 * 128 * 160 * 4 / 1e6  # MB more of the record: 197
-    assert long - short < 0.4 * record, (short, long)
+    assert long - short < 0.3 * record, (short, long)

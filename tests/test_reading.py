@@ -81,8 +81,7 @@ def test_one_day_after_another_reads_each_chunk_once(values):
     assert record.days == len(values)
 
 
-def test_few_chunks_are_remembered(values, monkeypatch):
-    monkeypatch.setattr(reading, "_KEPT", 2 * 9 * values[0].nbytes)
+def test_two_chunks_are_remembered(values):
     record = Counted(values, 9)
     reader = reading.Reader(record.array)
     for day in (0, 10, 0, 10, 20, 10):

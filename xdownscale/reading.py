@@ -19,7 +19,8 @@ from xdownscale.labels import require_time
 Array = npt.NDArray[Any]
 DAYS = 64  # most days that are read at once
 BLOCK = 1 << 27  # bytes that they may have together
-_KEPT = 1 << 26  # bytes of chunks that a reader remembers
+_KEPT = 1 << 26  # bytes of the largest chunk that a reader remembers
+_CHUNKS = 2  # that it remembers: windows of days lie in two at most
 _CHUNK = 1 << 24  # bytes in a chunk of a file that has none
 
 
@@ -117,7 +118,7 @@ class Reader:
         found = np.asarray(self._array[self._edges[number] : self._edges[number + 1]])
         with self._lock:
             self._kept[number] = found
-            while len(self._kept) > 1 and sum(c.nbytes for c in self._kept.values()) > _KEPT:
+            while len(self._kept) > _CHUNKS:
                 self._kept.popitem(last=False)
         return found
 
