@@ -51,7 +51,13 @@ def learn(folder: str, saved: str) -> None:
         "fast",
         data={"extrapolate": "nearest", "crop": 16, "memory_limit": 0.1},
         network={"channels": (8, 8), "encoder_channels": (8, 8)},
-        training={"epochs": 8, "pretrain_epochs": 6, "mean_epochs": 6, "epoch_batches": 6},
+        training={
+            "epochs": 16,
+            "pretrain_epochs": 12,
+            "mean_epochs": 12,
+            "epoch_batches": 6,
+            "patience": 50,
+        },
         sampling={"steps": 2},
     )
     coarse, fine = records()
@@ -93,25 +99,29 @@ def same(one: Path, other: Path) -> bool:
 def killed(folder: Path, kills: int, seed: int) -> dict[str, object]:
     """Kill a training so often, and say what became of it.
 
-    Moments are drawn evenly over the time that an undisturbed training takes from its start; a
-    training that ended before its moment counts as killed after its end, and is started again.
+    Moments are drawn so that all trainings together take half as much time again as an undisturbed
+    one: each has to find its way back first.
     """
+    process = start(folder / "a", folder / "a.xd")
     began = time.monotonic()
-    finish(start(folder / "a", folder / "a.xd"))
+    finish(process)
     whole, drawn = time.monotonic() - began, random.Random(seed)
-    moments, ended = [], 0
+    moments, epochs, ended = [], [], 0
     for _ in range(kills):
         process = start(folder / "b", folder / "b.xd")
-        moments.append(drawn.uniform(0, 0.6 * whole))
+        moments.append(drawn.uniform(0.2, min(0.8, 3 / kills) * whole))
         time.sleep(moments[-1])
         process.send_signal(signal.SIGKILL)
         ended += process.wait() == 0
+        tables = folder.glob("b/**/*.csv")
+        epochs.append(sum(table.read_text().count("\n") - 1 for table in tables))
     left = sorted(p.name for p in folder.glob("b/**/*.partial"))
     (folder / "b.xd").unlink(missing_ok=True)
     finish(start(folder / "b", folder / "b.xd"))
     return {
         "undisturbed, s": round(whole, 1),
         "killed after, s": " ".join(f"{moment:.1f}" for moment in moments),
+        "epochs that were over": " ".join(map(str, epochs)),
         "ended before its kill": ended,
         "half-written files after the kills": len(left),
         "half-written files at the end": len(list(folder.glob("b/**/*.partial"))),
