@@ -5,7 +5,7 @@ from __future__ import annotations
 import xarray as xr
 
 from xdownscale import pairs, splits
-from xdownscale.errors import ModelMismatchError
+from xdownscale.errors import ModelMismatchError, TimeAxisError
 from xdownscale.groups import Fitted
 from xdownscale.labels import require_time
 from xdownscale.pairing import crop_to
@@ -34,6 +34,8 @@ def check_drivers(
     ------
     ModelMismatchError
         If a driver lacks, or has other cells, units, values or another time step.
+    TimeAxisError
+        If it has no day.
     """
     found = variables(coarse, "The coarse record")
     names = fitted.drivers
@@ -68,12 +70,14 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray, values: boo
             f"{what} is in {units!r}, the model was fitted with {known!r}. Convert it "
             "(and set attrs['units'])."
         )
+    coarse = splits.check_time(coarse, what)
+    if not coarse[require_time(coarse, what)].size:
+        raise TimeAxisError(f"{what} has no day at all; give one with the days that are wanted.")
     scaling = next(iter(fitted.models.values())).driver_scalings[number]
     # another climate may lie elsewhere: that is what it is mapped for
     paired = fitted.about["pairing"] == "paired"
     if values and paired and (problem := pairs.strayed(coarse, scaling, what)):
         raise ModelMismatchError(problem)
-    coarse = splits.check_time(coarse, what)
     time = coarse[require_time(coarse, what)]
     step, learnt = splits.time_step(time), fitted.about.get("step")
     if time.size > 1 and learnt not in (None, step):

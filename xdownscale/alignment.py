@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from xdownscale.cells import Array, spacing, wrap_longitude
-from xdownscale.errors import GridError, TimeAxisError
+from xdownscale.errors import DataError, GridError, TimeAxisError
 from xdownscale.grids import grid_axes, same_grid
 from xdownscale.labels import Axes, find_axes, require_time
 from xdownscale.splits import check_steps, is_subdaily
@@ -70,6 +70,13 @@ def match(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Match
     """
     axes = find_axes(truth)
     onto = {name: onto_grid(p, truth, name) for name, p in predictions.items()}
+    for name, p in predictions.items():
+        mine, theirs = p.attrs.get("units"), truth.attrs.get("units")
+        if None not in (mine, theirs) and mine != theirs:
+            raise DataError(
+                f"{name!r} is in {mine!r} and the truth in {theirs!r}. Convert one of them "
+                "(and set attrs['units']), or drop the attribute where it is wrong."
+            )
     if axes.time is None:
         for name, p in onto.items():
             if find_axes(p).time is not None:

@@ -15,7 +15,7 @@ from xdownscale.adaptation import QuantileMap
 from xdownscale.calendars import Calendar
 from xdownscale.config import DownscalerConfig
 from xdownscale.errors import ModelFormatError
-from xdownscale.files import write_whole
+from xdownscale.files import as_path, write_whole
 from xdownscale.groups import Fitted, Group, GroupModel
 from xdownscale.labels import Axes, Labels
 from xdownscale.scaling import Scaling
@@ -39,7 +39,7 @@ def save(fitted: Fitted, path: str | PathLike[str]) -> None:
     StorageError
         If the file cannot be written.
     """
-    write_whole(path, pack(fitted))
+    write_whole(as_path(path, "path"), pack(fitted))
 
 
 def pack(fitted: Fitted) -> bytes:

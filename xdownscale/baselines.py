@@ -132,7 +132,7 @@ def climatology(fine: xr.DataArray, time: Any, window_days: float = 15) -> xr.Da
     """
     name = require_time(fine, "The fine record")
     if not window_days >= 0:
-        raise OptionError(f"window_days is {window_days}; it must be 0 or more.")
+        raise OptionError(f"window_days is {window_days}; give a number of days, 0 or more.")
     wanted = _index(time)
     places, row = np.unique(_place_in_year(wanted), return_inverse=True)
     apart = np.abs(places[:, None] - _place_in_year(fine.indexes[name])[None])

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from xdownscale import geostat, splits
+from xdownscale import geostat, pairs, splits
 from xdownscale.config import FIELD_METHODS
 from xdownscale.constraints import COVERED
 from xdownscale.errors import DataError, OptionError, XDownscaleWarning
@@ -161,6 +161,8 @@ def check(
     truth = variables(fine, "The fine record")
     name = str(fitted.labels.name)
     record = truth.get(name, next(iter(truth.values())))
+    grid = fitted.carried.isel(time=0, drop=True)
+    pairs.check_same_cells(record, grid, "The fine record", "the model")
     chosen = _days(fitted, coarse, record, days)
     order = Order(time=chosen, realizations=realizations, seed=seed, device=device)
     if not is_parallel(fitted.config):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -16,7 +15,8 @@ import xarray as xr
 
 from xdownscale import archive, checks, lazy, splits, summaries
 from xdownscale.config import TRANSFORMS, DownscalerConfig
-from xdownscale.errors import NotFittedError, OptionError, check_option
+from xdownscale.errors import NotFittedError, OptionError, check_option, check_whole
+from xdownscale.files import as_path
 from xdownscale.fitting import learn
 from xdownscale.groups import Fitted, GroupModel
 from xdownscale.orders import Order
@@ -110,7 +110,15 @@ class Downscaler:
                 "xdownscale.load_pretrained(name) or xdownscale.load(path) return."
             )
         seasons = None if self.seasons is None else splits.resolve_seasons(self.seasons)
-        self._path = None
+        months = [month for given in (seasons or {}).values() for month in given]
+        if len(set(months)) < len(months):
+            raise OptionError(
+                f"The seasons {seasons} share months; a day is drawn by the model of one season. "
+                "Give seasons that do not overlap."
+            )
+        seed, folder = check_whole("seed", self.seed), self.checkpoint_dir
+        kept = None if folder is None else as_path(folder, "checkpoint_dir")
+        known = None if encoder is None else encoder._require_fitted("encoder")
         self._fitted = learn(
             coarse,
             fine,
@@ -118,14 +126,15 @@ class Downscaler:
             config=config,
             seasons=seasons,
             regions=self.regions,
-            seed=operator.index(self.seed),
+            seed=seed,
             device=self.device,
-            checkpoint_dir=None if self.checkpoint_dir is None else Path(self.checkpoint_dir),
+            checkpoint_dir=kept,
             progress=self.progress,
             drivers=drivers,
             pairing=self.pairing,
-            encoder=None if encoder is None else encoder._require_fitted("encoder"),
+            encoder=known,
         )
+        self._path = None
         return self
 
     def predict(
@@ -367,3 +376,19 @@ class Downscaler:
                 "context before a season; give fewer lags or more buffer_days."
             )
         return config
+
+
+def require_model(given: object) -> Downscaler:
+    """Return a `Downscaler`, or raise `OptionError` for what is none.
+
+    Parameters
+    ----------
+    given : object
+        What was given as a model.
+    """
+    if not isinstance(given, Downscaler):
+        raise OptionError(
+            f"model is a {type(given).__name__}; give a fitted Downscaler, such as "
+            "xdownscale.load(path) or xdownscale.fit(coarse, fine) return."
+        )
+    return given

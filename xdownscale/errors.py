@@ -6,7 +6,9 @@ Each message says what was found, what is allowed and what to do about it.
 from __future__ import annotations
 
 import difflib
+import operator
 from collections.abc import Iterable
+from typing import Any
 
 
 class XDownscaleError(Exception):
@@ -91,3 +93,31 @@ def check_option(what: str, given: object, allowed: Iterable[str]) -> None:
         raise OptionError(
             f"Unknown {what}: {given!r}. Choose one of {listed}.{nearest_name(given, names)}"
         )
+
+
+def check_whole(what: str, given: Any, least: int = 0) -> int:
+    """Return `given` as an int, or raise `OptionError` unless it is a whole number in range.
+
+    Parameters
+    ----------
+    what : str
+        What the number is called, for the message.
+    given : Any
+        The value found.
+    least : int
+        The smallest that is allowed; the largest is 2**63 - 1, as networks take.
+
+    Examples
+    --------
+    >>> check_whole("seed", 7)
+    7
+    """
+    try:
+        number = operator.index(given)
+    except TypeError:
+        number = least - 1
+    if not least <= number < 2**63:
+        raise OptionError(
+            f"{what} is {given!r}; give a whole number of {least} or more, below 2**63."
+        )
+    return number

@@ -7,7 +7,29 @@ import os
 import secrets
 from pathlib import Path
 
-from xdownscale.errors import StorageError
+from xdownscale.errors import OptionError, StorageError
+
+
+def as_path(given: object, what: str) -> Path:
+    """Return a path, or raise `OptionError` for what is none.
+
+    Parameters
+    ----------
+    given : object
+        The value found.
+    what : str
+        What it is called, for the message.
+
+    Examples
+    --------
+    >>> as_path("folder/model.xd", "path").name
+    'model.xd'
+    """
+    if not isinstance(given, str | os.PathLike):
+        raise OptionError(
+            f"{what} is {given!r}, a {type(given).__name__}; give a path, as a str or pathlib.Path."
+        )
+    return Path(os.fsdecode(given))
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:

@@ -18,7 +18,13 @@ from xdownscale import pairs, preparation, reading, skill, splits, store, transf
 from xdownscale.calendars import time_keys
 from xdownscale.config import FIELD_METHODS, DownscalerConfig
 from xdownscale.constraints import CONSISTENT
-from xdownscale.errors import OptionError, XDownscaleError, XDownscaleWarning
+from xdownscale.errors import (
+    DataError,
+    OptionError,
+    XDownscaleError,
+    XDownscaleWarning,
+    nearest_name,
+)
 from xdownscale.groups import Fitted, GroupModel, Seasons, check_layouts, make_groups
 from xdownscale.labels import require_time, to_array
 from xdownscale.lessons import Assignment
@@ -83,8 +89,8 @@ def learn(
     for group, _ in groups:
         check_layouts(group.window, config)
     present = np.all([preparation.ever_present(driver) for driver in pair.drivers], axis=0)
-    shares = [preparation.missing_share(driver, present) for driver in pair.drivers]
-    missing = np.max(shares, axis=0)
+    missing = np.max([preparation.missing_share(d, present) for d in pair.drivers], axis=0)
+    _check_driven(missing, config.data.max_missing)
     assignments = [
         Assignment(
             pair=pair,
@@ -138,14 +144,24 @@ def _note_period(fitted: Fitted, long: xr.DataArray) -> None:
     fitted.about["days"][1] = int(time.size)
 
 
+def _check_driven(missing: npt.NDArray[np.float64], most: float) -> None:
+    """Raise unless some day has enough of its coarse field."""
+    if missing.min() > most:
+        raise DataError(
+            f"No day of the coarse record can be learnt from: on each, {missing.min():.0%} of its "
+            f"cells or more are NaN, and max_missing is {most:g}. Check the variable and its fill "
+            "values, or raise data=dict(max_missing=...)."
+        )
+
+
 def _for_averages(config: DownscalerConfig, reason: str, *, warn: bool) -> DownscalerConfig:
     """Return options that suit a fine record and its own averages."""
     kind = config.sampling.constraint
     if kind in CONSISTENT:
         raise OptionError(
             f"The constraint {kind!r} makes fields consistent with the coarse field of the same "
-            f"day, and the two records do not show the same days. {reason} Drop the constraint, or "
-            "use 'nonnegative'."
+            f"day, and the two records do not show the same days ({reason.rstrip('.')}). Drop it, "
+            "or use 'nonnegative'."
         )
     if warn:
         warnings.warn(
@@ -158,6 +174,13 @@ def _for_averages(config: DownscalerConfig, reason: str, *, warn: bool) -> Downs
 
 
 def _check_method(pair: Pair, config: DownscalerConfig) -> None:
+    named = [] if isinstance(config.data.transform, str) else list(config.data.transform)
+    there = {*pair.names, *(str(target.name) for target in pair.targets)}
+    if unknown := [name for name in named if name not in there]:
+        raise OptionError(
+            f"transform= names {unknown[0]!r}, which is no variable of the records; there are "
+            f"{', '.join(map(repr, sorted(there)))}.{nearest_name(unknown[0], there)}"
+        )
     kind = config.sampling.constraint
     for number in set(pair.own) - {-1} if kind in CONSISTENT[1:] else ():
         least = float(pair.drivers[number].min())

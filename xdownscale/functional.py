@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from xdownscale.config import DownscalerConfig
-from xdownscale.downscaler import Downscaler
+from xdownscale.downscaler import Downscaler, require_model
 
 
 def fit(
@@ -210,7 +210,7 @@ def predict(
     --------
     See `xdownscale.fit`.
     """
-    return model.predict(
+    return require_model(model).predict(
         coarse,
         time=time,
         realizations=realizations,

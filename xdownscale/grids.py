@@ -86,6 +86,11 @@ def grid_template(grid: Grid, what: str = "The grid") -> xr.DataArray:
     """
     if isinstance(grid, xr.DataArray):
         return grid
+    if not isinstance(grid, xr.Dataset):
+        raise GridError(
+            f"{what} is a {type(grid).__name__}; give a DataArray or Dataset with latitude and "
+            "longitude."
+        )
     found = [da for da in grid.data_vars.values() if has_grid(da)]
     if not found:
         sizes = {str(d): n for d, n in grid.sizes.items()}

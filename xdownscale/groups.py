@@ -99,10 +99,13 @@ class GroupModel:
         return self.__dict__ | {"loaded": {}}
 
     def once(self, key: Hashable, build: Callable[[], Any]) -> Any:
-        """Return what `build` makes of the weights, made at the first call alone."""
-        if key not in self.loaded:
-            self.loaded[key] = build()
-        return self.loaded[key]
+        """Return what `build` makes of the weights; made anew only where an array was replaced."""
+        weights, built = self.loaded.get(key, ([], None))
+        mine = list(self.state.values())
+        if len(mine) != len(weights) or any(a is not b for a, b in zip(mine, weights, strict=True)):
+            built = build()
+            self.loaded[key] = (mine, built)
+        return built
 
     @property
     def mask(self) -> npt.NDArray[np.bool_]:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from xdownscale.errors import GridError, TimeAxisError
+from xdownscale.errors import DataError, GridError, TimeAxisError
 
 _NAMES = {
     "latitude": re.compile(r"^(lat|nav_lat|ylat)", re.IGNORECASE),
@@ -270,6 +270,7 @@ def find_axes(da: xr.DataArray) -> Axes:
     >>> find_axes(da).y
     'latitude'
     """
+    require_array(da)
     latitude, longitude = _coordinate(da, "latitude"), _coordinate(da, "longitude")
     time = find_time(da)
     dims = da.coords[latitude].dims
@@ -283,6 +284,22 @@ def find_axes(da: xr.DataArray) -> Axes:
             "are points, not a grid. Give an array with two horizontal dimensions."
         )
     return Axes(time=time, y=y, x=x, latitude=latitude, longitude=longitude)
+
+
+def require_array(da: object, what: str = "The field") -> None:
+    """Raise `DataError` unless something is a DataArray.
+
+    Parameters
+    ----------
+    da : object
+        What was given.
+    what : str
+        What it should be, for the message.
+    """
+    if not isinstance(da, xr.DataArray):
+        raise DataError(
+            f"{what} is a {type(da).__name__}; give an xarray.DataArray, with coordinates."
+        )
 
 
 def require_time(da: xr.DataArray, what: str) -> str:

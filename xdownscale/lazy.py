@@ -31,7 +31,8 @@ def is_lazy(coarse: xr.DataArray | xr.Dataset) -> bool:
     >>> is_lazy(xr.DataArray([1.0])), is_lazy(xr.DataArray([1.0]).chunk())
     (False, True)
     """
-    return any(da.chunks is not None for da in variables_of(coarse))
+    found = variables_of(coarse) if isinstance(coarse, xr.DataArray | xr.Dataset) else []
+    return any(da.chunks is not None for da in found)
 
 
 def variables_of(coarse: xr.DataArray | xr.Dataset) -> list[xr.DataArray]:

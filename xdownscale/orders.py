@@ -11,7 +11,7 @@ import xarray as xr
 
 from xdownscale.config import FIELD_METHODS, DownscalerConfig
 from xdownscale.constraints import CONSISTENT
-from xdownscale.errors import OptionError, check_option
+from xdownscale.errors import OptionError, check_option, check_whole
 from xdownscale.groups import Fitted
 from xdownscale.models import engine
 
@@ -66,8 +66,8 @@ class Order:
             check_option("mode", self.mode, MODES)
         if self.stitching is not None:
             check_option("stitching", self.stitching, STITCHINGS)
-        if self.realizations < 1:
-            raise OptionError(f"realizations is {self.realizations}; it must be 1 or more.")
+        check_whole("realizations", self.realizations, least=1)
+        check_whole("seed", self.seed)
 
     @property
     def members(self) -> tuple[int, ...]:

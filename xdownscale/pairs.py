@@ -26,6 +26,7 @@ from xdownscale.scaling import Scaling
 from xdownscale.variables import check_dims, own_drivers, variables
 
 Array = npt.NDArray[Any]
+_LARGER = 1.5  # times a coarse cell that a fine one may be
 _LOOK = 64  # days that are looked at
 
 
@@ -198,6 +199,8 @@ def check_two(
     coarse, fine = (splits.check_time(record, what) for what, record in records.items())
     if same:
         check_variable(coarse, fine)
+    if data.engine == "separable":
+        _check_finer(coarse, fine)
     if data.extrapolate is None and data.engine == "separable":
         _check_coverage(coarse, fine)
     _check_steps(coarse, fine)
@@ -218,6 +221,21 @@ def check_two(
         targets=(fine,),
         own=(0 if same else -1,),
     )
+
+
+def _check_finer(coarse: xr.DataArray, fine: xr.DataArray) -> None:
+    """Raise where the fine record has the larger cells: the two may have been swapped."""
+    found = []
+    for record in (coarse, fine):
+        axes = find_axes(record)
+        degrees = [record[name].values for name in (axes.latitude, axes.longitude)]
+        found.append([float(np.median(np.abs(np.diff(d)))) if d.size > 1 else 0.0 for d in degrees])
+    if np.prod(found[1]) > _LARGER * np.prod(found[0]) > 0:
+        raise GridError(
+            f"The fine record has cells of {found[1][0]:g} by {found[1][1]:g} degrees, larger than "
+            f"those of the coarse one ({found[0][0]:g} by {found[0][1]:g}). Give the coarse record "
+            "first, then the fine one."
+        )
 
 
 def check_variable(coarse: xr.DataArray, fine: xr.DataArray) -> None:

@@ -274,6 +274,14 @@ class Plan:
         first = self.lag_rows[self.runs_heads()]
         return sum(any(int(row) not in self.history_rows for row in rows) for rows in first)
 
+    def gaps(self) -> str:
+        """Say between which days asked for others are missing from the record; "" if none are."""
+        keys, named = time_keys(self.time), self.time.values
+        first, last = int(self.targets[0]), int(self.targets[-1])
+        cuts = first + np.flatnonzero(np.diff(keys[first : last + 1]) > self.step)
+        said = [f"from {str(named[k])[:10]} to {str(named[k + 1])[:10]}" for k in cuts[:3]]
+        return ", ".join([*said, *(["..."] if len(cuts) > 3 else [])])
+
     def season_of(self, models: dict[str | None, GroupModel]) -> list[str | None]:
         """Season (key of `models`) of every row of the coarse record; None where there is one."""
         if self.fitted.seasons is None:

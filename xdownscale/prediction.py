@@ -319,10 +319,14 @@ def _blank(plan: Plan) -> npt.NDArray[np.bool_]:
 def _warn_cold(plan: Plan) -> None:
     cold = plan.cold_starts() if plan.order.mode == "autoregressive" else 0
     if cold:
+        gaps = plan.gaps()
+        found = f" The coarse record lacks days: {gaps}." if gaps else ""
+        remedy = ", or the days that lack" if gaps else ""
         warnings.warn(
             f"{cold} of {len(plan.runs)} runs start cold: the history has not all of the "
             f"{plan.steps} fine fields before their first day, and the interpolated coarse record "
-            "stands in for them. Give history=<a fine record that ends the day before>.",
+            f"stands in for them.{found} Give history=<a fine record that ends the day before>"
+            f"{remedy}.",
             XDownscaleWarning,
             stacklevel=5,
         )

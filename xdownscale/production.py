@@ -19,8 +19,9 @@ import xarray as xr
 
 from xdownscale import conventions, lazy, pieces, store, travel
 from xdownscale.calendars import time_keys
-from xdownscale.downscaler import Downscaler
+from xdownscale.downscaler import Downscaler, require_model
 from xdownscale.errors import OptionError, StorageError
+from xdownscale.files import as_path
 from xdownscale.labels import require_time, to_array
 from xdownscale.ledger import GROUP, Ledger, alone, builder, free_bytes
 from xdownscale.orders import Order
@@ -92,7 +93,7 @@ def predict_to_zarr(
     ...
     xdownscale.errors.NotFittedError: This Downscaler is not fitted...
     """
-    fitted = model._require_fitted("predict_to_zarr")
+    fitted = require_model(model)._require_fitted("predict_to_zarr")
     order = Order(
         time=time,
         realizations=realizations,
@@ -106,6 +107,8 @@ def predict_to_zarr(
     plan = make_plan(fitted, coarse, order)
     lazy.check_chunks(plan)
     run = _Run(plan, travel.ticket(fitted, model._path), where)
+    if (connected := travel.client()) is not None:
+        travel.check_workers(connected)
     run.prepare(chunks)
     with alone(where):
         run.go(progress)
@@ -127,7 +130,7 @@ def _folder(given: str | PathLike[str]) -> Path:
             "a piece is there wholly or not at all. Write to a folder and copy it, or write "
             "coarse.downscale.predict(model).to_zarr(url), which cannot be resumed."
         )
-    return Path(given).absolute()
+    return as_path(given, "store").absolute()
 
 
 @dataclass

@@ -59,6 +59,11 @@ def _static_list(static: xr.DataArray | xr.Dataset | None) -> list[xr.DataArray]
         return []
     if isinstance(static, xr.DataArray):
         return [static]
+    if not isinstance(static, xr.Dataset):
+        raise DataError(
+            f"static is a {type(static).__name__}; give a DataArray or Dataset of fields on a "
+            "grid, or leave it out."
+        )
     fields = [field for field in static.data_vars.values() if has_grid(field)]
     if not fields:
         raise DataError(

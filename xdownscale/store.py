@@ -27,7 +27,7 @@ import xarray as xr
 from xdownscale import encoding, schema
 from xdownscale.encoding import State
 from xdownscale.errors import DataError, ModelFormatError, StorageError
-from xdownscale.files import write_whole
+from xdownscale.files import as_path, write_whole
 from xdownscale.fingerprints import fingerprint
 
 __all__ = ["FORMAT", "FORMAT_VERSION", "Stored", "fingerprint", "pack", "read", "write"]
@@ -172,7 +172,7 @@ def read(path: str | os.PathLike[str]) -> Stored:
     ModelFormatError
         If the file is not ours, of another format version, altered or truncated.
     """
-    path = Path(path)
+    path = as_path(path, "path")
     try:
         if path.exists() and not path.is_file():  # a pipe would be waited for
             raise OSError("it is a folder or a device")

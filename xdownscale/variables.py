@@ -8,7 +8,7 @@ from typing import Any
 import xarray as xr
 
 from xdownscale.errors import DataError, GridError
-from xdownscale.labels import find_axes, require_time
+from xdownscale.labels import find_axes, require_array, require_time
 
 
 def variables(record: xr.DataArray | xr.Dataset, what: str) -> dict[str, xr.DataArray]:
@@ -105,8 +105,16 @@ def check_dims(record: xr.DataArray, what: str) -> None:
 
     Raises
     ------
+    DataError
+        If it is no DataArray of real numbers.
     GridError, TimeAxisError
     """
+    require_array(record, what)
+    if record.dtype.kind not in "iufb":
+        raise DataError(
+            f"{what} has values of type {record.dtype}; give real numbers, for instance with "
+            "record.astype('float32')."
+        )
     axes = find_axes(record)
     require_time(record, what)
     extra = [d for d in record.dims if d not in (axes.time, axes.y, axes.x)]

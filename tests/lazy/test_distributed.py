@@ -41,8 +41,9 @@ def cluster():
 def client(cluster):
     from distributed import Client
 
+    cluster.scale(2)  # a worker that was killed may have been given up
     with Client(cluster) as connected:
-        connected.wait_for_workers(2, timeout=60)
+        connected.wait_for_workers(2, timeout=120)
         yield connected
 
 
@@ -80,7 +81,6 @@ def test_a_worker_that_is_killed_costs_time_only(client, drawer, record):
     time.sleep(0.7)
     os.kill(pids[0], signal.SIGKILL)
     xr.testing.assert_allclose(future.result(timeout=120), now, **CLOSE)
-    client.wait_for_workers(2, timeout=60)
 
 
 @pytest.mark.parametrize("kind", ["drawer", "walker"])
@@ -95,7 +95,6 @@ def test_a_store_survives_killed_workers(request, kind, client, record, tmp_path
     found = xd.predict_to_zarr(model, record.chunk(time=30), tmp_path / "killed.zarr", **options)
     killer.join()
     np.testing.assert_array_equal(found.t.load(), expected)
-    client.wait_for_workers(2, timeout=60)
 
 
 def test_a_worker_without_the_package_is_named(client, drawer, record, monkeypatch):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from xdownscale.config._kinds import check_kinds
 from xdownscale.errors import OptionError, check_option
 
 METHODS = ("diffusion", "residual", "crps", "unet")
@@ -105,6 +106,7 @@ class DataConfig:
     memory_limit: float = 2000.0
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         _positive(self, "lags", "patch_size", "patch_stride", "crop", "memory_limit")
         if min(self.window, self.blend, self.after) < 0:
             raise OptionError(
@@ -116,6 +118,11 @@ class DataConfig:
                 f"fine_lags is {self.fine_lags} and lags {self.lags}; give 0 up to lags."
             )
         given = self.transform
+        if not isinstance(given, str | Mapping):
+            raise OptionError(
+                f"transform is {given!r}; give one of {', '.join(map(repr, TRANSFORMS))}, or a "
+                "mapping of variables to them."
+            )
         for transform in [given] if isinstance(given, str) else given.values():
             check_option("transform", transform, TRANSFORMS)
         if self.floor is not None:
@@ -126,7 +133,9 @@ class DataConfig:
         if self.extrapolate is not None:
             check_option("extrapolate", self.extrapolate, ("nearest",))
         if self.buffer_days < 0:
-            raise OptionError(f"buffer_days is {self.buffer_days}; it must be 0 or more.")
+            raise OptionError(
+                f"buffer_days is {self.buffer_days}; give a whole number of 0 or more."
+            )
         if not 0 <= self.early_stopping < 1 or not 0 <= self.max_missing <= 1:
             raise OptionError(
                 f"early_stopping is {self.early_stopping} and max_missing {self.max_missing}; "
@@ -187,6 +196,7 @@ class NetworkConfig:
     output_bound: float = 1.2
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_option("network size", self.size, SIZES)
         check_option("encoder", self.encoder, ENCODERS)
         check_option("norm", self.norm, NORMS)
@@ -198,7 +208,7 @@ class NetworkConfig:
                     f"network.{name} is {levels}; give one multiple of 8 for each level."
                 )
         if not 0 <= self.dropout < 1:
-            raise OptionError(f"dropout is {self.dropout}; it must lie in [0, 1).")
+            raise OptionError(f"dropout is {self.dropout}; give a share of 0 or more, below 1.")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,6 +244,7 @@ class DiffusionConfig:
     folds: int = 2
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_option("schedule", self.schedule, ("squared_cosine",))
         check_option("loss", self.loss, ("mae", "mse"))
         _positive(self, "train_steps", "sigma_min", "sigma_median", "sigma_spread", "folds")
@@ -293,6 +304,7 @@ class SamplingConfig:
     compile: bool = False
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_option("sampler", self.sampler, SAMPLERS)
         check_option("noise", self.noise, NOISES)
         check_option("taper", self.taper, TAPERS)
@@ -305,4 +317,4 @@ class SamplingConfig:
             _positive(self, "tile")
         _positive(self, "steps", "size", "stride", "batch_size")
         if self.halo < 0:
-            raise OptionError(f"halo is {self.halo}; it must be 0 or more.")
+            raise OptionError(f"halo is {self.halo}; give a whole number of pixels, 0 or more.")

@@ -3,21 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from numbers import Integral
 
+from xdownscale.config._kinds import check_kinds
 from xdownscale.config._sections import PRECISIONS, RATES, STRATEGIES, _positive
 from xdownscale.errors import OptionError, check_option
-
-
-def _whole(section: object, name: str) -> None:
-    """Raise unless an option is a whole number of 1 or more, or None where that is its default."""
-    value, default = getattr(section, name), getattr(type(section), name)
-    if value is None and default is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
-        raise OptionError(
-            f"{type(section).__name__}.{name} is {value!r}; give a whole number of 1 or more."
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,9 +79,11 @@ class TrainingConfig:
     strategy: str = "auto"
 
     def __post_init__(self) -> None:
+        check_kinds(self)
         check_option("strategy", self.strategy, STRATEGIES)
-        for name in ("devices", "epoch_batches"):
-            _whole(self, name)
+        _positive(self, "devices")
+        if self.epoch_batches is not None:
+            _positive(self, "epoch_batches")
         check_option("optimizer", self.optimizer, ("adam", "adamw"))
         check_option("learning rate", self.rate, RATES)
         check_option("precision", self.precision, PRECISIONS)
@@ -106,6 +97,8 @@ class TrainingConfig:
                 "more, and a share between 0 and 1."
             )
         if not 0 <= self.ema_decay < 1:
-            raise OptionError(f"ema_decay is {self.ema_decay}; it must lie in [0, 1).")
+            raise OptionError(
+                f"ema_decay is {self.ema_decay}; give a number of 0 or more, below 1."
+            )
         if self.max_minutes is not None:
             _positive(self, "max_minutes")

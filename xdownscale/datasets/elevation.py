@@ -22,7 +22,6 @@ from xdownscale.datasets._rasters import Raster, open_raster
 from xdownscale.errors import DataError, GridError, OptionError
 from xdownscale.grids import Grid, grid_template, require_rectilinear
 from xdownscale.labels import Axes
-from xdownscale.regridding import regrid
 
 _TILE = 4_000_000  # pixels that are held at a time
 _CELLS = 256  # of the grid along each side of a tile, at most: the weights are dense
@@ -171,6 +170,8 @@ def _fill_tile(
     options: tuple[str, float | None, float],
 ) -> None:
     """Average the pixels of one tile; its neighbours come along, so that edges are as they are."""
+    from xdownscale.regridding import regrid  # late: scipy
+
     method, fill, min_valid = options
     wide = tuple(slice(max(s.start - 1, 0), s.stop + 1) for s in tile)
     part = grid[wide]

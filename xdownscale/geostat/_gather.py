@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xdownscale.cells import Array
+from xdownscale.labels import require_array
 
 
 def on_disk_as_dask(da: xr.DataArray) -> xr.DataArray:
@@ -30,6 +31,7 @@ def on_disk_as_dask(da: xr.DataArray) -> xr.DataArray:
     >>> on_disk_as_dask(da) is da
     True
     """
+    require_array(da)
     if da.chunks is not None or da.variable._in_memory:
         return da
     stored = da.encoding.get("preferred_chunks", {})

@@ -10,18 +10,21 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 LANES = 32  # numbers that vector instructions take at once; the rest round differently
 
 
 class RowLinear(nn.Linear):
-    """A linear layer that, once trained, maps each row by itself."""
+    """A linear layer that, once trained, maps a row the same way whatever rows are beside it."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B, inputs) to (B, outputs)."""
-        if self.training or x.is_cuda:
+        # every thread gets four rows or more
+        lacking = max(64, 4 * torch.get_num_threads()) - len(x)
+        if self.training or x.is_cuda or lacking <= 0:
             return super().forward(x)
-        return (x.unsqueeze(-2) * self.weight).sum(-1) + self.bias
+        return super().forward(functional.pad(x, (0, 0, 0, lacking)))[: len(x)]
 
 
 def in_company(function: Callable[..., Tensor], *batches: Tensor) -> Tensor:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -65,12 +67,14 @@ class PatchLayout:
     taper: str = "hann"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
-        if len(self.shape) != 2:
+        if not isinstance(self.shape, Sequence) or len(self.shape) != 2:
             raise OptionError(f"shape is {self.shape}; give the image's two sizes, (ny, nx).")
-        if min(self.size, self.stride) < 1 or self.halo < 0:
+        object.__setattr__(self, "shape", tuple(int(n) for n in self.shape))
+        whole = all(isinstance(n, Integral) for n in (self.size, self.stride, self.halo))
+        if not whole or min(self.size, self.stride) < 1 or self.halo < 0:
             raise OptionError(
-                f"size {self.size}, stride {self.stride} and halo {self.halo} were given; size and "
+                f"size {self.size}, stride {self.stride} and halo {self.halo} were given; give "
+                "whole numbers, size and "
                 "stride must be 1 or more, halo 0 or more."
             )
         taper(self.taper, 1)

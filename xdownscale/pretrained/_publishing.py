@@ -10,9 +10,9 @@ from pathlib import Path
 import pandas as pd
 
 from xdownscale import archive
-from xdownscale.downscaler import Downscaler
+from xdownscale.downscaler import Downscaler, require_model
 from xdownscale.errors import OptionError, StorageError
-from xdownscale.files import write_whole
+from xdownscale.files import as_path, write_whole
 from xdownscale.groups import Fitted
 from xdownscale.pretrained import _card, _registry
 from xdownscale.pretrained._registry import Entry
@@ -77,8 +77,8 @@ def publish(
     ...     sorted(path.name for path in file.parent.iterdir())
     ['dust-2.md', 'dust-2.xd', 'registry.json']
     """
-    fitted = model._require_fitted("publish")
-    place = Path(folder)
+    fitted = require_model(model)._require_fitted("publish")
+    place = as_path(folder, "folder")
     chosen = place.resolve().name if name is None else name
     if not _registry.is_name(chosen):
         raise OptionError(

@@ -15,7 +15,14 @@ from xdownscale.labels import require_time
 from xdownscale.scaling import Scaling
 from xdownscale.skill._arrays import KERNELS, crps
 from xdownscale.skill._groups import WHOLE, Crop, crops
-from xdownscale.skill._options import MEMBERS, Weights, pixel_weights, scaling_of, transformed
+from xdownscale.skill._options import (
+    MEMBERS,
+    Weights,
+    check_named,
+    pixel_weights,
+    scaling_of,
+    transformed,
+)
 from xdownscale.skill._streams import day_slices
 
 DAILY = (*KERNELS, "crps")
@@ -124,6 +131,7 @@ def checked_pairs(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) 
     -------
     Matched
     """
+    check_named(predictions)
     if not predictions:
         raise OptionError("There is no prediction to score; give a mapping of name to DataArray.")
     require_time(truth, "The truth")

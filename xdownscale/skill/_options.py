@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,6 +19,21 @@ from xdownscale.skill._streams import record_quantiles
 
 MEMBERS = "realization"
 Weights = bool | xr.DataArray
+
+
+def check_named(predictions: object) -> None:
+    """Raise `OptionError` unless predictions are a mapping of names.
+
+    Parameters
+    ----------
+    predictions : object
+        What was given.
+    """
+    if not isinstance(predictions, Mapping):
+        raise OptionError(
+            f"The predictions are a {type(predictions).__name__}; give a mapping of names to "
+            "DataArrays, for instance {'model': prediction}."
+        )
 
 
 def pixel_weights(weights: Weights, truth: xr.DataArray, axes: Axes) -> xr.DataArray | None:
@@ -47,6 +62,11 @@ def pixel_weights(weights: Weights, truth: xr.DataArray, axes: Axes) -> xr.DataA
     """
     if isinstance(weights, bool):
         return cell_weights(truth).reset_coords(drop=True) if weights else None
+    if not isinstance(weights, xr.DataArray):
+        raise OptionError(
+            f"weights is {weights!r}; give True for the areas of the cells, False, or a DataArray "
+            "on the grid of the truth."
+        )
     found = onto_grid(weights, truth, "weights").transpose(axes.y, axes.x)
     values = found.values
     if not (np.isfinite(values).all() and (values >= 0).all() and (values > 0).any()):

@@ -21,7 +21,7 @@ from xdownscale.skill._daily import (
 )
 from xdownscale.skill._floors import Floors, add_floors
 from xdownscale.skill._groups import By, Group, Seasons, check_by, crops, make_groups
-from xdownscale.skill._options import Weights, scaling_of
+from xdownscale.skill._options import Weights, check_named, scaling_of
 from xdownscale.skill._overall import OVERALL, overall_scores
 from xdownscale.splits import SEASONS
 
@@ -111,6 +111,7 @@ def table(
         check_option("score", name, (*DAILY, *OVERALL))
     ways, space = check_by(by, regions), scaling_of(transform)
     lacking: dict[str, str] = {}
+    check_named(predictions)
     if predictions:
         predictions, lacking = add_floors(predictions, truth, baselines, coarse, train)
     pairs = checked_pairs(predictions, truth)

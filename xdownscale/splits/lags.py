@@ -98,7 +98,7 @@ def lag_windows(
            [2, 3]]))
     """
     if lags < 0:
-        raise OptionError(f"lags is {lags}; it must be 0 or more.")
+        raise OptionError(f"lags is {lags}; give a whole number of days, 0 or more.")
     numbers = ascending(time)
     width = time_step(time) if step is None else step
     candidates = as_index(targets, numbers.size, "targets")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +46,11 @@ def resolve_seasons(seasons: Seasons = SEASONS) -> dict[str, tuple[int, ...]]:
     """
     if isinstance(seasons, str):
         seasons = (seasons,)
+    if not isinstance(seasons, Iterable):
+        raise OptionError(
+            f"seasons is {seasons!r}; give names such as {SEASONS}, or a mapping of names "
+            "to months."
+        )
     if not isinstance(seasons, Mapping):
         resolved = {str(name): _from_letters(str(name)) for name in seasons}
     else:
@@ -158,7 +163,7 @@ def season_windows(
     (204, np.int64(184))
     """
     if buffer_days < 0:
-        raise OptionError(f"buffer_days is {buffer_days}; it must be 0 or more.")
+        raise OptionError(f"buffer_days is {buffer_days}; give a whole number, 0 or more.")
     numbers, month = ascending(time), months(time)
     found = {}
     for name, wanted in resolve_seasons(seasons).items():
