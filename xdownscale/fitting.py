@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import pairs, preparation, skill, splits, store, transfer
+from xdownscale import pairs, preparation, reading, skill, splits, store, transfer
 from xdownscale.calendars import time_keys
 from xdownscale.config import FIELD_METHODS, DownscalerConfig
 from xdownscale.constraints import CONSISTENT
@@ -29,6 +29,7 @@ from xdownscale.groups import Fitted, GroupModel, Seasons, check_layouts, make_g
 from xdownscale.labels import require_time, to_array
 from xdownscale.lessons import Assignment
 from xdownscale.materials import train_group
+from xdownscale.models.device import check_devices
 from xdownscale.orders import Order, is_parallel
 from xdownscale.pairing import settle_pairing
 from xdownscale.pairs import Pair
@@ -74,6 +75,8 @@ def learn(
     -------
     Fitted
     """
+    check_devices(device, config.training.devices, config.training.strategy)
+    coarse, fine = (reading.chunked(record) for record in (coarse, fine))
     pair = pairs.check_pair(coarse, fine, config.data, drivers)
     _check_method(pair, config)
     transfer.check_transfer(encoder, config, len(pair.drivers))
@@ -121,9 +124,7 @@ def learn(
     fitted.about["pairing"], fitted.about["pairing_reason"] = settled.kind, settled.reason
     fitted.about["encoder"] = {a.group.name: a.encoder.origin for a in assignments if a.encoder}
     if settled.long is not None:
-        time = settled.long[0][require_time(settled.long[0], "The coarse record")]
-        fitted.about["coarse_period"] = _period(time)
-        fitted.about["days"][1] = int(time.size)
+        _note_period(fitted, settled.long[0])
     try:
         fitted.about["skill"] = _validation_skill(fitted, pair, device)
     except XDownscaleError as problem:  # what took hours is not to be lost for a line of the repr
@@ -134,6 +135,13 @@ def learn(
             stacklevel=4,
         )
     return fitted
+
+
+def _note_period(fitted: Fitted, long: xr.DataArray) -> None:
+    """Note the period of the long coarse record."""
+    time = long[require_time(long, "The coarse record")]
+    fitted.about["coarse_period"] = _period(time)
+    fitted.about["days"][1] = int(time.size)
 
 
 def _check_driven(missing: npt.NDArray[np.float64], most: float) -> None:

@@ -13,18 +13,17 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import pairs, splits, statics, store
+from xdownscale import pairs, reading, splits, statics, store
 from xdownscale.calendars import Calendar
 from xdownscale.config import FIELD_METHODS, DownscalerConfig
 from xdownscale.errors import DataError, XDownscaleError, XDownscaleWarning
 from xdownscale.groups import Group, Seasons
 from xdownscale.labels import to_array
 from xdownscale.pairs import Pair
-from xdownscale.scaling import Scaling, choose_transform, fit_scaling
+from xdownscale.scaling import BLOCK, Scaling, choose_transform, fit_scaling
 from xdownscale.transfer import Encoder
 
 PARTS = ("train", "stopping", "validation", "test")
-_BLOCK = 64  # days that are read at once
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,9 +76,9 @@ class Assignment:
         """Days of a target with any value, ``(n,)``, and cells that ever have one, ``(y, x)``."""
         array = to_array(target).array[(slice(None), *self.group.window)]
         filled, valid = np.zeros(array.shape[0], bool), np.zeros(array.shape[1:], bool)
-        for start in range(0, array.shape[0], _BLOCK):
-            present = np.isfinite(np.asarray(array[start : start + _BLOCK])) & (self.weight > 0)
-            filled[start : start + _BLOCK] = present.any(axis=(1, 2))
+        for rows, block in reading.blocks(array):
+            present = np.isfinite(block) & (self.weight > 0)
+            filled[rows] = present.any(axis=(1, 2))
             valid |= present.any(axis=0)
         if not valid.any():
             raise DataError(
@@ -172,10 +171,9 @@ class Assignment:
         if driver is not None:
             parts.append(_DayBlocks(to_array(driver).array, self.pair.rows[train]))
         chosen = choose_transform(_Chain(*parts), transform, floor=floor, seed=self.seed)
-        name = chosen.transform
-        scale = chosen.scale if name == "asinh" else None
-        fitted = fit_scaling(own, name, data.scaling, floor=chosen.floor, scale=scale)
-        return replace(fitted, reason=chosen.reason)
+        if own.low > own.high:  # no value at all, which has an error of its own
+            return fit_scaling(own, chosen.transform, data.scaling)
+        return fit_scaling(own, replace(chosen, minimum=own.low, maximum=own.high), data.scaling)
 
     def check(self) -> None:
         """Raise whatever there is to raise, before any group is trained.
@@ -241,14 +239,26 @@ class Assignment:
 
 
 class _DayBlocks:
-    """Chosen days of a record, a block at a time, as often as asked."""
+    """Chosen days of a record, a block at a time, as often as asked; notes their range.
+
+    Blocks end where those of 64 days end that `scaling` takes apart, so that sums do not depend on
+    how many days are read at once.
+    """
 
     def __init__(self, array: Any, rows: npt.NDArray[np.int64]) -> None:
-        self._array, self._rows = array, rows
+        self._array, self._rows = reading.Reader(array), rows
+        self.low, self.high = np.inf, -np.inf
 
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
-        for start in range(0, self._rows.size, _BLOCK):
-            yield np.asarray(self._array[self._rows[start : start + _BLOCK]])
+        step = max(1, BLOCK // max(1, int(np.prod(self._array.shape[1:]))))
+        size = max(1, reading.at_once(self._array) // step) * step
+        for first in range(0, self._rows.size, reading.DAYS):
+            days = self._rows[first : first + reading.DAYS]
+            for start in range(0, days.size, size):
+                block = self._array[days[start : start + size]]
+                self.low = min(self.low, float(np.fmin.reduce(block, axis=None)))
+                self.high = max(self.high, float(np.fmax.reduce(block, axis=None)))
+                yield block
 
 
 class _Chain:

@@ -22,6 +22,8 @@ from xdownscale.placement import place_on
 from xdownscale.scaling import Scaling
 from xdownscale.splits.times import months
 
+_COMPARED = 1024  # days of a record on disc that runs are held against
+
 
 def train_group(
     assignment: Assignment,
@@ -87,14 +89,30 @@ def _drift_reference(arrays: Any, lesson: Assignment) -> dict[str, npt.NDArray[n
     own = lesson.pair.own[0]
     if own < 0:
         return {}
+    rows = arrays.train_targets
+    if not isinstance(arrays.fine, np.ndarray):
+        rows = spread(rows, _COMPARED)
     days = (
         (
             np.where(arrays.mask[0], arrays.fine[[row]][0, 0], np.nan),
             arrays.driver[[arrays.windows[row, 0]]][0, own],
         )
-        for row in arrays.train_targets
+        for row in rows
     )
     return drift.learn(days).to_state()
+
+
+def spread(rows: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
+    """Return at most so many of some days, evenly spread (one at least).
+
+    Examples
+    --------
+    >>> spread(np.arange(10), 4)
+    array([0, 3, 6, 9])
+    """
+    if rows.size <= most:
+        return rows
+    return np.asarray(rows[np.unique(np.linspace(0, rows.size - 1, max(most, 1)).astype(int))])
 
 
 def patch_arrays(lesson: Assignment, maps: tuple[QuantileMap, ...]) -> engine.TrainingArrays:
@@ -148,6 +166,8 @@ def _map(
     rows = np.flatnonzero(lesson.in_season(time) & (keys >= period[0]) & (keys <= period[1]))
     days = np.sort(lesson.pair.rows[np.r_[lesson.split.train, lesson.split.stopping]])
     own_time = lesson.pair.coarse_time
+    most = int(1e6 * lesson.config.data.memory_limit * time.size // (4 * long.size))
+    rows, days = spread(rows, most), spread(days, most)
     return fit_map(
         preparation.scaled_coarse(long, scaling)[rows],
         preparation.scaled_coarse(own, scaling)[days],
@@ -166,8 +186,13 @@ def field_arrays(lesson: Assignment, maps: tuple[QuantileMap, ...]) -> engine.Fi
     whole = np.all([(w >= 0) & good[w] for w in (*windows.T, *lags.T)], axis=0)
     needed = np.unique(windows[whole])
     drivers = list(zip(pair.drivers, lesson.driver_scalings, strict=True))
+    coarse = preparation.stack([preparation.scaled_coarse(*part) for part in drivers])
+    held = coarse.in_memory(data.memory_limit)
     driver = preparation.stack(
-        [preparation.driver(da, lesson.grid, scaling, data) for da, scaling in drivers]
+        [
+            preparation.driver(da, lesson.grid, scaling, data, preparation.variable(held, k))
+            for k, (da, scaling) in enumerate(drivers)
+        ]
     )
     fine = preparation.stack(
         [
@@ -175,15 +200,15 @@ def field_arrays(lesson: Assignment, maps: tuple[QuantileMap, ...]) -> engine.Fi
             for target, scaling in zip(pair.targets, lesson.scalings, strict=True)
         ]
     )
-    coarse = preparation.stack([preparation.scaled_coarse(*part) for part in drivers])
     first, stopping = _first_stage(lesson)
     if lesson.long is not None:
         first = splits.Windows(first.targets + len(coarse), first.lags + len(coarse))
-        coarse = preparation.chained(coarse, preparation.stack(_mapped_long(lesson, maps)))
+        both = preparation.chained(coarse, preparation.stack(_mapped_long(lesson, maps)))
+        held = both.in_memory(data.memory_limit)
     parts = (lesson.split.train, lesson.split.stopping, lesson.split.validation)
     train, stop, tune = (np.sort(part[whole[part]]) for part in parts)
     return engine.FieldArrays(
-        coarse=coarse.in_memory(data.memory_limit),
+        coarse=held,
         coarse_targets=first.targets,
         coarse_lags=first.lags,
         coarse_stopping=stopping,

@@ -13,10 +13,13 @@ from xdownscale.geostat import diagnose_pairing
 from xdownscale.grids import require_rectilinear, uncovered
 from xdownscale.labels import require_time, to_array
 from xdownscale.pairs import Pair, canonical_grid, degrees
+from xdownscale.reading import is_lazy
 from xdownscale.regridding import regrid
 
 PAIRINGS = ("auto", "paired", "self")
 _ENOUGH = 129  # common days that a verdict needs; see `diagnose_pairing`
+_TESTED = 1 << 23  # coarse values that a verdict about a record on disc rests on, at most
+_HELD = 500.0  # MB of averages that are kept in memory
 
 
 class Pairing(NamedTuple):
@@ -79,11 +82,22 @@ def settle_pairing(pair: Pair, pairing: str, seed: int = 0) -> Pairing:
     if pair.rows.size < _ENOUGH:
         reason = f"not tested: {pair.rows.size} common days are fewer than {_ENOUGH}"
         return Pairing("paired", reason, pair, None)
-    found = diagnose_pairing(pair.coarse, pair.fine, seed=seed)
+    found = diagnose_pairing(pair.coarse, _stretch(pair), seed=seed)
     message = str(found["message"].item())
     if found["paired"].item():
         return Pairing("paired", message, pair, None)
     return _from_itself(pair, message)
+
+
+def _stretch(pair: Pair) -> xr.DataArray:
+    """Return the fine record, or of a large one on disc enough days from its middle."""
+    days = pair.rows.size
+    cells = min(pair.coarse.size // pair.coarse_time.size, pair.grid.size)
+    wanted = max(_TESTED // cells, _ENOUGH)
+    if not is_lazy(pair.fine.data) or days <= wanted:
+        return pair.fine
+    first = (days - wanted) // 2
+    return pair.fine.isel({str(pair.time.name): slice(first, first + wanted)})
 
 
 def _from_itself(pair: Pair, reason: str) -> Pairing:
@@ -126,6 +140,8 @@ def _average(fine: xr.DataArray, coarse: xr.DataArray) -> xr.DataArray:
     averaged: xr.DataArray = regrid(
         fine, template.isel({axes.y: rows, axes.x: columns}), "conservative"
     )
+    if is_lazy(averaged.data) and averaged.nbytes <= 1e6 * _HELD:
+        averaged = averaged.compute()  # or every look at it would read the fine record
     return averaged.rename(coarse.name).assign_attrs(coarse.attrs)
 
 

@@ -13,11 +13,12 @@ from scipy import ndimage
 from xdownscale.adaptation import QuantileMap
 from xdownscale.config import DataConfig
 from xdownscale.labels import from_array, require_time, to_array
-from xdownscale.regridding import regrid
+from xdownscale.reading import Reader, at_once, blocks
+from xdownscale.regridding import regrid, separable
 from xdownscale.scaling import Scaling
 
 Array = npt.NDArray[Any]
-_BLOCK = 64  # days that are regridded at once
+_MANY = 1024  # days of a coarse record that are looked at at once
 
 
 class Days:
@@ -59,8 +60,9 @@ class Days:
         if self.megabytes > limit:
             return self
         out = np.empty(self.shape, self.dtype)
-        for start in range(0, len(self), _BLOCK):
-            index = np.arange(start, min(start + _BLOCK, len(self)))
+        size = at_once(self)
+        for start in range(0, len(self), size):
+            index = np.arange(start, min(start + size, len(self)))
             out[index] = self._read(index)
         return out
 
@@ -85,6 +87,17 @@ def stack(parts: Sequence[Days]) -> Days:
     """
     shape = (parts[0].shape[0], len(parts), *parts[0].shape[1:])
     return Days(lambda index: np.stack([part[index] for part in parts], axis=1), shape)
+
+
+def variable(days: Days | Array, number: int) -> Days | Array | None:
+    """Return one variable of what `stack` made, where it is in memory; else None.
+
+    Examples
+    --------
+    >>> variable(np.zeros((4, 2, 3, 3)), 1).shape
+    (4, 3, 3)
+    """
+    return days[:, number] if isinstance(days, np.ndarray) else None
 
 
 def fill_gaps(fields: Array) -> Array:
@@ -133,8 +146,8 @@ def ever_present(coarse: xr.DataArray) -> npt.NDArray[np.bool_]:
     """
     array = to_array(coarse).array
     present = np.zeros(array.shape[1:], bool)
-    for start in range(0, array.shape[0], 16 * _BLOCK):
-        present |= np.isfinite(np.asarray(array[start : start + 16 * _BLOCK])).any(axis=0)
+    for _, block in blocks(array, _MANY):
+        present |= np.isfinite(block).any(axis=0)
     return present
 
 
@@ -154,10 +167,9 @@ def missing_share(coarse: xr.DataArray, present: npt.NDArray[np.bool_]) -> npt.N
     """
     array = to_array(coarse).array
     shares = np.ones(array.shape[0])
-    for start in range(0, array.shape[0], 16 * _BLOCK):
-        block = np.asarray(array[start : start + 16 * _BLOCK])
+    for rows, block in blocks(array, _MANY):
         if present.any():
-            shares[start : start + 16 * _BLOCK] = 1 - np.isfinite(block[:, present]).mean(axis=1)
+            shares[rows] = 1 - np.isfinite(block[:, present]).mean(axis=1)
     return shares
 
 
@@ -176,7 +188,7 @@ def scaled_coarse(coarse: xr.DataArray, scaling: Scaling) -> Days:
     Days
         ``(n, y, x)``; a day without any value is 0.
     """
-    array = to_array(coarse).array
+    array = Reader(to_array(coarse).array)
 
     def read(index: Array) -> Array:
         block = fill_gaps(np.asarray(array[index], dtype=np.float32))
@@ -231,7 +243,7 @@ def driver(
     grid: xr.DataArray,
     scaling: Scaling,
     data: DataConfig,
-    days: Days | None = None,
+    days: Days | Array | None = None,
 ) -> Days:
     """Return the coarse record interpolated to the fine grid, in scaled units, day by day.
 
@@ -247,7 +259,7 @@ def driver(
         Fitted on the fine training days.
     data : DataConfig
         Regridding options.
-    days : Days, optional
+    days : Days or ndarray, optional
         What stands for the record on its own grid; default `scaled_coarse`.
 
     Returns
@@ -255,11 +267,15 @@ def driver(
     Days
         ``(n, y, x)``.
     """
-    days, labels = days or scaled_coarse(coarse, scaling), to_array(coarse).labels
+    days = scaled_coarse(coarse, scaling) if days is None else days
+    bring = _separably(coarse, grid, data) if data.engine == "separable" else None
+    labels = to_array(coarse).labels
     time = coarse[require_time(coarse, "The coarse record")]
 
     def read(index: Array) -> Array:
         unique, inverse = np.unique(index, return_inverse=True)
+        if bring is not None:
+            return np.asarray(bring(days[unique]), dtype=np.float32)[inverse]
         native = from_array(days[unique], labels.with_time(time[unique]))
         fields = regrid(
             native, grid, method=data.regrid, engine=data.engine, extrapolate=data.extrapolate
@@ -268,6 +284,16 @@ def driver(
         return block
 
     return Days(read, (days.shape[0], *grid.shape))
+
+
+def _separably(
+    coarse: xr.DataArray, grid: xr.DataArray, data: DataConfig
+) -> Callable[[Array], Array]:
+    """Return what `regrid` does to arrays ``(n, y, x)``; axes and weights are found once."""
+    regridder = separable(coarse, grid, data.regrid, data.extrapolate)
+    there = to_array(coarse).labels.flips()
+    back = (slice(None), *to_array(grid).labels.flips())
+    return lambda fields: np.asarray(regridder.apply(fields[there])[back])
 
 
 def scaled_fine(fine: xr.DataArray, scaling: Scaling, window: tuple[slice, slice]) -> Days:
@@ -287,7 +313,7 @@ def scaled_fine(fine: xr.DataArray, scaling: Scaling, window: tuple[slice, slice
     Days
         ``(n, y, x)``; NaN stays NaN.
     """
-    array = to_array(fine).array[(slice(None), *window)]
+    array = Reader(to_array(fine).array[(slice(None), *window)])
 
     def read(index: Array) -> Array:
         block = np.asarray(array[index], dtype=np.float32)

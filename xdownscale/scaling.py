@@ -13,12 +13,11 @@ import numpy as np
 from xdownscale.config import SCALINGS, TRANSFORMS
 from xdownscale.errors import DataError, ModelFormatError, OptionError, check_option
 
-# Moment skewness above which values are called skewed: an exponential distribution has 2,
-# daily temperature well under 1, dust optical depth 3 and more.
+# Moment skewness: an exponential distribution has 2, daily temperature under 1, dust 3 and more.
 SKEWED = 1.0
 _ZERO = 1e-6  # of the median: less than that is a zero that numerical noise made positive
 _SAMPLE = 50_000
-_BLOCK = 1 << 22
+BLOCK = 1 << 22  # values that are looked at at once
 _SMALLEST_FLOOR = 1e-37  # above the smallest normal float32
 
 
@@ -135,7 +134,7 @@ class Scaling:
 
 def fit_scaling(
     values: Any,
-    transform: str = "auto",
+    transform: str | Scaling = "auto",
     kind: str = "minmax",
     *,
     floor: float | None = None,
@@ -149,8 +148,8 @@ def fit_scaling(
     values : numpy array, dask array, or iterable of arrays
         Values of training days alone, days along the leading axis; NaN is left out. Read one
         chunk or array at a time. An iterable must give the same arrays each time, as a list does.
-    transform : str
-        One of `Scaling`, or ``"auto"``, which goes by the rule of `choose_transform`.
+    transform : str or Scaling
+        One of `Scaling`, ``"auto"`` (see `choose_transform`), or what that returned for them.
     kind : str
         ``"minmax"`` to [-1, 1], or ``"standard"`` to mean 0 and standard deviation 1.
     floor, scale : float, optional
@@ -171,13 +170,14 @@ def fit_scaling(
 
     Examples
     --------
-    >>> import numpy as np
     >>> dust = np.random.default_rng(0).lognormal(-2, 1, size=(20, 8, 8))
     >>> print(fit_scaling(dust).reason)
     log10: all values are above 0 and skewed (skewness ..., with log10 ...).
     """
     check_option("scaling", kind, SCALINGS)
-    chosen = choose_transform(values, transform, floor=floor, scale=scale, seed=seed)
+    chosen = transform
+    if isinstance(chosen, str):
+        chosen = choose_transform(values, chosen, floor=floor, scale=scale, seed=seed)
     ends = chosen.transform_only(np.array([chosen.minimum, chosen.maximum], dtype=float))
     if ends[0] == ends[1]:
         raise DataError(
@@ -321,7 +321,7 @@ def _moments(scaling: Scaling, values: Any) -> tuple[float, float]:
 
 
 def _blocks(values: Any) -> Iterator[Any]:
-    """Flat numpy blocks, no more than a chunk, an array or `_BLOCK` values (one day at least)."""
+    """Flat numpy blocks, no more than a chunk, an array or `BLOCK` values (one day at least)."""
     if not hasattr(values, "ndim"):
         if iter(values) is values:
             raise DataError(
@@ -334,7 +334,7 @@ def _blocks(values: Any) -> Iterator[Any]:
     if values.ndim == 0:
         values = values.reshape(1)
     days = getattr(values, "chunks", None)
-    step = max(1, _BLOCK // max(1, int(np.prod(values.shape[1:]))))
+    step = max(1, BLOCK // max(1, int(np.prod(values.shape[1:]))))
     starts = np.cumsum([0, *days[0]]) if days else [*range(0, len(values), step), len(values)]
     for start, stop in itertools.pairwise(starts):
         block = np.asarray(values[start:stop]).ravel()

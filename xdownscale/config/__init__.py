@@ -6,6 +6,7 @@ from xdownscale.config._sections import (
     ENCODERS,
     ENGINES,
     FIELD_METHODS,
+    FORKS,
     METHODS,
     NOISES,
     NORMS,
@@ -15,14 +16,15 @@ from xdownscale.config._sections import (
     SAMPLERS,
     SCALINGS,
     SIZES,
+    STRATEGIES,
     TAPERS,
     TRANSFORMS,
     DataConfig,
     DiffusionConfig,
     NetworkConfig,
     SamplingConfig,
-    TrainingConfig,
 )
+from xdownscale.config._training import TrainingConfig
 from xdownscale.config._tree import DownscalerConfig
 
 __all__ = [
@@ -31,6 +33,7 @@ __all__ = [
     "ENCODERS",
     "ENGINES",
     "FIELD_METHODS",
+    "FORKS",
     "METHODS",
     "NOISES",
     "PRECISIONS",
@@ -40,6 +43,7 @@ __all__ = [
     "SAMPLERS",
     "SCALINGS",
     "SIZES",
+    "STRATEGIES",
     "TAPERS",
     "TRANSFORMS",
     "DataConfig",

@@ -15,8 +15,8 @@ from xdownscale.config._sections import (
     DiffusionConfig,
     NetworkConfig,
     SamplingConfig,
-    TrainingConfig,
 )
+from xdownscale.config._training import TrainingConfig
 from xdownscale.errors import OptionError, check_option, nearest_name
 
 

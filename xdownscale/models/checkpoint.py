@@ -89,4 +89,6 @@ class Checkpoints:
         """Write the table of losses of a stage, one row for each epoch, as ``{stage}.csv``."""
         rows = [",".join(history)]
         rows += [",".join(str(v) for v in row) for row in zip(*history.values(), strict=True)]
-        (self.folder / f"{stage}.csv").write_text("\n".join(rows) + "\n")
+        partial = self.folder / f"{stage}.csv.partial"
+        partial.write_text("\n".join(rows) + "\n")
+        partial.replace(self.folder / f"{stage}.csv")

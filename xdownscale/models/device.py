@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
+from xdownscale.config import FORKS
 from xdownscale.errors import OptionError, check_option
 
 
@@ -40,6 +42,40 @@ def resolve_device(device: str) -> str:
             f"device={device!r} was asked for and torch finds none here; use 'auto' or 'cpu'."
         )
     return device
+
+
+def check_devices(device: str, devices: int, strategy: str) -> None:
+    """Raise unless so many devices are there, and work together in that way.
+
+    Parameters
+    ----------
+    device : str
+        As for `resolve_device`.
+    devices : int
+        Their number; on the CPU processes, of which there may be as many as cores.
+    strategy : str
+        One of `xdownscale.config.STRATEGIES`.
+
+    Raises
+    ------
+    OptionError
+
+    Examples
+    --------
+    >>> check_devices("cpu", 1, "auto")
+    """
+    place = resolve_device(device)
+    there = {"cuda": torch.cuda.device_count(), "mps": 1}.get(place, os.cpu_count() or 1)
+    if devices > there:
+        raise OptionError(
+            f"training.devices is {devices}, and {there} can be had here (device {place!r}; on the "
+            f"CPU one for each core). Give 1 to {there}."
+        )
+    if place == "cuda" and strategy in FORKS:
+        raise OptionError(
+            f"strategy={strategy!r} forks this process, which CUDA does not survive. Use 'ddp', "
+            "from a script."
+        )
 
 
 def resolve_precision(precision: str, device: str) -> str:

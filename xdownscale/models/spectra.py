@@ -48,12 +48,7 @@ def measure(fields: Array, valid: Array | None = None) -> Spectrum:
     True
     """
     ny, nx = fields.shape[-2:]
-    present = np.isfinite(fields) & (True if valid is None else valid)
-    window = np.hanning(ny + 2)[1:-1, None] * np.hanning(nx + 2)[None, 1:-1]
-    kept = np.square(window * present).sum(axis=(-2, -1))
-    moved = np.fft.fft2(np.where(present, fields, 0.0) * window)
-    used = kept > 0
-    power = (np.abs(moved[used]) ** 2 / kept[used, None, None]).mean(axis=0)
+    power = _power(fields, True if valid is None else valid)
     radius = _radius((ny, nx))
     edges = np.linspace(0, 0.5, min(ny, nx) // 2 + 1)
     ring = np.digitize(radius.ravel(), edges) - 1
@@ -63,6 +58,21 @@ def measure(fields: Array, valid: Array | None = None) -> Spectrum:
     centre = np.bincount(ring[inside], radius.ravel()[inside], minlength=len(edges) - 1)
     filled = np.flatnonzero(count > 0)
     return Spectrum(centre[filled] / count[filled], total[filled] / count[filled])
+
+
+def _power(fields: Array, valid: Any) -> Array:
+    """Mean power (y, x) of fields that are tapered; one by one, as their modes take memory."""
+    ny, nx = fields.shape[-2:]
+    window = np.hanning(ny + 2)[1:-1, None] * np.hanning(nx + 2)[None, 1:-1]
+    total, count = np.zeros((ny, nx)), 0
+    for field in fields:
+        present = np.isfinite(field) & valid
+        kept = np.square(window * present).sum()
+        if kept > 0:
+            moved = np.fft.fft2(np.where(present, field, 0.0) * window)
+            total += np.abs(moved) ** 2 / kept
+            count += 1
+    return np.asarray(total / np.float64(count))
 
 
 def coloured(white: Array, spectrum: Spectrum, sigma: float) -> Floats:

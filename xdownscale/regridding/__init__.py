@@ -16,7 +16,7 @@ from xdownscale.labels import Axes, find_axes
 from xdownscale.regridding._esmf import LAST, regrid_esmf
 from xdownscale.regridding._separable import Regridder, check_options, float_type
 
-__all__ = ["Regridder", "regrid", "regrid_static"]
+__all__ = ["Regridder", "regrid", "regrid_static", "separable"]
 
 GridT = TypeVar("GridT", xr.DataArray, xr.Dataset)
 
@@ -127,6 +127,53 @@ def regrid(
     return _put_on_grid(da, bring(da, grid, method, extrapolate, min_valid), grid)
 
 
+def separable(
+    source: xr.DataArray,
+    target: xr.DataArray,
+    method: str = "bicubic",
+    extrapolate: str | None = None,
+    min_valid: float = 0.5,
+) -> Regridder:
+    """Return what brings arrays from one rectilinear grid to another, without any labels.
+
+    Whoever regrids day by day finds axes and weights once and not for each day.
+
+    Parameters
+    ----------
+    source, target : DataArray
+        Their grids count, as they are oriented.
+    method, extrapolate, min_valid
+        As in `regrid`.
+
+    Returns
+    -------
+    Regridder
+
+    Raises
+    ------
+    GridError
+        As in `regrid`.
+
+    Examples
+    --------
+    >>> coarse = xr.DataArray(
+    ...     [[0.0, 1.0], [2.0, 3.0]], coords={"lat": [0.0, 1.0], "lon": [0.0, 1.0]}
+    ... )
+    >>> fine = xr.DataArray([[0.0]], coords={"lat": [0.5], "lon": [0.25]})
+    >>> separable(coarse, fine, "bilinear").apply(coarse.values)
+    array([[1.25]])
+    """
+    axes = require_rectilinear(source, "The source grid")
+    wanted = require_rectilinear(target, "The target grid")
+    return Regridder.between(
+        (_degrees(source, axes.latitude), _degrees(source, axes.longitude)),
+        (_degrees(target, wanted.latitude), _degrees(target, wanted.longitude)),
+        method,
+        extrapolate,
+        min_valid,
+    )
+
+
 def regrid_static(
     field: GridT, target: Grid, extrapolate: str | None = None, *, min_valid: float = 0.5
 ) -> GridT:
@@ -215,13 +262,7 @@ def _regrid_separable(
     kind = float_type(da.dtype)
     axes = require_rectilinear(da, "The source grid")
     wanted = require_rectilinear(grid, "The target grid")
-    regridder = Regridder.between(
-        (_degrees(da, axes.latitude), _degrees(da, axes.longitude)),
-        (_degrees(grid, wanted.latitude), _degrees(grid, wanted.longitude)),
-        method,
-        extrapolate,
-        min_valid,
-    )
+    regridder = separable(da, grid, method, extrapolate, min_valid)
     used = da.variable.isel({axes.y: regridder.rows, axes.x: regridder.columns})
     if da.chunks is not None:
         used = used.chunk({axes.y: -1, axes.x: -1})

@@ -23,6 +23,7 @@ from xdownscale.models.fields.crops import (
     lagged,
 )
 from xdownscale.models.fields.drawing import draw_fields
+from xdownscale.models.fields.means import Means, only, runs
 from xdownscale.models.fields.memory import Products, corrected
 from xdownscale.models.fields.network import FieldNet, FieldNetworks
 from xdownscale.models.fields.request import FieldConditions, FieldRequest
@@ -39,6 +40,9 @@ _BLOCK = 16  # days whose fields are evaluated at once
 _SAMPLED = 64  # days that the spectrum is measured on
 _TUNED = 96  # most days that the temperature is fitted on
 _DRAWS = 4  # realizations for that
+_RUNS = 32  # runs of days that a residual is measured on, of a record that is not in memory
+_LOOKED_AT = 1 << 27  # bytes of its fields that are looked at together
+_FEWEST = 8  # days that are, however large
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,35 +183,52 @@ def _learn_residual(
     return _tempered(lesson, networks, residual, means), history
 
 
-def _means(lesson: Lesson, networks: FieldNetworks, folds: Any) -> Floats:
-    """Return the regression's field of each fine day, from those that did not see it."""
-    arrays = lesson.arrays
-    means = np.zeros((len(arrays.windows), *arrays.mask.shape), np.float32)
-    everyone = list(networks.regressions)
+def _means(lesson: Lesson, networks: FieldNetworks, folds: Any) -> Any:
+    """Return the regression's field of each fine day, from those that did not see it.
+
+    An array (m, t, y, x), or what works out its days when asked, where memory would not hold it.
+    """
+    arrays, everyone = lesson.arrays, list(networks.regressors)
     seen = [arrays.train_targets[folds == k] for k in range(lesson.folds)]
-    groups = [([everyone[k]], rows) for k, rows in enumerate(seen)]
     held = np.concatenate([arrays.stop_targets, arrays.tune_targets]).astype(np.int64)
-    for nets, rows in [*groups, (everyone, held)]:
-        some = FieldNetworks.__new__(FieldNetworks)
-        torch.nn.Module.__init__(some)
-        some.encoder, some.drawer = networks.encoder, None
-        some.regressions = torch.nn.ModuleList(nets)
-        config = lesson.config.replace(sampling={"sampler": "mean"})
+    parts = [*(([everyone[k]], rows) for k, rows in enumerate(seen)), (everyone, held)]
+    request = _request(lesson, lesson.config.replace(sampling={"sampler": "mean"}), (0,))
+
+    def draw(some: FieldNetworks, rows: Rows) -> Floats:
+        conditions = field_conditions(arrays, rows)
+        drawn = draw_fields(some.to(lesson.device).eval(), None, conditions, request)
+        return np.asarray(drawn[0])
+
+    shape = (len(arrays.windows), *arrays.mask.shape)
+    if 4e-6 * np.prod(shape) > lesson.config.data.memory_limit:
+        return Means(draw, networks, parts, shape)
+    means = np.zeros(shape, np.float32)
+    for nets, rows in parts:
         for start in range(0, len(rows), _BLOCK):
             block = rows[start : start + _BLOCK]
-            conditions = field_conditions(arrays, block)
-            request = _request(lesson, config, (0,))
-            means[block] = draw_fields(some.to(lesson.device).eval(), None, conditions, request)[0]
+            means[block] = draw(only(networks, nets), block)
     return means
 
 
-def _measure(arrays: FieldArrays, means: Floats) -> Residual:
-    """Measure scale, correlation in time and spectrum of the residual of the training days."""
+def _some(most: int, means: Any, copies: int = 1) -> int:
+    """Return how many days are looked at: fewer where their fields are large and not in memory."""
+    if isinstance(means, np.ndarray):
+        return most
+    return max(_FEWEST, min(most, int(_LOOKED_AT // (4 * copies * np.prod(means.shape[1:])))))
+
+
+def _measure(arrays: FieldArrays, means: Any) -> Residual:
+    """Measure scale, correlation in time and spectrum of the residual of the training days.
+
+    Of days that are not in memory, some runs are looked at, spread over the record.
+    """
     rows = arrays.train_targets
+    if not isinstance(means, np.ndarray):
+        rows = runs(rows, _RUNS)
     squares, pixels = np.zeros((2, len(arrays.mask)))
     products = Products(arrays.step, len(arrays.mask))
     sampled = []
-    every = max(1, len(rows) // _SAMPLED)
+    every = max(1, len(rows) // _some(_SAMPLED, means))
     for i, row in enumerate(rows):
         truth = read_rows(arrays.fine, [int(row)])[0]
         r = np.where(arrays.mask, truth - means[row], np.nan)
@@ -218,15 +239,13 @@ def _measure(arrays: FieldArrays, means: Floats) -> Residual:
             sampled.append(r)
     scale = np.sqrt(squares / np.maximum(pixels, 1))
     scale = np.where(scale > 0, scale, 1.0)
-    fields = np.stack(sampled, axis=1) / scale[:, None, None, None]
-    found = tuple(spectra.measure(f, m) for f, m in zip(fields, arrays.mask, strict=True))
+    fields = zip(np.stack(sampled, axis=1), scale, arrays.mask, strict=True)
+    found = tuple(spectra.measure(f / size, mask) for f, size, mask in fields)
     even = np.ones((len(scale), BANDS.size))
     return Residual(scale, products.shares(), BANDS, even, found)
 
 
-def _tempered(
-    lesson: Lesson, networks: FieldNetworks, residual: Residual, means: Floats
-) -> Residual:
+def _tempered(lesson: Lesson, networks: FieldNetworks, residual: Residual, means: Any) -> Residual:
     """Fit temperature and memory: drawn residuals become as large, and last as long, as true ones.
 
     What is held against each other are residuals of validation days.
@@ -235,27 +254,28 @@ def _tempered(
     rows = arrays.tune_targets if len(arrays.tune_targets) else arrays.stop_targets
     if not len(rows):
         return residual
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, _TUNED).astype(int))]
+    tuned = _some(_TUNED, means, 1 + _DRAWS)
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, tuned).astype(int))]
     request = _request(lesson, lesson.config, tuple(range(_DRAWS)))
-    true, drawn = [], []
+    true = np.empty((len(rows), *arrays.mask.shape), np.float32)
+    drawn = np.empty((_DRAWS, *true.shape), np.float32)
     for start in range(0, len(rows), 4):
         block = rows[start : start + 4]
         conditions = field_conditions(arrays, block)
         fields = draw_fields(networks.to(lesson.device).eval(), residual, conditions, request)
-        truth = np.where(arrays.mask, read_rows(arrays.fine, block), np.nan)
-        true.append(truth - means[block])
+        truth, mean = np.where(arrays.mask, read_rows(arrays.fine, block), np.nan), means[block]
+        true[start : start + 4] = truth - mean
         # what the truth lacks counts in neither
-        drawn.append(np.where(np.isnan(truth), np.nan, fields - means[block]))
-    found = np.concatenate(true), np.concatenate(drawn, axis=1)
+        drawn[:, start : start + 4] = np.where(np.isnan(truth), np.nan, fields - mean)
     fitted = [
         fit_temperature(
-            spectra.measure(found[0][:, k], mask),
-            spectra.measure(found[1][:, :, k].reshape(-1, *mask.shape), mask),
+            spectra.measure(true[:, k], mask),
+            spectra.measure(drawn[:, :, k].reshape(-1, *mask.shape), mask),
         )
         for k, mask in enumerate(arrays.mask)
     ]
     keys = arrays.keys[rows]
-    lasting = [_correlation(arrays, keys, series) for series in (found[0][None], found[1])]
+    lasting = [_correlation(arrays, keys, series) for series in (true[None], drawn)]
     memory = corrected(residual.memory, *lasting)
     return residual._replace(temperature=np.stack(fitted), memory=memory)
 
