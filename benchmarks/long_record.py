@@ -107,6 +107,35 @@ def draw(record: Path, store: Path, days: int, workers: int, processes: bool, li
     print(json.dumps(facts))
 
 
+def judge(record: Path, days: int, limit: float) -> None:
+    """Go from files to a variogram of drawn maps that are never stored, and print what it took."""
+    resource.setrlimit(resource.RLIMIT_DATA, (int(limit * 1e9),) * 2)
+    import dask
+    import torch
+
+    import xdownscale as xd
+
+    torch.set_num_threads(1)
+    model = xd.load_pretrained(MODEL)
+    coarse = xr.open_zarr(record, consolidated=False).dust.isel(time=slice(days + 6))
+    drawn = []
+    began = time.perf_counter()
+    maps = coarse.downscale.predict(model, chunks=CHUNK)
+    axis = maps.get_axis_num("time")
+
+    def counted(block: Any) -> Any:
+        drawn.append(block.shape[axis])
+        return block
+
+    maps = maps.copy(data=maps.data.map_blocks(counted, dtype=maps.dtype, meta=maps.data._meta))
+    with dask.config.set(scheduler="threads", num_workers=2):
+        variogram = maps.geostat.semivariogram().compute()
+    assert bool((variogram.semivariance.isel(lag=slice(1, 4)) > 0).all())
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    facts = {"seconds": time.perf_counter() - began, "peak": peak, "passes": sum(drawn) / days}
+    print(json.dumps(facts))
+
+
 def _warm(coarse: xr.DataArray, number: int) -> int:
     """Import everything and load the model in a worker."""
     import xdownscale as xd
@@ -115,24 +144,31 @@ def _warm(coarse: xr.DataArray, number: int) -> int:
     return number
 
 
+def call(*words: Any) -> dict[str, Any]:
+    """Run a part of this file in a new process."""
+    command = [sys.executable, __file__, "--child", *map(str, words)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return facts
+
+
 def measure(folder: Path, days: int, workers: int, processes: bool, limit: float) -> dict[str, Any]:
     """Draw in a new process."""
     store = folder / "maps.zarr"
     shutil.rmtree(store, ignore_errors=True)
-    words = [days, workers, int(processes), limit]
-    command = [sys.executable, __file__, "--child", str(folder / "record.zarr"), str(store)]
-    done = subprocess.run(
-        [*command, *map(str, words)], stdout=subprocess.PIPE, text=True, check=True
-    )
-    facts: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    facts = call("draw", folder / "record.zarr", store, days, workers, int(processes), limit)
     facts["size"] = sum(p.stat().st_size for p in store.rglob("*") if p.is_file()) / 1e6
     return facts
 
 
 def main() -> None:
-    if "--child" in sys.argv:
-        record, store, days, workers, processes, limit = sys.argv[2:]
+    if sys.argv[1:3] == ["--child", "draw"]:
+        record, store, days, workers, processes, limit = sys.argv[3:]
         draw(Path(record), Path(store), int(days), int(workers), processes == "1", float(limit))
+        return
+    if sys.argv[1:3] == ["--child", "judge"]:
+        record, days, limit = sys.argv[3:]
+        judge(Path(record), int(days), float(limit))
         return
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=7305)
@@ -167,6 +203,13 @@ def main() -> None:
         print(f"| days per second and core | {asked.days / full['span'] / 2:.1f} |")
         print(f"| store | {full['size']:.0f} MB |")
         print(f"| time that threads did not draw | {1 - full['busy'] / 2 / full['span']:.1%} |")
+        judged = call("judge", folder / "record.zarr", asked.days, asked.memory)
+        print(
+            f"| files to a variogram of all days, nothing stored: time | "
+            f"{judged['seconds'] / 60:.1f} minutes |"
+        )
+        print(f"| times that a day was drawn | {judged['passes']:.2f} |")
+        print(f"| peak memory | {judged['peak']:.0f} MB |")
 
 
 if __name__ == "__main__":
