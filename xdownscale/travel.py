@@ -18,7 +18,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from xdownscale import archive
+from xdownscale import archive, heap
 from xdownscale.errors import ModelMismatchError, StorageError
 from xdownscale.groups import Fitted
 
@@ -240,13 +240,15 @@ def _take_gpu() -> None:
 
 @contextlib.contextmanager
 def fair_share() -> Iterator[None]:
-    """Let torch use this task's share of the cores meanwhile, and a worker its own GPU."""
+    """Let torch use this task's share of cores and memory meanwhile, and a worker its own GPU."""
     import torch
 
     _take_gpu()
+    heap.keep_blocks()
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, before // neighbours()))
     try:
         yield
     finally:
         torch.set_num_threads(before)
+        heap.give_back()

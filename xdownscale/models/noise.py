@@ -21,7 +21,7 @@ Fresh = Callable[[int], Floats]
 _MASK = (1 << 64) - 1
 _FORGOTTEN = 1e-3  # share of a day's innovation below which later days do without it
 _FAR = 0.1  # correlation of days that are drawn from innovations alone
-_KEPT = 256e6  # bytes of innovations that are kept for the days after
+_KEPT = 64e6  # bytes of innovations that are kept for the days after
 
 
 def _words(*keys: int) -> list[int]:
