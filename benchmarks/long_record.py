@@ -173,7 +173,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--days", type=int, default=7305)
     parser.add_argument("--memory", type=float, default=2.0, help="GB that the process may take")
-    parser.add_argument("--some", type=int, default=704, help="days that workers are compared on")
+    parser.add_argument("--some", type=int, default=1408, help="days that workers are compared on")
     asked = parser.parse_args()
     print(f"Machine: {platform.machine()}, two cores. Model {MODEL}, pieces of {CHUNK} days.\n")
     print("| what | figure |\n|---|---|", flush=True)

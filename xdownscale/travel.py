@@ -244,11 +244,10 @@ def fair_share() -> Iterator[None]:
     import torch
 
     _take_gpu()
-    heap.keep_blocks()
     before = torch.get_num_threads()
     torch.set_num_threads(max(1, before // neighbours()))
     try:
-        yield
+        with heap.tidy():
+            yield
     finally:
         torch.set_num_threads(before)
-        heap.give_back()
