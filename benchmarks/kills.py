@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-DAYS, CHUNK = 240, 4
+DAYS, CHUNK = 480, 4
 DATED = ("zarr.json", "xdownscale/zarr.json")  # hold the time of their making
 
 
