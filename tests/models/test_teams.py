@@ -20,7 +20,7 @@ from xdownscale.config import TrainingConfig
 from xdownscale.errors import DataError, OptionError, StorageError
 from xdownscale.models import device
 from xdownscale.models.checkpoint import Checkpoints
-from xdownscale.models.teams import is_forked, judged, share
+from xdownscale.models.teams import is_forked, is_heard, judged, share
 
 TESTS = Path(__file__).parents[1]
 TRAINING = runpy.run_path(str(Path(__file__).with_name("test_training.py")))
@@ -131,6 +131,14 @@ def test_more_devices_than_there_are():
     coarse, fine = KIT["records"]()
     with pytest.raises(OptionError, match=r"training.devices is 999"):
         xd.fit(coarse, fine, preset=KIT["config"]().replace(training={"devices": 999}))
+
+
+def test_copies_of_a_kernel_show_no_bar(monkeypatch):
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
+    assert is_heard(forked=True)
+    monkeypatch.setitem(sys.modules, "ipykernel", sys)
+    assert is_heard(forked=False)
+    assert not is_heard(forked=True)
 
 
 def test_cuda_does_not_survive_a_fork(monkeypatch):

@@ -28,7 +28,7 @@ from xdownscale.models.stages import (
     make_optimizer,
     trainable,
 )
-from xdownscale.models.teams import copies, is_forked, judged, share, strategy_of
+from xdownscale.models.teams import copies, is_forked, is_heard, judged, share, strategy_of
 
 _RISE = 0.05  # share of the training in which the planned learning rate rises
 
@@ -294,7 +294,7 @@ def fit(
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
-            enable_progress_bar=progress,
+            enable_progress_bar=progress and is_heard(forked),
             default_root_dir=folder,
         )
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -34,6 +35,17 @@ def strategy_of(config: TrainingConfig, device: str) -> Any:
         return "auto"
     start = "fork" if is_forked(config, device) else "popen"
     return DDPStrategy(start_method=start)  # type: ignore[arg-type]
+
+
+def is_heard(forked: bool) -> bool:
+    """Tell whether a progress bar is seen: what a copy of a notebook's kernel shows goes nowhere.
+
+    Examples
+    --------
+    >>> is_heard(forked=False)
+    True
+    """
+    return not (forked and "ipykernel" in sys.modules)
 
 
 def share(count: int, rank: int, world: int) -> list[int]:
