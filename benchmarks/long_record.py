@@ -1,6 +1,6 @@
 """A long record, drawn into a store: time, memory, and what two workers make of two cores.
 
-python benchmarks/long_record.py [--days 7305] [--memory 2.0]
+python benchmarks/long_record.py [--days 7305] [--memory 2.0] [--parts workers growth ...]
 
 The record is the twin's coarse one, repeated until it has so many days; the model is the one that
 comes with the package; fields have 96 x 128 cells, one realization, daily. Every figure comes from
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import platform
 import resource
 import shutil
@@ -19,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ import xarray as xr
 
 MODEL = "dust-twin-tiny"
 CHUNK = 64  # days
+Rows = Iterator[tuple[str, str]]
 
 
 def write_record(path: Path, days: int) -> None:
@@ -161,6 +164,55 @@ def measure(folder: Path, days: int, workers: int, processes: bool, limit: float
     return facts
 
 
+def workers(folder: Path, asked: argparse.Namespace) -> Rows:
+    """Hold two worker processes against one, and one whose malloc stays as its nanny sets it."""
+    seconds: dict[int, list[float]] = {1: [], 2: []}
+    for _ in range(2):
+        for n, found in seconds.items():
+            found.append(measure(folder, asked.some, n, True, 0.0)["seconds"])
+    one, two = (min(found) for found in seconds.values())
+    yield f"{asked.some} days, one worker process", f"{one:.0f} s"
+    yield "two worker processes", f"{two:.0f} s"
+    yield "throughput per core, two over one", f"{one / two / 2:.2f}"
+    fewer = asked.some // 4
+    os.environ["MALLOC_MMAP_THRESHOLD_"] = str(128 << 10)  # somebody chose: it is left alone
+    slow = measure(folder, fewer, 1, True, 0.0)["seconds"] / fewer
+    del os.environ["MALLOC_MMAP_THRESHOLD_"]
+    yield "one worker, malloc as its nanny sets it: times as long", f"{slow * asked.some / one:.1f}"
+
+
+def growth(folder: Path, asked: argparse.Namespace) -> Rows:
+    """Hold the memory of ten times the days against that of a year."""
+    few, many = asked.days // 20, asked.days // 2
+    year, ten = (measure(folder, days, 2, False, asked.memory)["peak"] for days in (few, many))
+    yield f"peak memory, {few:,} days", f"{year:.0f} MB"
+    yield f"peak memory, {many:,} days", f"{ten:.0f} MB"
+    yield "ten times the days: peak memory", f"{ten / year:.3f}"
+
+
+def whole(folder: Path, asked: argparse.Namespace) -> Rows:
+    """Draw the whole record into a store."""
+    full = measure(folder, asked.days, 2, False, asked.memory)
+    minutes = full["seconds"] / 60
+    yield f"{asked.days:,} days, two threads, {asked.memory:g} GB: time", f"{minutes:.1f} minutes"
+    yield "peak memory", f"{full['peak']:.0f} MB"
+    yield "days per second and core", f"{asked.days / full['span'] / 2:.1f}"
+    yield "store", f"{full['size']:.0f} MB"
+    yield "time that threads did not draw", f"{1 - full['busy'] / 2 / full['span']:.1%}"
+
+
+def variogram(folder: Path, asked: argparse.Namespace) -> Rows:
+    """Judge the whole record, which is never stored."""
+    judged = call("judge", folder / "record.zarr", asked.days, asked.memory)
+    minutes = judged["seconds"] / 60
+    yield "files to a variogram of all days, nothing stored: time", f"{minutes:.1f} minutes"
+    yield "times that a day was drawn", f"{judged['passes']:.2f}"
+    yield "peak memory", f"{judged['peak']:.0f} MB"
+
+
+PARTS = {part.__name__: part for part in (workers, growth, whole, variogram)}
+
+
 def main() -> None:
     if sys.argv[1:3] == ["--child", "draw"]:
         record, store, days, workers, processes, limit = sys.argv[3:]
@@ -174,42 +226,16 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=7305)
     parser.add_argument("--memory", type=float, default=2.0, help="GB that the process may take")
     parser.add_argument("--some", type=int, default=1408, help="days that workers are compared on")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     asked = parser.parse_args()
     print(f"Machine: {platform.machine()}, two cores. Model {MODEL}, pieces of {CHUNK} days.\n")
     print("| what | figure |\n|---|---|", flush=True)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_record(folder / "record.zarr", asked.days + 6)
-        workers = {n: [] for n in (1, 2)}
-        for _ in range(2):
-            for n, found in workers.items():
-                found.append(measure(folder, asked.some, n, True, 0.0)["seconds"])
-        one, two = (min(found) for found in workers.values())
-        print(f"| {asked.some} days, one worker process | {one:.0f} s |")
-        print(f"| two worker processes | {two:.0f} s |")
-        print(f"| throughput per core, two over one | {one / two / 2:.2f} |", flush=True)
-        year, ten = (
-            measure(folder, d, 2, False, asked.memory) for d in (asked.days // 20, asked.days // 2)
-        )
-        print(f"| peak memory, {asked.days // 20:,} days | {year['peak']:.0f} MB |")
-        print(f"| peak memory, {asked.days // 2:,} days | {ten['peak']:.0f} MB |")
-        print(f"| ten times the days: peak memory | {ten['peak'] / year['peak']:.3f} |", flush=True)
-        full = measure(folder, asked.days, 2, False, asked.memory)
-        print(
-            f"| {asked.days:,} days, two threads, {asked.memory:g} GB: time | "
-            f"{full['seconds'] / 60:.1f} minutes |"
-        )
-        print(f"| peak memory | {full['peak']:.0f} MB |")
-        print(f"| days per second and core | {asked.days / full['span'] / 2:.1f} |")
-        print(f"| store | {full['size']:.0f} MB |")
-        print(f"| time that threads did not draw | {1 - full['busy'] / 2 / full['span']:.1%} |")
-        judged = call("judge", folder / "record.zarr", asked.days, asked.memory)
-        print(
-            f"| files to a variogram of all days, nothing stored: time | "
-            f"{judged['seconds'] / 60:.1f} minutes |"
-        )
-        print(f"| times that a day was drawn | {judged['passes']:.2f} |")
-        print(f"| peak memory | {judged['peak']:.0f} MB |")
+        for part in asked.parts:
+            for what, figure in PARTS[part](folder, asked):
+                print(f"| {what} | {figure} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import runpy
 from functools import partial
-
-import numpy as np
+from pathlib import Path
 
 import xdownscale as xd
 from xdownscale import baselines, patches, plot, splits
@@ -16,15 +16,8 @@ from xdownscale.errors import (
     TimeAxisError,
 )
 
-no_time = partial(lambda da: da.isel(time=0, drop=True))
-
-
-def later(da, days=5000):
-    return da.assign_coords(time=da.time + np.timedelta64(days, "D"))
-
-
-def moved(da):
-    return da.assign_coords(lat=da.lat + 0.1)
+CHANGES = runpy.run_path(str(Path(__file__).with_name("changes.py")))
+later, moved, no_time = (CHANGES[name] for name in ("later", "moved", "no_time"))
 
 
 def regrid(w, *args, **options):
