@@ -37,8 +37,8 @@ import torch
 import xarray as xr
 
 import xdownscale as xd
-from xdownscale.errors import XDownscaleWarning
 
+XDownscaleWarning = xd.errors.XDownscaleWarning
 HERE = Path(__file__).resolve().parent
 VALUES, MODELS = HERE / "values.json", HERE / "models"
 EXACT = ("cpu", "capability", "torch", "numpy", "scipy", "scikit-gstat", "statsmodels")
