@@ -337,6 +337,8 @@ def fast(method: str = "residual", **sections: Any) -> xd.DownscalerConfig:
         "training": {"epochs": 2, "pretrain_epochs": 2, "mean_epochs": 2},
         "sampling": {"precision": "32"},
     }
+    if method == "crps":  # has no regressions
+        del keys["training"]["mean_epochs"]
     names = [*keys, *(name for name in sections if name not in keys)]
     merged = {name: keys.get(name, {}) | sections.get(name, {}) for name in names}
     return xd.preset("fast", method=method, **merged)
