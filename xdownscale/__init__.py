@@ -19,63 +19,58 @@ from xdownscale import accessors as accessors
 
 if TYPE_CHECKING:
     from xdownscale import (
-        baselines,
         config,
         datasets,
-        errors,
         geostat,
-        grids,
-        labels,
         patches,
         plot,
         regridding,
         reports,
-        scaling,
         skill,
         splits,
-        windows,
     )
-    from xdownscale.config import DownscalerConfig
-    from xdownscale.downscaler import Downscaler
-    from xdownscale.functional import fit, load, predict
-    from xdownscale.presets import preset
-    from xdownscale.pretrained import load_pretrained, publish
-    from xdownscale.production import predict_to_zarr
+    from xdownscale.config import DownscalerConfig, preset
+    from xdownscale.core import coords, errors, grids, normalization
+    from xdownscale.downscaler import Downscaler, fit, load, predict
+    from xdownscale.io.hub import load_pretrained, publish
+    from xdownscale.patches import layout as windows
+    from xdownscale.prediction.zarr import predict_to_zarr
     from xdownscale.regridding import regrid
     from xdownscale.reports import report
+    from xdownscale.skill import baselines
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Downscaler": "downscaler",
     "DownscalerConfig": "config",
-    "fit": "functional",
-    "load": "functional",
-    "load_pretrained": "pretrained",
-    "predict": "functional",
-    "predict_to_zarr": "production",
-    "preset": "presets",
-    "publish": "pretrained",
+    "fit": "downscaler",
+    "load": "downscaler",
+    "load_pretrained": "io.hub",
+    "predict": "downscaler",
+    "predict_to_zarr": "prediction.zarr",
+    "preset": "config",
+    "publish": "io.hub",
     "regrid": "regridding",
     "report": "reports",
 }
-_ROOMS = (
-    "baselines",
-    "config",
-    "datasets",
-    "errors",
-    "geostat",
-    "grids",
-    "labels",
-    "patches",
-    "plot",
-    "regridding",
-    "reports",
-    "scaling",
-    "skill",
-    "splits",
-    "windows",
-)
+_ROOMS = {
+    "baselines": "skill.baselines",
+    "config": "config",
+    "datasets": "datasets",
+    "errors": "core.errors",
+    "geostat": "geostat",
+    "grids": "core.grids",
+    "labels": "core.coords",
+    "patches": "patches",
+    "plot": "plot",
+    "regridding": "regridding",
+    "reports": "reports",
+    "scaling": "core.normalization",
+    "skill": "skill",
+    "splits": "splits",
+    "windows": "patches.layout",
+}
 
 __all__ = [
     "Downscaler",
@@ -109,7 +104,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
-        return importlib.import_module(f"{__name__}.{name}")
+        return importlib.import_module(f"{__name__}.{_ROOMS[name]}")
     if name in _HOMES:
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

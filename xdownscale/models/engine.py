@@ -11,31 +11,12 @@ import torch
 from numpy.typing import NDArray
 
 from xdownscale.config import DownscalerConfig
-from xdownscale.models.checkpoint import Checkpoints
-from xdownscale.models.dataset import TrainingArrays, read_rows
 from xdownscale.models.device import resolve_device
-from xdownscale.models.diffusion import squared_cosine
-from xdownscale.models.drawing import Conditions, sample
-from xdownscale.models.fields.crops import (
-    FieldArrays,
-    around,
-    fine_channels,
-    known_channels,
-    lagged,
-)
-from xdownscale.models.fields.drawing import draw_fields
-from xdownscale.models.fields.engine import (
-    FieldModel,
-    check_load_fields,
-    load_fields,
-    train_fields,
-)
-from xdownscale.models.fields.network import Channels
-from xdownscale.models.fields.request import FieldConditions, FieldRequest
-from xdownscale.models.fields.sizes import check_sampling, settle_tile
-from xdownscale.models.stages import Denoise, Forecast
-from xdownscale.models.unet import Forecaster, Networks
-from xdownscale.models.weights import (
+from xdownscale.models.diffusion.schedules import squared_cosine
+from xdownscale.models.field_engine import FieldModel, check_load_fields, load_fields, train_fields
+from xdownscale.models.networks.field_unet import Channels
+from xdownscale.models.networks.unet import Forecaster, Networks
+from xdownscale.models.networks.weights import (
     Sizes,
     Trained,
     check_days,
@@ -47,6 +28,20 @@ from xdownscale.models.weights import (
     state_of,
     training_fingerprint,
 )
+from xdownscale.models.sampling.fields import draw_fields
+from xdownscale.models.sampling.memory import check_sampling, settle_tile
+from xdownscale.models.sampling.patches import Conditions, sample
+from xdownscale.models.sampling.request import FieldConditions, FieldRequest
+from xdownscale.models.training.checkpoint import Checkpoints
+from xdownscale.models.training.crop_dataset import (
+    FieldArrays,
+    around,
+    fine_channels,
+    known_channels,
+    lagged,
+)
+from xdownscale.models.training.patch_dataset import TrainingArrays, read_rows
+from xdownscale.models.training.tasks import Denoise, Forecast
 from xdownscale.patches.layout import PatchLayout
 
 __all__ = [
@@ -189,7 +184,7 @@ def load(state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes) ->
     >>> load({}, config, Sizes(static=3, calendar=3))
     Traceback (most recent call last):
     ...
-    xdownscale.errors.ModelFormatError: The weights lack 'denoiser...
+    xdownscale.core.errors.ModelFormatError: The weights lack 'denoiser...
     """
     check_load(state, config, sizes)
     known = sizes.static + sizes.calendar
@@ -218,7 +213,7 @@ def check_load(state: Mapping[str, Floats], config: DownscalerConfig, sizes: Siz
     >>> check_load({}, vast, Sizes(static=3, calendar=3))
     Traceback (most recent call last):
     ...
-    xdownscale.errors.ModelFormatError: The weights lack 'denoiser...
+    xdownscale.core.errors.ModelFormatError: The weights lack 'denoiser...
     """
     known = sizes.static + sizes.calendar
     check_fit(partial(Networks, config.data.lags, known, config.network), state)
