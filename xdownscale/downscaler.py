@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -16,17 +17,24 @@ import xarray as xr
 from xdownscale import splits
 from xdownscale.config import DownscalerConfig
 from xdownscale.config import preset as named_preset
-from xdownscale.core.errors import NotFittedError, OptionError, check_option, check_whole
+from xdownscale.core.errors import (
+    NotFittedError,
+    OptionError,
+    XDownscaleError,
+    XDownscaleWarning,
+    check_option,
+    check_whole,
+)
 from xdownscale.core.files import as_path
 from xdownscale.core.normalization import TRANSFORMS
 from xdownscale.fitting import fitted_model
-from xdownscale.fitting.fit import learn
+from xdownscale.fitting.fit import fit_records
 from xdownscale.fitting.fitted_model import Fitted, GroupModel
 from xdownscale.io import serialization
 from xdownscale.prediction import chunks as chunking
 from xdownscale.prediction import diagnostics
-from xdownscale.prediction.predict import draw_maps
-from xdownscale.prediction.request import Order
+from xdownscale.prediction.predict import predict_maps
+from xdownscale.prediction.request import Request
 
 
 class Downscaler:
@@ -124,7 +132,7 @@ class Downscaler:
         seed, folder = check_whole("seed", self.seed), self.checkpoint_dir
         kept = None if folder is None else as_path(folder, "checkpoint_dir")
         known = None if encoder is None else encoder._require_fitted("encoder")
-        self._fitted = learn(
+        fitted, pair = fit_records(
             coarse,
             fine,
             static,
@@ -139,6 +147,16 @@ class Downscaler:
             pairing=self.pairing,
             encoder=known,
         )
+        try:
+            fitted.about["skill"] = diagnostics.validation_skill(fitted, pair, self.device)
+        except XDownscaleError as problem:  # hours of training are not lost for a line of the repr
+            fitted.about["skill"] = {}
+            warnings.warn(
+                f"The skill on validation days could not be measured: {problem}",
+                XDownscaleWarning,
+                stacklevel=3,
+            )
+        self._fitted = fitted
         self._path = None
         return self
 
@@ -155,7 +173,7 @@ class Downscaler:
     ) -> Any:
         """Draw fine fields; see `xdownscale.predict` for the parameters."""
         fitted = self._require_fitted("predict")
-        order = Order(
+        request = Request(
             time=time,
             realizations=realizations,
             mode=mode,
@@ -165,9 +183,9 @@ class Downscaler:
             device=self.device,
         )
         if chunks is None and not chunking.is_lazy(coarse):
-            return draw_maps(fitted, coarse, order)
+            return predict_maps(fitted, coarse, request)
         wanted = "auto" if chunks is None else chunks
-        return chunking.draw_lazily(fitted, coarse, order, wanted, self._path)
+        return chunking.predict_lazily(fitted, coarse, request, wanted, self._path)
 
     def with_sampling(self, **keys: Any) -> Downscaler:
         """Return a model with the same weights that draws in another way.

@@ -11,12 +11,14 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from xdownscale import methods
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.coords import Labels
 from xdownscale.core.normalization import Scaling
 from xdownscale.fitting.groups import Group, Seasons
 from xdownscale.models.networks import weights as weights_
-from xdownscale.preprocessing.calendar_features import Calendar
+from xdownscale.models.networks.channels import Sizes
+from xdownscale.preprocessing.calendar_features import CHANNELS, Calendar
 from xdownscale.preprocessing.quantile_mapping import QuantileMap
 
 
@@ -217,3 +219,27 @@ def _skill(scores: dict[str, float], pairing: str) -> str:
         return "not measured (no validation days)"
     listed = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
     return f"{listed} (one realization, a few validation days)"
+
+
+def sizes_of(fitted: Fitted, model: GroupModel) -> Sizes:
+    """Return the numbers that the networks of a group are made from.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The model.
+    model : GroupModel
+        One of its groups.
+    """
+    config = fitted.config
+    method = methods.find(config.method)
+    before, after = method.window(config)
+    return Sizes(
+        drivers=len(fitted.drivers),
+        window=before + 1 + after,
+        lags=config.data.lags,
+        own=fitted.own,
+        fine_lags=method.fine_lags(config),
+        static=len(model.static),
+        calendar=CHANNELS[method.calendar],
+    )

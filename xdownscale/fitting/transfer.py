@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from xdownscale.config import FIELD_METHODS, DownscalerConfig
+from xdownscale import methods
+from xdownscale.config import DownscalerConfig
 from xdownscale.core import hashing
 from xdownscale.core.errors import ModelMismatchError, OptionError
 from xdownscale.fitting.fitted_model import Fitted
@@ -83,9 +84,9 @@ def check_transfer(source: Fitted | None, config: DownscalerConfig, drivers: int
 
 def _make(config: DownscalerConfig, drivers: int) -> dict[str, Any]:
     """Return what an encoder's shape and inputs depend on."""
-    whole = config.method in FIELD_METHODS
+    method = methods.find(config.method)
     return {
-        "method": "/".join(FIELD_METHODS) if whole else config.method,
+        "method that shows its encoder": method.encoder_input,
         "data.lags": config.data.lags,
         "data.scaling": config.data.scaling,
         "number of drivers": drivers,

@@ -9,17 +9,14 @@ from typing import Any
 
 import numpy as np
 
-from xdownscale.config import FIELD_METHODS, DownscalerConfig
+from xdownscale import methods
+from xdownscale.config import DownscalerConfig
 from xdownscale.core.coords import Axes
 from xdownscale.core.errors import ModelFormatError
 from xdownscale.core.normalization import Scaling
-from xdownscale.fitting.fitted_model import Fitted, GroupModel
+from xdownscale.fitting.fitted_model import Fitted, GroupModel, sizes_of
 from xdownscale.io.schema import REST, Between, check, of_hint
-from xdownscale.models import engine, field_engine
-from xdownscale.models.networks import field_unet
-from xdownscale.models.networks import weights as weights_
-from xdownscale.models.training import crop_dataset
-from xdownscale.preprocessing.calendar_features import Calendar, cycle_numbers
+from xdownscale.preprocessing.calendar_features import Calendar
 
 _WHOLE = Between(-(10**6), 10**6)  # any number of an option
 _COUNT = Between(0, 2**40)
@@ -188,24 +185,8 @@ def _check_arrays(fitted: Fitted, name: str, model: GroupModel) -> None:
 
 
 def _check_weights(fitted: Fitted, model: GroupModel) -> None:
-    config, drivers = fitted.config, len(fitted.drivers)
-    if config.method not in FIELD_METHODS:
-        sizes = weights_.Sizes(static=len(model.static), calendar=_CALENDAR)
-        engine.check_load(model.state, config, sizes)
-        return
-    days = config.data.window + 1 + config.data.after
-    known = crop_dataset.known_channels(days, drivers, fitted.own, config.data.fine_lags)
-    time = model.split["time"][:1]
-    channels = field_unet.Channels(
-        lags=config.data.lags * drivers,
-        known=known + len(model.static),
-        calendar=cycle_numbers(time, fitted.about["step"]).shape[1],
-        targets=len(fitted.targets),
-    )
-    field_engine.check_load_fields(model.state, config, channels)
-
-
-_CALENDAR = 3  # channels of `Calendar.channels`
+    method = methods.find(fitted.config.method)
+    method.check_state(model.state, fitted.config, sizes_of(fitted, model))
 
 
 def _require(true: bool, otherwise: str) -> None:

@@ -29,7 +29,7 @@ from xdownscale.prediction import workers
 from xdownscale.prediction.manifest import GROUP, Ledger, alone, builder, free_bytes
 from xdownscale.prediction.plan import Plan
 from xdownscale.prediction.predict import label, make_plan
-from xdownscale.prediction.request import Order
+from xdownscale.prediction.request import Request
 
 _LOOK = 1.0  # seconds between two looks at what is finished
 _SPARE = 1.02  # of the bytes of the fields: metadata, and files that are written anew
@@ -97,7 +97,7 @@ def predict_to_zarr(
     xdownscale.core.errors.NotFittedError: This Downscaler is not fitted...
     """
     fitted = require_model(model)._require_fitted("predict_to_zarr")
-    order = Order(
+    request = Request(
         time=time,
         realizations=realizations,
         mode=mode,
@@ -107,7 +107,7 @@ def predict_to_zarr(
         device=model.device,
     )
     where = _folder(store)
-    plan = make_plan(fitted, coarse, order)
+    plan = make_plan(fitted, coarse, request)
     chunking.check_chunks(plan)
     run = _Run(plan, workers.ticket(fitted, model._path), where)
     if (connected := workers.client()) is not None:
@@ -165,20 +165,20 @@ class _Run:
         self.cut = chunking.Chunks(tuple(days), tuple(members))
 
     def _facts(self) -> dict[str, Any]:
-        plan, order = self.plan, self.plan.order
+        plan, request = self.plan, self.plan.request
         arrays = [to_array(driver).array for driver in plan.drivers]
         past = None
-        if order.history is not None:
+        if request.history is not None:
             name = require_time(plan.past, "history")
             past = hashing.fingerprint(time_keys(plan.past[name]), to_array(plan.past).array)
         return {
             "model": self.given.key,
             "driver": hashing.fingerprint(time_keys(plan.time), *arrays),
             "days": hashing.fingerprint(time_keys(plan.time[plan.targets])),
-            "seed": order.seed,
-            "mode": order.mode,
-            "stitching": order.stitching,
-            "realizations": order.realizations,
+            "seed": request.seed,
+            "mode": request.mode,
+            "stitching": request.stitching,
+            "realizations": request.realizations,
             "history": past,
         }
 
@@ -192,9 +192,9 @@ class _Run:
         """Write everything but the fields."""
         import dask.array
 
-        plan, order = self.plan, self.plan.order
+        plan, request = self.plan, self.plan.request
         ny, nx = plan.fitted.carried.shape[1:]
-        shape = (order.realizations, plan.targets.size, len(plan.fitted.targets), ny, nx)
+        shape = (request.realizations, plan.targets.size, len(plan.fitted.targets), ny, nx)
         sizes = (cut.realizations[0], cut.days[0], 1, ny, nx)
         drawn = label(plan, dask.array.empty(shape, chunks=sizes, dtype=np.float32))
         ds = drawn.to_dataset() if isinstance(drawn, xr.DataArray) else drawn
@@ -204,8 +204,8 @@ class _Run:
             ds,
             step,
             title=f"{', '.join(map(str, ds.data_vars))}, downscaled",
-            source=f"xdownscale model {plan.fitted.about['fingerprint'][:12]}, {order.mode} "
-            f"prediction, seed {order.seed}",
+            source=f"xdownscale model {plan.fitted.about['fingerprint'][:12]}, {request.mode} "
+            f"prediction, seed {request.seed}",
             references="https://arxiv.org/abs/2512.05139",
             history=lines,
             progress="incomplete",
@@ -241,7 +241,7 @@ class _Run:
         from dask.delayed import delayed
 
         fill, carrier = delayed(_fill, pure=False), chunking.sent(self.given)
-        chained = self.plan.order.mode == "autoregressive"
+        chained = self.plan.request.mode == "autoregressive"
         tile, columns = self.ledger.facts["tile"], finished.shape[1]
         state: Any = {}
         tasks: dict[int, Any] = {}
@@ -285,7 +285,7 @@ def _fill(
     """Draw a piece, write it, and note that it is finished; return what it leaves behind."""
     import zarr
 
-    fields, left = chunking.draw_labelled(given, job, state, past, *drivers)
+    fields, left = chunking.predict_labelled(given, job, state, past, *drivers)
     drawn = fields.to_dataset() if isinstance(fields, xr.DataArray) else fields
     root: Any = zarr.open_group(store, mode="r+", use_consolidated=False)
     for name, da in drawn.data_vars.items():
