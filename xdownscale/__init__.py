@@ -31,7 +31,9 @@ if TYPE_CHECKING:
         splits,
     )
     from xdownscale.config import DownscalerConfig, preset
-    from xdownscale.core import coords, errors, grids, normalization
+    from xdownscale.core import coords as labels
+    from xdownscale.core import errors, grids
+    from xdownscale.core import normalization as scaling
     from xdownscale.downscaler import Downscaler, fit, load, predict
     from xdownscale.io.hub import load_pretrained, publish
     from xdownscale.patches import layout as windows

@@ -16,8 +16,8 @@ from xdownscale.config import DownscalerConfig
 from xdownscale.core.coords import Labels
 from xdownscale.core.normalization import Scaling
 from xdownscale.fitting.groups import Group, Seasons
-from xdownscale.models.networks import weights as weights_
 from xdownscale.models.networks.channels import Sizes
+from xdownscale.models.networks.state import count_parameters
 from xdownscale.preprocessing.calendar_features import CHANNELS, Calendar
 from xdownscale.preprocessing.quantile_mapping import QuantileMap
 
@@ -96,7 +96,7 @@ class GroupModel:
     @property
     def parameters(self) -> int:
         """Number of weights of all networks."""
-        return sum(weights_.count_parameters(self.state).values())
+        return sum(count_parameters(self.state).values())
 
 
 @dataclass(frozen=True, kw_only=True)

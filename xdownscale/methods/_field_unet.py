@@ -18,7 +18,7 @@ from xdownscale.models.networks.channels import Sizes, field_inputs
 if TYPE_CHECKING:
     from xdownscale.models.networks.field_unet import FieldNet, FieldNetworks
     from xdownscale.models.sampling.fields import FieldSampler
-    from xdownscale.models.training.run import Stages
+    from xdownscale.models.training.stages import Stages
 
 NETWORK = frozenset(
     {"size", "channels", "encoder_channels", "encoder", "norm", "dropout", "unshuffle"}
@@ -81,7 +81,8 @@ class FieldUNetMethod(Method):
 
         from xdownscale.models.device import resolve_device
         from xdownscale.models.networks.field_unet import FieldNetworks
-        from xdownscale.models.networks.weights import fill, seeded, trained_weights
+        from xdownscale.models.networks.state import trained_weights
+        from xdownscale.models.networks.weights import fill, seeded
 
         self.check_state(state, config, sizes)
         weights = trained_weights(state)
@@ -101,7 +102,8 @@ class FieldUNetMethod(Method):
     ) -> None:
         """Compare names and shapes of the weights with the networks of the configuration."""
         from xdownscale.models.networks.field_unet import FieldNetworks
-        from xdownscale.models.networks.weights import check_fit, trained_weights
+        from xdownscale.models.networks.state import trained_weights
+        from xdownscale.models.networks.weights import check_fit
 
         weights = trained_weights(state)
         check_fit(partial(FieldNetworks, *self._made_of(weights, config, sizes)), weights)

@@ -60,8 +60,9 @@ class Method(ABC):
     summary : str
         One line for `xdownscale.methods.available`.
     uses : mapping of str to set of str
-        Section of the configuration -> keys that the method uses, beside those of reading, splitting
-        and training that all use. A key that it does not use is refused where a user names it.
+        Section of the configuration -> keys that the method uses, beside those of reading,
+        splitting and training that all use. A key that it does not use is refused where a user
+        names it.
     options : dataclass or None
         Frozen dataclass of options of its own, given as ``options=dict(...)``.
     samplers : tuple of str
@@ -99,7 +100,7 @@ class Method(ABC):
     # What it needs of the records
 
     def window(self, config: DownscalerConfig) -> tuple[int, int]:
-        """Return how many coarse time steps before and after the target it sees on the fine grid."""
+        """Return how many coarse time steps before and after the target are seen."""
         return 0, 0
 
     def fine_lags(self, config: DownscalerConfig) -> int:
@@ -141,13 +142,13 @@ class Method(ABC):
                 f"{' or '.join(map(repr, self.samplers))}."
             )
 
-    def check_shape(self, shape: tuple[int, int], config: DownscalerConfig) -> None:
+    def check_shape(self, shape: tuple[int, int], config: DownscalerConfig) -> None:  # noqa: B027
         """Raise `GridError` if a fine grid of this shape is too small."""
 
-    def check_sampling(self, config: DownscalerConfig, stitching: str) -> None:
+    def check_sampling(self, config: DownscalerConfig, stitching: str) -> None:  # noqa: B027
         """Raise `OptionError` if tiles or patches do not suit its networks."""
 
-    def check_state(
+    def check_state(  # noqa: B027
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
     ) -> None:
         """Raise `ModelFormatError` if a state does not fit; no network is built.

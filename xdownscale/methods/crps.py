@@ -57,7 +57,7 @@ class Crps(FieldUNetMethod):
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
         """Train the encoder on the coarse record, then the generator on the fine one."""
-        from xdownscale.models.training.run import as_arrays
+        from xdownscale.models.training.stages import as_arrays
         from xdownscale.models.training.tasks import Generate
 
         stages = run.stages(data)

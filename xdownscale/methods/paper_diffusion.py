@@ -74,7 +74,7 @@ class PaperDiffusion(Method):
     }
 
     def window(self, config: DownscalerConfig) -> tuple[int, int]:
-        """The coarse fields of the same preceding time steps."""
+        """See the coarse fields of the same preceding time steps."""
         return config.data.lags, 0
 
     def fine_lags(self, config: DownscalerConfig) -> int:
@@ -106,7 +106,7 @@ class PaperDiffusion(Method):
         """Train the encoder on the coarse record, then the denoiser on patches of the fine one."""
         from xdownscale.models.diffusion.schedules import squared_cosine
         from xdownscale.models.training.datasets import PatchGrid
-        from xdownscale.models.training.run import PRETRAIN_SHARE, as_arrays
+        from xdownscale.models.training.stages import PRETRAIN_SHARE, as_arrays
         from xdownscale.models.training.tasks import Denoise
 
         config = run.config
@@ -162,7 +162,8 @@ class PaperDiffusion(Method):
 
         known = sizes.static + sizes.calendar
         networks: Networks = seeded(Networks, seed, stage, config.data.lags, known, config.network)
-        return networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        fast: Networks = networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return fast
 
 
 def _training_layout(shape: tuple[int, int], config: DownscalerConfig) -> PatchLayout:

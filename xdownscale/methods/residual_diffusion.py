@@ -2,8 +2,8 @@
 
 1. A small U-Net is trained to forecast the coarse record; its encoder, frozen, feeds all networks.
 2. Regressions of the conditional mean are trained on blocks of time that leave one out each
-   (cross-fitting), so that the residual is measured on time steps that were not trained on. The mean
-   is the average of all of them.
+   (cross-fitting), so that the residual is measured on time steps that were not trained on. The
+   mean is the average of all of them.
 3. The residual's scale, spectrum and temporal correlation are measured.
 4. A denoiser is trained on random crops of the scaled residual, preconditioned as in Karras et al.
    (2022), with lognormal noise levels (CorrDiff: Mardani et al. 2025).
@@ -84,7 +84,7 @@ class ResidualDiffusion(FieldUNetMethod):
             cross_fitted_means,
             measure_residual,
         )
-        from xdownscale.models.training.run import as_arrays
+        from xdownscale.models.training.stages import as_arrays
         from xdownscale.models.training.tasks import DenoiseResidual, Regress, fold_of
 
         stages = run.stages(data)

@@ -52,7 +52,7 @@ class UNet(FieldUNetMethod):
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
         """Train the encoder on the coarse record, then the regression on the fine one."""
-        from xdownscale.models.training.run import as_arrays
+        from xdownscale.models.training.stages import as_arrays
         from xdownscale.models.training.tasks import Regress
 
         stages = run.stages(data)

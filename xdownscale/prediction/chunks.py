@@ -36,7 +36,7 @@ class Chunks:
     Attributes
     ----------
     days, realizations : tuple of int
-        Sizes of the pieces, in request.
+        Sizes of the pieces, in order.
     """
 
     days: tuple[int, ...]

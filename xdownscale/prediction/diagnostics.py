@@ -100,9 +100,9 @@ SIGNATURES = (
         "seams",
         0.9,
         1.1,
-        "no patch brequest can be seen",
-        "patch brequests are smoother than the rest of the map",
-        "patch brequests can be seen",
+        "no patch border can be seen",
+        "patch borders are smoother than the rest of the map",
+        "patch borders can be seen",
     ),
     Signature(
         "drift",
@@ -243,9 +243,9 @@ def _drawn(fitted: Fitted, coarse: Any, fine: xr.DataArray, request: Request) ->
     scaling = next(iter(fitted.models.values())).scaling
     truth = fine.sel({require_time(fine, "The fine record"): maps[axes.time].values})
     dims = (str(axes.time), axes.y, axes.x)
-    requested = maps.transpose("realization", *dims)
+    ordered = maps.transpose("realization", *dims)
     own = truth.rename({require_time(fine, "It"): axes.time}).transpose(*dims)
-    values = (np.asarray(scaling.transform_only(da.values), float) for da in (requested, own))
+    values = (np.asarray(scaling.transform_only(da.values), float) for da in (ordered, own))
     members, true = values
     gone = np.isnan(members[0]) | np.isnan(true)
     return _Drawn(np.where(gone, np.nan, members), np.where(gone, np.nan, true), scaling)
@@ -300,7 +300,7 @@ def _transfer(
 
 
 def _seams(fitted: Fitted, coarse: Any, request: Request) -> float:
-    """Return steps across patch brequests over those off them, where maps are made of patches."""
+    """Return steps across patch borders over those off them, where maps are made of patches."""
     if not _method(fitted).has_seams(fitted.config):
         return np.nan
     s = fitted.config.sampling
@@ -424,5 +424,5 @@ def _truth_of(generated: xr.DataArray, pair: Pair) -> xr.DataArray:
     name = require_time(generated, "The maps")
     rows = time_axis.match_times(generated[name], pair.time)
     truth = pair.fine.isel({str(pair.time.name): rows})
-    held = generated.isel(realization=0, drop=True).notnull()
+    held = generated.isel(realization=0, drop=True).notnull()  # noqa: PD004
     return truth.where(held.transpose(*truth.dims).values)

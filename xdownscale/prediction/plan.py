@@ -1,4 +1,4 @@
-"""Which days are drawn, in which request, and from which fine lags."""
+"""Which days are drawn, in which order, and from which fine lags."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ class Plan:
         if self.method.needs_every_lag:
             every = np.arange(self.time.size)[:, None]
             rows = every + np.array([0, *range(-before, 0)])
-            return np.maximum(self.stand_in[np.maximum(rows, 0)], 0)
+            return np.asarray(np.maximum(self.stand_in[np.maximum(rows, 0)], 0), np.int64)
         return splits.day_first(self.around(before, after), before)
 
     @cached_property

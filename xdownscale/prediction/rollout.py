@@ -168,7 +168,9 @@ class GroupSampler:
         if fine_lags is not None:
             given = np.ascontiguousarray(fine_lags)
             scaled = np.asarray(self.scalings[0].forward(given), np.float32)[:, :, None]
-        coarse = self.coarse[lags.ravel()] if lags.size else np.empty((0, *self.coarse.shape[1:]))
+        coarse = np.empty((0, *self.coarse.shape[1:]), np.float32)
+        if lags.size:
+            coarse = np.asarray(self.coarse[lags.ravel()], np.float32)
         return Conditions(
             window=self.driver[windows.ravel()].reshape(*windows.shape, *shape),
             fine_lags=scaled,

@@ -39,8 +39,10 @@ def evaluate_batch(function: Callable[..., Tensor], *batches: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> evaluate_batch(lambda x: x * len(x), torch.ones(1)), evaluate_batch(lambda x: x * 2, torch.ones(3))
-    (tensor([2.]), tensor([2., 2., 2.]))
+    >>> evaluate_batch(lambda x: x * len(x), torch.ones(1))
+    tensor([2.])
+    >>> evaluate_batch(lambda x: x * 2, torch.ones(3))
+    tensor([2., 2., 2.])
     """
     if len(batches[0]) > 1:
         return function(*batches)

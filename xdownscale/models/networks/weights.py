@@ -15,25 +15,6 @@ from xdownscale.models.diffusion import noise
 
 Floats = NDArray[np.float32]
 
-MEASURED = ("residual.", "drift.")  # numbers that were measured, not learnt
-
-
-def count_parameters(state: Mapping[str, Floats]) -> dict[str, int]:
-    """Return how many numbers the networks hold, by network.
-
-    Examples
-    --------
-    >>> count_parameters({"encoder.w": np.zeros((2, 3)), "denoiser.b": np.zeros(4)})
-    {'encoder': 6, 'denoiser': 4}
-    """
-    counts: dict[str, int] = {}
-    for name, weights in state.items():
-        network = name.split(".")[0]
-        if name.startswith(MEASURED):
-            continue
-        counts[network] = counts.get(network, 0) + int(weights.size)
-    return counts
-
 
 def seeded(kind: Any, seed: int, stage: int, *args: Any) -> Any:
     """Build a network whose first weights depend on seed and stage alone."""
@@ -92,8 +73,3 @@ def _compare(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, Floats])
                 f"The weights {name!r} have shape {found[name].shape}, the configuration needs "
                 f"{shape}; give the configuration that they were trained with."
             )
-
-
-def trained_weights(state: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return the entries of a state that were trained, not measured."""
-    return {name: array for name, array in state.items() if not name.startswith(MEASURED)}

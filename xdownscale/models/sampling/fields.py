@@ -408,7 +408,8 @@ class _Sampling:
     def _blocks(self, count: int) -> Iterator[Indices]:
         """Yield some fields at a time, as many as suit the device; one that is left over twice.
 
-        Kernels for one image round differently from those for several, see `models.networks.batch_invariance`.
+        Kernels for one image round differently from those for several, see
+        `models.networks.batch_invariance`.
         """
         size = max(1, self.most // (self.wide[0] * self.wide[1]))
         for start in range(0, count, size):

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from xdownscale.models.diffusion import noise
-from xdownscale.models.diffusion.noise import noise_inputs
+from xdownscale.models.diffusion.noise_scales import noise_inputs
 from xdownscale.models.diffusion.residual import Residual
 from xdownscale.models.diffusion.spectra import coloured
 from xdownscale.models.diffusion.temporal_noise import RHOS

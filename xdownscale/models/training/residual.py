@@ -28,7 +28,7 @@ from xdownscale.models.training.data import (
     read_fine_lags,
     read_rows,
 )
-from xdownscale.models.training.run import Stages
+from xdownscale.models.training.stages import Stages
 
 _BLOCK = 16  # fields that are evaluated at once
 _SPECTRUM_FIELDS = 64  # that the spectrum is measured on

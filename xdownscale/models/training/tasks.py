@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from xdownscale.config import DiffusionConfig, TrainingConfig
-from xdownscale.models.diffusion.noise import noise_inputs
+from xdownscale.models.diffusion.noise_scales import noise_inputs
 from xdownscale.models.diffusion.preconditioning import preconditioning
 from xdownscale.models.diffusion.schedules import Schedule, add_noise
 from xdownscale.models.networks.field_unet import FieldNet, Inputs, coarse_features
