@@ -34,10 +34,9 @@ if TYPE_CHECKING:
     from xdownscale.core import coords as labels
     from xdownscale.core import errors, grids
     from xdownscale.core import normalization as scaling
-    from xdownscale.downscaler import Downscaler, fit, load, predict
+    from xdownscale.downscaler import Downscaler, fit, load, predict, predict_to_zarr
     from xdownscale.io.hub import load_pretrained, publish
     from xdownscale.patches import layout as windows
-    from xdownscale.prediction.zarr import predict_to_zarr
     from xdownscale.regridding import regrid
     from xdownscale.reports import report
     from xdownscale.skill import baselines
@@ -51,7 +50,7 @@ _HOMES = {
     "load": "downscaler",
     "load_pretrained": "io.hub",
     "predict": "downscaler",
-    "predict_to_zarr": "prediction.zarr",
+    "predict_to_zarr": "downscaler",
     "preset": "config",
     "publish": "io.hub",
     "regrid": "regridding",

@@ -32,7 +32,7 @@ from xdownscale.fitting.fit import fit_records
 from xdownscale.fitting.fitted_model import Fitted, GroupModel
 from xdownscale.io import serialization
 from xdownscale.prediction import chunks as chunking
-from xdownscale.prediction import diagnostics
+from xdownscale.prediction import diagnostics, zarr
 from xdownscale.prediction.predict import predict_maps
 from xdownscale.prediction.request import Request
 
@@ -626,6 +626,82 @@ def predict(
         stitching=stitching,
         seed=seed,
         chunks=chunks,
+    )
+
+
+def predict_to_zarr(
+    model: Downscaler,
+    coarse: xr.DataArray | xr.Dataset,
+    store: str | PathLike[str],
+    *,
+    time: Any = None,
+    realizations: int = 1,
+    mode: str | None = None,
+    history: xr.DataArray | None = None,
+    stitching: str | None = None,
+    seed: int = 0,
+    chunks: Any = "auto",
+    progress: bool = True,
+) -> xr.Dataset:
+    """Draw the fine record of a coarse one into a Zarr store, and go on where a run was stopped.
+
+    Days and realizations are drawn in pieces, each of them a chunk of the store. The store knows
+    which are finished: call the same again after whatever stopped it (a kill, a full disk, the end
+    of a batch job), and the others are drawn; the result is the same to the last bit. Memory
+    depends on the chunks alone. With a client of ``dask.distributed`` its workers draw and write.
+
+    Parameters
+    ----------
+    model : Downscaler
+        Fitted model.
+    coarse : DataArray or Dataset (time, lat, lon)
+        As for `predict`; lazy or not. It is read once to name it, then piece by piece.
+    store : str or path
+        Folder of the store, on a file system that this machine and all workers see.
+    time, realizations, mode, history, stitching, seed
+        As for `predict`.
+    chunks : "auto", int or mapping
+        Days of a piece, or ``{"time": ..., "realization": ...}``; maps stay whole. ``"auto"``:
+        at most 64 days and 64 MB. A run that goes on keeps the chunks that it began with.
+    progress : bool
+        Show a bar with the time that is left.
+
+    Returns
+    -------
+    Dataset
+        The store, opened lazily: the fields of `predict`, following CF-1.11.
+
+    Raises
+    ------
+    StorageError
+        If the store holds something else, another process fills it, there is too little space, or
+        it cannot be written; what is finished stays.
+    ModelMismatchError
+        If the store was begun with another model, coarse record, seed, ... (says which).
+    NotFittedError, OptionError, TimeAxisError
+        As `predict`.
+
+    Examples
+    --------
+    >>> import xdownscale as xd
+    >>> ds = xd.datasets.load_twin()
+    >>> xd.predict_to_zarr(xd.Downscaler(), ds.dust, "maps.zarr")
+    Traceback (most recent call last):
+    ...
+    xdownscale.core.errors.NotFittedError: This Downscaler is not fitted...
+    """
+    fitted = require_model(model)._require_fitted("predict_to_zarr")
+    request = Request(
+        time=time,
+        realizations=realizations,
+        mode=mode,
+        history=history,
+        stitching=stitching,
+        seed=seed,
+        device=model.device,
+    )
+    return zarr.write_store(
+        fitted, coarse, request, store, chunks=chunks, path=model._path, progress=progress
     )
 
 
