@@ -39,14 +39,14 @@ SHAPE, FACTOR = (512, 640), 8
 CHUNK, WRITTEN = 8, 64  # days in a chunk, and days written at once
 LIMIT = 3000  # MB
 PHASES = (
-    ("xdownscale.fitting", "settle_pairing", "are the days paired?"),
-    ("xdownscale.lessons", "Assignment.check", "gaps, transform and scaling"),
-    ("xdownscale.fitting", "_fingerprint", "fingerprint"),
-    ("xdownscale.models.weights", "run_stage", "stage"),
-    ("xdownscale.models.fields.training", "run_stage", "stage"),
-    ("xdownscale.models.fields.training", "_measure", "measuring the residual"),
-    ("xdownscale.models.fields.training", "_tempered", "temperature and memory"),
-    ("xdownscale.fitting", "_validation_skill", "skill on validation days"),
+    ("xdownscale.fitting.fit", "settle_pairing", "are the days paired?"),
+    ("xdownscale.fitting.training_data", "Assignment.check", "gaps, transform and scaling"),
+    ("xdownscale.fitting.fit", "_fingerprint", "fingerprint"),
+    ("xdownscale.models.networks.weights", "run_stage", "stage"),
+    ("xdownscale.models.training.train_fields", "run_stage", "stage"),
+    ("xdownscale.models.training.train_fields", "_measure", "measuring the residual"),
+    ("xdownscale.models.training.train_fields", "_tempered", "temperature and memory"),
+    ("xdownscale.fitting.fit", "_validation_skill", "skill on validation days"),
 )
 
 

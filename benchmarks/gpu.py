@@ -15,11 +15,12 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import xdownscale as xd
-from xdownscale.models.fields.drawing import draw_fields
-from xdownscale.models.fields.network import Channels, FieldNetworks
-from xdownscale.models.fields.request import FieldConditions, FieldRequest
-from xdownscale.models.fields.residual import BANDS, Residual
-from xdownscale.models.spectra import Spectrum
+from xdownscale.models.diffusion.calibration import BANDS
+from xdownscale.models.diffusion.residual import Residual
+from xdownscale.models.diffusion.spectra import Spectrum
+from xdownscale.models.networks.field_unet import Channels, FieldNetworks
+from xdownscale.models.sampling.fields import draw_fields
+from xdownscale.models.sampling.request import FieldConditions, FieldRequest
 
 CHANNELS = Channels(lags=3, known=12, calendar=4, targets=1)
 

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.grids import area
+from xdownscale.core.grids import area
 from xdownscale.regridding import Regridder, regrid
 
 SEED = 7

@@ -16,7 +16,8 @@ import xarray as xr
 from scipy.interpolate import RectBivariateSpline
 from scipy.stats import skew
 
-from xdownscale.datasets import _packing, load_twin, make_twin, twin
+from xdownscale.datasets import load_twin, make_twin, twin
+from xdownscale.datasets.twin import packing
 
 Rows = list[tuple[str, str]]
 
@@ -153,9 +154,9 @@ def package(folder: Path) -> None:
         stored = twin.to_file(make_twin(synchronised=kind))
         fine_name, coarse_name = twin.packaged_names(kind)
         coarse = {name: stored.pop(name) for name in ("dust", "first_coarse")}
-        _packing.write(folder / coarse_name, coarse)
+        packing.write(folder / coarse_name, coarse)
         if kind:
-            _packing.write(folder / fine_name, stored)
+            packing.write(folder / fine_name, stored)
 
 
 def main() -> None:

@@ -29,9 +29,9 @@ import skgstat
 import xarray as xr
 from scipy.sparse import csr_matrix
 
+from xdownscale.core.grids import distances
 from xdownscale.geostat import semivariogram
-from xdownscale.geostat._pairs import draw_pairs
-from xdownscale.grids import distances
+from xdownscale.geostat._pair_sampling import draw_pairs
 
 SEED = 7
 CHUNK = 10

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xdownscale.adaptation import QuantileMap, fit_map, seasons
-from xdownscale.errors import DataError
+from xdownscale.core.errors import DataError
+from xdownscale.preprocessing.quantile_mapping import QuantileMap, fit_map, seasons
 from xdownscale.splits import SEASONS, season_of
 
 MONTHS = np.repeat(np.tile(np.arange(1, 13), 4), 30)  # four years of months of 30 days

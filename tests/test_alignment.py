@@ -9,8 +9,8 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdownscale import alignment
-from xdownscale.errors import GridError, TimeAxisError
+from xdownscale.core import alignment
+from xdownscale.core.errors import GridError, TimeAxisError
 
 
 def field(lat=(20.0, 10.0, 0.0), lon=(-10.0, 0.0, 10.0, 20.0)):

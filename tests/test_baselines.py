@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xdownscale as xd
-from xdownscale import baselines
-from xdownscale.errors import DataError, OptionError, TimeAxisError
-from xdownscale.scaling import Scaling
+from xdownscale.core.errors import DataError, OptionError, TimeAxisError
+from xdownscale.core.normalization import Scaling
+from xdownscale.skill import baselines
 
 
 def record(days, *, order=("time", "lat", "lon"), shape=(3, 4), seed=0, **attrs):

@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
-from xdownscale.blending import Blend
-from xdownscale.groups import fading
+from xdownscale.fitting.groups import fading
+from xdownscale.prediction.blending import Blend
 
 
 @pytest.mark.parametrize("reach", [0, 1, 4, 8])

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdownscale.cells import (
+from xdownscale.core.errors import GridError, OptionError
+from xdownscale.core.grids import (
     cell_areas,
     cell_bounds,
     check_coverage,
@@ -17,7 +18,6 @@ from xdownscale.cells import (
     spacing,
     wrap_longitude,
 )
-from xdownscale.errors import GridError, OptionError
 
 
 def test_bounds_are_midpoints_and_clipped_to_the_poles():

@@ -8,8 +8,8 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
-from xdownscale import checks
-from xdownscale.errors import DataError, OptionError
+from xdownscale.core.errors import DataError, OptionError
+from xdownscale.prediction import diagnostics
 
 
 def small(**data):
@@ -42,7 +42,7 @@ def model(pair):
 
 def test_all_signatures_are_measured_and_said(pair, model):
     found = model.check(*pair, days=6, realizations=4)
-    assert list(found.index) == [s.name for s in checks.SIGNATURES]
+    assert list(found.index) == [s.name for s in diagnostics.SIGNATURES]
     measured = found.drop("seams")
     assert np.isfinite(measured.value).all()
     assert found.loc["seams", "verdict"] == "not measured"
@@ -55,7 +55,7 @@ def test_all_signatures_are_measured_and_said(pair, model):
 
 def drawn(members, truth):
     plain = xd.scaling.Scaling(transform="identity")
-    return checks._Drawn(np.asarray(members, float), np.asarray(truth, float), plain)
+    return diagnostics._Drawn(np.asarray(members, float), np.asarray(truth, float), plain)
 
 
 @pytest.fixture
@@ -69,24 +69,24 @@ def fields():
 def test_a_calibrated_ensemble_is_found_good(fields):
     _, members = fields
     good = drawn(members[:8], members[8])
-    assert checks._spread(good) == pytest.approx(1, abs=0.03)
-    assert checks._extremes(good) == pytest.approx(1, abs=0.1)
-    assert checks._ratio(good, checks._semivariance) == pytest.approx(1, abs=0.03)
-    assert checks._ratio(good, lambda x: x.std((-2, -1))) == pytest.approx(1, abs=0.03)
+    assert diagnostics._spread(good) == pytest.approx(1, abs=0.03)
+    assert diagnostics._extremes(good) == pytest.approx(1, abs=0.1)
+    assert diagnostics._ratio(good, diagnostics._semivariance) == pytest.approx(1, abs=0.03)
+    assert diagnostics._ratio(good, lambda x: x.std((-2, -1))) == pytest.approx(1, abs=0.03)
 
 
 def test_collapse_smoothing_and_too_little_spread_are_found(fields):
     mean, members = fields
     flat = drawn(np.full((4, 10, 30, 30), 2.0), members[8])
-    assert checks._ratio(flat, lambda x: x.std((-2, -1))) == 0
+    assert diagnostics._ratio(flat, lambda x: x.std((-2, -1))) == 0
     timid = drawn(mean + 0.3 * (members[:8] - mean), members[8])
-    assert checks._spread(timid) < 0.4
+    assert diagnostics._spread(timid) < 0.4
     smooth = drawn((members[:8] + np.roll(members[:8], 1, -1)) / 2, members[8])
-    assert checks._ratio(smooth, checks._semivariance) < 0.8
+    assert diagnostics._ratio(smooth, diagnostics._semivariance) < 0.8
     clipped = drawn(np.clip(members[:8], -1, 1), members[8])
-    assert checks._extremes(clipped) < 0.8
-    table = checks._table(
-        dict.fromkeys([s.name for s in checks.SIGNATURES], 1.0) | {"collapse": 0.0}
+    assert diagnostics._extremes(clipped) < 0.8
+    table = diagnostics._table(
+        dict.fromkeys([s.name for s in diagnostics.SIGNATURES], 1.0) | {"collapse": 0.0}
     )
     assert "collapsed" in table.loc["collapse", "sentence"]
 
@@ -103,17 +103,17 @@ def test_the_crps_is_that_of_the_scores(fields):
     ours = xr.DataArray(given.members, coords, ("realization", *dims))
     truth = xr.DataArray(given.truth, coords, dims)
     expected = xd.skill.crps(ours, truth, transform=None).mean().item()
-    assert checks._crps(given) == pytest.approx(expected, rel=1e-6)
+    assert diagnostics._crps(given) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_trend_is_counted_in_standard_errors():
     rng = np.random.default_rng(2)
     x = np.arange(50.0)
-    flat = [checks._trend(x, rng.normal(size=50)) for _ in range(200)]
+    flat = [diagnostics._trend(x, rng.normal(size=50)) for _ in range(200)]
     assert np.std(flat) == pytest.approx(1, abs=0.15)
-    assert checks._trend(x, 0.1 * x + rng.normal(size=50)) > 5
-    assert np.isnan(checks._trend(x[:5], x[:5]))
-    assert np.isnan(checks._trend(x, np.zeros(50)))
+    assert diagnostics._trend(x, 0.1 * x + rng.normal(size=50)) > 5
+    assert np.isnan(diagnostics._trend(x[:5], x[:5]))
+    assert np.isnan(diagnostics._trend(x, np.zeros(50)))
 
 
 def test_the_worth_of_the_encoder_is_measured_on_other_days(pair, model):
@@ -140,11 +140,11 @@ def test_gaps_of_the_truth_are_gaps_of_the_ensemble(pair, model, monkeypatch):
     gappy = rng.uniform(size=fine.shape) < 0.4
     truth = fine.copy(data=np.where(gappy, np.nan, members[8]))
     maps = xr.DataArray(members[:8], fine.coords, ("realization", *fine.dims), name="t")
-    monkeypatch.setattr(checks, "draw_maps", lambda fitted, coarse, order: maps)
-    found = checks._drawn(model._fitted, coarse, truth, None)
-    assert checks._ratio(found, checks._semivariance) == pytest.approx(1, abs=0.02)
-    assert checks._ratio(found, lambda x: np.nanstd(x, (-2, -1))) == pytest.approx(1, abs=0.02)
-    assert checks._spread(found) == pytest.approx(1, abs=0.02)
+    monkeypatch.setattr(diagnostics, "draw_maps", lambda fitted, coarse, order: maps)
+    found = diagnostics._drawn(model._fitted, coarse, truth, None)
+    assert diagnostics._ratio(found, diagnostics._semivariance) == pytest.approx(1, abs=0.02)
+    assert diagnostics._ratio(found, lambda x: np.nanstd(x, (-2, -1))) == pytest.approx(1, abs=0.02)
+    assert diagnostics._spread(found) == pytest.approx(1, abs=0.02)
 
 
 def test_days_at_the_end_of_the_coarse_record_are_left_out(pair):
@@ -166,7 +166,7 @@ def test_drift_looks_at_the_coarse_cells_under_the_maps(pair):
     # an encoder would see the whole coarse record, and the maps themselves would change
     config = small(extrapolate=None, regrid="bilinear").replace(network={"encoder": "none"})
     fitted = wide.downscale.fit(fine, preset=config, pairing="paired", progress=False)
-    covered = checks._covered(fitted._fitted)
+    covered = diagnostics._covered(fitted._fitted)
     assert covered.sum() == 25  # of 121
     trend = xr.DataArray(np.linspace(0, 5, 120), dims="time")
     far = (abs(wide.lat - 5) > 7.5) | (abs(wide.lon - 5) > 7.5)

@@ -10,9 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xdownscale as xd
-from xdownscale.config import DataConfig, DownscalerConfig, NetworkConfig
-from xdownscale.errors import OptionError
-from xdownscale.presets import preset
+from xdownscale.config import DataConfig, DownscalerConfig, NetworkConfig, preset
+from xdownscale.core.errors import OptionError
 
 SECTIONS = ("data", "network", "diffusion", "training", "sampling")
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xdownscale.config import CONSTRAINTS
-from xdownscale.constraints import CONSISTENT, Cells, apply
-from xdownscale.errors import DataError, OptionError
+from xdownscale.config import CONSISTENT, CONSTRAINTS
+from xdownscale.core.errors import DataError, OptionError
+from xdownscale.prediction.constraints import Cells, apply
 
 
 def cells(shape=(3, 4), factor=4, seed=0):

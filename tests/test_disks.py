@@ -15,9 +15,9 @@ import pytest
 import torch
 
 import xdownscale as xd
-from xdownscale.errors import StorageError
-from xdownscale.models.checkpoint import Checkpoints
-from xdownscale.pretrained import _fetching
+from xdownscale.core.errors import StorageError
+from xdownscale.io.hub import download
+from xdownscale.models.training.checkpoint import Checkpoints
 
 fitted = runpy.run_path(str(Path(__file__).with_name("small_models.py")))["fitted"]
 
@@ -164,7 +164,7 @@ def test_a_cache_that_may_not_be_written_to(published, model, guarded, monkeypat
     monkeypatch.setenv("XDOWNSCALE_DATA_URL", httpserver.url_for("/"))
     monkeypatch.setenv("XDOWNSCALE_CACHE", str(guarded))
     guarded.chmod(0o555)
-    assert _fetching.cache_folder() == guarded
+    assert download.cache_folder() == guarded
     with nobody(), pytest.raises(StorageError, match=r"cannot be written: .* set XDOWNSCALE_CACHE"):
         xd.load_pretrained("old", progress=False)
     assert contents(guarded) == {}

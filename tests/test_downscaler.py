@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
-from xdownscale.errors import (
+from xdownscale.core.errors import (
     DataError,
     GridError,
     ModelFormatError,
@@ -358,13 +358,13 @@ class TestStorage:
             model.save(tmp_path / "file" / "dust.xd")
 
     def test_content_of_another_version(self, model, tmp_path):
-        from xdownscale import store
+        from xdownscale.io import container
 
         path = tmp_path / "dust.xd"
         model.save(path)
-        config, state, weights = store.read(path)
+        config, state, weights = container.read(path)
         config["config"]["data"]["colour"] = "red"
-        store.write(path, config, state, weights)
+        container.write(path, config, state, weights)
         with pytest.raises(ModelFormatError, match="does not hold a model"):
             xd.load(path)
 
@@ -390,9 +390,9 @@ class TestBadInput:
     def test_short_season_is_noticed_before_any_is_trained(
         self, coarse, fine, tiny_config, monkeypatch
     ):
-        from xdownscale import fitting
+        from xdownscale.fitting import fit
 
-        monkeypatch.setattr(fitting, "train_group", lambda *a, **k: pytest.fail("trained"))
+        monkeypatch.setattr(fit, "train_group", lambda *a, **k: pytest.fail("trained"))
         with pytest.raises(TimeAxisError, match="Group 'JJA'"):
             coarse.downscale.fit(fine, preset=tiny_config, seasons=("DJF", "JJA"))
 

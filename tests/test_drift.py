@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xdownscale import drift
-from xdownscale.errors import DriftError
+from xdownscale.core.errors import DriftError
+from xdownscale.fitting import drift
 
 
 def days(count, seed=0, shape=(20, 24)):

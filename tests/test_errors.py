@@ -6,9 +6,8 @@ import json
 
 import pytest
 
-from xdownscale import errors
-from xdownscale._optional import require
-from xdownscale.errors import (
+from xdownscale.core import errors
+from xdownscale.core.errors import (
     MissingPackageError,
     OptionError,
     XDownscaleError,
@@ -16,6 +15,7 @@ from xdownscale.errors import (
     check_option,
     nearest_name,
 )
+from xdownscale.core.optional import require
 
 CHILDREN = {
     "OptionError": ValueError,

@@ -10,7 +10,7 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
-from xdownscale.errors import (
+from xdownscale.core.errors import (
     DataError,
     ModelMismatchError,
     OptionError,
@@ -197,7 +197,7 @@ def test_what_fine_lags_cannot_do(pair, chained, several):
 
 
 def test_a_run_that_leaves_the_coarse_record_is_stopped(pair, chained):
-    from xdownscale.errors import DriftError
+    from xdownscale.core.errors import DriftError
 
     coarse, _ = pair
     state = chained._fitted.models["all"].state

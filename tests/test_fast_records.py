@@ -12,7 +12,7 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
-from xdownscale.errors import (
+from xdownscale.core.errors import (
     DataError,
     GridError,
     ModelMismatchError,
@@ -20,7 +20,7 @@ from xdownscale.errors import (
     TimeAxisError,
     XDownscaleWarning,
 )
-from xdownscale.models.fields.starts import Starts
+from xdownscale.models.sampling.initial_noise import Starts
 
 KIT = runpy.run_path(str(Path(__file__).with_name("fast_record.py")))
 config, records = KIT["config"], KIT["records"]

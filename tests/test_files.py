@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from xdownscale.errors import StorageError
-from xdownscale.files import write_whole
+from xdownscale.core.errors import StorageError
+from xdownscale.core.files import write_whole
 
 
 def test_a_file_is_replaced_and_nothing_is_left_beside_it(tmp_path):

@@ -7,7 +7,7 @@ import dask.array
 import numpy as np
 import pytest
 
-from xdownscale.gaps import finite
+from xdownscale.core.missing import finite
 
 
 @pytest.mark.parametrize("kind", ["f4", "f8"])

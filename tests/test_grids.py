@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xdownscale.errors import GridError
-from xdownscale.grids import (
+from xdownscale.core.errors import GridError
+from xdownscale.core.grids import (
     area,
     cell_weights,
     describe_grid,

@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from xdownscale import heap
+from xdownscale.prediction import malloc
 
 FAULTS = """
 import contextlib, resource, sys
@@ -99,9 +99,9 @@ def test_freed_memory_is_given_back():
 
 def test_another_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
-    heap._glibc.cache_clear()
+    malloc._glibc.cache_clear()
     try:
-        with heap.tidy():
-            assert not heap._busy
+        with malloc.tidy():
+            assert not malloc._busy
     finally:
-        heap._glibc.cache_clear()
+        malloc._glibc.cache_clear()

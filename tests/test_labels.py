@@ -10,8 +10,8 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdownscale.errors import GridError, TimeAxisError
-from xdownscale.labels import find_axes, from_array, require_time, to_array
+from xdownscale.core.coords import find_axes, from_array, require_time, to_array
+from xdownscale.core.errors import GridError, TimeAxisError
 
 DTYPES = ["float32", "float64", "int16", "int64", "bool", "complex64", "<U3", "M8[ns]", "object"]
 NAMES = [("lat", "lon"), ("latitude", "longitude"), ("nav_lat", "nav_lon"), ("Lat", "Lon")]

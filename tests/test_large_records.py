@@ -14,10 +14,11 @@ import numpy as np
 import pytest
 
 import xdownscale as xd
-from xdownscale import pairing
-from xdownscale.errors import DataError, XDownscaleWarning
-from xdownscale.models import loop
-from xdownscale.models.fields.means import Means, runs
+from xdownscale import geostat
+from xdownscale.core.errors import DataError, XDownscaleWarning
+from xdownscale.fitting import pairing
+from xdownscale.models.training import loop, prefetch
+from xdownscale.models.training.cross_fitting import Means, runs
 
 TESTS = Path(__file__).parent
 KIT = runpy.run_path(str(TESTS / "fast_record.py"))
@@ -66,7 +67,7 @@ def test_days_read_on_demand_teach_what_others_teach(both, method):
 def test_reading_ahead_changes_nothing(both, method, monkeypatch):
     coarse, fine = both[0], both[1].chunk(time=9)
     seen = []
-    real = loop.Ahead
+    real = prefetch.Ahead
     monkeypatch.setattr(loop, "Ahead", lambda batches: seen.append(1) or real(batches))
     ahead = learn(coarse, fine, method=method, memory_limit=1e-3)
     assert seen
@@ -102,7 +103,7 @@ def test_an_error_in_the_reader_reaches_the_caller(both, monkeypatch):
 def test_a_verdict_about_a_long_record_rests_on_its_middle(both, monkeypatch):
     coarse, fine = both[0], both[1].chunk(time=9)
     seen = []
-    real = pairing.diagnose_pairing
+    real = geostat.diagnose_pairing
 
     def note(coarse, fine, seed):
         seen.append(fine.time.values)

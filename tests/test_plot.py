@@ -11,7 +11,7 @@ import pytest
 import xarray as xr
 
 from xdownscale import geostat, plot
-from xdownscale.errors import (
+from xdownscale.core.errors import (
     DataError,
     GridError,
     MissingPackageError,

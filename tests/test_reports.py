@@ -17,7 +17,7 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
-from xdownscale.errors import (
+from xdownscale.core.errors import (
     DataError,
     GridError,
     MissingPackageError,

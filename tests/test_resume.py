@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 import xdownscale as xd
-from xdownscale.errors import ModelMismatchError
+from xdownscale.core.errors import ModelMismatchError
 
 FIT = """
 import sys

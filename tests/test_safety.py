@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import xdownscale as xd
-from xdownscale import archive
-from xdownscale.errors import ModelFormatError, StorageError
+from xdownscale.core.errors import ModelFormatError, StorageError
+from xdownscale.io import serialization
 
 PACKAGE = Path(xd.__file__).parent
 fitted = runpy.run_path(str(Path(__file__).with_name("small_models.py")))["fitted"]
@@ -76,7 +76,7 @@ def test_nothing_in_the_package_imports_a_pickler():
 
 @pytest.fixture(scope="module")
 def contents():
-    return {kind: archive.pack(fitted(kind)._fitted) for kind in KINDS}
+    return {kind: serialization.pack(fitted(kind)._fitted) for kind in KINDS}
 
 
 def assert_equal(found, expected):
@@ -85,7 +85,7 @@ def assert_equal(found, expected):
         for key, weights in model.state.items():
             np.testing.assert_array_equal(found.models_[name].state[key], weights)
         assert found.models_[name].split.identical(model.split)
-    assert archive.pack(found._fitted) == archive.pack(expected._fitted)
+    assert serialization.pack(found._fitted) == serialization.pack(expected._fitted)
 
 
 def damaged(content, draw):

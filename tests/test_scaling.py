@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from xdownscale.errors import DataError, ModelFormatError, OptionError
-from xdownscale.scaling import Scaling, choose_transform, fit_scaling
+from xdownscale.core.errors import DataError, ModelFormatError, OptionError
+from xdownscale.core.normalization import Scaling, choose_transform, fit_scaling
 
 NAMES = ("log10", "asinh", "log1p", "sqrt", "identity")
 ORACLE = {

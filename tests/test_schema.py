@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdownscale.errors import ModelFormatError
-from xdownscale.schema import REST, Between, check, describe, of_hint, parse
+from xdownscale.core.errors import ModelFormatError
+from xdownscale.io.schema import REST, Between, check, describe, of_hint, parse
 
 PLAIN = st.recursive(
     st.none()

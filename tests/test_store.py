@@ -17,8 +17,9 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xdownscale import store
-from xdownscale.errors import DataError, ModelFormatError, StorageError
+from xdownscale.core import hashing
+from xdownscale.core.errors import DataError, ModelFormatError, StorageError
+from xdownscale.io import container
 
 CONFIG = {"method": "diffusion", "data": {"lags": 3, "fractions": [0.8, 0.1, 0.1]}, "name": None}
 
@@ -52,7 +53,7 @@ def weights(rng):
 @pytest.fixture
 def saved(tmp_path, state, weights):
     path = tmp_path / "dust.xd"
-    store.write(path, CONFIG, state, weights)
+    container.write(path, CONFIG, state, weights)
     return path
 
 
@@ -87,16 +88,16 @@ def edit_manifest(path, **changes):
 
 
 def test_round_trip(saved, state, weights):
-    config, found, arrays = store.read(saved)
+    config, found, arrays = container.read(saved)
     assert config == CONFIG
-    assert_same(store.Stored(config, found, arrays), CONFIG, state, weights)
+    assert_same(container.Stored(config, found, arrays), CONFIG, state, weights)
     assert arrays["steps"].shape == ()
 
 
 def test_groups_may_have_any_name(tmp_path, state, weights):
     groups = {"DJF/nord-est": state, "JJA": state.drop_vars("time"), "../x": xr.Dataset()}
-    store.write(str(tmp_path / "m.xd"), CONFIG, groups, weights)
-    found = store.read(str(tmp_path / "m.xd")).state
+    container.write(str(tmp_path / "m.xd"), CONFIG, groups, weights)
+    found = container.read(str(tmp_path / "m.xd")).state
     assert list(found) == list(groups)
     for name, dataset in groups.items():
         assert found[name].identical(dataset)
@@ -104,15 +105,15 @@ def test_groups_may_have_any_name(tmp_path, state, weights):
 
 def test_packing_of_the_source_files_is_forgotten(tmp_path, state):
     state["dust"].encoding = {"dtype": "int16", "scale_factor": 0.5, "zlib": True}
-    store.write(tmp_path / "m.xd", {}, state, {})
-    np.testing.assert_array_equal(store.read(tmp_path / "m.xd").state["dust"], state["dust"])
+    container.write(tmp_path / "m.xd", {}, state, {})
+    np.testing.assert_array_equal(container.read(tmp_path / "m.xd").state["dust"], state["dust"])
     assert state["dust"].encoding["dtype"] == "int16"
 
 
 def test_lazy_state_is_computed_and_left_lazy(tmp_path, state):
     lazy = state.chunk(time=1)
-    store.write(tmp_path / "m.xd", {}, lazy, {})
-    assert store.read(tmp_path / "m.xd").state.identical(state)
+    container.write(tmp_path / "m.xd", {}, lazy, {})
+    assert container.read(tmp_path / "m.xd").state.identical(state)
     assert lazy["dust"].chunks is not None
 
 
@@ -139,7 +140,7 @@ def test_weights_are_the_same_bytes_in_any_order(tmp_path, weights):
     contents = []
     for number, names in enumerate([sorted(weights), sorted(weights, reverse=True)]):
         path = tmp_path / f"{number}.xd"
-        store.write(path, {}, xr.Dataset(), {name: weights[name] for name in names})
+        container.write(path, {}, xr.Dataset(), {name: weights[name] for name in names})
         with zipfile.ZipFile(path) as archive:
             contents.append(archive.read("weights.safetensors"))
     assert contents[0] == contents[1]
@@ -147,15 +148,15 @@ def test_weights_are_the_same_bytes_in_any_order(tmp_path, weights):
 
 def test_what_is_no_data_is_refused(tmp_path, state):
     with pytest.raises(DataError, match="cannot be stored as JSON"):
-        store.write(tmp_path / "m.xd", {"f": print}, state, {})
+        container.write(tmp_path / "m.xd", {"f": print}, state, {})
     with pytest.raises(DataError, match="cannot be stored as JSON"):
-        store.write(tmp_path / "m.xd", {"f": float("nan")}, state, {})
+        container.write(tmp_path / "m.xd", {"f": float("nan")}, state, {})
     with pytest.raises(DataError, match="Weight 'w' has dtype object"):
-        store.write(tmp_path / "m.xd", {}, state, {"w": np.array([None])})
+        container.write(tmp_path / "m.xd", {}, state, {"w": np.array([None])})
     with pytest.raises(DataError, match="The state cannot be stored: attribute 'f'"):
-        store.write(tmp_path / "m.xd", {}, state.assign_attrs(f={"a": 1}), {})
+        container.write(tmp_path / "m.xd", {}, state.assign_attrs(f={"a": 1}), {})
     with pytest.raises(DataError, match="Group 'djf' of the state cannot be stored"):
-        store.write(tmp_path / "m.xd", {}, {"djf": state.assign_attrs(f={"a": 1})}, {})
+        container.write(tmp_path / "m.xd", {}, {"djf": state.assign_attrs(f={"a": 1})}, {})
     assert list(tmp_path.iterdir()) == []
 
 
@@ -176,7 +177,7 @@ def test_any_damage_is_found_or_harmless(saved, state, weights, data):
     broken = saved.with_name("broken.xd")
     broken.write_bytes(content)
     with contextlib.suppress(ModelFormatError):
-        assert_same(store.read(broken), CONFIG, state, weights)
+        assert_same(container.read(broken), CONFIG, state, weights)
 
 
 @pytest.mark.parametrize("name", ["config.json", "state.json", "weights.safetensors"])
@@ -189,48 +190,48 @@ def test_a_flipped_byte_names_its_member(saved, name):
         content[: start + 9] + bytes([content[start + 9] ^ 1]) + content[start + 10 :]
     )
     with pytest.raises(ModelFormatError, match=f"Member '{name}' .* is altered or truncated"):
-        store.read(saved)
+        container.read(saved)
 
 
 def test_a_changed_member_with_a_good_checksum_is_found(saved):
     rewrite(saved, config__json=b"{}")
     with pytest.raises(ModelFormatError, match=r"Member 'config\.json' .* SHA-256"):
-        store.read(saved)
+        container.read(saved)
 
 
 def test_truncated_and_foreign_files_are_refused(saved, tmp_path):
     content = saved.read_bytes()
     saved.write_bytes(content[: len(content) // 2])
     with pytest.raises(ModelFormatError, match="not a whole model file"):
-        store.read(saved)
+        container.read(saved)
     (tmp_path / "empty.xd").touch()
     with pytest.raises(ModelFormatError, match="not a whole model file"):
-        store.read(tmp_path / "empty.xd")
+        container.read(tmp_path / "empty.xd")
     (tmp_path / "pickle.xd").write_bytes(b"\x80\x04K\x01.")
     with pytest.raises(ModelFormatError, match="save the model anew"):
-        store.read(tmp_path / "pickle.xd")
+        container.read(tmp_path / "pickle.xd")
 
 
 def test_another_version_or_program_is_named(saved):
     edit_manifest(saved, version=99)
     with pytest.raises(ModelFormatError, match="format version 99, this library reads 2"):
-        store.read(saved)
+        container.read(saved)
     edit_manifest(saved, version=2, format="recipe")
     with pytest.raises(ModelFormatError, match="calls itself 'recipe'"):
-        store.read(saved)
+        container.read(saved)
     rewrite(saved, manifest__json=b"[1, 2")
     with pytest.raises(ModelFormatError, match=r"'manifest\.json' .* cannot be understood"):
-        store.read(saved)
+        container.read(saved)
 
 
 def test_a_member_too_many_or_too_few_is_refused(saved):
     rewrite(saved, lambda members: members.update({"../evil.py": b"1"}))
     with pytest.raises(ModelFormatError, match=r"evil\.py.*and nothing else"):
-        store.read(saved)
+        container.read(saved)
     assert not (saved.parent.parent / "evil.py").exists()
     rewrite(saved, lambda members: (members.pop("../evil.py"), members.pop("state.json")))
     with pytest.raises(ModelFormatError, match="holds the members"):
-        store.read(saved)
+        container.read(saved)
 
 
 def test_a_compression_bomb_is_refused_unread(saved, monkeypatch):
@@ -242,7 +243,7 @@ def test_a_compression_bomb_is_refused_unread(saved, monkeypatch):
             new.writestr(name, content)
     monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("read a bomb"))
     with pytest.raises(ModelFormatError, match=r"Member 'manifest\.json' .* is compressed"):
-        store.read(saved)
+        container.read(saved)
 
 
 def test_members_that_claim_more_than_the_file_are_refused_unread(saved, monkeypatch):
@@ -252,7 +253,7 @@ def test_members_that_claim_more_than_the_file_are_refused_unread(saved, monkeyp
     saved.write_bytes(content)
     monkeypatch.setattr(zipfile.ZipFile, "read", lambda *_: pytest.fail("allocated"))
     with pytest.raises(ModelFormatError, match=r"claim 20000.* bytes, the file has"):
-        store.read(saved)
+        container.read(saved)
 
 
 @pytest.mark.parametrize(
@@ -271,7 +272,7 @@ def test_a_crafted_member_with_a_good_hash_is_refused(saved, member, content):
     changed = {"manifest.json": json.dumps(manifest), member: content}
     rewrite(saved, lambda members: members.update(changed))
     with pytest.raises(ModelFormatError, match=f"Member '{member}' .* cannot be understood"):
-        store.read(saved)
+        container.read(saved)
 
 
 # files that cannot be read or written
@@ -279,20 +280,20 @@ def test_a_crafted_member_with_a_good_hash_is_refused(saved, member, content):
 
 def test_no_file_and_a_folder(tmp_path):
     with pytest.raises(StorageError, match=r"none\.xd cannot be read: No such file"):
-        store.read(tmp_path / "none.xd")
+        container.read(tmp_path / "none.xd")
     with pytest.raises(StorageError, match="cannot be read"):
-        store.read(tmp_path)
+        container.read(tmp_path)
     with pytest.raises(StorageError, match=r"cannot be written: .* is a folder or a device"):
-        store.write(tmp_path, {}, xr.Dataset(), {})
+        container.write(tmp_path, {}, xr.Dataset(), {})
     with pytest.raises(StorageError, match="is a folder or a device"):
-        store.write("/dev/full", {}, xr.Dataset(), {})
+        container.write("/dev/full", {}, xr.Dataset(), {})
 
 
 def test_a_missing_or_impossible_folder(tmp_path, saved):
     with pytest.raises(StorageError, match="cannot be written: No such file or directory"):
-        store.write(tmp_path / "no" / "m.xd", {}, xr.Dataset(), {})
+        container.write(tmp_path / "no" / "m.xd", {}, xr.Dataset(), {})
     with pytest.raises(StorageError, match="cannot be written: Not a directory"):
-        store.write(saved / "m.xd", {}, xr.Dataset(), {})
+        container.write(saved / "m.xd", {}, xr.Dataset(), {})
     assert list(tmp_path.iterdir()) == [saved]
 
 
@@ -307,7 +308,7 @@ def test_a_disk_that_fills_up_leaves_the_old_file(saved, weights):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))  # a real failure midway
     try:
         with pytest.raises(StorageError, match="is unchanged"):
-            store.write(saved, {"new": 1}, xr.Dataset(), weights)
+            container.write(saved, {"new": 1}, xr.Dataset(), weights)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     check_old_file_is_whole(saved, before)
@@ -322,7 +323,7 @@ def test_a_failure_at_the_last_moment_leaves_the_old_file(saved, monkeypatch, ca
 
     monkeypatch.setattr(os, call, full)
     with pytest.raises(StorageError, match=r"No space left on device.*is unchanged"):
-        store.write(saved, {"new": 1}, xr.Dataset(), {})
+        container.write(saved, {"new": 1}, xr.Dataset(), {})
     monkeypatch.undo()
     check_old_file_is_whole(saved, before)
 
@@ -335,7 +336,7 @@ def test_an_interruption_leaves_the_old_file(saved, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", stop)
     with pytest.raises(KeyboardInterrupt):
-        store.write(saved, {"new": 1}, xr.Dataset(), {})
+        container.write(saved, {"new": 1}, xr.Dataset(), {})
     monkeypatch.undo()
     check_old_file_is_whole(saved, before)
 
@@ -343,9 +344,9 @@ def test_an_interruption_leaves_the_old_file(saved, monkeypatch):
 def test_a_link_stays_a_link(saved):
     link = saved.with_name("link.xd")
     link.symlink_to(saved)
-    store.write(link, {"new": 1}, xr.Dataset(), {})
+    container.write(link, {"new": 1}, xr.Dataset(), {})
     assert link.is_symlink()
-    assert store.read(saved).config == {"new": 1}
+    assert container.read(saved).config == {"new": 1}
 
 
 # fingerprints
@@ -354,18 +355,18 @@ def test_a_link_stays_a_link(saved):
 def test_a_fingerprint_of_text_and_array_is_sha256_of_what_it_says():
     array = np.array([[1.0, 2.0], [3.0, 4.0]])
     expected = hashlib.sha256(b"text4:dustarray<f8(2, 2):" + array.tobytes()).hexdigest()
-    assert store.fingerprint("dust", array) == expected
-    assert store.fingerprint("dust", array.astype(">f8")) == expected
+    assert hashing.fingerprint("dust", array) == expected
+    assert hashing.fingerprint("dust", array.astype(">f8")) == expected
 
 
 @given(rows=st.integers(1, 7), columns=st.integers(1, 5))
 def test_fingerprints_do_not_depend_on_chunks(rows, columns):
     array = np.arange(7 * 5 * 3.0).reshape(7, 5, 3)
     lazy = dsa.from_array(array, chunks=(rows, columns, 2))
-    expected = store.fingerprint(array)
-    assert store.fingerprint(lazy) == expected
-    assert store.fingerprint(xr.DataArray(lazy)) == expected
-    assert store.fingerprint(np.asfortranarray(array)) == expected
+    expected = hashing.fingerprint(array)
+    assert hashing.fingerprint(lazy) == expected
+    assert hashing.fingerprint(xr.DataArray(lazy)) == expected
+    assert hashing.fingerprint(np.asfortranarray(array)) == expected
 
 
 def test_fingerprints_tell_contents_shapes_and_parts_apart(state):
@@ -387,5 +388,5 @@ def test_fingerprints_tell_contents_shapes_and_parts_apart(state):
         (state["group"],),
         (dsa.zeros(()),),
     ]
-    assert len({store.fingerprint(*p) for p in parts}) == len(parts)
-    assert store.fingerprint(state["time"]) == store.fingerprint(state["time"].copy())
+    assert len({hashing.fingerprint(*p) for p in parts}) == len(parts)
+    assert hashing.fingerprint(state["time"]) == hashing.fingerprint(state["time"].copy())

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import xdownscale as xd
-from xdownscale.errors import ModelMismatchError, NotFittedError, OptionError
-from xdownscale.models.fields import engine as field_engine
+from xdownscale.core.errors import ModelMismatchError, NotFittedError, OptionError
+from xdownscale.models import field_engine
 
 fast_record = runpy.run_path(str(Path(__file__).with_name("fast_record.py")))
 config, records = fast_record["config"], fast_record["records"]
@@ -53,7 +53,7 @@ def test_it_equals_the_same_weights_given_by_hand(source, pair, taken, monkeypat
         assert pretrained_encoder is None
         return real(*args, pretrained_encoder=encoder(source), **options)
 
-    monkeypatch.setattr("xdownscale.models.engine.train_fields", by_hand)
+    monkeypatch.setattr("xdownscale.models.field_engine.train_fields", by_hand)
     expected = xd.fit(*pair, preset=config(), progress=False)
     assert_equal(taken.models_["all"].state, expected.models_["all"].state)
 
@@ -139,7 +139,9 @@ def test_groups_of_the_same_name_or_the_only_one(source, pair):
     ],
 )
 def test_another_make_is_refused_before_any_work(source, pair, sections, message, monkeypatch):
-    monkeypatch.setattr("xdownscale.fitting.settle_pairing", lambda *_: pytest.fail("worked"))
+    monkeypatch.setattr(
+        "xdownscale.fitting.pairing.settle_pairing", lambda *_: pytest.fail("worked")
+    )
     with pytest.raises(ModelMismatchError, match=message):
         xd.fit(*pair, preset=config(**sections), progress=False, encoder=source)
 

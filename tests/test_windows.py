@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xdownscale.config import TAPERS
-from xdownscale.errors import OptionError
-from xdownscale.windows import taper
+from xdownscale.core.errors import OptionError
+from xdownscale.patches.layout import taper
 
 NAMES = st.sampled_from(["hann", "triangle", "uniform"])
 

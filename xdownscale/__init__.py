@@ -19,63 +19,61 @@ from xdownscale import accessors as accessors
 
 if TYPE_CHECKING:
     from xdownscale import (
-        baselines,
         config,
         datasets,
-        errors,
         geostat,
-        grids,
-        labels,
+        methods,
         patches,
         plot,
         regridding,
         reports,
-        scaling,
         skill,
         splits,
-        windows,
     )
-    from xdownscale.config import DownscalerConfig
-    from xdownscale.downscaler import Downscaler
-    from xdownscale.functional import fit, load, predict
-    from xdownscale.presets import preset
-    from xdownscale.pretrained import load_pretrained, publish
-    from xdownscale.production import predict_to_zarr
+    from xdownscale.config import DownscalerConfig, preset
+    from xdownscale.core import coords as labels
+    from xdownscale.core import errors, grids
+    from xdownscale.core import normalization as scaling
+    from xdownscale.downscaler import Downscaler, fit, load, predict, predict_to_zarr
+    from xdownscale.io.hub import load_pretrained, publish
+    from xdownscale.patches import layout as windows
     from xdownscale.regridding import regrid
     from xdownscale.reports import report
+    from xdownscale.skill import baselines
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Downscaler": "downscaler",
     "DownscalerConfig": "config",
-    "fit": "functional",
-    "load": "functional",
-    "load_pretrained": "pretrained",
-    "predict": "functional",
-    "predict_to_zarr": "production",
-    "preset": "presets",
-    "publish": "pretrained",
+    "fit": "downscaler",
+    "load": "downscaler",
+    "load_pretrained": "io.hub",
+    "predict": "downscaler",
+    "predict_to_zarr": "downscaler",
+    "preset": "config",
+    "publish": "io.hub",
     "regrid": "regridding",
     "report": "reports",
 }
-_ROOMS = (
-    "baselines",
-    "config",
-    "datasets",
-    "errors",
-    "geostat",
-    "grids",
-    "labels",
-    "patches",
-    "plot",
-    "regridding",
-    "reports",
-    "scaling",
-    "skill",
-    "splits",
-    "windows",
-)
+_ROOMS = {
+    "baselines": "skill.baselines",
+    "config": "config",
+    "datasets": "datasets",
+    "errors": "core.errors",
+    "geostat": "geostat",
+    "grids": "core.grids",
+    "labels": "core.coords",
+    "methods": "methods",
+    "patches": "patches",
+    "plot": "plot",
+    "regridding": "regridding",
+    "reports": "reports",
+    "scaling": "core.normalization",
+    "skill": "skill",
+    "splits": "splits",
+    "windows": "patches.layout",
+}
 
 __all__ = [
     "Downscaler",
@@ -90,6 +88,7 @@ __all__ = [
     "labels",
     "load",
     "load_pretrained",
+    "methods",
     "patches",
     "plot",
     "predict",
@@ -109,7 +108,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     if name in _ROOMS:
-        return importlib.import_module(f"{__name__}.{name}")
+        return importlib.import_module(f"{__name__}.{_ROOMS[name]}")
     if name in _HOMES:
         return getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

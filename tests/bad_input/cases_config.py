@@ -7,11 +7,8 @@ from functools import partial
 import numpy as np
 
 import xdownscale as xd
-from xdownscale import scaling
-from xdownscale.errors import (
-    DataError,
-    OptionError,
-)
+from xdownscale.core import normalization
+from xdownscale.core.errors import DataError, OptionError
 
 preset = partial(partial, xd.preset)
 CONFIG = [
@@ -167,31 +164,31 @@ CONFIG = [
     ),
     (
         "scaling-transform",
-        lambda w: partial(scaling.fit_scaling, w.fine, "ln"),
+        lambda w: partial(normalization.fit_scaling, w.fine, "ln"),
         OptionError,
         r"Unknown transform: 'ln'\. Choose one of.*'asinh', 'log1p', 'sqrt', 'identity'",
     ),
     (
         "scaling-log10",
-        lambda w: partial(scaling.fit_scaling, [w.fine.values], "log10"),
+        lambda w: partial(normalization.fit_scaling, [w.fine.values], "log10"),
         DataError,
         "20328 of 38400 values are 0.*'asinh', 'sqrt' or 'identity'",
     ),
     (
         "scaling-all-nan",
-        lambda w: partial(scaling.fit_scaling, [np.full(9, np.nan)]),
+        lambda w: partial(normalization.fit_scaling, [np.full(9, np.nan)]),
         DataError,
         "Of the training values, 0 are.*mask and the days",
     ),
     (
         "scaling-one-value",
-        lambda w: partial(scaling.fit_scaling, [np.ones(9)]),
+        lambda w: partial(normalization.fit_scaling, [np.ones(9)]),
         DataError,
         r"All training values are 1\.0 \(after.*mask and the floor",
     ),
     (
         "scaling-floor-of-sqrt",
-        lambda w: partial(scaling.fit_scaling, [np.arange(9.0)], "sqrt", floor=1.0),
+        lambda w: partial(normalization.fit_scaling, [np.arange(9.0)], "sqrt", floor=1.0),
         OptionError,
         r"floor=1\.0 means nothing under transform='sqrt'; leave.*out or choose transform='log10'",
     ),

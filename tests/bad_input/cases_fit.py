@@ -8,12 +8,7 @@ import numpy as np
 import xarray as xr
 
 import xdownscale as xd
-from xdownscale.errors import (
-    DataError,
-    GridError,
-    OptionError,
-    TimeAxisError,
-)
+from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisError
 
 
 def fit(w, coarse=None, fine=None, **options):

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import xdownscale as xd
-from xdownscale.errors import (
+from xdownscale.core.errors import (
     DataError,
     GridError,
     ModelMismatchError,

@@ -7,12 +7,7 @@ from functools import partial
 from pathlib import Path
 
 from xdownscale import geostat, patches, skill
-from xdownscale.errors import (
-    DataError,
-    GridError,
-    OptionError,
-    TimeAxisError,
-)
+from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisError
 
 CHANGES = runpy.run_path(str(Path(__file__).with_name("changes.py")))
 later, moved, no_time = (CHANGES[name] for name in ("later", "moved", "no_time"))

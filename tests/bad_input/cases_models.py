@@ -6,12 +6,7 @@ import zipfile
 from functools import partial
 
 import xdownscale as xd
-from xdownscale.errors import (
-    ModelFormatError,
-    NotFittedError,
-    OptionError,
-    StorageError,
-)
+from xdownscale.core.errors import ModelFormatError, NotFittedError, OptionError, StorageError
 
 
 def foreign_zip(w):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import xdownscale as xd
-from xdownscale.errors import (
+from xdownscale.core.errors import (
     DataError,
     ModelMismatchError,
     NotFittedError,
@@ -25,9 +25,9 @@ def walk(w, coarse=None, **options):
 
 
 def big_chunks(w):
-    from xdownscale import lazy
+    from xdownscale.prediction import chunks
 
-    w.patch.setattr(lazy, "available_memory", lambda: 1000.0)
+    w.patch.setattr(chunks, "available_memory", lambda: 1000.0)
     return draw(w, w.coarse.chunk({"time": 50}))
 
 

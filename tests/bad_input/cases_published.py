@@ -7,13 +7,7 @@ from functools import partial
 import numpy as np
 
 from xdownscale import datasets
-from xdownscale.errors import (
-    DataError,
-    GridError,
-    OptionError,
-    StorageError,
-    TimeAxisError,
-)
+from xdownscale.core.errors import DataError, GridError, OptionError, StorageError, TimeAxisError
 
 
 def merra2(w, *args, **options):

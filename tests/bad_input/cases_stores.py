@@ -10,13 +10,9 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import xdownscale as xd
-from xdownscale import ledger, production, travel
-from xdownscale.errors import (
-    ModelMismatchError,
-    NotFittedError,
-    OptionError,
-    StorageError,
-)
+from xdownscale.core.errors import ModelMismatchError, NotFittedError, OptionError, StorageError
+from xdownscale.prediction import manifest, zarr
+from xdownscale.prediction import workers as workers_
 
 CALLS = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("cases_predict.py"))))
 draw = CALLS.draw
@@ -48,7 +44,7 @@ def copied_store(w, name="copy.zarr"):
 
 def later_store(w):
     path = copied_store(w)
-    note = path / ledger.GROUP / "zarr.json"
+    note = path / manifest.GROUP / "zarr.json"
     facts = json.loads(note.read_text())
     facts["attributes"]["format"] = 99
     note.write_text(json.dumps(facts))
@@ -57,19 +53,19 @@ def later_store(w):
 
 def broken_store(w):
     path = copied_store(w)
-    (path / ledger.GROUP / "zarr.json").write_text('{"zarr_format": 3, "node')
+    (path / manifest.GROUP / "zarr.json").write_text('{"zarr_format": 3, "node')
     return path
 
 
 def full_disk(w):
-    w.patch.setattr(production, "free_bytes", lambda _: 1000)
+    w.patch.setattr(zarr, "free_bytes", lambda _: 1000)
     return to_zarr(w)
 
 
 def locked(w):
-    keeper = ledger.alone(w.store)
+    keeper = manifest.alone(w.store)
     keeper.__enter__()
-    w.patch.setattr(ledger, "_kept_by_the_test", keeper, raising=False)
+    w.patch.setattr(manifest, "_kept_by_the_test", keeper, raising=False)
     return again(w)
 
 
@@ -77,7 +73,7 @@ def read_only_folder(w):
     def refuse(*_args, **_kwargs):
         raise PermissionError(13, "Permission denied")
 
-    w.patch.setattr(ledger.tempfile, "mkdtemp", refuse)
+    w.patch.setattr(manifest.tempfile, "mkdtemp", refuse)
     return to_zarr(w)
 
 
@@ -90,7 +86,7 @@ def workers(w, version, call):
 
             return {"tcp://10.0.0.7:80": version or PackageNotFoundError("xarray-downscale")}
 
-    w.patch.setattr(travel, "client", Client)
+    w.patch.setattr(workers_, "client", Client)
     return call
 
 

@@ -7,14 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import xdownscale as xd
-from xdownscale import baselines, patches, plot, splits
-from xdownscale.errors import (
-    DataError,
-    GridError,
-    OptionError,
-    StorageError,
-    TimeAxisError,
-)
+from xdownscale import patches, plot, splits
+from xdownscale.core import time
+from xdownscale.core.errors import DataError, GridError, OptionError, StorageError, TimeAxisError
+from xdownscale.skill import baselines
 
 CHANGES = runpy.run_path(str(Path(__file__).with_name("changes.py")))
 later, moved, no_time = (CHANGES[name] for name in ("later", "moved", "no_time"))
@@ -203,7 +199,7 @@ SPLITS = [
     ),
     (
         "match-other-calendar",
-        lambda w: partial(splits.match_times, w.fine.time, w.fine.lat),
+        lambda w: partial(time.match_times, w.fine.time, w.fine.lat),
         TimeAxisError,
         r"Times of type float64 are no.*for instance with xarray\.decode_cf",
     ),

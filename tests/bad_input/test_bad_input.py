@@ -16,8 +16,8 @@ import xarray as xr
 from dask.base import is_dask_collection
 
 import xdownscale as xd
-from xdownscale import archive
-from xdownscale.errors import XDownscaleError
+from xdownscale.core.errors import XDownscaleError
+from xdownscale.io import serialization
 
 HERE = Path(__file__).parent
 MODULES = (
@@ -52,7 +52,9 @@ def fingerprint(thing):
         return thing.dtype, thing.shape, hashlib.sha256(content).hexdigest()
     if isinstance(thing, xd.Downscaler):
         fitted = getattr(thing, "_fitted", None)
-        known = None if fitted is None else (archive.identity(fitted), fingerprint(fitted.about))
+        known = (
+            None if fitted is None else (serialization.identity(fitted), fingerprint(fitted.about))
+        )
         return known, repr(thing), repr(thing._path), fingerprint(thing.preset)
     if isinstance(thing, Path):
         return contents(thing)

@@ -7,7 +7,7 @@ import pytest
 import regionmask
 import xarray as xr
 
-from xdownscale.errors import GridError
+from xdownscale.core.errors import GridError
 from xdownscale.splits import region_mask
 
 WEST = [(40, 10), (45, 10), (45, 14), (50, 18), (40, 18)]  # a border that runs slantwise

@@ -14,15 +14,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import xdownscale as xd
-from xdownscale.datasets import _rasters, open_elevation
-from xdownscale.datasets import elevation as room
-from xdownscale.errors import (
+from xdownscale.core.errors import (
     DataError,
     GridError,
     MissingPackageError,
     OptionError,
     StorageError,
 )
+from xdownscale.datasets import _rasters, open_elevation
+from xdownscale.datasets import elevation as room
 
 KIT = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("published_files.py"))))
 STEP = 1 / 40  # degrees: 10 pixels along a cell of a quarter degree
@@ -267,7 +267,7 @@ def test_the_real_elevation(real_data):
 
 
 def test_it_goes_into_fit_as_a_static_field(tile):
-    from xdownscale.statics import static_fields
+    from xdownscale.preprocessing.static_features import static_fields
 
     elevation = open_elevation(tile[0], QUARTER)
     template = xr.zeros_like(elevation)

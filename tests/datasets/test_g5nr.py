@@ -12,8 +12,7 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
-from xdownscale.datasets import open_g5nr
-from xdownscale.errors import (
+from xdownscale.core.errors import (
     DataError,
     GridError,
     OptionError,
@@ -21,6 +20,7 @@ from xdownscale.errors import (
     TimeAxisError,
     XDownscaleWarning,
 )
+from xdownscale.datasets import open_g5nr
 
 KIT = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("published_files.py"))))
 GRID = KIT.small_grid(10.0)

@@ -16,8 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xdownscale as xd
-from xdownscale.datasets import open_merra2
-from xdownscale.errors import (
+from xdownscale.core.errors import (
     DataError,
     GridError,
     MissingPackageError,
@@ -26,6 +25,7 @@ from xdownscale.errors import (
     TimeAxisError,
     XDownscaleWarning,
 )
+from xdownscale.datasets import open_merra2
 
 KIT = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("published_files.py"))))
 GRID = KIT.small_grid()
@@ -260,7 +260,7 @@ def test_a_box_gives_the_cells_that_it_touches(box, margin, record):
     flip=st.booleans(),
 )
 def test_any_box_is_covered_in_any_convention(west, width, south, height, margin, start, flip):
-    from xdownscale.datasets._boxes import cut
+    from xdownscale.datasets._subset import cut
 
     lat, lon = KIT.small_grid(5.0, start)
     lat = lat[::-1] if flip else lat
@@ -837,7 +837,7 @@ def test_the_real_grid_of_merra2_fits_the_box(real_data):
     """The published daily means of a region lie on the grid that a box gives."""
     with xr.open_dataset(real_data / "merra2_dust_bc_3days.nc") as ds:
         lat, lon = ds.lat.values, ds.lon.values
-    from xdownscale.datasets._boxes import cut
+    from xdownscale.datasets._subset import cut
 
     window = cut(*KIT.MERRA2_GRID, (60, 150, -15, 55), 0, "MERRA-2")
     np.testing.assert_array_equal(window.latitude, lat)

@@ -14,9 +14,9 @@ import xarray as xr
 from scipy.interpolate import RectBivariateSpline
 from scipy.stats import skew
 
+from xdownscale.core.coords import find_axes
+from xdownscale.core.errors import ModelFormatError, OptionError, StorageError
 from xdownscale.datasets import load_twin, make_twin, twin
-from xdownscale.errors import ModelFormatError, OptionError, StorageError
-from xdownscale.labels import find_axes
 
 DUST_NAME = "atmosphere_optical_thickness_due_to_dust_ambient_aerosol_particles"
 SMALL = {"shape": (16, 20), "progress": False}

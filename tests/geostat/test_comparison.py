@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 
 from xdownscale import geostat
-from xdownscale.errors import OptionError
+from xdownscale.core.errors import OptionError
 from xdownscale.geostat import compare
 
 

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from xdownscale.errors import DataError, OptionError
+from xdownscale.core.errors import DataError, OptionError
+from xdownscale.core.quantiles import floats, keys
 from xdownscale.geostat import distribution
-from xdownscale.geostat._selection import floats, keys
 
 PROBABILITIES = (0, 0.001, 0.3, 0.5, 0.77, 0.999, 1)
 

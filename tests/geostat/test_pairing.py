@@ -9,9 +9,9 @@ import xarray as xr
 from scipy import stats
 
 import xdownscale as xd
-from xdownscale.errors import DataError, GridError, OptionError, TimeAxisError
+from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisError
+from xdownscale.core.normalization import Scaling
 from xdownscale.geostat import advise_patch, diagnose_pairing, pairing, wasserstein
-from xdownscale.scaling import Scaling
 
 
 def made(seed=0, days=120, step=0.5, phi=0.7, start="2001-01-01"):

@@ -9,7 +9,7 @@ import pytest
 import xarray as xr
 from scipy.ndimage import gaussian_filter
 
-from xdownscale.errors import GridError
+from xdownscale.core.errors import GridError
 from xdownscale.geostat import seams
 from xdownscale.patches import PatchLayout, stitch_array
 

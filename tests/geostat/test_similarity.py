@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from xdownscale.errors import DataError, GridError, OptionError, TimeAxisError
-from xdownscale.geostat import _transport, similarity, similarity_table
-from xdownscale.geostat.similarity import wasserstein
-from xdownscale.scaling import Scaling
+from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisError
+from xdownscale.core.normalization import Scaling
+from xdownscale.geostat import _wasserstein_kernels, similarity_table, wasserstein
 
 PLAIN = {"transform": None, "normalise": False}
 
@@ -116,15 +115,15 @@ def test_equal_marginals_do_not_mean_equal_conditionals():
 def test_the_kernels_are_scipys(u, v):
     expected = stats.wasserstein_distance(u, v)
     padded = [np.array([[*a, np.nan]]) for a in (u, v)]
-    assert _transport.distances(*padded)[0] == pytest.approx(expected, abs=1e-12)
-    points = [_transport.Points(np.sort(a), np.ones(len(a))) for a in (u, v)]
-    entries = _transport.pooled(points[:1], points[1:], None, False, True)
+    assert _wasserstein_kernels.distances(*padded)[0] == pytest.approx(expected, abs=1e-12)
+    points = [_wasserstein_kernels.Points(np.sort(a), np.ones(len(a))) for a in (u, v)]
+    entries = _wasserstein_kernels.pooled(points[:1], points[1:], None, False, True)
     assert entries[0, 0] == pytest.approx(expected, abs=1e-12)
 
 
 @given(n=st.integers(1, 60), m=st.integers(1, 60))
 def test_the_steps_of_two_quantile_functions_lie_in_both(n, m):
-    first, second, width = _transport.quantile_steps(n, m)
+    first, second, width = _wasserstein_kernels.quantile_steps(n, m)
     ends = np.unique([*(k / n for k in range(1, n + 1)), *(k / m for k in range(1, m + 1))])
     middles = np.cumsum(width) - width / 2
     np.testing.assert_array_equal(first, np.floor(middles * n))
@@ -144,7 +143,7 @@ def test_days_of_other_sizes_are_not_found_by_hashing(monkeypatch):
     monkeypatch.setattr(np, "unique", count(np.unique))
     monkeypatch.setattr(np, "union1d", count(np.union1d))
     u, v = np.random.default_rng(0).normal(size=(2, 900)), np.zeros((2, 700))
-    np.testing.assert_allclose(_transport.distances(u, v), np.abs(u).mean(axis=1))
+    np.testing.assert_allclose(_wasserstein_kernels.distances(u, v), np.abs(u).mean(axis=1))
     assert max(sizes) < 100
 
 
@@ -152,11 +151,14 @@ def test_days_of_other_sizes_are_not_found_by_hashing(monkeypatch):
 def test_weighted_points_are_scipys(weights):
     rng = np.random.default_rng(1)
     u, v = np.sort(rng.normal(size=(2, 5)), axis=-1)
-    points = [_transport.Points(u, np.array(weights, float)), _transport.Points(v, np.ones(5))]
+    points = [
+        _wasserstein_kernels.Points(u, np.array(weights, float)),
+        _wasserstein_kernels.Points(v, np.ones(5)),
+    ]
     expected = stats.wasserstein_distance(u, v, weights)
-    assert _transport.pooled(points[:1], points[1:], None, False, True)[0, 0] == pytest.approx(
-        expected
-    )
+    assert _wasserstein_kernels.pooled(points[:1], points[1:], None, False, True)[
+        0, 0
+    ] == pytest.approx(expected)
 
 
 def test_days_on_different_grids_are_scipys():
@@ -206,7 +208,7 @@ def test_the_histogram_form_is_off_by_a_bin_at_most(kind, bins):
 def test_a_large_record_is_within_its_error_bound(monkeypatch):
     one, other = record((30, 10, 12), seed=1), record((30, 10, 12), seed=2)
     exact = wasserstein(one, other, "pooled")
-    monkeypatch.setattr(similarity, "EXACT", 100)
+    monkeypatch.setattr(wasserstein, "EXACT", 100)
     streamed = wasserstein(one, other, "pooled")
     assert 0 < streamed.error_bound.item() < 1e-4
     assert abs(streamed.wasserstein - exact.wasserstein) <= streamed.error_bound
@@ -215,11 +217,11 @@ def test_a_large_record_is_within_its_error_bound(monkeypatch):
 
 def test_many_values_are_squeezed_into_few_points():
     values = np.sort(np.random.default_rng(0).normal(-1, 0.5, 200_000))
-    points = _transport.squeeze(_transport.Points(values, np.ones(values.size)))
+    points = _wasserstein_kernels.squeeze(_wasserstein_kernels.Points(values, np.ones(values.size)))
     assert points.values.size < values.size / 2
     assert points.weights.sum() == values.size
     assert points.values @ points.weights == pytest.approx(values.sum())
-    again = _transport.squeeze(points)
+    again = _wasserstein_kernels.squeeze(points)
     np.testing.assert_array_equal(again.weights, points.weights)
 
 
@@ -436,8 +438,8 @@ def test_order_convention_gaps_and_chunks_do_not_matter(data):
 @pytest.mark.parametrize("exact", [10**9, 1])
 @pytest.mark.parametrize("kind", ["daily", "pooled"])
 def test_lazy_until_asked_and_the_same_in_memory(monkeypatch, kind, exact):
-    monkeypatch.setattr(similarity, "EXACT", exact)
-    monkeypatch.setattr(similarity, "_BLOCK", 50)
+    monkeypatch.setattr(wasserstein, "EXACT", exact)
+    monkeypatch.setattr(wasserstein, "_BLOCK", 50)
     one, other = record(seed=1), record(seed=2, shape=(6, 7, 9))
     height = field(np.arange(40.0).reshape(5, 8)).assign_coords(lat=one.lat, lon=one.lon)
     by = {"season": "season", "height": (height, [0, 20, 40])}

@@ -10,10 +10,10 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xdownscale.errors import GridError, OptionError
+from xdownscale.core.errors import GridError, OptionError
+from xdownscale.core.grids import distances
 from xdownscale.geostat import power_spectrum
 from xdownscale.geostat.spectrum import detrend
-from xdownscale.grids import distances
 
 
 def field(values, latitude=0.0, step=0.1, **attrs):

@@ -11,8 +11,8 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xdownscale.errors import GridError, OptionError, TimeAxisError
-from xdownscale.geostat import acf, lag_r2, lag_rmse, pacf, temporal
+from xdownscale.core.errors import GridError, OptionError, TimeAxisError
+from xdownscale.geostat import acf, autocorrelation, lag_r2, lag_rmse, pacf
 
 
 def record(days=60, shape=(3, 4), seed=0, missing=0.0, start="2000-01-01"):
@@ -272,7 +272,7 @@ def test_sums_do_not_lose_digits_to_a_large_mean():
 def test_wide_blocks_of_cells_are_cut(monkeypatch):
     da = record(days=90, shape=(6, 8), missing=0.1)  # six slabs: all but two are read on demand
     told = acf(da, max_lag=4, reduce=None)
-    monkeypatch.setattr(temporal, "_SUMS", 150)
+    monkeypatch.setattr(autocorrelation, "_SUMS", 150)
     found = acf(da.chunk(time=5), max_lag=4, reduce=None)
     assert found.data.npartitions > 2
     np.testing.assert_allclose(found, told, atol=1e-12)

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 from xdownscale import geostat
-from xdownscale.errors import TimeAxisError
+from xdownscale.core.errors import TimeAxisError
 
 
 def hours(days=40):

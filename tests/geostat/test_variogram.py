@@ -17,12 +17,12 @@ from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
 import xdownscale as xd
-from xdownscale.errors import DataError, GridError, OptionError
+from xdownscale.core.errors import DataError, GridError, OptionError
+from xdownscale.core.grids import distances
 from xdownscale.geostat import semivariogram
-from xdownscale.geostat._curves import block_length, daily_curves, mean_curve
-from xdownscale.geostat._pairs import Pairs, draw_pairs
+from xdownscale.geostat._pair_sampling import Pairs, draw_pairs
+from xdownscale.geostat.variogram import block_length, daily_curves, mean_curve
 from xdownscale.geostat.variogram_models import fit_curve, fit_curves
-from xdownscale.grids import distances
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of its own imports
@@ -275,7 +275,7 @@ class TestDays:
         field = np.array([[0.0, 1.0, 4.0, np.nan]])
         field3 = np.concatenate([field, np.full((1, 4), np.nan)])[:, None, :]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("xdownscale.geostat._curves.MIN_CELLS", 3)
+            patch.setattr("xdownscale.geostat.variogram.MIN_CELLS", 3)
             gamma, count, _ = daily_curves(field3, **places, estimator=estimator)
         function = getattr(skgstat.estimators, estimator)
         assert gamma[0, 0] == pytest.approx(function(np.array([1.0, 4.0])))

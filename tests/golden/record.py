@@ -351,7 +351,7 @@ def paper() -> xd.DownscalerConfig:
         data={"lags": 2, "patch_size": 8, "patch_stride": 4, "extrapolate": "nearest"},
         network=TWO_LEVELS | {"attention": True},
         training={"epochs": 2, "pretrain_epochs": 2, "batch_days": 8},
-        sampling={"steps": 3, "size": 8, "stride": 4, "halo": 1, "precision": "32"},
+        sampling={"steps": 3, "size": 8, "stride": 4, "halo": 1},
     )
 
 

@@ -13,7 +13,7 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
-from xdownscale import travel
+from xdownscale.prediction import workers
 
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}
 pytestmark = [
@@ -51,7 +51,7 @@ def loaded():
     """Which process this is, how many models it keeps, and how many threads torch uses."""
     import torch
 
-    return os.getpid(), len(travel._known), torch.get_num_threads()
+    return os.getpid(), len(workers._known), torch.get_num_threads()
 
 
 def test_a_cluster_draws_the_same(client, drawer, record):
@@ -70,7 +70,7 @@ def test_the_model_is_loaded_once_in_each_worker(client, drawer, record):
 
 
 def test_tasks_of_a_worker_are_counted(client):
-    assert client.submit(travel.neighbours, pure=False).result() == 1
+    assert client.submit(workers.neighbours, pure=False).result() == 1
 
 
 def test_a_worker_that_is_killed_costs_time_only(client, drawer, record):
@@ -98,10 +98,10 @@ def test_a_store_survives_killed_workers(request, kind, client, record, tmp_path
 
 
 def test_a_worker_without_the_package_is_named(client, drawer, record, monkeypatch):
-    monkeypatch.setattr(travel, "_versions", lambda client: {"tcp://a": None, "tcp://b": "0.0.1"})
+    monkeypatch.setattr(workers, "_versions", lambda client: {"tcp://a": None, "tcp://b": "0.0.1"})
     with pytest.raises(xd.errors.ModelMismatchError, match="a has none, tcp://b has 0"):
         drawer.predict(record.chunk(time=20))
 
 
 def test_versions_of_workers(client):
-    assert set(travel._versions(client).values()) == {travel.own_version()}
+    assert set(workers._versions(client).values()) == {workers.own_version()}

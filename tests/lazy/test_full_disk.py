@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import xdownscale as xd
-from xdownscale import production
+from xdownscale.prediction import manifest, zarr
 
 
 def mount(*words):
@@ -34,7 +34,7 @@ def test_a_disk_that_fills_up(drawer, record, small_disk, monkeypatch):
         xd.predict_to_zarr(drawer, record, path, **options)
     assert not path.exists()
     with monkeypatch.context() as patch:
-        patch.setattr(production, "free_bytes", lambda folder: 10**12)
+        patch.setattr(zarr, "free_bytes", lambda folder: 10**12)
         with (
             dask.config.set(scheduler="synchronous"),
             pytest.raises(xd.errors.StorageError, match=r"No space left .* pieces are finished"),
@@ -45,7 +45,7 @@ def test_a_disk_that_fills_up(drawer, record, small_disk, monkeypatch):
     found = xd.predict_to_zarr(drawer, record, path, **options)
     now = drawer.predict(record, realizations=2)
     np.testing.assert_allclose(found.t, now, rtol=2e-5, atol=2e-5)
-    book = production.Ledger(path)
+    book = manifest.Ledger(path)
     assert book.finished().all()
     assert sum(p.stat().st_mtime_ns == stamp for p, stamp in kept.items()) >= len(kept) - 1
     assert not list(path.rglob("*.partial"))

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xdownscale as xd
-from xdownscale import lazy, travel
+from xdownscale.prediction import chunks as chunking
+from xdownscale.prediction import workers
 
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}  # float rounding over eight steps, channels of eight
 
@@ -197,25 +198,25 @@ def test_maps_that_are_cut_are_joined_with_a_word(drawer, record, maps):
 
 
 def test_chunks_that_memory_forbids_are_refused(drawer, record, monkeypatch):
-    monkeypatch.setattr(lazy, "available_memory", lambda: 1e4)
+    monkeypatch.setattr(chunking, "available_memory", lambda: 1e4)
     with pytest.raises(xd.errors.DataError, match="maps are needed whole, which takes"):
         drawer.predict(record.chunk(time=30, lat=2))
 
 
 def test_large_chunks_deserve_a_word(drawer, record, monkeypatch):
-    monkeypatch.setattr(lazy, "_LARGE", 1e3)
+    monkeypatch.setattr(chunking, "_LARGE", 1e3)
     with pytest.warns(xd.errors.XDownscaleWarning, match="110 days long: every task reads"):
         drawer.predict(record.chunk())
 
 
 def test_a_model_is_loaded_once_in_a_process(drawer, folder, record, monkeypatch):
-    travel._known.clear()
+    workers._known.clear()
     loads = []
-    read = travel.archive.load
-    monkeypatch.setattr(travel.archive, "load", lambda path: loads.append(path) or read(path))
+    read = workers.archive.load
+    monkeypatch.setattr(workers.archive, "load", lambda path: loads.append(path) or read(path))
     model = xd.load(folder / "drawer.xd")
     drawn = model.predict(record.chunk(time=10), chunks=10)
-    travel._known.clear()  # as in another process
+    workers._known.clear()  # as in another process
     loads.clear()
     drawn.compute(scheduler="threads")
     assert len(loads) == 1
@@ -226,7 +227,7 @@ def test_a_file_that_changed_meanwhile_is_refused(drawer, walker, folder, record
     drawer.save(path)
     drawn = xd.load(path).predict(record.chunk(time=10))
     walker.save(path)
-    travel._known.clear()
+    workers._known.clear()
     with pytest.raises(xd.errors.ModelMismatchError, match="holds another model than when"):
         drawn.compute(scheduler="synchronous")
     path.unlink()
@@ -238,9 +239,9 @@ def test_a_file_that_changed_meanwhile_is_refused(drawer, walker, folder, record
 
 def test_a_process_keeps_a_few_models(drawer):
     for number in range(6):
-        travel._keep(str(number), drawer._fitted)
-    assert list(travel._known) == ["2", "3", "4", "5"]
-    travel._known.clear()
+        workers._keep(str(number), drawer._fitted)
+    assert list(workers._known) == ["2", "3", "4", "5"]
+    workers._known.clear()
 
 
 def test_processes_get_the_model_too(drawer, record, maps):
@@ -252,11 +253,11 @@ def test_processes_get_the_model_too(drawer, record, maps):
 def test_tasks_share_the_cores(monkeypatch):
     import torch
 
-    monkeypatch.setattr(travel, "neighbours", lambda: 2)
+    monkeypatch.setattr(workers, "neighbours", lambda: 2)
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
-        with travel.fair_share():
+        with workers.fair_share():
             assert torch.get_num_threads() == 2
         assert torch.get_num_threads() == 4
     finally:
@@ -268,21 +269,21 @@ def test_each_worker_takes_a_gpu_of_its_own(monkeypatch, name, expected):
     import torch
 
     taken = []
-    monkeypatch.setattr(travel, "_worker", lambda: SimpleNamespace(name=name))
+    monkeypatch.setattr(workers, "_worker", lambda: SimpleNamespace(name=name))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-    travel._take_gpu()
+    workers._take_gpu()
     assert taken == [expected]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0,1")
-    travel._take_gpu()
+    workers._take_gpu()
     assert len(taken) == 1
 
 
 def test_neighbours_are_counted():
-    assert travel.neighbours() == 1
+    assert workers.neighbours() == 1
     with dask.config.set(num_workers=5):
-        found = dask.delayed(travel.neighbours, pure=False)().compute(scheduler="threads")
+        found = dask.delayed(workers.neighbours, pure=False)().compute(scheduler="threads")
     assert found == 5
 
 

@@ -17,7 +17,8 @@ import xarray as xr
 import zarr
 
 import xdownscale as xd
-from xdownscale import ledger, production
+from xdownscale.prediction import manifest
+from xdownscale.prediction import zarr as zarr_store
 
 SCRIPT = Path(__file__).with_name("draw_to_zarr.py")
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}
@@ -133,13 +134,13 @@ def done(store):
 def finished_chunks(store):
     if not store.exists():
         return []
-    book = ledger.Ledger(store)
+    book = manifest.Ledger(store)
     places = np.argwhere(book.finished())
     return [store / f"t/c/{r}/{d}/0/0" for r, d in places]
 
 
 def test_two_processes_do_not_fill_one_store(drawer, record, filled):
-    with ledger.alone(filled), pytest.raises(xd.errors.StorageError, match="Another process is"):
+    with manifest.alone(filled), pytest.raises(xd.errors.StorageError, match="Another process is"):
         xd.predict_to_zarr(drawer, record, filled, realizations=2, progress=False)
 
 
@@ -147,7 +148,7 @@ def test_a_failure_in_the_middle_keeps_what_is_finished(
     drawer, record, tmp_path, monkeypatch, filled
 ):
     path = tmp_path / "maps.zarr"
-    real, calls = production.pieces.draw_labelled, []
+    real, calls = zarr_store.pieces.draw_labelled, []
 
     def fails(*args):
         calls.append(1)
@@ -155,7 +156,7 @@ def test_a_failure_in_the_middle_keeps_what_is_finished(
             raise OSError(28, "No space left on device")
         return real(*args)
 
-    monkeypatch.setattr(production.pieces, "draw_labelled", fails)
+    monkeypatch.setattr(zarr_store.pieces, "draw_labelled", fails)
     options = {"realizations": 2, "chunks": 30, "progress": False}
     with (
         dask.config.set(scheduler="synchronous"),
@@ -163,7 +164,7 @@ def test_a_failure_in_the_middle_keeps_what_is_finished(
     ):
         xd.predict_to_zarr(drawer, record, path, **options)
     assert xr.open_zarr(path, consolidated=False).attrs["progress"] == "incomplete"
-    monkeypatch.setattr(production.pieces, "draw_labelled", real)
+    monkeypatch.setattr(zarr_store.pieces, "draw_labelled", real)
     xd.predict_to_zarr(drawer, record, path, **options)
     np.testing.assert_array_equal(fields(path), fields(filled))
 
@@ -224,7 +225,7 @@ def test_addresses_are_refused(drawer, record):
 
 
 def test_too_little_space_is_said_before_any_work(drawer, record, tmp_path, monkeypatch):
-    monkeypatch.setattr(production, "free_bytes", lambda folder: 1000)
+    monkeypatch.setattr(zarr_store, "free_bytes", lambda folder: 1000)
     with pytest.raises(xd.errors.StorageError, match="1e-06 GB free, and the fields take"):
         xd.predict_to_zarr(drawer, record, tmp_path / "maps.zarr", progress=False)
     assert not list(tmp_path.iterdir())
@@ -239,7 +240,7 @@ def test_a_template_that_fails_leaves_nothing(drawer, record, tmp_path, monkeypa
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(production.Ledger, "create", full)
+    monkeypatch.setattr(manifest.Ledger, "create", full)
     with pytest.raises(xd.errors.StorageError, match="Nothing was left there"):
         xd.predict_to_zarr(drawer, record, tmp_path / "maps.zarr", progress=False)
     assert not list(tmp_path.iterdir())
@@ -277,11 +278,11 @@ def test_a_walk_with_a_gap_and_its_state(walker, record, tmp_path, recwarn):
 
 
 def test_the_state_of_a_walk_survives_the_store(tmp_path):
-    from xdownscale.rollout import Carry
+    from xdownscale.prediction.rollout import Carry
 
     zarr.open_group(tmp_path / "s", mode="w")
-    ledger.Ledger.create(tmp_path / "s", {}, (1, 1))
-    book = ledger.Ledger(tmp_path / "s")
+    manifest.Ledger.create(tmp_path / "s", {}, (1, 1))
+    book = manifest.Ledger(tmp_path / "s")
     memory = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
     watched = [np.array([0.1, 1 / 3, np.pi])]
     book.keep((0, 0), {None: Carry(key=5, memory=memory, group="all", watched=watched)})

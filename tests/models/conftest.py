@@ -33,7 +33,7 @@ def config() -> Any:
 
 @pytest.fixture
 def conditions(arrays):
-    from xdownscale.models.engine import Conditions
+    from xdownscale.models.sampling.patches import Conditions
 
     return Conditions(
         driver=arrays.driver[arrays.stop_targets],

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from xdownscale.config import DownscalerConfig
+from xdownscale.config import DownscalerConfig, preset
 from xdownscale.models import engine
-from xdownscale.presets import preset
+from xdownscale.models.training import patch_dataset
 
 LAGS = 2
 
 
-def small_arrays(ny: int = 12, nx: int = 16, days: int = 12) -> engine.TrainingArrays:
+def small_arrays(ny: int = 12, nx: int = 16, days: int = 12) -> patch_dataset.TrainingArrays:
     rng = np.random.default_rng(1)
     fine = rng.normal(size=(days, ny, nx))
     for axis in (1, 2):
@@ -29,7 +29,7 @@ def small_arrays(ny: int = 12, nx: int = 16, days: int = 12) -> engine.TrainingA
     targets = np.arange(LAGS, days)
     lags = targets[:, None] + np.arange(-LAGS, 0)
     stop = targets >= days - 3
-    return engine.TrainingArrays(
+    return patch_dataset.TrainingArrays(
         coarse=coarse,
         coarse_targets=targets,
         coarse_lags=lags,
@@ -60,7 +60,7 @@ def killed_training(folder: str, stage: str, epoch: int, moment: str) -> None:
     """Train, and end by SIGKILL at an epoch: in its midst, or while its checkpoint is written."""
     import torch
 
-    from xdownscale.models.stages import Denoise, Forecast
+    from xdownscale.models.training.tasks import Denoise, Forecast
 
     torch.set_num_threads(1)
     kind = {"pretrain": Forecast, "denoise": Denoise}[stage]

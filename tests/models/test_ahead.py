@@ -7,8 +7,8 @@ import time
 
 import pytest
 
-from xdownscale.errors import DataError
-from xdownscale.models.ahead import Ahead
+from xdownscale.core.errors import DataError
+from xdownscale.models.training.prefetch import Ahead
 
 
 def readers():

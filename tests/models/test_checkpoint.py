@@ -9,8 +9,8 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from xdownscale.errors import ModelFormatError, ModelMismatchError, StorageError
-from xdownscale.models.checkpoint import Checkpoints
+from xdownscale.core.errors import ModelFormatError, ModelMismatchError, StorageError
+from xdownscale.models.training.checkpoint import Checkpoints
 
 
 def test_what_was_saved_comes_back(tmp_path):

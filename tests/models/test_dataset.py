@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdownscale.models.dataset import (
+from xdownscale.models.training.patch_dataset import (
     CoarseDays,
     DayPatches,
     epoch_batches,
@@ -145,7 +145,7 @@ def test_days_are_joined_along_patches(arrays):
 
 
 def test_a_patch_larger_than_the_image_is_refused(arrays, config):
-    from xdownscale.errors import GridError
+    from xdownscale.core.errors import GridError
     from xdownscale.models.engine import train
 
     config = config.replace(data={"patch_size": 13})

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from xdownscale.errors import OptionError
+from xdownscale.core.errors import OptionError
 from xdownscale.models.device import resolve_device, resolve_precision
 
 

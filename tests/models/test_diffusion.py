@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from xdownscale.errors import OptionError
-from xdownscale.models.diffusion import add_noise, posterior, respaced, squared_cosine
+from xdownscale.core.errors import OptionError
+from xdownscale.models.diffusion.schedules import add_noise, posterior, respaced, squared_cosine
 
 
 def test_the_schedule_is_that_of_diffusers():

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from xdownscale.errors import ModelMismatchError, OptionError
-from xdownscale.models import engine, noise
-from xdownscale.models.diffusion import squared_cosine
-from xdownscale.models.unet import Denoiser, Networks
+from xdownscale.core.errors import ModelMismatchError, OptionError
+from xdownscale.models.diffusion import noise
+from xdownscale.models.diffusion.schedules import squared_cosine
+from xdownscale.models.networks import weights
+from xdownscale.models.networks.unet import Denoiser, Networks
+from xdownscale.models.sampling import patches as patches_
 
-SIZES = engine.Sizes(static=2, calendar=3)
+SIZES = weights.Sizes(static=2, calendar=3)
 
 
 @pytest.fixture
@@ -29,7 +31,7 @@ def make_networks(config, awake=True):
 
 def draw(config, conditions, keys, networks=None, **options):
     options = {"seed": 1, "device": "cpu"} | options
-    return engine.sample(networks or make_networks(config), config, conditions, keys, **options)
+    return patches_.sample(networks or make_networks(config), config, conditions, keys, **options)
 
 
 def take(conditions, chosen):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 import torch
 
-from xdownscale.errors import DataError, ModelFormatError, ModelMismatchError, OptionError
-from xdownscale.models import engine, weights
+from xdownscale.core.errors import DataError, ModelFormatError, ModelMismatchError, OptionError
+from xdownscale.models import engine
+from xdownscale.models.networks import weights
 
 from_script = Path(__file__).with_name("small_record.py")
 
@@ -63,9 +64,9 @@ def test_what_training_returns(undisturbed, config):
     assert undisturbed.history["epoch"].tolist() == [1, 2, 3, 1, 2, 3, 4]
     assert all(w.dtype == np.float32 for w in undisturbed.state.values())
     assert {name.split(".")[0] for name in undisturbed.state} == {"encoder", "denoiser"}
-    networks = engine.load(undisturbed.state, config, engine.Sizes(static=2, calendar=3))
+    networks = engine.load(undisturbed.state, config, weights.Sizes(static=2, calendar=3))
     assert_same(weights.state_of(networks), undisturbed.state)
-    counted = engine.count_parameters(undisturbed.state)
+    counted = weights.count_parameters(undisturbed.state)
     assert counted["encoder"] == sum(p.numel() for p in networks.encoder.parameters())
     assert counted["denoiser"] == 1 + sum(p.numel() for p in networks.denoiser.parameters())
 
@@ -147,7 +148,7 @@ def test_an_unknown_device_is_refused_before_anything_is_done(arrays, config, tm
     assert not (tmp_path / "new").exists()
 
 
-SIZES = engine.Sizes(static=2, calendar=3)
+SIZES = weights.Sizes(static=2, calendar=3)
 
 
 def test_weights_that_lack_something_are_refused(undisturbed, config):
@@ -167,7 +168,7 @@ def test_weights_that_hold_too_much_are_refused(undisturbed, config):
 
 def test_weights_of_other_sizes_are_refused(undisturbed, config):
     with pytest.raises(ModelFormatError, match=r"have shape .* the configuration needs"):
-        engine.load(undisturbed.state, config, engine.Sizes(static=3, calendar=3))
+        engine.load(undisturbed.state, config, weights.Sizes(static=3, calendar=3))
     larger = config.replace(network={"encoder_channels": (16, 16)})
     with pytest.raises(ModelFormatError, match=r"'encoder\..* have shape|'denoiser"):
         engine.load(undisturbed.state, larger, SIZES)

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xdownscale.config import TrainingConfig
-from xdownscale.errors import OptionError
-from xdownscale.models.checkpoint import Checkpoints
-from xdownscale.models.dataset import bounded_batches, epoch_batches, even_batches
+from xdownscale.core.errors import OptionError
+from xdownscale.models.training.checkpoint import Checkpoints
+from xdownscale.models.training.patch_dataset import bounded_batches, epoch_batches, even_batches
 
 TRAINING = runpy.run_path(str(Path(__file__).with_name("test_training.py")))
 Toy, Days, run = TRAINING["Toy"], TRAINING["Days"], TRAINING["run"]

@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from xdownscale.errors import OptionError
-from xdownscale.models.losses import almost_fair_crps, masked_loss, pooled_crps
+from xdownscale.core.errors import OptionError
+from xdownscale.models.training.losses import almost_fair_crps, masked_loss, pooled_crps
 
 
 @pytest.mark.parametrize(("kind", "expected"), [("mae", 2.0), ("mse", 5.0)])

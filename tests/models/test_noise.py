@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from xdownscale.errors import OptionError
-from xdownscale.models import noise
+from xdownscale.core.errors import OptionError
+from xdownscale.models.diffusion import noise
 
 keys = st.integers(-(2**62), 2**62)
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from xdownscale.errors import OptionError
-from xdownscale.models.diffusion import squared_cosine
-from xdownscale.models.sampling import ddim, ddpm, dpmpp_2m, heun, karras_sigmas
+from xdownscale.core.errors import OptionError
+from xdownscale.models.diffusion.samplers import ddim, ddpm, dpmpp_2m, heun, karras_sigmas
+from xdownscale.models.diffusion.schedules import squared_cosine
 
 CHAIN = squared_cosine(1000)
 

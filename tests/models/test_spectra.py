@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from xdownscale.models.spectra import Spectrum, coloured, measure
+from xdownscale.models.diffusion.spectra import Spectrum, coloured, measure
 
 
 def white(seed, shape):

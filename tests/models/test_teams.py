@@ -17,10 +17,10 @@ from torch.multiprocessing.spawn import ProcessRaisedException
 
 import xdownscale as xd
 from xdownscale.config import TrainingConfig
-from xdownscale.errors import DataError, OptionError, StorageError
+from xdownscale.core.errors import DataError, OptionError, StorageError
 from xdownscale.models import device
-from xdownscale.models.checkpoint import Checkpoints
-from xdownscale.models.teams import is_forked, is_heard, judged, share
+from xdownscale.models.training.checkpoint import Checkpoints
+from xdownscale.models.training.distributed import is_forked, is_heard, judged, share
 
 TESTS = Path(__file__).parents[1]
 TRAINING = runpy.run_path(str(Path(__file__).with_name("test_training.py")))

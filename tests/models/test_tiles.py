@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from xdownscale.errors import OptionError
-from xdownscale.models import tiles
+from xdownscale.core.errors import OptionError
+from xdownscale.models.sampling import tiling
 from xdownscale.patches.arrays import extract_array
 from xdownscale.patches.layout import PatchLayout
 
@@ -40,7 +40,7 @@ def test_tiles_give_what_the_whole_gives(height, width, tile, halo):
     b = torch.randn(2, 1, 4 * height, 4 * width, generator=generator)
     with torch.inference_mode():
         whole = function(a, b)
-        pieces = tiles.evaluate(function, [a, b], tile, halo, 2)
+        pieces = tiling.evaluate(function, [a, b], tile, halo, 2)
     torch.testing.assert_close(pieces, whole, rtol=0, atol=1e-5)
 
 
@@ -48,39 +48,39 @@ def test_a_halo_that_is_too_small_is_seen():
     function = network()
     a, b = torch.randn(1, 2, 64, 64), torch.randn(1, 1, 64, 64)
     with torch.inference_mode():
-        off = tiles.evaluate(function, [a, b], 16, 2, 2) - function(a, b)
+        off = tiling.evaluate(function, [a, b], 16, 2, 2) - function(a, b)
     assert off.abs().max() > 1e-3
 
 
 def test_a_tile_smaller_than_twice_the_halo_is_refused():
     with pytest.raises(OptionError, match="tile is 12, less than twice the halo of 8"):
-        tiles.evaluate(lambda x: x, [torch.zeros(1, 1, 32, 32)], 12, 8, 2)
+        tiling.evaluate(lambda x: x, [torch.zeros(1, 1, 32, 32)], 12, 8, 2)
 
 
 def test_the_tile_follows_the_memory():
-    assert tiles.auto_tile((600, 700), 1e4, 80, available=1e10) is None
-    side = tiles.auto_tile((6000, 7000), 1e4, 80, available=1e10)
+    assert tiling.auto_tile((600, 700), 1e4, 80, available=1e10) is None
+    side = tiling.auto_tile((6000, 7000), 1e4, 80, available=1e10)
     assert (side + 160) ** 2 * 1e4 <= 0.5e10
-    assert tiles.auto_tile((6000, 7000), 1e4, 80, available=1) == 160
-    assert tiles.available_memory() > 1e8
-    assert tiles.auto_tile((6, 7), 1.0, 80) is None
+    assert tiling.auto_tile((6000, 7000), 1e4, 80, available=1) == 160
+    assert tiling.available_memory() > 1e8
+    assert tiling.auto_tile((6, 7), 1.0, 80) is None
 
 
 def test_memory_where_the_system_does_not_say(monkeypatch):
     def nothing():
         raise OSError
 
-    monkeypatch.setattr(tiles, "_meminfo", nothing)
-    assert tiles.available_memory() > 0
-    monkeypatch.setattr(tiles.os, "sysconf_names", {})
-    assert tiles.available_memory() == 4e9
+    monkeypatch.setattr(tiling, "_meminfo", nothing)
+    assert tiling.available_memory() > 0
+    monkeypatch.setattr(tiling.os, "sysconf_names", {})
+    assert tiling.available_memory() == 4e9
 
 
 def test_memory_of_a_cuda_device_counts_what_torch_keeps_for_itself(monkeypatch):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda: (3e9, 8e9))
     monkeypatch.setattr(torch.cuda, "memory_reserved", lambda: 2e9)
     monkeypatch.setattr(torch.cuda, "memory_allocated", lambda: 5e8)
-    assert tiles.available_memory("cuda") == 4.5e9
+    assert tiling.available_memory("cuda") == 4.5e9
 
 
 LAYOUT = PatchLayout(shape=(20, 26), size=8, stride=3, halo=1)
@@ -89,7 +89,7 @@ LAYOUT = PatchLayout(shape=(20, 26), size=8, stride=3, halo=1)
 def test_patches_are_cut_as_the_patches_room_cuts_them():
     field = torch.randn(3, 2, 20, 26)
     numbers = np.array([0, 5, LAYOUT.n_patches + 2, 3 * LAYOUT.n_patches - 1])
-    found = tiles.cut(field, LAYOUT, numbers)
+    found = tiling.cut(field, LAYOUT, numbers)
     for patch, number in zip(found, numbers, strict=True):
         which, k = divmod(int(number), LAYOUT.n_patches)
         np.testing.assert_array_equal(patch, extract_array(field[which].numpy(), LAYOUT, [k])[:, 0])
@@ -109,11 +109,11 @@ def test_fused_patches_are_weighted_as_the_layout_says(batch):
             number, weights = k * LAYOUT.n_patches + p, LAYOUT.weights([p])[0]
             window = slice(y, y + 8), slice(left, left + 8)
             expected[k][window] += number * weights * x[k, 0].numpy()[window]
-    found = tiles.fused(function, [x], LAYOUT, batch)
+    found = tiling.fused(function, [x], LAYOUT, batch)
     np.testing.assert_allclose(found[:, 0], expected, rtol=1e-4, atol=1e-3)
 
 
 def test_weights_are_exact_whatever_the_kind_of_number():
     ones = torch.ones(1, 1, 20, 26, dtype=torch.bfloat16)
-    found = tiles.fused(lambda part, numbers: part, [ones], LAYOUT, 16)
+    found = tiling.fused(lambda part, numbers: part, [ones], LAYOUT, 16)
     torch.testing.assert_close(found, torch.ones(1, 1, 20, 26), rtol=0, atol=1e-6)

@@ -14,13 +14,13 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from xdownscale.config import TrainingConfig
-from xdownscale.errors import ModelFormatError
-from xdownscale.models.checkpoint import Checkpoints
-from xdownscale.models.dataset import CoarseDay
-from xdownscale.models.diffusion import squared_cosine
+from xdownscale.core.errors import ModelFormatError
+from xdownscale.models.diffusion.schedules import squared_cosine
 from xdownscale.models.engine import _new_networks, _training_layout
-from xdownscale.models.stages import Denoise, make_optimizer, trainable
-from xdownscale.models.training import run_stage
+from xdownscale.models.training.checkpoint import Checkpoints
+from xdownscale.models.training.patch_dataset import CoarseDay
+from xdownscale.models.training.tasks import Denoise, make_optimizer, trainable
+from xdownscale.models.training.trainer import run_stage
 
 
 class Days(Dataset):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from xdownscale.config import NetworkConfig
-from xdownscale.models.unet import Forecaster, Networks, PixelNorm
+from xdownscale.models.networks.unet import Forecaster, Networks, PixelNorm
 
 KNOWN = 4
 
@@ -130,7 +130,7 @@ def test_a_forecast_starts_from_the_last_day():
 
 @pytest.mark.parametrize(("size", "least", "most"), [("tiny", 3e5, 1e6), ("base", 5e6, 2e7)])
 def test_the_sizes_are_what_they_are_called(size, least, most):
-    from xdownscale.presets import preset
+    from xdownscale.config import preset
 
     networks = Networks(3, 6, preset("paper", network={"size": size}).network)
     assert least < sum(p.numel() for p in networks.parameters()) < most

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.linalg import sqrtm
 
-from xdownscale.errors import DataError, GridError
+from xdownscale.core.errors import DataError, GridError
 from xdownscale.patches import PatchLayout, Stitcher, extract_array, stitch_array
 from xdownscale.patches import layout as layout_module
 

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xdownscale as xd
-from xdownscale.errors import DataError, GridError
+from xdownscale.core.errors import DataError, GridError
 from xdownscale.patches import PatchLayout, extract, stitch
 
 NY, NX = 9, 11

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdownscale.errors import GridError, OptionError
+from xdownscale.core.errors import GridError, OptionError
 from xdownscale.patches import PatchLayout
 
 

@@ -16,14 +16,15 @@ from pathlib import Path
 import pytest
 
 import xdownscale as xd
-from xdownscale.errors import (
+from xdownscale.core.errors import (
     ModelFormatError,
     NotFittedError,
     OptionError,
     StorageError,
     XDownscaleWarning,
 )
-from xdownscale.pretrained import _fetching, _loading, _registry
+from xdownscale.io.hub import download, registry
+from xdownscale.io.hub import load as load_
 
 fast_record = runpy.run_path(str(Path(__file__).parents[1] / "fast_record.py"))
 NAME = "tiny"
@@ -50,7 +51,7 @@ def surroundings(tmp_path, monkeypatch):
     monkeypatch.delenv("XDOWNSCALE_DATA_URL", raising=False)
     monkeypatch.setenv("XDOWNSCALE_TIMEOUT", "0.5")
     monkeypatch.setenv("NO_PROXY", "*")
-    monkeypatch.setattr(_fetching.time, "sleep", lambda _: None)
+    monkeypatch.setattr(download.time, "sleep", lambda _: None)
     return tmp_path / "cache"
 
 
@@ -194,8 +195,8 @@ def test_the_shipped_model_draws_what_its_card_promises():
 
 
 def test_every_line_of_the_package_has_its_file_and_card():
-    folder = Path(_loading.__file__).parent / "data"
-    lines = _loading.packaged()
+    folder = Path(load_.__file__).parent / "data"
+    lines = load_.packaged()
     for name, line in lines.items():
         content = (folder / line.file).read_bytes()
         assert (len(content), hashlib.sha256(content).hexdigest()) == (line.bytes, line.sha256)
@@ -365,9 +366,9 @@ def test_a_server_without_a_registry_mirrors_the_package(server, monkeypatch):
 
 def test_a_model_of_the_package_that_lies_elsewhere(server, small, published, monkeypatch):
     """The package's registry may name files that a mirror has."""
-    line = _registry.read((published / "registry.json").read_bytes(), "")[NAME]
+    line = registry.read((published / "registry.json").read_bytes(), "")[NAME]
     (server.folder / "registry.json").unlink()
-    monkeypatch.setattr(_loading, "packaged", lambda: {NAME: line})
+    monkeypatch.setattr(load_, "packaged", lambda: {NAME: line})
     assert repr(load()) == repr(small)
     monkeypatch.delenv("XDOWNSCALE_DATA_URL")
     assert repr(load()) == repr(small)

@@ -10,12 +10,7 @@ import numpy as np
 import pytest
 import xarray as xr
 
-from xdownscale.errors import (
-    GridError,
-    MissingPackageError,
-    OptionError,
-    XDownscaleWarning,
-)
+from xdownscale.core.errors import GridError, MissingPackageError, OptionError, XDownscaleWarning
 from xdownscale.regridding import regrid
 
 LAT, LON = np.arange(35.0, 45.0, 1.5), np.arange(-9.0, 9.0, 2.0)

@@ -9,8 +9,8 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdownscale.errors import DataError, GridError, OptionError
-from xdownscale.grids import same_grid
+from xdownscale.core.errors import DataError, GridError, OptionError
+from xdownscale.core.grids import same_grid
 from xdownscale.regridding import Regridder, regrid, regrid_static
 
 METHODS = ("bicubic", "bilinear", "nearest", "conservative")

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.interpolate import CubicSpline, RectBivariateSpline
 
-from xdownscale.cells import cell_areas, cell_bounds
-from xdownscale.errors import DataError, GridError, OptionError
+from xdownscale.core.errors import DataError, GridError, OptionError
+from xdownscale.core.grids import cell_areas, cell_bounds
 from xdownscale.regridding import Regridder
 
 METHODS = ("bicubic", "bilinear", "nearest", "conservative")

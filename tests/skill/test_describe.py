@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xdownscale import skill
-from xdownscale.errors import DataError, OptionError, TimeAxisError
-from xdownscale.skill import _streams
+from xdownscale.core import quantiles as quantiles_
+from xdownscale.core.errors import DataError, OptionError, TimeAxisError
 
 
 def test_describe_is_what_numpy_says_of_each_group(fields):
@@ -73,7 +73,7 @@ def test_lazy_fields_are_read_twice_for_all_groups_together(fields, computes):
 )
 def test_streamed_quantiles_are_those_of_numpy(values, quantiles):
     block = np.array([*values, np.nan], dtype=np.float64)
-    counts = _streams.QuantileCounts(quantiles)
+    counts = quantiles_.QuantileCounts(quantiles)
     for read in (counts.first, counts.second):
         for part in np.array_split(block, 3):
             read(part)

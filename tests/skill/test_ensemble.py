@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from xdownscale import grids, skill
-from xdownscale.errors import DataError, OptionError
+from xdownscale import skill
+from xdownscale.core import grids
+from xdownscale.core.errors import DataError, OptionError
 
 
 @pytest.fixture(scope="module")

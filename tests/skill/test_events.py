@@ -10,8 +10,9 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xdownscale import grids, skill
-from xdownscale.errors import GridError, OptionError, TimeAxisError
+from xdownscale import skill
+from xdownscale.core import grids
+from xdownscale.core.errors import GridError, OptionError, TimeAxisError
 
 
 def test_events_by_hand():

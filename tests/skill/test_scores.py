@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from xdownscale import skill
-from xdownscale.errors import DataError, GridError, OptionError, TimeAxisError
-from xdownscale.scaling import Scaling
+from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisError
+from xdownscale.core.normalization import Scaling
 
 FUNCTIONS = [skill.r2, skill.pearson_r2, skill.rmse, skill.mae, skill.bias, skill.crps]
 
@@ -351,7 +351,7 @@ def test_a_scaling_with_a_floor_allows_zeros(three):
 def test_blocks_of_days_and_lazy_inputs_change_nothing(three, monkeypatch):
     predictions, truth = three
     whole = skill.table(predictions, truth)
-    monkeypatch.setattr("xdownscale.skill._daily._BLOCK", 4 * 24 * 2)
+    monkeypatch.setattr("xdownscale.skill._table._BLOCK", 4 * 24 * 2)
     pd.testing.assert_frame_equal(skill.table(predictions, truth), whole)
     lazy = {name: p.chunk(time=1) for name, p in predictions.items()}
     pd.testing.assert_frame_equal(skill.table(lazy, truth.chunk(time=2)), whole)

@@ -8,9 +8,10 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
-from xdownscale import baselines, grids, skill
-from xdownscale.errors import GridError, OptionError, TimeAxisError
-from xdownscale.skill import _streams
+from xdownscale import skill
+from xdownscale.core import blocks, grids
+from xdownscale.core.errors import GridError, OptionError, TimeAxisError
+from xdownscale.skill import baselines
 
 REGIONS = {"north": (-1, 6, 16, 21), "south": (-1, 6, 9, 14)}
 
@@ -124,7 +125,7 @@ def test_masks_as_regions_and_lazy_records_change_nothing(record, monkeypatch):
     winter = truth.time.dt.month == 2
     expected = skill.mae(predictions["mild"], hidden).sel(time=winter).mean().item()
     assert found.loc[("spot", "DJF", "mild"), ("physical", "mae")] == pytest.approx(expected)
-    monkeypatch.setattr("xdownscale.skill._daily._BLOCK", 24 * 6 * 5)
+    monkeypatch.setattr("xdownscale.skill._table._BLOCK", 24 * 6 * 5)
     lazy = {name: p.chunk(time=7, lat=2) for name, p in predictions.items()}
     pd.testing.assert_frame_equal(skill.table(lazy, truth.chunk(time=9), **options), found)
 
@@ -157,17 +158,17 @@ def test_each_chunk_is_read_once(record):
 
 def test_slices_end_where_chunks_end(fields):
     truth = fields(20)
-    assert list(_streams.day_slices([truth], "time", 24 * 8)) == [
+    assert list(blocks.day_slices([truth], "time", 24 * 8)) == [
         slice(0, 8),
         slice(8, 16),
         slice(16, 20),
     ]
-    assert list(_streams.day_slices([truth.chunk(time=3)], "time", 24 * 8)) == [
+    assert list(blocks.day_slices([truth.chunk(time=3)], "time", 24 * 8)) == [
         slice(0, 6),
         slice(6, 12),
         slice(12, 20),
     ]
-    assert [s.stop for s in _streams.day_slices([truth.chunk(time=15)], "time", 24)] == [15, 20]
+    assert [s.stop for s in blocks.day_slices([truth.chunk(time=15)], "time", 24)] == [15, 20]
 
 
 # baselines

@@ -9,8 +9,9 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xdownscale import grids, skill
-from xdownscale.errors import OptionError, TimeAxisError
+from xdownscale import skill
+from xdownscale.core import grids
+from xdownscale.core.errors import OptionError, TimeAxisError
 
 
 def test_nse_by_hand():

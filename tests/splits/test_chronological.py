@@ -11,7 +11,7 @@ import xarray as xr
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from xdownscale.errors import OptionError, TimeAxisError
+from xdownscale.core.errors import OptionError, TimeAxisError
 from xdownscale.splits import (
     Split,
     Windows,

@@ -9,7 +9,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdownscale.errors import OptionError, TimeAxisError
+from xdownscale.core.errors import OptionError, TimeAxisError
 from xdownscale.splits import lag_windows, split_seasons
 
 

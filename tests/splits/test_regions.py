@@ -8,7 +8,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdownscale.errors import GridError, OptionError
+from xdownscale.core.errors import GridError, OptionError
 from xdownscale.splits import normalise_regions, region_mask
 
 

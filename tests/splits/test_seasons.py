@@ -9,7 +9,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdownscale.errors import OptionError, TimeAxisError, XDownscaleWarning
+from xdownscale.core.errors import OptionError, TimeAxisError, XDownscaleWarning
 from xdownscale.splits import resolve_seasons, season_of, season_windows, split_seasons
 
 

@@ -10,17 +10,20 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdownscale.errors import TimeAxisError, XDownscaleWarning
-from xdownscale.splits import (
+from xdownscale.core.errors import TimeAxisError, XDownscaleWarning
+from xdownscale.core.time import (
+    calendar_of,
     check_overlap,
     check_steps,
     check_time,
+    days,
     is_subdaily,
     match_times,
+    months,
+    seconds,
     step_text,
     time_step,
 )
-from xdownscale.splits.times import calendar_of, days, months, seconds
 
 
 def dates(calendar, n, start="2000-02-27", freq="D"):

@@ -16,11 +16,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from xdownscale.cells import Array
-from xdownscale.datasets._boxes import Box, Window, check_axes, cut
-from xdownscale.datasets._granules import check_files, reading
-from xdownscale.datasets._stamps import held_slots
-from xdownscale.errors import DataError, TimeAxisError, XDownscaleWarning, nearest_name
+from xdownscale.core.errors import DataError, TimeAxisError, XDownscaleWarning, nearest_name
+from xdownscale.core.grids import Array
+from xdownscale.datasets._granules import check_files, held_slots, reading
+from xdownscale.datasets._subset import Box, Window, check_axes, cut
 
 _DIMS = ("time", "lat", "lon")
 

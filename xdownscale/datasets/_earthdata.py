@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from xdownscale._optional import require
-from xdownscale.cells import wrap_longitude
-from xdownscale.datasets._boxes import Box
-from xdownscale.errors import StorageError
+from xdownscale.core.errors import StorageError
+from xdownscale.core.grids import wrap_longitude
+from xdownscale.core.optional import require
+from xdownscale.datasets._subset import Box
 
 
 def fetch(

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale._optional import require
-from xdownscale.cells import Array
-from xdownscale.datasets._boxes import check_axes
+from xdownscale.core.coords import find_axes
+from xdownscale.core.errors import DataError, GridError, StorageError
+from xdownscale.core.grids import Array
+from xdownscale.core.optional import require
 from xdownscale.datasets._granules import check_files, find_trouble, reading
-from xdownscale.errors import DataError, GridError, StorageError
-from xdownscale.labels import find_axes
+from xdownscale.datasets._subset import check_axes
 
 _METRES = ("m", "metre", "metres", "meter", "meters")
 _TIFF_SUFFIXES = (".tif", ".tiff")

@@ -9,19 +9,21 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from xdownscale.cells import (
+from xdownscale.core.coords import Axes
+from xdownscale.core.errors import DataError, GridError, OptionError
+from xdownscale.core.grids import (
     Array,
+    Grid,
     cell_bounds,
+    grid_template,
     latitude_axis,
     longitude_axis,
     outside,
+    require_rectilinear,
     spacing,
 )
-from xdownscale.datasets._boxes import Box, Window, cut
 from xdownscale.datasets._rasters import Raster, open_raster
-from xdownscale.errors import DataError, GridError, OptionError
-from xdownscale.grids import Grid, grid_template, require_rectilinear
-from xdownscale.labels import Axes
+from xdownscale.datasets._subset import Box, Window, cut
 
 _TILE = 4_000_000  # pixels that are held at a time
 _CELLS = 256  # of the grid along each side of a tile, at most: the weights are dense

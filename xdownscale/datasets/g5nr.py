@@ -8,11 +8,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from xdownscale.core.errors import DataError, check_option
 from xdownscale.datasets import _daily
-from xdownscale.datasets._boxes import check_box, check_margin
-from xdownscale.datasets._granules import Paths, check_files, find_files
-from xdownscale.datasets._stamps import named_day, named_slot
-from xdownscale.errors import DataError, check_option
+from xdownscale.datasets._granules import Paths, check_files, find_files, named_day, named_slot
+from xdownscale.datasets._subset import check_box, check_margin
 
 # c1440_NR.inst30mn_2d_aer1_Nx.20060910_1230z.nc4, one file for each time
 _NAME = (
@@ -91,7 +90,7 @@ def open_g5nr(
     >>> open_g5nr("inst30mn_2d_aer1_Nx", (30, 60, 10, 35))  # doctest: +SKIP
     >>> open_g5nr("no/such/folder")
     Traceback (most recent call last):
-    xdownscale.errors.StorageError: no/such/folder does not exist. Give a folder, a file, ...
+    xdownscale.core.errors.StorageError: no/such/folder does not exist. Give a folder, a file, ...
     """
     check_option("incomplete", incomplete, ("nan", "raise"))
     box, spare, strict = check_box(region), check_margin(margin), incomplete == "raise"

@@ -12,12 +12,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.cells import Array
+from xdownscale.core.errors import DataError, OptionError, XDownscaleWarning, check_option
+from xdownscale.core.grids import Array
 from xdownscale.datasets import _daily
-from xdownscale.datasets._boxes import check_box, check_margin
-from xdownscale.datasets._granules import Paths, check_files, find_files
-from xdownscale.datasets._stamps import named_day
-from xdownscale.errors import DataError, OptionError, XDownscaleWarning, check_option
+from xdownscale.datasets._granules import Paths, check_files, find_files, named_day
+from xdownscale.datasets._subset import check_box, check_margin
 
 FIRST_YEAR = 1980
 _HOURS = 24
@@ -108,7 +107,7 @@ def open_merra2(
     ... # doctest: +SKIP
     >>> open_merra2("no/such/folder")
     Traceback (most recent call last):
-    xdownscale.errors.StorageError: no/such/folder does not exist. Give a folder, a file, ...
+    xdownscale.core.errors.StorageError: no/such/folder does not exist. Give a folder, a file, ...
     """
     check_option("incomplete", incomplete, ("nan", "raise"))
     box, spare, kept = check_box(region), check_margin(margin), _check_years(years)

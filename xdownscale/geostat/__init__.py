@@ -6,17 +6,16 @@ that do the heavy work are imported inside the functions that use them.
 
 from __future__ import annotations
 
-from xdownscale.geostat._advice import advise_patch
-from xdownscale.geostat._distribution import distribution
-from xdownscale.geostat._seams import seams
-from xdownscale.geostat._table import similarity_table
-from xdownscale.geostat.comparison import compare
-from xdownscale.geostat.lagcurves import lag_r2, lag_rmse
+from xdownscale.geostat.autocorrelation import acf, pacf
+from xdownscale.geostat.compare import compare
+from xdownscale.geostat.distribution import distribution
+from xdownscale.geostat.lag_scores import lag_r2, lag_rmse
 from xdownscale.geostat.pairing import diagnose_pairing
-from xdownscale.geostat.similarity import wasserstein
+from xdownscale.geostat.patch_size import advise_patch
+from xdownscale.geostat.seams import seams
 from xdownscale.geostat.spectrum import power_spectrum
-from xdownscale.geostat.temporal import acf, pacf
 from xdownscale.geostat.variogram import semivariogram
+from xdownscale.geostat.wasserstein import similarity_table, wasserstein
 
 __all__ = [
     "acf",

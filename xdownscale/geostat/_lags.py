@@ -8,10 +8,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xdownscale.errors import OptionError, TimeAxisError
-from xdownscale.labels import require_time
-from xdownscale.splits import check_time, time_step
-from xdownscale.splits.times import DAY, days, find, months, seconds
+from xdownscale.core.coords import require_time
+from xdownscale.core.errors import OptionError, TimeAxisError
+from xdownscale.core.time import DAY, check_time, days, find, months, seconds, time_step
 
 MONTH = 2_629_746  # seconds, the mean of the Gregorian calendar: the step of monthly records
 _WHAT = "The record"

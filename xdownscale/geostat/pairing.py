@@ -9,14 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale.errors import DataError, GridError, OptionError, TimeAxisError
-from xdownscale.gaps import finite
-from xdownscale.geostat._together import common_days, template
-from xdownscale.grids import cell_weights, describe_grid, require_rectilinear, uncovered
-from xdownscale.labels import from_array, require_time, to_array
+from xdownscale.core.alignment import common_days, template
+from xdownscale.core.coords import from_array, require_time, to_array
+from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisError
+from xdownscale.core.grids import cell_weights, describe_grid, require_rectilinear, uncovered
+from xdownscale.core.missing import finite
+from xdownscale.core.normalization import Scaling, choose_transform
+from xdownscale.core.time import DAY, seconds, time_step
 from xdownscale.regridding import regrid
-from xdownscale.scaling import Scaling, choose_transform
-from xdownscale.splits.times import DAY, seconds, time_step
 
 Array = npt.NDArray[Any]
 

@@ -9,11 +9,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xdownscale.cells import SAME_CELL, Axis
-from xdownscale.errors import GridError, OptionError, check_option
-from xdownscale.gaps import finite
-from xdownscale.grids import distances, grid_axes
-from xdownscale.labels import find_axes
+from xdownscale.core.coords import find_axes
+from xdownscale.core.errors import GridError, OptionError, check_option
+from xdownscale.core.grids import SAME_CELL, Axis, distances, grid_axes
+from xdownscale.core.missing import finite
 
 Array = NDArray[Any]
 _TEXT = "<U120"

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xdownscale.cells import Array
+from xdownscale.core.grids import Array
 
 MODELS = ("spherical", "exponential", "gaussian", "matern")
 MESSAGE = "<U120"

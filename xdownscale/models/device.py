@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 
 from xdownscale.config import FORKS
-from xdownscale.errors import OptionError, check_option
+from xdownscale.core.errors import OptionError, check_option
 
 
 def resolve_device(device: str) -> str:

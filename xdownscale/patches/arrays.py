@@ -8,7 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, DTypeLike, NDArray
 
-from xdownscale.errors import DataError, GridError
+from xdownscale.core.errors import DataError, GridError
 from xdownscale.patches.layout import PatchLayout
 
 _BATCH = 1024  # patches that are weighted at a time; bounds the memory of `Stitcher.add`

@@ -9,8 +9,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xdownscale.errors import GridError
-from xdownscale.labels import find_axes
+from xdownscale.core.coords import find_axes
+from xdownscale.core.errors import GridError
 from xdownscale.patches.arrays import check_shape, extract_array, stitch_array, stitched_dtype
 from xdownscale.patches.layout import PatchLayout
 

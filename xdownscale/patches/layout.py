@@ -1,8 +1,8 @@
-"""Where the patches of an image lie, and how much each of their pixels counts."""
+"""Tapers: the weights with which overlapping patches are blended."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from numbers import Integral
@@ -11,8 +11,66 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 
-from xdownscale.errors import GridError, OptionError
-from xdownscale.windows import taper
+from xdownscale.core.errors import GridError, OptionError, check_option
+
+Taper = NDArray[np.float64]
+
+
+def _hann(centre: Taper) -> Taper:
+    return np.sin(np.pi * centre) ** 2
+
+
+def _triangle(centre: Taper) -> Taper:
+    return 1.0 - np.abs(2.0 * centre - 1.0)
+
+
+def _uniform(centre: Taper) -> Taper:
+    return np.ones_like(centre)
+
+
+_TAPERS: dict[str, Callable[[Taper], Taper]] = {
+    "hann": _hann,
+    "triangle": _triangle,
+    "uniform": _uniform,
+}
+
+
+def taper(name: str, n: int) -> Taper:
+    """Return the weights of `n` neighbouring pixels, greater than 0 everywhere.
+
+    The taper is evaluated at the pixel centres, half a pixel inside its ends, where it would be
+    0: ``"hann"`` is ``sin^2(pi (k + 1/2) / n)``. The usual form ``0.5 (1 - cos(2 pi k / (n - 1)))``
+    is 0 on its outermost pixels, and an image border has no other patch to make up for it.
+
+    Parameters
+    ----------
+    name : {"hann", "triangle", "uniform"}
+        The shape. For even `n`, hann and triangle sum to one at 50 % overlap; uniform sums to
+        one without overlap.
+    n : int
+        Number of pixels.
+
+    Returns
+    -------
+    ndarray of float64, shape (n,)
+        Weights in (0, 1], symmetric.
+
+    Raises
+    ------
+    OptionError
+        For an unknown name (names the nearest valid one) or `n` below 1.
+
+    Examples
+    --------
+    >>> taper("hann", 4).round(3)
+    array([0.146, 0.854, 0.854, 0.146])
+    >>> taper("triangle", 4)
+    array([0.25, 0.75, 0.75, 0.25])
+    """
+    check_option("taper", name, _TAPERS)
+    if n < 1:
+        raise OptionError(f"A taper of {n} pixels was asked for; give at least 1.")
+    return _TAPERS[name]((np.arange(n) + 0.5) / n)
 
 
 @dataclass(frozen=True)
@@ -36,7 +94,7 @@ class PatchLayout:
     halo : int
         Pixels thrown away on each inner side of a patch.
     taper : {"hann", "triangle", "uniform"}
-        Weights over the core, see `xdownscale.windows.taper`.
+        Weights over the core, see `xdownscale.patches.layout.taper`.
 
     Raises
     ------

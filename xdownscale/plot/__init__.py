@@ -5,6 +5,8 @@ the defaults, or a mapping of names to either, which are then compared in one fi
 told apart by colour-blind readers too (cividis; Okabe and Ito 2008). matplotlib is imported late.
 """
 
+from __future__ import annotations
+
 from xdownscale.plot._ensemble import rank_histogram, spread_skill
 from xdownscale.plot._maps import maps
 from xdownscale.plot._spatial import power_spectrum, semivariogram

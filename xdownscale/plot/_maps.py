@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale._optional import require
-from xdownscale.alignment import match
-from xdownscale.cells import cell_bounds, wrap_longitude
-from xdownscale.errors import DataError, TimeAxisError, check_option
-from xdownscale.labels import find_axes
+from xdownscale.core.alignment import match
+from xdownscale.core.coords import find_axes
+from xdownscale.core.errors import DataError, TimeAxisError, check_option
+from xdownscale.core.grids import cell_bounds, wrap_longitude
+from xdownscale.core.optional import require
 from xdownscale.plot._style import MEMBERS, PURPOSE, units_of, with_units
 
 _WIDE = 30.0  # ratio of the 99 % to the 1 % quantile from which "auto" takes a logarithmic scale

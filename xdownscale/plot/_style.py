@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale._optional import require
-from xdownscale.errors import DataError
+from xdownscale.core.errors import DataError
+from xdownscale.core.optional import require
 
 # Okabe and Ito (2008), without the yellow that is lost on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.errors import check_option
+from xdownscale.core.errors import check_option
 from xdownscale.plot._style import (
     COLOURS,
     DASHES,

@@ -8,11 +8,10 @@ from typing import Any, TypeVar
 import numpy as np
 import xarray as xr
 
-from xdownscale.cells import Array, spacing
 from xdownscale.config import ENGINES
-from xdownscale.errors import GridError, check_option
-from xdownscale.grids import Grid, grid_template, has_grid, require_rectilinear
-from xdownscale.labels import Axes, find_axes
+from xdownscale.core.coords import Axes, find_axes
+from xdownscale.core.errors import GridError, check_option
+from xdownscale.core.grids import Array, Grid, grid_template, has_grid, require_rectilinear, spacing
 from xdownscale.regridding._esmf import LAST, regrid_esmf
 from xdownscale.regridding._separable import Regridder, check_options, float_type
 

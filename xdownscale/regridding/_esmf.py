@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale._optional import require
-from xdownscale.cells import Array, Axis, check_coverage, latitude_axis, longitude_axis
-from xdownscale.errors import GridError, OptionError, XDownscaleWarning
-from xdownscale.labels import find_axes
+from xdownscale.core.coords import find_axes
+from xdownscale.core.errors import GridError, OptionError, XDownscaleWarning
+from xdownscale.core.grids import Array, Axis, check_coverage, latitude_axis, longitude_axis
+from xdownscale.core.optional import require
 from xdownscale.regridding._separable import float_type
 
 LAST = ("__y", "__x")  # the target's two axes, until they get the target's names

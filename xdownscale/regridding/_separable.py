@@ -13,9 +13,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from xdownscale.cells import Array, Axis, check_coverage, latitude_axis, longitude_axis
 from xdownscale.config import REGRID_METHODS
-from xdownscale.errors import DataError, GridError, OptionError, check_option
+from xdownscale.core.errors import DataError, GridError, OptionError, check_option
+from xdownscale.core.grids import Array, Axis, check_coverage, latitude_axis, longitude_axis
 from xdownscale.regridding._weights import AxisWeights, axis_weights, sines
 
 RINGS = 4  # of cells filled from their neighbours; deeper in a gap no spline is used

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.interpolate import make_interp_spline
 
-from xdownscale.cells import Array, Axis
+from xdownscale.core.grids import Array, Axis
 
 SPARE = 40  # source cells beyond the target: the cardinal spline falls by 0.27 a cell, 1e-23 in 40
 REACH = 2  # source cells on each side that a spline value is said to rest on
@@ -74,7 +74,7 @@ def axis_weights(source: Axis, target: Axis, method: str, extrapolate: str | Non
 
     Examples
     --------
-    >>> from xdownscale.cells import latitude_axis
+    >>> from xdownscale.core.grids import latitude_axis
     >>> source, target = latitude_axis(np.array([0.0, 1.0])), latitude_axis(np.array([0.25]))
     >>> axis_weights(source, target, "bilinear", None).main
     array([[0.75, 0.25]])
@@ -210,7 +210,7 @@ def sines(axis: Axis) -> Axis:
 
     Examples
     --------
-    >>> from xdownscale.cells import latitude_axis
+    >>> from xdownscale.core.grids import latitude_axis
     >>> sines(latitude_axis(np.array([-30.0, 30.0]))).values.round(3)
     array([-0.5,  0.5])
     """

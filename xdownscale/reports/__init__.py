@@ -5,6 +5,8 @@ brought together in ``_records.py``, curves and intervals are made in ``_curves.
 ``_intervals.py``, sections in ``_sections.py``, and HTML in ``_page.py``.
 """
 
+from __future__ import annotations
+
 from xdownscale.reports._assembly import evidence, report
 
 __all__ = ["evidence", "report"]

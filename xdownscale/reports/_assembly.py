@@ -9,9 +9,9 @@ from typing import Any
 import pandas as pd
 import xarray as xr
 
-from xdownscale._optional import require
-from xdownscale.errors import OptionError, StorageError
-from xdownscale.files import write_whole
+from xdownscale.core.errors import OptionError, StorageError
+from xdownscale.core.files import write_whole
+from xdownscale.core.optional import require
 from xdownscale.reports import _page, _sections
 from xdownscale.reports._evidence import as_frame, judge
 from xdownscale.reports._records import Records, gather

@@ -9,12 +9,11 @@ import numpy as np
 import xarray as xr
 
 from xdownscale import geostat, skill
-from xdownscale.baselines import persistence
-from xdownscale.cells import Array
+from xdownscale.core.coords import find_axes, require_time
+from xdownscale.core.grids import Array, distances
 from xdownscale.geostat.variogram_models import fit_curve
-from xdownscale.grids import distances
-from xdownscale.labels import find_axes, require_time
 from xdownscale.reports._records import days_of
+from xdownscale.skill.baselines import persistence
 
 BINS = 30
 LAGS = tuple(range(1, 11))

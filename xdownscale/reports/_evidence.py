@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xdownscale.errors import DataError, GridError
+from xdownscale.core.errors import DataError, GridError
 from xdownscale.reports._curves import DIAGNOSTICS, Curve, Diagnostic, Scope, scope_of
 from xdownscale.reports._intervals import BLOCK, interval, mean, resampled_means
 from xdownscale.reports._records import Records

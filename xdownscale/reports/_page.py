@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from xdownscale._optional import require
+from xdownscale.core.optional import require
 
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """

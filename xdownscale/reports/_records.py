@@ -8,13 +8,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.alignment import check_calendars, comparable_times
-from xdownscale.errors import DataError, GridError, TimeAxisError
-from xdownscale.grids import describe_grid, same_grid
-from xdownscale.labels import find_axes, require_time
-from xdownscale.scaling import Scaling, choose_transform
-from xdownscale.splits import check_time
-from xdownscale.splits.times import days, months
+from xdownscale.core.alignment import check_calendars, comparable_times
+from xdownscale.core.coords import find_axes, require_time
+from xdownscale.core.errors import DataError, GridError, TimeAxisError
+from xdownscale.core.grids import describe_grid, same_grid
+from xdownscale.core.normalization import Scaling, choose_transform
+from xdownscale.core.time import check_time, days, months
 
 MEMBERS = "realization"
 LEAST = 10  # days below which a record says too little

@@ -13,14 +13,14 @@ import pandas as pd
 import xarray as xr
 
 from xdownscale import plot, skill
-from xdownscale._optional import require
-from xdownscale.errors import DataError, GridError, TimeAxisError
-from xdownscale.grids import describe_grid
-from xdownscale.labels import require_time
+from xdownscale.core.coords import require_time
+from xdownscale.core.errors import DataError, GridError, TimeAxisError
+from xdownscale.core.grids import describe_grid
+from xdownscale.core.optional import require
+from xdownscale.core.time import is_subdaily, step_text
 from xdownscale.reports import _page
 from xdownscale.reports._evidence import NAMES, Finding
 from xdownscale.reports._records import MEMBERS, Records, days_of, period, shared
-from xdownscale.splits import is_subdaily, step_text
 
 _PACKAGES = ("xarray-downscale", "numpy", "xarray", "pandas", "scipy", "matplotlib")
 _LACKS = {  # why a table of the report has no such row

@@ -9,14 +9,15 @@ two pixels left scores NaN.
 The arithmetic is in ``_arrays.py``, the labelled functions stand beside it.
 """
 
-from xdownscale.skill._daily import per_day
+from __future__ import annotations
+
 from xdownscale.skill._describe import describe, over_days
 from xdownscale.skill._ensemble import rank_histogram, spread_skill
 from xdownscale.skill._events import events, fss
+from xdownscale.skill._format import format_table, left_out_note, to_latex, to_markdown
 from xdownscale.skill._scores import bias, crps, mae, pearson_r2, r2, rmse
-from xdownscale.skill._table import table
+from xdownscale.skill._table import per_day, table
 from xdownscale.skill._temporal import kge, nse
-from xdownscale.skill._text import format_table, left_out_note, to_latex, to_markdown
 
 __all__ = [
     "bias",

@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xdownscale.errors import OptionError
-from xdownscale.labels import find_axes, require_time
+from xdownscale.core.blocks import day_slices
+from xdownscale.core.coords import find_axes, require_time
+from xdownscale.core.errors import OptionError
+from xdownscale.core.quantiles import QuantileCounts
 from xdownscale.skill._groups import By, Group, Seasons, check_by, crops, make_groups
 from xdownscale.skill._options import check_quantiles
-from xdownscale.skill._streams import QuantileCounts, day_slices
 from xdownscale.splits import SEASONS
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import xarray as xr
 
-from xdownscale.alignment import Matched
-from xdownscale.calendars import time_keys
-from xdownscale.errors import check_option
-from xdownscale.skill import _arrays
+from xdownscale.core.alignment import Matched
+from xdownscale.core.errors import check_option
+from xdownscale.core.time import time_keys
+from xdownscale.skill import _kernels
 from xdownscale.skill._options import MEMBERS, Weights, pixel_weights, require_members
 from xdownscale.skill._scores import Transform, apply_kernel, paired, units_of
 
@@ -64,7 +64,7 @@ def spread_skill(
     shares = pixel_weights(weights, pairs.truth, pairs.axes)
     outputs: tuple[tuple[str, ...], ...] = ((), ())
     variance, error = apply_kernel(
-        _arrays.spread_and_error, pairs, shares, leading=(MEMBERS,), outputs=outputs
+        _kernels.spread_and_error, pairs, shares, leading=(MEMBERS,), outputs=outputs
     )
     variance = (variance * (1 + 1 / count)).where(error.notnull())
     days = [pairs.axes.time] if pairs.axes.time else []
@@ -145,7 +145,7 @@ def rank_histogram(
     count = require_members(prediction, "rank_histogram")
     pairs = paired(prediction, truth, None)
     counts: xr.DataArray = apply_kernel(
-        _arrays.rank_counts,
+        _kernels.rank_counts,
         pairs,
         pixel_weights(weights, pairs.truth, pairs.axes),
         leading=(MEMBERS,),

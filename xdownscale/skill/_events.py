@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.errors import OptionError
-from xdownscale.skill import _arrays
+from xdownscale.core.errors import OptionError
+from xdownscale.skill import _kernels
 from xdownscale.skill._options import Weights, event_levels, pixel_weights
 from xdownscale.skill._scores import apply_kernel, paired
 
@@ -96,7 +96,7 @@ def events(
 
 def _kernel(levels: Any) -> Any:
     def count(p: Any, t: Any, w: Any = None) -> Any:
-        return _arrays.contingency(p, t, levels, w)
+        return _kernels.contingency(p, t, levels, w)
 
     return count
 
@@ -167,7 +167,7 @@ def fss(
     levels = event_levels(pairs.truth, thresholds, quantiles)
 
     def kernel(p: Any, t: Any) -> Any:
-        return _arrays.fractions(p, t, levels.values, sides)
+        return _kernels.fractions(p, t, levels.values, sides)
 
     sizes = {"threshold": levels.size, "window": len(sides), "term": 3}
     terms = apply_kernel(kernel, pairs, None, outputs=(tuple(sizes),), sizes=sizes)

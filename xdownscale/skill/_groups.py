@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
-from xdownscale.errors import OptionError, TimeAxisError, check_option
-from xdownscale.labels import find_axes
+from xdownscale.core.coords import find_axes
+from xdownscale.core.errors import OptionError, TimeAxisError, check_option
 from xdownscale.splits import normalise_regions, region_mask, resolve_seasons, season_of
 
 Seasons = str | Sequence[str] | Mapping[str, Sequence[int]]

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.alignment import onto_grid
-from xdownscale.config import TRANSFORMS
-from xdownscale.errors import DataError, OptionError, check_option
-from xdownscale.gaps import finite
-from xdownscale.grids import cell_weights
-from xdownscale.labels import Axes
-from xdownscale.scaling import Scaling
-from xdownscale.skill._streams import record_quantiles
+from xdownscale.core.alignment import onto_grid
+from xdownscale.core.coords import Axes
+from xdownscale.core.errors import DataError, OptionError, check_option
+from xdownscale.core.grids import cell_weights
+from xdownscale.core.missing import finite
+from xdownscale.core.normalization import TRANSFORMS, Scaling
+from xdownscale.core.quantiles import record_quantiles
 
 MEMBERS = "realization"
 Weights = bool | xr.DataArray

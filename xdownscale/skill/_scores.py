@@ -7,9 +7,9 @@ from typing import Any
 
 import xarray as xr
 
-from xdownscale.alignment import Matched, match
-from xdownscale.scaling import Scaling
-from xdownscale.skill import _arrays
+from xdownscale.core.alignment import Matched, match
+from xdownscale.core.normalization import Scaling
+from xdownscale.skill import _kernels
 from xdownscale.skill._options import MEMBERS, Weights, pixel_weights, scaling_of, transformed
 
 Transform = str | Scaling | None
@@ -65,7 +65,7 @@ def r2(
     >>> r2(truth + 1, truth).item()
     -0.5
     """
-    return _score("r2", _arrays.r2, prediction, truth, weights, transform)
+    return _score("r2", _kernels.r2, prediction, truth, weights, transform)
 
 
 def pearson_r2(
@@ -85,7 +85,7 @@ def pearson_r2(
     >>> round(pearson_r2(truth + 1, truth).item(), 12)
     1.0
     """
-    return _score("pearson_r2", _arrays.pearson_r2, prediction, truth, weights, transform)
+    return _score("pearson_r2", _kernels.pearson_r2, prediction, truth, weights, transform)
 
 
 def rmse(
@@ -105,7 +105,7 @@ def rmse(
     >>> rmse(truth + 1, truth).item()
     1.0
     """
-    return _score("rmse", _arrays.rmse, prediction, truth, weights, transform)
+    return _score("rmse", _kernels.rmse, prediction, truth, weights, transform)
 
 
 def mae(
@@ -125,7 +125,7 @@ def mae(
     >>> mae(truth - 2, truth).item()
     2.0
     """
-    return _score("mae", _arrays.mae, prediction, truth, weights, transform)
+    return _score("mae", _kernels.mae, prediction, truth, weights, transform)
 
 
 def bias(
@@ -145,7 +145,7 @@ def bias(
     >>> bias(truth - 2, truth).item()
     -2.0
     """
-    return _score("bias", _arrays.bias, prediction, truth, weights, transform)
+    return _score("bias", _kernels.bias, prediction, truth, weights, transform)
 
 
 def crps(
@@ -171,7 +171,7 @@ def crps(
     """
     if MEMBERS not in prediction.dims:
         prediction = prediction.expand_dims(MEMBERS)
-    return _score("crps", _arrays.crps, prediction, truth, weights, transform, leading=(MEMBERS,))
+    return _score("crps", _kernels.crps, prediction, truth, weights, transform, leading=(MEMBERS,))
 
 
 def paired(prediction: xr.DataArray, truth: xr.DataArray, transform: Transform) -> Matched:

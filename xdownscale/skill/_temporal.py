@@ -11,9 +11,9 @@ from typing import NamedTuple
 
 import xarray as xr
 
-from xdownscale.alignment import Matched
-from xdownscale.errors import check_option
-from xdownscale.labels import require_time
+from xdownscale.core.alignment import Matched
+from xdownscale.core.coords import require_time
+from xdownscale.core.errors import check_option
 from xdownscale.skill._options import Weights, pixel_weights
 from xdownscale.skill._scores import Transform, paired
 

@@ -7,6 +7,15 @@ calendars.
 
 from __future__ import annotations
 
+from xdownscale.core.time import (
+    check_overlap,
+    check_steps,
+    check_time,
+    is_subdaily,
+    match_times,
+    step_text,
+    time_step,
+)
 from xdownscale.splits.chronological import Split, check_split, chronological_split
 from xdownscale.splits.lags import Windows, day_first, lag_windows, windows_around
 from xdownscale.splits.regions import normalise_regions, region_mask
@@ -16,15 +25,6 @@ from xdownscale.splits.seasons import (
     season_of,
     season_windows,
     split_seasons,
-)
-from xdownscale.splits.times import (
-    check_overlap,
-    check_steps,
-    check_time,
-    is_subdaily,
-    match_times,
-    step_text,
-    time_step,
 )
 
 __all__ = [

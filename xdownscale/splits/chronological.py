@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xdownscale.errors import OptionError, TimeAxisError
+from xdownscale.core.errors import OptionError, TimeAxisError
+from xdownscale.core.time import DAY, ascending, find, time_step
 from xdownscale.splits.lags import Windows, lag_windows
 from xdownscale.splits.seasons import Seasons, resolve_seasons, season_of
-from xdownscale.splits.times import DAY, ascending, find, time_step
 
 Index = NDArray[np.intp]
 _BLOCK = 5  # days that are set aside together for early stopping

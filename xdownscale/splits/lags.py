@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from xdownscale.errors import OptionError
-from xdownscale.splits.times import ascending, find, time_step
+from xdownscale.core.errors import OptionError
+from xdownscale.core.time import ascending, find, time_step
 
 
 class Windows(NamedTuple):

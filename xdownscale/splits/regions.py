@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.errors import GridError, OptionError
-from xdownscale.labels import Axes, find_axes, from_array, to_array
+from xdownscale.core.coords import Axes, find_axes, from_array, to_array
+from xdownscale.core.errors import GridError, OptionError
 
 Region = tuple[float, float, float, float] | xr.DataArray
 _TOLERANCE = 1e-4  # degrees; float32 longitudes near 360 are this coarse

@@ -10,9 +10,9 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xdownscale.errors import OptionError, TimeAxisError, nearest_name
-from xdownscale.labels import require_time
-from xdownscale.splits.times import DAY, ascending, check_time, months
+from xdownscale.core.coords import require_time
+from xdownscale.core.errors import OptionError, TimeAxisError, nearest_name
+from xdownscale.core.time import DAY, ascending, check_time, months
 
 Seasons = str | Sequence[str] | Mapping[str, Sequence[int]]
 SEASONS = ("DJF", "MAM", "JJA", "SON")

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from xdownscale.models.fields.network import Channels, FieldNetworks
-from xdownscale.models.fields.request import FieldConditions, FieldRequest
-from xdownscale.models.fields.residual import BANDS, Residual
-from xdownscale.models.spectra import Spectrum
-from xdownscale.presets import preset
+from xdownscale.config import preset
+from xdownscale.models.diffusion.calibration import BANDS
+from xdownscale.models.diffusion.residual import Residual
+from xdownscale.models.diffusion.spectra import Spectrum
+from xdownscale.models.networks.field_unet import Channels, FieldNetworks
+from xdownscale.models.sampling.request import FieldConditions, FieldRequest
 
 NETWORK = {"channels": (8, 8), "encoder_channels": (8, 8), "unshuffle": 2}
 

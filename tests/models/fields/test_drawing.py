@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from xdownscale.errors import GridError, OptionError
-from xdownscale.models import tiles
-from xdownscale.models.fields.drawing import draw_fields
+from xdownscale.core.errors import GridError, OptionError
+from xdownscale.models.sampling import tiling
+from xdownscale.models.sampling.fields import draw_fields
 from xdownscale.patches.layout import PatchLayout
 
 METHODS = ["residual", "crps", "unet"]
@@ -65,13 +65,13 @@ def test_tiles_give_what_the_whole_gives(method, make):
 @pytest.fixture
 def tiled(monkeypatch):
     """Count evaluations in tiles."""
-    calls, evaluate = [], tiles.evaluate
+    calls, evaluate = [], tiling.evaluate
 
     def counting(*args):
         calls.append(args[2])
         return evaluate(*args)
 
-    monkeypatch.setattr(tiles, "evaluate", counting)
+    monkeypatch.setattr(tiling, "evaluate", counting)
     return calls
 
 
@@ -81,7 +81,7 @@ def test_little_memory_makes_tiles_of_the_same_fields(stitching, make, tiled, mo
     whole = draw_fields(networks, residual, conditions, request)
     assert not tiled
     # eight channels behind a stem of 2 hold 128 bytes a pixel
-    monkeypatch.setattr(tiles, "available_memory", lambda device: 2 * 128 * 90.0**2)
+    monkeypatch.setattr(tiling, "available_memory", lambda device: 2 * 128 * 90.0**2)
     found = draw_fields(networks, residual, conditions, request)
     assert set(tiled) == {72}  # 90 less twice the reach, but twice that at least
     np.testing.assert_allclose(found, whole, atol=2e-5)
@@ -210,8 +210,8 @@ def test_bf16_where_there_is_none(make, monkeypatch):
 
 
 def test_the_network_that_draws_is_compiled_where_asked(make, monkeypatch):
-    from xdownscale.models.fields.engine import load_fields
-    from xdownscale.models.fields.network import Channels
+    from xdownscale.models.field_engine import load_fields
+    from xdownscale.models.networks.field_unet import Channels
 
     networks, residual, _, request = make(compile=True)
     compiled = []

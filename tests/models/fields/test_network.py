@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from xdownscale.models.fields.network import (
+from xdownscale.config import preset
+from xdownscale.models.networks.field_unet import (
     EMBEDDED,
     Block,
     Channels,
@@ -15,7 +16,6 @@ from xdownscale.models.fields.network import (
     Inputs,
     receptive_field,
 )
-from xdownscale.presets import preset
 
 
 def settings(channels=(8, 8, 8), unshuffle=2):

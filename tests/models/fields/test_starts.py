@@ -7,10 +7,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xdownscale.models import noise
-from xdownscale.models.fields.residual import BANDS, Residual
-from xdownscale.models.fields.starts import Starts
-from xdownscale.models.spectra import Spectrum
+from xdownscale.models.diffusion import noise
+from xdownscale.models.diffusion.calibration import BANDS
+from xdownscale.models.diffusion.residual import Residual
+from xdownscale.models.diffusion.spectra import Spectrum
+from xdownscale.models.sampling.initial_noise import Starts
 
 FREQUENCY = np.linspace(0.01, 0.5, 40)
 MEASURED = Residual(

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from xdownscale.models.fields import training
-from xdownscale.models.fields.crops import CropDays, FieldArrays, around
-from xdownscale.models.fields.drawing import draw_fields
-from xdownscale.models.fields.residual import BANDS, Residual, fit_temperature
-from xdownscale.models.fields.stages import fold_of, noise_inputs
-from xdownscale.models.spectra import Spectrum, measure
-from xdownscale.presets import preset
+from xdownscale.config import preset
+from xdownscale.models.diffusion.calibration import BANDS, fit_temperature
+from xdownscale.models.diffusion.noise import noise_inputs
+from xdownscale.models.diffusion.residual import Residual
+from xdownscale.models.diffusion.spectra import Spectrum, measure
+from xdownscale.models.sampling.fields import draw_fields
+from xdownscale.models.training import train_fields
+from xdownscale.models.training.crop_dataset import CropDays, FieldArrays, around
+from xdownscale.models.training.field_tasks import fold_of
 
 
 def arrays(days=200, shape=(32, 32), rho=0.6, scales=(0.3, 2.0)):
@@ -52,7 +54,7 @@ def arrays(days=200, shape=(32, 32), rho=0.6, scales=(0.3, 2.0)):
 
 def test_scale_memory_and_spectrum_of_known_noise():
     given = arrays()
-    found = training._measure(given, np.zeros(given.fine.shape, np.float32))
+    found = train_fields._measure(given, np.zeros(given.fine.shape, np.float32))
     np.testing.assert_allclose(found.scale, [0.3, 2.0], rtol=0.02)
     np.testing.assert_allclose(found.rho, 0.6, atol=0.03)
     for spectrum in found.spectra:
@@ -62,10 +64,10 @@ def test_scale_memory_and_spectrum_of_known_noise():
 def test_days_that_do_not_follow_each_other_say_nothing_of_memory():
     given = arrays()
     every = FieldArrays(**{**given.__dict__, "train_targets": np.arange(0, 160, 6)})
-    found = training._measure(every, np.zeros(given.fine.shape, np.float32))
+    found = train_fields._measure(every, np.zeros(given.fine.shape, np.float32))
     np.testing.assert_array_equal(found.rho, 0)
     some = FieldArrays(**{**given.__dict__, "train_targets": np.arange(0, 160, 2)})
-    found = training._measure(some, np.zeros(given.fine.shape, np.float32))
+    found = train_fields._measure(some, np.zeros(given.fine.shape, np.float32))
     np.testing.assert_allclose(found.rho, 0.6, atol=0.05)  # every second day says something
 
 
@@ -91,13 +93,13 @@ def test_folds_are_blocks_of_time_that_share_no_day():
 def learn(given, folds, monkeypatch):
     """Train for an epoch; return the state, and each training day's mean."""
     seen = []
-    original = training._means
+    original = train_fields._means
 
     def spied(*every):
         seen.append(original(*every))
         return seen[-1].copy()
 
-    monkeypatch.setattr(training, "_means", spied)
+    monkeypatch.setattr(train_fields, "_means", spied)
     config = preset(
         "fast",
         data={"crop": 16},
@@ -105,10 +107,10 @@ def learn(given, folds, monkeypatch):
         diffusion={"folds": folds},
         training={"epochs": 1, "mean_epochs": 1},
     )
-    lesson = training.Lesson(
+    lesson = train_fields.Lesson(
         arrays=given, config=config, seed=0, device="cpu", store=None, progress=False
     )
-    state, _ = training.learn_fields(lesson, lambda encoder: None)
+    state, _ = train_fields.learn_fields(lesson, lambda encoder: None)
     monkeypatch.undo()
     return state, seen[0][given.train_targets]
 
@@ -179,7 +181,7 @@ def with_fine_lags(given, count=2):
 
 def test_fine_lags_are_the_true_fields_and_the_driver_stands_in():
     given = with_fine_lags(arrays(shape=(16, 16)))
-    conditions = training.field_conditions(given, np.array([0, 1, 7]))
+    conditions = train_fields.field_conditions(given, np.array([0, 1, 7]))
     assert conditions.known.shape[1] == given.sizes.known
     lags = conditions.known[:, 6:10].reshape(3, 2, 2, 16, 16)  # (day, lag, target, y, x)
     own = conditions.known[:, :2]
@@ -196,7 +198,7 @@ def test_fine_lags_are_the_true_fields_and_the_driver_stands_in():
 def test_fine_lags_are_spoilt_in_training_and_never_elsewhere():
     given = with_fine_lags(arrays(shape=(16, 16)))
     days = {"arrays": given, "rows": given.train_targets, "size": 16, "unit": 8, "seed": 0}
-    whole = training.field_conditions(given, np.array([9])).known[0]
+    whole = train_fields.field_conditions(given, np.array([9])).known[0]
     clean = CropDays(epoch=0, **days)[9].known[0].numpy()
     np.testing.assert_array_equal(clean, whole)
     gone = CropDays(epoch=0, spoil=(0.0, 1.0), **days)[9].known[0].numpy()

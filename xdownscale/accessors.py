@@ -1,0 +1,415 @@
+"""The accessors ``.downscale`` and ``.geostat``: each method is one call of a public function."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+import xarray as xr
+
+if TYPE_CHECKING:
+    from xdownscale.config import DownscalerConfig
+    from xdownscale.core.normalization import Scaling
+    from xdownscale.downscaler import Downscaler
+    from xdownscale.patches import PatchLayout
+
+
+class _Downscale:
+    """What both accessors ``.downscale`` do: learn and draw."""
+
+    def __init__(self, obj: xr.DataArray | xr.Dataset) -> None:
+        self._obj = obj
+
+    def fit(
+        self,
+        fine: xr.DataArray | xr.Dataset,
+        static: xr.DataArray | xr.Dataset | None = None,
+        preset: str | DownscalerConfig = "fast",
+        seasons: Sequence[str] | Mapping[str, Sequence[int]] | None = None,
+        regions: Mapping[str, Any] | None = None,
+        transform: str | Mapping[str, str] = "auto",
+        seed: int = 0,
+        device: str = "auto",
+        checkpoint_dir: str | PathLike[str] | None = None,
+        progress: bool = True,
+        drivers: Mapping[str, str | None] | None = None,
+        pairing: str = "auto",
+        encoder: Downscaler | None = None,
+    ) -> Downscaler:
+        """Learn how this coarse record looks on a fine grid; see `xdownscale.fit`."""
+        from xdownscale.downscaler import fit
+
+        return fit(
+            self._obj,
+            fine,
+            static=static,
+            preset=preset,
+            seasons=seasons,
+            regions=regions,
+            transform=transform,
+            seed=seed,
+            device=device,
+            checkpoint_dir=checkpoint_dir,
+            progress=progress,
+            drivers=drivers,
+            pairing=pairing,
+            encoder=encoder,
+        )
+
+    def predict(
+        self,
+        model: Downscaler,
+        time: Any = None,
+        realizations: int = 1,
+        mode: str | None = None,
+        history: xr.DataArray | None = None,
+        stitching: str | None = None,
+        seed: int = 0,
+        chunks: Any = None,
+    ) -> Any:
+        """Draw the fine record of this coarse one; see `xdownscale.predict`."""
+        from xdownscale.downscaler import predict
+
+        return predict(
+            self._obj,
+            model,
+            time=time,
+            realizations=realizations,
+            mode=mode,
+            history=history,
+            stitching=stitching,
+            seed=seed,
+            chunks=chunks,
+        )
+
+
+@xr.register_dataset_accessor("downscale")  # type: ignore[no-untyped-call]
+class DatasetDownscaleAccessor(_Downscale):
+    """Downscaling of the coarse record that it hangs on, with all of its variables as drivers.
+
+    Stateless: every method returns a new object and leaves the Dataset as it was.
+
+    Parameters
+    ----------
+    ds : Dataset
+        The Dataset that the accessor was asked for.
+
+    Examples
+    --------
+    >>> import xdownscale as xd
+    >>> ds = xd.datasets.load_twin()
+    >>> ds[["dust"]].downscale.fit(ds.dust_fine, preset="fsat")
+    Traceback (most recent call last):
+    ...
+    xdownscale.core.errors.OptionError: Unknown preset: 'fsat'...
+    """
+
+    def __init__(self, ds: xr.Dataset) -> None:
+        super().__init__(ds)
+
+
+@xr.register_dataarray_accessor("downscale")  # type: ignore[no-untyped-call]
+class DownscaleAccessor(_Downscale):
+    """Downscaling of the coarse record that it hangs on.
+
+    Stateless: every method returns a new object and leaves the array as it was.
+
+    Parameters
+    ----------
+    da : DataArray
+        The array that the accessor was asked for.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr, xdownscale
+    >>> coarse = xr.DataArray(np.eye(4), coords={"lat": [0.0, 1, 2, 3], "lon": [0.0, 1, 2, 3]})
+    >>> fine = xr.DataArray(np.ones((2, 2)), coords={"lat": [1.0, 1.5], "lon": [1.0, 1.5]})
+    >>> coarse.downscale.regrid(fine, method="nearest").sizes["lat"]
+    2
+    """
+
+    def __init__(self, da: xr.DataArray) -> None:
+        super().__init__(da)
+        self._da = da
+
+    def regrid(
+        self,
+        target: xr.DataArray | xr.Dataset,
+        method: str = "bicubic",
+        engine: str = "separable",
+        extrapolate: str | None = None,
+        *,
+        min_valid: float = 0.5,
+    ) -> Any:
+        """Bring this array to another grid; see `xdownscale.regrid`."""
+        from xdownscale.regridding import regrid
+
+        return regrid(
+            self._da,
+            target,
+            method=method,
+            engine=engine,
+            extrapolate=extrapolate,
+            min_valid=min_valid,
+        )
+
+    def split_seasons(
+        self,
+        seasons: Sequence[str] | Mapping[str, Sequence[int]] = ("DJF", "MAM", "JJA", "SON"),
+        buffer_days: int = 45,
+    ) -> dict[str, xr.DataArray]:
+        """Split this record into seasons with context; see `xdownscale.splits.split_seasons`."""
+        from xdownscale.splits import split_seasons
+
+        return split_seasons(self._da, seasons=seasons, buffer_days=buffer_days)
+
+    def extract_patches(self, layout: PatchLayout) -> xr.DataArray:
+        """Cut this array into patches; see `xdownscale.patches.extract`."""
+        from xdownscale.patches import extract
+
+        return extract(self._da, layout)
+
+    def stitch(self, layout: PatchLayout) -> xr.DataArray:
+        """Put patches together; see `xdownscale.patches.stitch`."""
+        from xdownscale.patches import stitch
+
+        return stitch(self._da, layout)
+
+
+@xr.register_dataarray_accessor("geostat")  # type: ignore[no-untyped-call]
+class GeostatAccessor:
+    """Diagnostics of the field that it hangs on.
+
+    Stateless: every method returns a new object and leaves the array as it was.
+
+    Parameters
+    ----------
+    da : DataArray
+        The array that the accessor was asked for.
+
+    Examples
+    --------
+    >>> import xdownscale as xd
+    >>> ds = xd.datasets.load_twin()
+    >>> v = ds.dust_fine.isel(time=slice(3)).geostat.semivariogram(max_distance=400, bins=8)
+    >>> v.semivariance.dims
+    ('lag',)
+    """
+
+    def __init__(self, da: xr.DataArray) -> None:
+        self._da = da
+
+    def semivariogram(
+        self,
+        max_distance: float = 600,
+        bins: int = 30,
+        pairs: int = 30_000,
+        model: str = "spherical",
+        estimator: str = "matheron",
+        direction: str | None = None,
+        seed: int = 0,
+        average: str | None = "time",
+        bootstrap: int = 200,
+    ) -> xr.Dataset:
+        """Return semivariance against distance; see `xdownscale.geostat.semivariogram`."""
+        from xdownscale.geostat import semivariogram
+
+        return semivariogram(
+            self._da,
+            max_distance=max_distance,
+            bins=bins,
+            pairs=pairs,
+            model=model,
+            estimator=estimator,
+            direction=direction,
+            seed=seed,
+            average=average,
+            bootstrap=bootstrap,
+        )
+
+    def diagnose_pairing(
+        self,
+        fine: xr.DataArray,
+        shifts: int = 200,
+        seed: int = 0,
+        *,
+        transform: str | Scaling = "auto",
+    ) -> xr.Dataset:
+        """Return whether a fine record has this one's days; see `xdownscale.geostat`."""
+        from xdownscale.geostat import diagnose_pairing
+
+        return diagnose_pairing(self._da, fine, shifts=shifts, seed=seed, transform=transform)
+
+    def advise_patch(
+        self,
+        coarse: xr.DataArray | None = None,
+        days: int = 30,
+        seed: int = 0,
+        *,
+        factor: int = 8,
+        transform: str | Scaling | None = "auto",
+    ) -> xr.Dataset:
+        """Return a size of patches for this fine record; see `xdownscale.geostat.advise_patch`."""
+        from xdownscale.geostat import advise_patch
+
+        return advise_patch(
+            self._da, coarse, days=days, seed=seed, factor=factor, transform=transform
+        )
+
+    def compare(
+        self,
+        reference: xr.DataArray,
+        *,
+        max_distance: float = 600,
+        max_lag: int = 10,
+        transform: str | Scaling | None = "log10",
+        floor: float | None = None,
+        seed: int = 0,
+    ) -> xr.Dataset:
+        """Hold every diagnostic against a reference's; see `xdownscale.geostat.compare`."""
+        from xdownscale.geostat import compare
+
+        return compare(
+            self._da,
+            reference,
+            max_distance=max_distance,
+            max_lag=max_lag,
+            transform=transform,
+            floor=floor,
+            seed=seed,
+        )
+
+    def wasserstein(
+        self,
+        other: xr.DataArray,
+        kind: str = "daily",
+        bins: int | None = None,
+        by: Any = None,
+        *,
+        transform: str | Scaling | None = "log10",
+        floor: float | None = None,
+        normalise: bool = True,
+        common: bool = True,
+    ) -> xr.Dataset:
+        """Return how far apart the values of two records are; see `xdownscale.geostat`."""
+        from xdownscale.geostat import wasserstein
+
+        return wasserstein(
+            self._da,
+            other,
+            kind=kind,
+            bins=bins,
+            by=by,
+            transform=transform,
+            floor=floor,
+            normalise=normalise,
+            common=common,
+        )
+
+    def acf(
+        self,
+        max_lag: int = 30,
+        reduce: str | None = "mean",
+        alpha: float = 0.05,
+        *,
+        adjusted: bool = False,
+    ) -> xr.DataArray:
+        """Return the autocorrelation in time; see `xdownscale.geostat.acf`."""
+        from xdownscale.geostat import acf
+
+        return acf(self._da, max_lag=max_lag, reduce=reduce, alpha=alpha, adjusted=adjusted)
+
+    def pacf(
+        self,
+        max_lag: int = 30,
+        reduce: str | None = "mean",
+        alpha: float = 0.05,
+        *,
+        adjusted: bool = False,
+    ) -> xr.DataArray:
+        """Return the partial autocorrelation in time; see `xdownscale.geostat.pacf`."""
+        from xdownscale.geostat import pacf
+
+        return pacf(self._da, max_lag=max_lag, reduce=reduce, alpha=alpha, adjusted=adjusted)
+
+    def lag_rmse(self, max_lag: int = 10, *, weighted: bool = True) -> xr.Dataset:
+        """Return how far images differ from earlier ones; see `xdownscale.geostat.lag_rmse`."""
+        from xdownscale.geostat import lag_rmse
+
+        return lag_rmse(self._da, max_lag=max_lag, weighted=weighted)
+
+    def lag_r2(self, max_lag: int = 10, *, kind: str = "r2", weighted: bool = True) -> xr.Dataset:
+        """Return how like images are to earlier ones; see `xdownscale.geostat.lag_r2`."""
+        from xdownscale.geostat import lag_r2
+
+        return lag_r2(self._da, max_lag=max_lag, kind=kind, weighted=weighted)
+
+    def power_spectrum(
+        self, average: str | None = "time", *, window: str = "hann", max_missing: float = 0.2
+    ) -> xr.Dataset:
+        """Return the radial power spectrum; see `xdownscale.geostat.power_spectrum`."""
+        from xdownscale.geostat import power_spectrum
+
+        return power_spectrum(self._da, average=average, window=window, max_missing=max_missing)
+
+    def seams(self, layout: PatchLayout) -> xr.Dataset:
+        """Return whether patch borders can be seen; see `xdownscale.geostat.seams`."""
+        from xdownscale.geostat import seams
+
+        return seams(self._da, layout)
+
+    def distribution(
+        self,
+        quantiles: Sequence[float] = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999),
+        thresholds: Sequence[float] = (),
+        *,
+        tail: float = 0.01,
+    ) -> xr.Dataset:
+        """Return moments, quantiles and tail; see `xdownscale.geostat.distribution`."""
+        from xdownscale.geostat import distribution
+
+        return distribution(self._da, quantiles=quantiles, thresholds=thresholds, tail=tail)
+
+    def plot_maps(
+        self,
+        truth: xr.DataArray | None = None,
+        coarse: xr.DataArray | None = None,
+        time: Any = None,
+        scale: str = "auto",
+        axes: Any = None,
+    ) -> Any:
+        """Draw one day beside truth and coarse record; see `xdownscale.plot.maps`."""
+        from xdownscale.plot import maps
+
+        return maps(self._da, truth=truth, coarse=coarse, time=time, scale=scale, axes=axes)
+
+    def plot_semivariogram(self, ax: Any = None, pair_counts: bool = True) -> Any:
+        """Draw the semivariogram; see `xdownscale.plot.semivariogram`."""
+        from xdownscale.plot import semivariogram
+
+        return semivariogram(self._da, ax=ax, pair_counts=pair_counts)
+
+    def plot_acf(self, ax: Any = None) -> Any:
+        """Draw the autocorrelation of the regional mean; see `xdownscale.plot.acf`."""
+        from xdownscale.plot import acf
+
+        return acf(self._da, ax=ax)
+
+    def plot_pacf(self, ax: Any = None) -> Any:
+        """Draw its partial autocorrelation; see `xdownscale.plot.pacf`."""
+        from xdownscale.plot import pacf
+
+        return pacf(self._da, ax=ax)
+
+    def plot_lag_curve(self, ax: Any = None, score: str = "r2") -> Any:
+        """Draw the likeness of days to those before; see `xdownscale.plot.lag_curve`."""
+        from xdownscale.plot import lag_curve
+
+        return lag_curve(self._da, ax=ax, score=score)
+
+    def plot_power_spectrum(self, ax: Any = None) -> Any:
+        """Draw the power spectrum; see `xdownscale.plot.power_spectrum`."""
+        from xdownscale.plot import power_spectrum
+
+        return power_spectrum(self._da, ax=ax)

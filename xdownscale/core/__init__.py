@@ -1,0 +1,1 @@
+"""Answers that all rooms share: labels, grids, time, missing values, normalization, blocks."""

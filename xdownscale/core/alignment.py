@@ -1,0 +1,482 @@
+"""Records that are compared: brought to the same days, cells, orientation and names."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from xdownscale.core.coords import Axes, find_axes, require_time
+from xdownscale.core.errors import DataError, GridError, TimeAxisError
+from xdownscale.core.grids import (
+    Array,
+    describe_grid,
+    grid_axes,
+    same_grid,
+    spacing,
+    uncovered,
+    wrap_longitude,
+)
+from xdownscale.core.time import check_overlap, check_steps, check_time, is_subdaily
+
+_DEGREES = 1e-4  # within which two curvilinear grids are one: float32 is good to 1.5e-5
+
+
+class Matched(NamedTuple):
+    """Arrays that share their dims, grid and days.
+
+    Attributes
+    ----------
+    predictions : dict of str to DataArray
+        With the names, coordinates and days of the truth.
+    truth : DataArray
+        The common days of the truth.
+    axes : Axes
+        Dimensions of all of them.
+    time : DataArray
+        The common days; one nameless entry where the truth has no time.
+    """
+
+    predictions: dict[str, xr.DataArray]
+    truth: xr.DataArray
+    axes: Axes
+    time: xr.DataArray
+
+
+def match(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Matched:
+    """Bring predictions to the truth's names, orientation and the days common to all.
+
+    Parameters
+    ----------
+    predictions : mapping of str to DataArray
+        On the grid of the truth, dims in any order, latitudes too, any longitude convention.
+    truth : DataArray
+        ([time,] lat, lon).
+
+    Returns
+    -------
+    Matched
+
+    Raises
+    ------
+    GridError
+        If the grids differ.
+    TimeAxisError
+        If there is no common day, days are duplicate, calendars differ, or one record is
+        sub-daily and another is not.
+
+    Examples
+    --------
+    >>> truth = xr.DataArray([[1.0, 2.0]], coords={"lat": [0.0], "lon": [-10.0, 10.0]})
+    >>> turned = xr.DataArray([[2.0, 1.0]], coords={"lat": [0.0], "lon": [10.0, 350.0]})
+    >>> match({"turned": turned}, truth).predictions["turned"].values
+    array([[1., 2.]])
+    """
+    axes = find_axes(truth)
+    onto = {name: onto_grid(p, truth, name) for name, p in predictions.items()}
+    for name, p in predictions.items():
+        mine, theirs = p.attrs.get("units"), truth.attrs.get("units")
+        if None not in (mine, theirs) and mine != theirs:
+            raise DataError(
+                f"{name!r} is in {mine!r} and the truth in {theirs!r}. Convert one of them "
+                "(and set attrs['units']), or drop the attribute where it is wrong."
+            )
+    if axes.time is None:
+        for name, p in onto.items():
+            if find_axes(p).time is not None:
+                require_time(truth, f"The truth, unlike {name!r},")
+        return Matched(onto, truth, axes, xr.DataArray([0], dims="time", name="time"))
+    wanted = _times(truth, axes.time, "truth")
+    places: dict[str, Any] = {}
+    for name, p in onto.items():
+        times = _times(p, require_time(p, f"Prediction {name!r}"), name)
+        check_calendars(wanted, times, f"the truth and {name!r}")
+        days, own = comparable_times(wanted, times, ("The truth", repr(name)))
+        places[name] = own.get_indexer(days)
+    shared = np.all([place >= 0 for place in places.values()], axis=0)
+    if not shared.any():
+        raise TimeAxisError(_no_common_day(onto, truth, axes.time))
+    kept = truth.isel({axes.time: shared})
+    found = {}
+    for name, p in onto.items():
+        here = _take(p, axes.time, places[name][shared])
+        found[name] = here.assign_coords({axes.time: kept[axes.time]})
+    return Matched(found, kept, axes, kept[axes.time])
+
+
+def _times(da: xr.DataArray, time: str, name: str) -> pd.Index[Any]:
+    times: pd.Index[Any] = da.indexes[time]
+    if not times.is_unique:
+        raise TimeAxisError(
+            f"{name!r} has duplicate times, {times[times.duplicated()][0]} among them; keep one "
+            "of each, with drop_duplicates."
+        )
+    return times
+
+
+def _no_common_day(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray, time: str) -> str:
+    spans = [
+        f"{name!r} runs from {da.indexes[time].min()} to {da.indexes[time].max()}"
+        for name, da in [("truth", truth), *predictions.items()]
+    ]
+    return f"No day is common to all: {', '.join(spans)}. Give predictions of the same days."
+
+
+def onto_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> xr.DataArray:
+    """Give a prediction the names, the orientation and the coordinates of the truth.
+
+    Parameters
+    ----------
+    prediction, truth : DataArray
+        On one grid.
+    name : str
+        What the prediction is called, for the message.
+
+    Returns
+    -------
+    DataArray
+        Without further coordinates.
+
+    Raises
+    ------
+    GridError
+        If the grids differ.
+
+    Examples
+    --------
+    >>> truth = xr.DataArray([[1.0], [2.0]], coords={"lat": [0.0, 1.0], "lon": [5.0]})
+    >>> upside_down = truth[::-1].rename(lat="latitude")
+    >>> onto_grid(upside_down, truth, "mine").values.ravel()
+    array([1., 2.])
+    """
+    if not on_one_grid(truth, prediction):
+        raise GridError(_other_grid(prediction, truth, name))
+    here, there = find_axes(prediction), find_axes(truth)
+    bare = turn(prediction, truth).reset_coords(drop=True)
+    if here.time and there.time:
+        bare = bare.rename({here.time: there.time} if here.time != there.time else {})
+    return bare.assign_coords({c: truth[c] for c in (there.latitude, there.longitude)})
+
+
+def _other_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> str:
+    """Say how two grids differ."""
+    said = []
+    for da in (prediction, truth):
+        axes = find_axes(da)
+        for c in (axes.latitude, axes.longitude):
+            values = da[c].values
+            said.append(
+                f"{c!r} has shape {values.shape} and runs from {values.min():g} to {values.max():g}"
+            )
+    return (
+        f"{name!r} and the truth are on different grids: {said[0]}, {said[1]}; in the truth "
+        f"{said[2]}, {said[3]}. Bring one to the grid of the other, with xdownscale.regrid."
+    )
+
+
+def on_one_grid(one: xr.DataArray, other: xr.DataArray) -> bool:
+    """Tell whether two records have the same cells, in any order and longitude convention.
+
+    Parameters
+    ----------
+    one, other : DataArray
+        Rectilinear or curvilinear; the cells of curvilinear ones must stand in the same order.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> one = xr.DataArray([[1.0, 2.0]], coords={"lat": [0.0], "lon": [-10.0, 10.0]})
+    >>> on_one_grid(one, one.assign_coords(lon=[350.0, 10.0]))
+    True
+    """
+    axes, there = find_axes(one), find_axes(other)
+    shapes = [(da.sizes[a.y], da.sizes[a.x]) for da, a in ((one, axes), (other, there))]
+    if shapes[0] != shapes[1]:
+        return False
+    if _one_dimensional(one, axes) and _one_dimensional(other, there):
+        return same_grid(one, other)
+    (lat, lon), (lat_other, lon_other) = _degrees(one, axes), _degrees(other, there)
+    if lat.shape != lat_other.shape or lon.shape != lon_other.shape:
+        return False
+    apart = wrap_longitude(lon - lon_other), lat - lat_other
+    return all(np.allclose(degrees, 0.0, rtol=0, atol=_DEGREES) for degrees in apart)
+
+
+def turn(other: xr.DataArray, one: xr.DataArray) -> xr.DataArray:
+    """Give a record on the same cells the names, order and coordinates of the first.
+
+    Parameters
+    ----------
+    other : DataArray
+        Is turned; its time keeps its name.
+    one : DataArray
+        On the same cells, as `on_one_grid` tells.
+
+    Returns
+    -------
+    DataArray
+
+    Examples
+    --------
+    >>> one = xr.DataArray([[1.0, 2.0]], coords={"lat": [0.0], "lon": [-10.0, 10.0]})
+    >>> other = xr.DataArray([[2.0, 1.0]], coords={"lat": [0.0], "x": [10.0, 350.0]})
+    >>> turn(other.rename(x="longitude"), one).lon.values
+    array([-10.,  10.])
+    """
+    axes, there = find_axes(one), find_axes(other)
+    if _one_dimensional(one, axes):
+        rows, columns = _places(other, one)
+        other = _take(_take(other, there.y, rows), there.x, columns)
+    names = {there.y, there.x, there.latitude, there.longitude}
+    bare = other.drop_vars([c for c in other.coords if c in names])
+    renamed = bare.rename({there.y: axes.y, there.x: axes.x})
+    return renamed.assign_coords({c: one[c] for c in (axes.latitude, axes.longitude)})
+
+
+def _places(other: xr.DataArray, one: xr.DataArray) -> tuple[Array, Array]:
+    """Row and column of `other` for each row and column of `one`."""
+    (lat, lon), (lat_other, lon_other) = grid_axes(one), grid_axes(other)
+    # longitudes from the middle of the gap before the first one, in both alike
+    width = spacing(lon.values) if lon.values.size > 1 else 1.0
+    start = float(lon.values[0] - width / 2)
+    wanted, have = (wrap_longitude(axis.values, start) for axis in (lon, lon_other))
+    place = np.argsort(have)[np.argsort(np.argsort(wanted))]
+    return lat_other.first[lat.inverse], lon_other.first[place][lon.inverse]
+
+
+def _one_dimensional(da: xr.DataArray, axes: Axes) -> bool:
+    return bool(da.coords[axes.latitude].ndim == 1)
+
+
+def _degrees(da: xr.DataArray, axes: Axes) -> tuple[Any, Any]:
+    return da.coords[axes.latitude].values, da.coords[axes.longitude].values
+
+
+def _take(da: xr.DataArray, dim: str, places: Any) -> xr.DataArray:
+    """Select, but copy nothing where everything is selected in its order."""
+    if np.array_equal(places, np.arange(da.sizes[dim])):
+        return da
+    return da.isel({dim: places})
+
+
+def comparable_times(
+    first: pd.Index[Any],
+    second: pd.Index[Any],
+    what: tuple[str, str] = ("The first record", "the second record"),
+) -> tuple[pd.Index[Any], pd.Index[Any]]:
+    """Return two time axes as they can be matched: dates of daily records, else the times.
+
+    So daily means stamped at 00:00 meet those stamped at 12:00, and never an instant of a
+    sub-daily record.
+
+    Parameters
+    ----------
+    first, second : Index
+        Time axes.
+    what : tuple of str
+        What they belong to, for the message.
+
+    Returns
+    -------
+    (Index, Index)
+
+    Raises
+    ------
+    TimeAxisError
+        If one is sub-daily and the other is not.
+
+    Examples
+    --------
+    >>> noons = pd.date_range("2000-01-01T12", periods=2)
+    >>> comparable_times(noons, noons)[0][0]
+    Timestamp('2000-01-01 00:00:00')
+    """
+    if not all(isinstance(times, pd.DatetimeIndex | xr.CFTimeIndex) for times in (first, second)):
+        return first, second
+    check_steps(first, second, what)
+    if is_subdaily(first) or is_subdaily(second):
+        return first, second
+    one, other = (cast(pd.DatetimeIndex, times).floor("D") for times in (first, second))
+    return one, other
+
+
+def day_index(times: pd.Index[Any]) -> pd.Index[Any]:
+    """Return the dates of times of day, where there is one time a day; else the times.
+
+    So that daily means stamped at 00:00 meet those stamped at 12:00.
+
+    Parameters
+    ----------
+    times : DatetimeIndex or CFTimeIndex
+
+    Returns
+    -------
+    Index
+
+    Examples
+    --------
+    >>> day_index(pd.DatetimeIndex(["2000-01-01T12"]))[0]
+    Timestamp('2000-01-01 00:00:00')
+    """
+    if not isinstance(times, pd.DatetimeIndex | xr.CFTimeIndex):
+        return times
+    floored = times.floor("D")
+    return floored if floored.is_unique else times
+
+
+def check_calendars(first: pd.Index[Any], second: pd.Index[Any], what: str) -> None:
+    """Raise `TimeAxisError` where two time axes are of different calendars.
+
+    Parameters
+    ----------
+    first, second : Index
+        Time axes.
+    what : str
+        What they belong to, for the message.
+
+    Examples
+    --------
+    >>> days = pd.date_range("2000-01-01", periods=2)
+    >>> check_calendars(days, days, "two records")
+    """
+    kinds = [str(getattr(times, "calendar", "numpy datetimes")) for times in (first, second)]
+    if kinds[0] != kinds[1]:
+        raise TimeAxisError(
+            f"The calendars of {what} differ: {kinds[0]} and {kinds[1]}. Bring one to the other "
+            "with DataArray.convert_calendar."
+        )
+
+
+class Pair(NamedTuple):
+    """Two records that can be compared.
+
+    Attributes
+    ----------
+    one, other : DataArray
+        The second bears the first's name of the time dimension.
+    axes, other_axes : Axes
+        Their dimensions.
+    same : bool
+        Whether their grids are one; then pixels that lack in one lack in both.
+    """
+
+    one: xr.DataArray
+    other: xr.DataArray
+    axes: Axes
+    other_axes: Axes
+    same: bool
+
+
+def bring_together(
+    da: xr.DataArray, other: xr.DataArray, common: bool = True, days: bool = True
+) -> Pair:
+    """Bring two records to common days, common area and, on one grid, a common mask.
+
+    Parameters
+    ----------
+    da, other : DataArray
+        ([time,] lat, lon) and further dims, in any order; lazy or not.
+    common : bool
+        False: all cells of both.
+    days : bool
+        False: all days of both, without a common mask then.
+
+    Returns
+    -------
+    Pair
+
+    Raises
+    ------
+    TimeAxisError
+        If one has a time axis and the other none, or they have no day in common.
+    GridError
+        If the grids do not overlap, or are curvilinear and different.
+    """
+    axes, there = find_axes(da), find_axes(other)
+    if axes.time and there.time and axes.time != there.time:
+        other = other.rename({there.time: axes.time})
+    if not days:
+        return Pair(da, other, axes, find_axes(other), False)
+    if (axes.time is None) != (there.time is None):
+        lacking = "first" if axes.time is None else "second"
+        raise TimeAxisError(
+            f"The {lacking} record has no time axis and the other one has. Select a time of it, "
+            "or name the dimension 'time'."
+        )
+    one, two = (da, other) if axes.time is None else common_days(da, other, axes.time)
+    if not common:
+        return Pair(one, two, axes, find_axes(two), False)
+    if on_one_grid(one, two):
+        turned = turn(two, one)
+        seen, seen_too = one.notnull(), turned.notnull()  # noqa: PD004
+        return Pair(one.where(seen_too), turned.where(seen), axes, find_axes(turned), True)
+    one, two = _crop(one, two), _crop(two, one)
+    return Pair(one, two, axes, find_axes(two), False)
+
+
+def common_days(
+    one: xr.DataArray, other: xr.DataArray, time: str
+) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return the days that two records share, stamped as in the first.
+
+    Parameters
+    ----------
+    one, other : DataArray
+        With the time dimension `time`. Daily means stamped at different hours meet.
+    time : str
+        Its name.
+
+    Returns
+    -------
+    (DataArray, DataArray)
+
+    Raises
+    ------
+    TimeAxisError
+        If there are duplicate times, no common day, or two calendars, or one record is sub-daily
+        and the other is not.
+    """
+    first = check_time(one, "The first record")
+    second = check_time(other, "The second record")
+    what = ("The first record", "the second record")
+    days = comparable_times(first.indexes[time], second.indexes[time], what)
+    place = check_overlap(*days, what)
+    if (place >= 0).all() and np.array_equal(place, np.arange(second.sizes[time])):
+        return first, second.assign_coords({time: first[time]})
+    kept = first.isel({time: place >= 0})
+    return kept, second.isel({time: place[place >= 0]}).assign_coords({time: kept[time]})
+
+
+def _crop(da: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
+    """Keep the cells whose centres lie within the other grid's outermost edges."""
+    for array in (da, other):
+        if array.coords[find_axes(array).latitude].ndim != 1:
+            raise GridError(
+                "The grids differ and one is curvilinear, so their common area is not known. Pass "
+                "common=False to compare all cells of both, or bring them to one grid with "
+                "xdownscale.regrid(..., engine='xesmf')."
+            )
+    axes = find_axes(da)
+    outside = uncovered(other, da)
+    rows, columns = ~outside.all(axes.x), ~outside.all(axes.y)
+    if not (rows.any() and columns.any()):
+        raise GridError(
+            f"The grids do not overlap: the first has {describe_grid(da)}, the second "
+            f"{describe_grid(other)}. Give records of one area; only kind='pooled' with "
+            "common=False compares different ones."
+        )
+    if bool(rows.all() and columns.all()):
+        return da
+    return da.isel({axes.y: rows.values, axes.x: columns.values})
+
+
+def template(da: xr.DataArray) -> xr.DataArray:
+    """Return one field of a record, which lends its grid; its values are not looked at."""
+    axes = find_axes(da)
+    return da.isel({d: 0 for d in da.dims if d not in (axes.y, axes.x)}, drop=True)

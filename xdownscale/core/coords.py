@@ -1,0 +1,394 @@
+"""The label line: the only place where names are dropped and put back.
+
+Above this line arrays have names, in whatever order their owner likes. Below it there are plain
+arrays with axes ``(..., time, y, x)``, latitude and longitude ascending.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.core.errors import DataError, GridError, TimeAxisError
+
+_NAMES = {
+    "latitude": re.compile(r"^(lat|nav_lat|ylat)", re.IGNORECASE),
+    "longitude": re.compile(r"^(lon|nav_lon|xlon)", re.IGNORECASE),
+    "time": re.compile(r"^(time|date|day|valid_time)", re.IGNORECASE),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Axes:
+    """Which dimensions of an array are time, y and x.
+
+    Attributes
+    ----------
+    time : str or None
+        Time dimension; None where the array has none.
+    y, x : str
+        Dimensions that run along latitude and longitude.
+    latitude, longitude : str
+        Coordinates that hold the degrees. They equal `y` and `x` on a rectilinear grid and are
+        two-dimensional on a curvilinear one.
+    """
+
+    time: str | None
+    y: str
+    x: str
+    latitude: str
+    longitude: str
+
+    @property
+    def rectilinear(self) -> bool:
+        """True where latitude and longitude are one-dimensional."""
+        return self.y == self.latitude and self.x == self.longitude
+
+
+class Labels(NamedTuple):
+    """What `to_array` takes off an array and `from_array` puts back.
+
+    Attributes
+    ----------
+    axes : Axes
+        Which dimensions are which.
+    dims : tuple of str
+        Dimensions in the owner's order.
+    coords : xarray.Dataset
+        Every coordinate, with its attributes.
+    name : hashable or None
+        Name of the array.
+    attrs : dict
+        Attributes of the array.
+    """
+
+    axes: Axes
+    dims: tuple[Hashable, ...]
+    coords: xr.Dataset
+    name: Hashable | None
+    attrs: dict[str, Any]
+
+    @property
+    def order(self) -> tuple[Hashable, ...]:
+        """Dimensions in the order that holds below the label line."""
+        last = [d for d in (self.axes.time, self.axes.y, self.axes.x) if d is not None]
+        return (*[d for d in self.dims if d not in last], *last)
+
+    def flips(self) -> tuple[slice, ...]:
+        """Slices that bring latitude and longitude into ascending order (their own inverse)."""
+        return tuple(
+            slice(None, None, -1) if self.descends(dim) else slice(None) for dim in self.order
+        )
+
+    def with_time(self, time: xr.DataArray) -> Labels:
+        """Return the same labels for other days; coordinates along the old time axis go.
+
+        Parameters
+        ----------
+        time : DataArray
+            One-dimensional time coordinate.
+
+        Returns
+        -------
+        Labels
+        """
+        name = self.axes.time
+        if name is None:
+            raise TimeAxisError(
+                "These labels have no time axis to replace; take them from an array that has one."
+            )
+        old = self.coords.get(name, None)
+        kept = self.coords.drop_dims(name, errors="ignore")
+        attrs = dict(time.attrs) if old is None or not old.attrs else dict(old.attrs)
+        coordinate = xr.DataArray(time.values, dims=(name,), attrs=attrs)
+        return self._replace(coords=kept.assign_coords({name: coordinate}))
+
+    def with_leading(self, dim: str, values: xr.DataArray) -> Labels:
+        """Return the same labels with one more dimension in front.
+
+        Parameters
+        ----------
+        dim : str
+            Name of the new dimension.
+        values : DataArray
+            Its coordinate.
+
+        Returns
+        -------
+        Labels
+        """
+        if dim in self.dims:
+            raise GridError(f"Dimension {dim!r} is there already in {self.dims}; rename it first.")
+        coords = self.coords.assign_coords({dim: xr.DataArray(values, dims=(dim,))})
+        return self._replace(dims=(dim, *self.dims), coords=coords)
+
+    def descends(self, dim: Hashable) -> bool:
+        """Tell whether latitude or longitude runs downwards along `dim`.
+
+        Longitudes that jump from 360 to 0 (or 180 to -180) on their way east still ascend.
+        """
+        if not self.axes.rectilinear or dim not in (self.axes.y, self.axes.x):
+            return False
+        values = np.asarray(self.coords[dim].values, float)
+        steps = np.diff(values)
+        if dim == self.axes.x:
+            steps = (steps + 180) % 360 - 180
+        return steps.size > 0 and bool(np.median(steps) < 0)
+
+
+class Unlabelled(NamedTuple):
+    """An array without names, and the names it had.
+
+    Attributes
+    ----------
+    array : array
+        ``(..., time, y, x)``; numpy or dask, as the input was.
+    labels : Labels
+        What `from_array` needs to put the names back.
+    """
+
+    array: Any
+    labels: Labels
+
+
+def to_array(da: xr.DataArray) -> Unlabelled:
+    """Take the names off an array.
+
+    Parameters
+    ----------
+    da : DataArray
+        Any array with latitude and longitude; dims in any order, lazy or not.
+
+    Returns
+    -------
+    Unlabelled
+        ``array`` with axes ``(..., time, y, x)``, latitude and longitude ascending, and
+        ``labels``. Nothing is copied or computed.
+
+    Raises
+    ------
+    GridError
+        If latitude and longitude cannot be found.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> da = xr.DataArray(
+    ...     np.arange(6.0).reshape(3, 2),
+    ...     dims=("lon", "lat"),
+    ...     coords={"lat": [20.0, 10.0], "lon": [0.0, 1.0, 2.0]},
+    ... )
+    >>> array, labels = to_array(da)
+    >>> array
+    array([[1., 3., 5.],
+           [0., 2., 4.]])
+    >>> from_array(array, labels).identical(da)
+    True
+    """
+    axes = find_axes(da)
+    labels = Labels(axes, da.dims, da.coords.to_dataset(), da.name, dict(da.attrs))
+    array = da.variable.transpose(*labels.order).data[labels.flips()]
+    return Unlabelled(array, labels)
+
+
+def from_array(array: Any, labels: Labels | None = None) -> xr.DataArray:
+    """Put the names back on an array.
+
+    Parameters
+    ----------
+    array : array or Unlabelled
+        Axes ``(..., time, y, x)`` as `to_array` returned them; what `to_array` returned may be
+        given as it is.
+    labels : Labels, optional
+        The names; not needed with an `Unlabelled`.
+
+    Returns
+    -------
+    DataArray
+        In the dimension order and orientation of the array that the labels came from.
+
+    Raises
+    ------
+    GridError
+        If the shape is not that of the labels.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> da = xr.DataArray(np.ones((1, 2)), coords={"lat": [0.0], "lon": [0.0, 1.0]})
+    >>> from_array(to_array(da)).identical(da)
+    True
+    """
+    if isinstance(array, Unlabelled):
+        array, labels = array.array, labels or array.labels
+    if labels is None:
+        raise GridError("from_array needs the labels that to_array returned beside the array.")
+    sizes = labels.coords.sizes
+    wanted = tuple(sizes.get(dim) for dim in labels.order)
+    if array.ndim != len(wanted) or any(
+        n not in (None, m) for n, m in zip(wanted, array.shape, strict=True)
+    ):
+        raise GridError(
+            f"An array of shape {array.shape} cannot bear the dimensions {labels.order} of sizes "
+            f"{wanted}; give the shape that to_array returned, or change the labels first."
+        )
+    variable = xr.Variable(labels.order, array[labels.flips()]).transpose(*labels.dims)
+    da = xr.DataArray(
+        variable.data, coords=labels.coords.coords, dims=labels.dims, attrs=labels.attrs
+    )
+    # not name=: where it is None, xarray takes the name of the dask graph instead
+    da.name = labels.name
+    return da
+
+
+def find_axes(da: xr.DataArray) -> Axes:
+    """Find time, latitude and longitude by CF attributes, else by name.
+
+    Parameters
+    ----------
+    da : DataArray
+        The array to look at.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    GridError
+        If latitude or longitude is not found, or the two do not span two dimensions.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> da = xr.DataArray(np.ones((1, 2)), coords={"latitude": [0.0], "longitude": [0.0, 1.0]})
+    >>> find_axes(da).y
+    'latitude'
+    """
+    require_array(da)
+    latitude, longitude = _coordinate(da, "latitude"), _coordinate(da, "longitude")
+    time = find_time(da)
+    dims = da.coords[latitude].dims
+    if da.coords[latitude].ndim == 1 and da.coords[longitude].ndim == 1:
+        y, x = str(dims[0]), str(da.coords[longitude].dims[0])
+    else:
+        y, x = _curvilinear_dims(da, latitude, longitude)
+    if y == x:
+        raise GridError(
+            f"Latitude {latitude!r} and longitude {longitude!r} share the dimension {y!r}: these "
+            "are points, not a grid. Give an array with two horizontal dimensions."
+        )
+    return Axes(time=time, y=y, x=x, latitude=latitude, longitude=longitude)
+
+
+def require_array(da: object, what: str = "The field") -> None:
+    """Raise `DataError` unless something is a DataArray.
+
+    Parameters
+    ----------
+    da : object
+        What was given.
+    what : str
+        What it should be, for the message.
+    """
+    if not isinstance(da, xr.DataArray):
+        raise DataError(
+            f"{what} is a {type(da).__name__}; give an xarray.DataArray, with coordinates."
+        )
+
+
+def require_time(da: xr.DataArray, what: str) -> str:
+    """Return the name of the time dimension, or say that there is none.
+
+    Parameters
+    ----------
+    da : DataArray
+        The array to look at.
+    what : str
+        What the array is, for the message.
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    TimeAxisError
+        If the array has no time dimension.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, xarray as xr
+    >>> time = pd.date_range("2000-01-01", periods=2)
+    >>> da = xr.DataArray(np.ones((2, 1, 1)), coords={"time": time, "lat": [0.0], "lon": [0.0]})
+    >>> require_time(da, "The fine record")
+    'time'
+    """
+    name = find_time(da)
+    if name is None:
+        raise TimeAxisError(
+            f"{what} has no time dimension (dims: {tuple(da.dims)}). Name it 'time', or give its "
+            "coordinate the attribute standard_name='time'."
+        )
+    return name
+
+
+def _coordinate(da: xr.DataArray, kind: str) -> str:
+    """Name of the latitude or longitude coordinate: a dimension coordinate where there is one."""
+    found = _candidates(da, kind)
+    if not found:
+        raise GridError(
+            f"No {kind} found in {da.name or 'the array'} with coordinates {list(da.coords)}. "
+            f"Looked for standard_name={kind!r}, units of degrees, and names like "
+            f"{kind[:3]!r} or {kind!r}; rename the coordinate or set its standard_name."
+        )
+    return min(found, key=lambda name: (name not in da.dims, da.coords[name].ndim))
+
+
+def _candidates(da: xr.DataArray, kind: str) -> list[str]:
+    import cf_xarray  # noqa: F401  (late: half of the import time)
+
+    listed = [*da.cf.coordinates.get(kind, []), *da.cf.standard_names.get(kind, [])]
+    if kind == "time":
+        listed += da.cf.axes.get("T", [])
+    named = [name for name in da.coords if _NAMES[kind].match(str(name))]
+    good = [n for n in listed if n in da.coords] or named
+    return [str(n) for n in dict.fromkeys(good) if 1 <= da.coords[n].ndim <= 2]
+
+
+def find_time(da: xr.DataArray) -> str | None:
+    """Return the name of the time dimension, or None.
+
+    Examples
+    --------
+    >>> import xarray as xr
+    >>> find_time(xr.DataArray([1.0, 2.0], dims="x")) is None
+    True
+    """
+    for name in da.dims:
+        values = da.coords.get(name, None)
+        if values is not None and _is_time(values):
+            return str(name)
+    return next((n for n in _candidates(da, "time") if n in da.dims), None)
+
+
+def _is_time(values: xr.DataArray) -> bool:
+    if np.issubdtype(values.dtype, np.datetime64):
+        return True
+    return values.dtype == object and values.size > 0 and hasattr(values.values.flat[0], "calendar")
+
+
+def _curvilinear_dims(da: xr.DataArray, latitude: str, longitude: str) -> tuple[str, str]:
+    """Dimensions (y, x) of a grid whose latitude and longitude are two-dimensional."""
+    if da.coords[latitude].dims != da.coords[longitude].dims or da.coords[latitude].ndim != 2:
+        raise GridError(
+            f"Latitude {latitude!r} has dimensions {da.coords[latitude].dims} and longitude "
+            f"{longitude!r} {da.coords[longitude].dims}; give both one or both the same two."
+        )
+    first, second = (str(d) for d in da.coords[latitude].dims)
+    return first, second

@@ -1,0 +1,75 @@
+"""Files that are whole or not there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+from pathlib import Path
+
+from xdownscale.core.errors import OptionError, StorageError
+
+
+def as_path(given: object, what: str) -> Path:
+    """Return a path, or raise `OptionError` for what is none.
+
+    Parameters
+    ----------
+    given : object
+        The value found.
+    what : str
+        What it is called, for the message.
+
+    Examples
+    --------
+    >>> as_path("folder/model.xd", "path").name
+    'model.xd'
+    """
+    if not isinstance(given, str | os.PathLike):
+        raise OptionError(
+            f"{what} is {given!r}, a {type(given).__name__}; give a path, as a str or pathlib.Path."
+        )
+    return Path(os.fsdecode(given))
+
+
+def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file so that a reader finds the old one or the whole new one, never a part.
+
+    Parameters
+    ----------
+    path : str or path
+        File to write; a symbolic link stays a link.
+    content : bytes
+        What it shall hold.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be written; a file that was there is unchanged.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write_whole(Path(folder, "note.txt"), b"whole")
+    ...     Path(folder, "note.txt").read_text()
+    'whole'
+    """
+    target = Path(os.path.realpath(path))  # a link stays a link
+    temporary = target.with_name(f".{target.name}.{secrets.token_hex(6)}.tmp")
+    try:
+        if target.exists() and not target.is_file():
+            raise OSError(f"{target} is a folder or a device")
+        with temporary.open("xb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as err:
+        raise StorageError(
+            f"{path} cannot be written: {err.strerror or err}. {len(content)} bytes are needed in "
+            "a folder that exists and may be written to; a file that was there is unchanged."
+        ) from err
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()

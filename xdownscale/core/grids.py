@@ -1,0 +1,717 @@
+"""Cells along one axis: order, edges, areas, longitude conventions. Plain arrays only."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xdownscale.core.coords import Axes, find_axes
+from xdownscale.core.errors import GridError, check_option
+
+Array = npt.NDArray[Any]
+
+EARTH_RADIUS_KM = 6371.0071809
+"""Radius of the sphere with the area of the WGS84 ellipsoid (authalic radius)."""
+
+SAME_DEGREES = 1e-5  # about one metre: closer longitudes are the same meridian
+SAME_CELL = 1e-3  # share of a cell that float32 coordinates may be off
+
+
+class Axis(NamedTuple):
+    """One axis of a grid, put in order.
+
+    Attributes
+    ----------
+    values : ndarray
+        Cell centres, ascending, each once; longitudes without a jump at Greenwich or the dateline.
+    edges : ndarray
+        Cell edges, one more than there are cells; both equal to the centre where there is one cell.
+    first : ndarray of int
+        Where each value stands in the axis as it was given.
+    inverse : ndarray of int
+        Which value each point of the axis as it was given is.
+    periodic : bool
+        True for longitudes that go round the globe.
+    """
+
+    values: Array
+    edges: Array
+    first: Array
+    inverse: Array
+    periodic: bool
+
+
+def cell_bounds(centres: Array, limits: tuple[float, float] | None = None) -> Array:
+    """Return the edges of cells from their centres.
+
+    Parameters
+    ----------
+    centres : array, shape (n,)
+        Ascending or descending cell centres; two or more.
+    limits : (float, float), optional
+        Edges are clipped to these, for latitude to (-90, 90).
+
+    Returns
+    -------
+    ndarray, shape (n + 1,)
+        Midpoints; the outermost edges lie half a spacing beyond the outermost centres.
+
+    Raises
+    ------
+    GridError
+        If there are fewer than two centres.
+
+    Examples
+    --------
+    >>> cell_bounds(np.array([89.0, 87.0]), limits=(-90, 90))
+    array([90., 88., 86.])
+    """
+    centres = np.asarray(centres, dtype=np.float64)
+    if centres.size < 2:
+        raise GridError(
+            f"Cells have no edges: the axis has {centres.size} point. Give two points or more."
+        )
+    middle = (centres[1:] + centres[:-1]) / 2
+    ends = 2 * centres[[0, -1]] - middle[[0, -1]]
+    edges = np.concatenate([ends[:1], middle, ends[1:]])
+    return edges if limits is None else np.clip(edges, *limits)
+
+
+def spacing(centres: Array) -> float:
+    """Return the median distance between neighbouring centres; NaN for a single one.
+
+    Parameters
+    ----------
+    centres : array, shape (n,)
+        Cell centres in degrees.
+
+    Returns
+    -------
+    float
+        Degrees.
+
+    Examples
+    --------
+    >>> spacing(np.array([10.0, 9.5, 9.0]))
+    0.5
+    """
+    steps = np.abs(np.diff(np.asarray(centres, dtype=np.float64)))
+    return float(np.median(steps)) if steps.size else float("nan")
+
+
+def wrap_longitude(longitude: Any, start: float = -180.0) -> Array:
+    """Bring longitudes into ``[start, start + 360)``.
+
+    Parameters
+    ----------
+    longitude : array
+        Degrees east, any convention.
+    start : float
+        Where the wanted convention begins.
+
+    Returns
+    -------
+    ndarray
+        Same shape.
+
+    Examples
+    --------
+    >>> wrap_longitude(np.array([350.0, 10.0]))
+    array([-10.,  10.])
+    """
+    start = float(start)
+    wrapped = start + np.mod(np.asarray(longitude, dtype=np.float64) - start, 360.0)
+    return np.where(wrapped >= start + 360.0, start, wrapped)
+
+
+def latitude_axis(latitude: Array, what: str = "The grid") -> Axis:
+    """Put a latitude axis in order.
+
+    Parameters
+    ----------
+    latitude : array, shape (n,)
+        Degrees north, ascending or descending.
+    what : str
+        What the axis belongs to, for the message.
+
+    Returns
+    -------
+    Axis
+
+    Raises
+    ------
+    GridError
+        For NaN, duplicates, values beyond the poles or in no order.
+
+    Examples
+    --------
+    >>> latitude_axis(np.array([50.0, 40.0])).values
+    array([40., 50.])
+    """
+    values = _finite(latitude, what, "latitude")
+    if np.abs(values).max() > 90 + SAME_DEGREES:
+        raise GridError(
+            f"{what} has latitudes from {values.min():g} to {values.max():g}; allowed are degrees "
+            "from -90 to 90. Give latitudes in degrees north."
+        )
+    order = np.argsort(values, kind="stable")
+    _check_order(values, order, what, "latitude", cyclic=False)
+    ordered = values[order]
+    edges = cell_bounds(ordered, (-90.0, 90.0)) if ordered.size > 1 else ordered.repeat(2)
+    return Axis(ordered, edges, order, np.argsort(order), False)
+
+
+def longitude_axis(longitude: Array, what: str = "The grid") -> Axis:
+    """Put a longitude axis in order, across Greenwich and the dateline.
+
+    Parameters
+    ----------
+    longitude : array, shape (n,)
+        Degrees east in any convention, ascending or descending, with or without a jump of 360.
+        A meridian that is given twice, as 0 and as 360, is taken once.
+    what : str
+        What the axis belongs to, for the message.
+
+    Returns
+    -------
+    Axis
+        The seam lies in the widest gap between neighbouring meridians.
+
+    Raises
+    ------
+    GridError
+        For NaN, duplicates or values in no order.
+
+    Examples
+    --------
+    >>> longitude_axis(np.array([0.0, 10.0, 350.0])).values
+    array([350., 360., 370.])
+    """
+    given = _finite(longitude, what, "longitude")
+    wrapped = wrap_longitude(given, 0.0)
+    wrapped[360.0 - wrapped < SAME_DEGREES] -= 360.0
+    order = np.argsort(wrapped, kind="stable")
+    fresh = np.diff(wrapped[order], prepend=-np.inf) > SAME_DEGREES
+    first, values = order[fresh], wrapped[order][fresh]
+    inverse = np.empty(given.size, dtype=np.intp)
+    inverse[order] = np.cumsum(fresh) - 1
+    _check_order(given, first, what, "longitude", cyclic=True)
+    seam, periodic = _seam(values, inverse)
+    values = np.concatenate([values[seam:], values[:seam] + 360.0])
+    inverse = (inverse - seam) % values.size
+    return Axis(values, _edges_round(values, periodic), np.roll(first, -seam), inverse, periodic)
+
+
+def _seam(values: Array, inverse: Array) -> tuple[int, bool]:
+    """Where ascending longitudes are best cut open, and whether they go round the globe."""
+    gaps = np.diff(values, append=values[0] + 360.0)
+    widest = int(np.argmax(gaps))
+    # Round the globe: the widest gap is hardly wider than the next. Then the caller's own cut.
+    if values.size > 1 and gaps[widest] <= 1.5 * np.delete(gaps, widest).max():
+        ascends = (inverse[0] + 1) % values.size == inverse[1]
+        return int(inverse[0] if ascends else inverse[-1]), True
+    return (widest + 1) % values.size, False
+
+
+def _edges_round(values: Array, periodic: bool) -> Array:
+    """Edges of ascending longitudes; the outermost two are one meridian on a periodic axis."""
+    if values.size < 2:
+        return values.repeat(2)
+    if not periodic:
+        return cell_bounds(values)
+    return cell_bounds(np.concatenate([values[-1:] - 360, values, values[:1] + 360]))[1:-1]
+
+
+def _finite(values: Array, what: str, kind: str) -> Array:
+    values = np.asarray(values, dtype=np.float64)
+    if values.size == 0 or not np.isfinite(values).all():
+        raise GridError(
+            f"{what} has {values.size} {kind}s, {np.count_nonzero(~np.isfinite(values))} of them "
+            f"not finite. Give one finite {kind} or more."
+        )
+    return values
+
+
+def _check_order(given: Array, first: Array, what: str, kind: str, *, cyclic: bool) -> None:
+    """Refuse duplicates and an axis that neither ascends nor descends (on the circle if cyclic)."""
+    uniques, counts = np.unique(given, return_counts=True)
+    if uniques.size < given.size:
+        raise GridError(
+            f"{what} has the {kind} {uniques[counts > 1][0]:g} {counts.max()} times. Each {kind} "
+            f"may stand once: drop the duplicates, e.g. with .drop_duplicates()."
+        )
+    steps = np.diff(np.argsort(first))  # argsort: the rank of each point, in the order given
+    steps, back = (steps % first.size, first.size - 1) if cyclic else (steps, -1)
+    if not ((steps == 1).all() or (steps == back).all()):
+        raise GridError(
+            f"{what} has {kind}s in no order. They must ascend or descend: sort them, "
+            f"e.g. with .sortby({kind!r})."
+        )
+
+
+def outside(axis: Axis, points: Array, *, cyclic: bool) -> Array:
+    """Tell which points lie beyond the outermost cell edges of an axis.
+
+    Parameters
+    ----------
+    axis : Axis
+        Axis of the grid that is to cover.
+    points : array, shape (n,)
+        Degrees.
+    cyclic : bool
+        True for longitudes: any convention will do.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+
+    Examples
+    --------
+    >>> outside(latitude_axis(np.array([0.0, 1.0])), np.array([-0.5, 1.6]), cyclic=False)
+    array([False,  True])
+    """
+    points = np.asarray(points, dtype=np.float64)
+    if axis.periodic:
+        return np.zeros(points.shape, dtype=bool)
+    if cyclic:
+        points = wrap_longitude(points, (axis.values[0] + axis.values[-1]) / 2 - 180)
+    slack = SAME_CELL * np.diff(axis.edges).max()
+    beyond: Array = (points < axis.edges[0] - slack) | (points > axis.edges[-1] + slack)
+    return beyond
+
+
+def check_coverage(latitude: Axis, longitude: Axis, lat: Array, lon: Array) -> None:
+    """Raise unless all points of a grid lie within the outermost cell edges of another.
+
+    Parameters
+    ----------
+    latitude, longitude : Axis
+        Axes of the grid that is to cover.
+    lat, lon : array, shape (m,) and (n,)
+        Cell centres of the grid that is to be covered.
+
+    Raises
+    ------
+    GridError
+        If a centre lies outside.
+
+    Examples
+    --------
+    >>> axis = latitude_axis(np.array([0.0, 1.0]))
+    >>> check_coverage(axis, axis, np.array([0.4]), np.array([1.4]))
+    """
+    rows, columns = outside(latitude, lat, cyclic=False), outside(longitude, lon, cyclic=True)
+    parts = []
+    for kind, axis, bad, found in [
+        ("latitude", latitude, rows, lat),
+        ("longitude", longitude, columns, lon),
+    ]:
+        if bad.any():
+            parts.append(
+                f"{kind} {np.min(found):.6g} to {np.max(found):.6g} ({bad.sum()} of {bad.size} "
+                f"outside; allowed is {axis.edges[0]:.6g} to {axis.edges[-1]:.6g})"
+            )
+    if parts:
+        raise GridError(
+            "The target grid reaches outside the source grid and its half-cell margin: "
+            f"{' and '.join(parts)}. Give a larger source, crop the target, or pass "
+            "extrapolate='nearest'."
+        )
+
+
+def cell_areas(lat_edges: Array, lon_edges: Array, unit: str = "km2") -> Array:
+    """Return the exact areas of latitude-longitude cells on the sphere.
+
+    Parameters
+    ----------
+    lat_edges, lon_edges : array, shape (m + 1,) and (n + 1,)
+        Cell edges in degrees, ascending or descending, longitudes without a jump.
+    unit : {"km2", "sr"}
+        Square kilometres on the sphere with the area of the WGS84 ellipsoid
+        (radius 6371.0072 km), or steradians.
+
+    Returns
+    -------
+    ndarray, shape (m, n)
+
+    Notes
+    -----
+    Area = R^2 |sin(lat_2) - sin(lat_1)| |lon_2 - lon_1|.
+
+    Examples
+    --------
+    >>> float(cell_areas(np.array([-90.0, 90.0]), np.array([0.0, 360.0]), "sr")[0, 0] / np.pi)
+    4.0
+    """
+    check_option("unit of area", unit, ("km2", "sr"))
+    heights = np.abs(np.diff(np.sin(np.radians(lat_edges))))
+    widths = np.abs(np.diff(np.radians(lon_edges)))
+    radius = EARTH_RADIUS_KM if unit == "km2" else 1.0
+    areas: Array = np.outer(heights, widths) * radius**2
+    return areas
+
+
+Grid = xr.DataArray | xr.Dataset
+
+
+def distances(lat1: Any, lon1: Any, lat2: Any, lon2: Any) -> Array:
+    """Return geodesic distances on the WGS84 ellipsoid.
+
+    Parameters
+    ----------
+    lat1, lon1, lat2, lon2 : array
+        Degrees; broadcast against each other.
+
+    Returns
+    -------
+    ndarray
+        Kilometres, in the broadcast shape.
+
+    References
+    ----------
+    Karney (2011), doi:10.1007/s00190-012-0578-z.
+
+    Examples
+    --------
+    >>> distances(0.0, [179.5], 0.0, [-179.5]).round(2)
+    array([111.32])
+    """
+    from pyproj import Geod  # late: half as heavy as xarray
+
+    points = [np.asarray(v, dtype=np.float64) for v in (lon1, lat1, lon2, lat2)]
+    spread = [np.ascontiguousarray(v) for v in np.broadcast_arrays(*points)]
+    metres = Geod(ellps="WGS84").inv(spread[0], spread[1], spread[2], spread[3])[2]
+    return np.asarray(metres) / 1000.0
+
+
+def grid_template(grid: Grid, what: str = "The grid") -> xr.DataArray:
+    """Return one array that bears the grid of `grid`.
+
+    Parameters
+    ----------
+    grid : DataArray or Dataset
+        A Dataset gives its first variable with latitude and longitude, or its coordinates where
+        it has no variable.
+    what : str
+        What it is, for the message.
+
+    Returns
+    -------
+    DataArray
+
+    Raises
+    ------
+    GridError
+        If there is no latitude or longitude, or the variables lie on different grids.
+
+    Examples
+    --------
+    >>> grid_template(xr.Dataset(coords={"lat": [0.0, 1.0], "lon": [5.0, 6.0]})).dims
+    ('lat', 'lon')
+    """
+    if isinstance(grid, xr.DataArray):
+        return grid
+    if not isinstance(grid, xr.Dataset):
+        raise GridError(
+            f"{what} is a {type(grid).__name__}; give a DataArray or Dataset with latitude and "
+            "longitude."
+        )
+    found = [da for da in grid.data_vars.values() if has_grid(da)]
+    if not found:
+        sizes = {str(d): n for d, n in grid.sizes.items()}
+        empty = np.broadcast_to(np.nan, tuple(sizes.values()))  # no memory, whatever the shape
+        bare = xr.DataArray(empty, dims=tuple(sizes), coords=grid.coords)
+        find_axes(bare)
+        return bare
+    horizontal = {find_axes(da).latitude: da.name for da in found}
+    if len(horizontal) > 1:
+        raise GridError(
+            f"{what} is a Dataset with variables on different grids: "
+            f"{list(horizontal.values())}. Give one of its variables, or xarray.Dataset.coords "
+            "of one grid."
+        )
+    return found[0]
+
+
+def has_grid(da: xr.DataArray) -> bool:
+    """Tell whether an array has latitude and longitude.
+
+    Parameters
+    ----------
+    da : DataArray
+        The array to look at.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> has_grid(xr.DataArray([1.0, 2.0], dims="time"))
+    False
+    """
+    try:
+        find_axes(da)
+    except GridError:
+        return False
+    return True
+
+
+def require_rectilinear(da: xr.DataArray, what: str = "The grid") -> Axes:
+    """Return the axes of an array, or say that its grid is two-dimensional.
+
+    Parameters
+    ----------
+    da : DataArray
+        The array to look at.
+    what : str
+        What the array is, for the message.
+
+    Returns
+    -------
+    Axes
+
+    Raises
+    ------
+    GridError
+        If latitude and longitude are two-dimensional, or not found.
+
+    Examples
+    --------
+    >>> da = xr.DataArray(np.ones((1, 2)), coords={"lat": [0.0], "lon": [0.0, 1.0]})
+    >>> require_rectilinear(da).x
+    'lon'
+    """
+    axes = find_axes(da)
+    if da.coords[axes.latitude].ndim != 1:
+        raise GridError(
+            f"{what} has two-dimensional latitude {axes.latitude!r} with dimensions "
+            f"{da.coords[axes.latitude].dims}; one-dimensional latitude and longitude are needed "
+            "here. Bring it to such a grid with xdownscale.regrid(..., engine='xesmf')."
+        )
+    return axes
+
+
+def grid_axes(grid: Grid, what: str = "The grid") -> tuple[Axis, Axis]:
+    """Return the latitude and the longitude axis of a labelled array, put in order.
+
+    Parameters
+    ----------
+    grid : DataArray or Dataset
+        Any latitude order, longitude convention and dimension names.
+    what : str
+        What it is, for the message.
+
+    Returns
+    -------
+    (Axis, Axis)
+        Latitude, longitude.
+
+    Examples
+    --------
+    >>> da = xr.DataArray(np.ones((2, 1)), coords={"lat": [1.0, 0.0], "lon": [5.0]})
+    >>> grid_axes(da)[0].values
+    array([0., 1.])
+    """
+    da = grid_template(grid, what)
+    axes = require_rectilinear(da, what)
+    latitude, longitude = da.coords[axes.latitude].values, da.coords[axes.longitude].values
+    return latitude_axis(latitude, what), longitude_axis(longitude, what)
+
+
+def area(grid: Grid, unit: str = "km2") -> xr.DataArray:
+    """Return the cell areas of a labelled grid.
+
+    Parameters
+    ----------
+    grid : DataArray or Dataset
+        Gives the grid.
+    unit : {"km2", "sr"}
+        As in `cell_areas`.
+
+    Returns
+    -------
+    DataArray
+        ``area`` over latitude and longitude, in the order of `grid`.
+
+    Raises
+    ------
+    GridError
+        If an axis has fewer than two points, or the grid is two-dimensional.
+
+    Examples
+    --------
+    >>> da = xr.DataArray(np.ones((2, 2)), coords={"lat": [0.0, 1.0], "lon": [0.0, 1.0]})
+    >>> area(da).sum().round().item()
+    49453.0
+    """
+    da = grid_template(grid)
+    latitude, longitude = grid_axes(da)
+    for axis in (latitude, longitude):
+        if axis.values.size < 2:
+            cell_bounds(axis.values)
+    values = cell_areas(latitude.edges, longitude.edges, unit)
+    values = values[np.ix_(latitude.inverse, longitude.inverse)]
+    attrs = {"units": unit, "long_name": "cell area", "standard_name": "cell_area"}
+    return _on_grid(da, values, "area", attrs)
+
+
+def cell_weights(da: xr.DataArray) -> xr.DataArray:
+    """Return how much each cell counts in a mean over a region.
+
+    Parameters
+    ----------
+    da : DataArray
+        On any grid.
+
+    Returns
+    -------
+    DataArray
+        (y, x): areas in km2, or cosines of latitude where cells have no edges: on curvilinear
+        grids and such of one row or column.
+
+    Examples
+    --------
+    >>> da = xr.DataArray(np.ones((2, 1)), coords={"lat": [0.0, 60.0], "lon": [0.0]})
+    >>> cell_weights(da).values.round(2).ravel()
+    array([1. , 0.5])
+    """
+    axes = find_axes(da)
+    if axes.rectilinear and min(da.sizes[axes.y], da.sizes[axes.x]) > 1:
+        return area(da)
+    latitude = da[axes.latitude]
+    cosine = latitude.copy(data=np.cos(np.deg2rad(latitude.values.astype(float))))
+    weights = cosine * xr.ones_like(da[axes.longitude], dtype=float)
+    return weights.rename("weight").transpose(axes.y, axes.x)
+
+
+def _on_grid(da: xr.DataArray, values: Array, name: str, attrs: dict[str, str]) -> xr.DataArray:
+    axes = find_axes(da)
+    names = [axes.y, axes.x, axes.latitude, axes.longitude]
+    coords = {n: da.coords[n] for n in dict.fromkeys(names) if n in da.coords}
+    return xr.DataArray(values, coords=coords, dims=(axes.y, axes.x), name=name, attrs=attrs)
+
+
+def uncovered(coarse: Grid, fine: Grid) -> xr.DataArray:
+    """Tell which fine cell centres lie outside the coarse grid and its half-cell margin.
+
+    Parameters
+    ----------
+    coarse, fine : DataArray or Dataset
+        Only their grids are used.
+
+    Returns
+    -------
+    DataArray of bool
+        ``uncovered`` over the latitude and longitude of `fine`.
+
+    Examples
+    --------
+    >>> coarse = xr.DataArray(np.ones((2, 2)), coords={"lat": [0.0, 1.0], "lon": [0.0, 1.0]})
+    >>> fine = xr.DataArray(np.ones((1, 2)), coords={"lat": [0.0], "lon": [1.4, 1.6]})
+    >>> uncovered(coarse, fine).values
+    array([[False,  True]])
+    """
+    latitude, longitude = grid_axes(coarse, "The coarse grid")
+    da = grid_template(fine, "The fine grid")
+    axes = require_rectilinear(da, "The fine grid")
+    rows = outside(latitude, da.coords[axes.latitude].values, cyclic=False)
+    columns = outside(longitude, da.coords[axes.longitude].values, cyclic=True)
+    return _on_grid(da, rows[:, None] | columns[None, :], "uncovered", {})
+
+
+def fingerprint(grid: Grid) -> dict[str, dict[str, float]]:
+    """Describe a grid in a few numbers.
+
+    Parameters
+    ----------
+    grid : DataArray or Dataset
+        The grid.
+
+    Returns
+    -------
+    dict
+        ``{"latitude": {"first", "last", "size", "spacing"}, "longitude": {...}}``, ascending,
+        whatever the order and the longitude convention of `grid`; degrees.
+
+    Examples
+    --------
+    >>> da = xr.DataArray(np.ones((2, 1)), coords={"lat": [1.0, 0.0], "lon": [5.0]})
+    >>> fingerprint(da)["latitude"]
+    {'first': 0.0, 'last': 1.0, 'size': 2, 'spacing': 1.0}
+    """
+    latitude, longitude = grid_axes(grid)
+    turned = wrap_longitude(longitude.values[0], -180.0) - longitude.values[0] + longitude.values
+    if longitude.periodic:  # any cut is as good as another: begin at Greenwich
+        turned = np.sort(wrap_longitude(longitude.values, -SAME_DEGREES))
+    described = {"latitude": latitude.values, "longitude": turned}
+    return {
+        name: {
+            "first": round(float(values[0]), 6),
+            "last": round(float(values[-1]), 6),
+            "size": values.size,
+            "spacing": round(spacing(values), 6),
+        }
+        for name, values in described.items()
+    }
+
+
+def describe_grid(grid: Grid) -> str:
+    """Describe a grid in one line, for messages.
+
+    Parameters
+    ----------
+    grid : DataArray or Dataset
+        The grid.
+
+    Returns
+    -------
+    str
+
+    Examples
+    --------
+    >>> describe_grid(xr.DataArray(np.ones((1, 2)), coords={"lat": [1.0], "lon": [5.0, 6.0]}))
+    '1 latitudes from 1 to 1, 2 longitudes from 5 to 6 by 1'
+    """
+    parts = []
+    for name, axis in fingerprint(grid).items():
+        step = f" by {axis['spacing']:g}" if axis["size"] > 1 else ""
+        parts.append(f"{axis['size']} {name}s from {axis['first']:g} to {axis['last']:g}{step}")
+    return ", ".join(parts)
+
+
+def same_grid(a: Grid, b: Grid) -> bool:
+    """Tell whether two grids have the same cells.
+
+    Parameters
+    ----------
+    a, b : DataArray or Dataset
+        Any latitude order, longitude convention and dimension names.
+
+    Returns
+    -------
+    bool
+        True where the centres agree to a thousandth of a cell (float32 coordinates do).
+
+    Examples
+    --------
+    >>> a = xr.DataArray(np.ones((2, 1)), coords={"lat": [0.0, 1.0], "lon": [-5.0]})
+    >>> b = xr.DataArray(np.ones((1, 2)), coords={"longitude": [355.0], "latitude": [1.0, 0.0]})
+    >>> same_grid(a, b)
+    True
+    """
+    (lat_a, lon_a), (lat_b, lon_b) = grid_axes(a), grid_axes(b)
+    if lat_a.values.size != lat_b.values.size or lon_a.values.size != lon_b.values.size:
+        return False
+    start = float(lon_a.values[0] - _width(lon_a) / 2)
+    one, other = (np.sort(wrap_longitude(lon.values, start)) for lon in (lon_a, lon_b))
+    near_lat = np.abs(lat_a.values - lat_b.values) <= SAME_CELL * _width(lat_a)
+    near_lon = np.abs(one - other) <= SAME_CELL * _width(lon_a)
+    return bool(near_lat.all() and near_lon.all())
+
+
+def _width(axis: Axis) -> float:
+    return spacing(axis.values) if axis.values.size > 1 else 1.0

@@ -1,0 +1,203 @@
+"""Exact order statistics of an array of any size: a histogram of leading bits, refined by passes.
+
+A float's bits, turned so that they sort like numbers, are read 16 at a time. The first pass counts
+values by their leading 16 bits; each further pass counts the next 16 bits of those values alone
+that share the bits found so far with a wanted rank. Two passes make float32 exact and four float64,
+whatever the chunks, and no pass holds more than its counts.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from xdownscale.core.blocks import day_slices
+from xdownscale.core.errors import DataError
+
+Array = NDArray[Any]
+DIGIT = 16
+_SIZE = 1 << DIGIT
+
+
+def keys(values: Array) -> Array:
+    """Return unsigned integers that sort like the floats; NaN must be gone."""
+    bits = 8 * values.dtype.itemsize
+    unsigned = np.dtype(f"u{values.dtype.itemsize}")
+    raw = np.ascontiguousarray(values + values.dtype.type(0)).view(unsigned)  # + 0: no -0.0
+    sign = unsigned.type(1 << (bits - 1))
+    return np.where(raw & sign, ~raw, raw | sign)
+
+
+def floats(found: Array, dtype: np.dtype[Any]) -> Array:
+    """Undo `keys`."""
+    unsigned = np.dtype(f"u{dtype.itemsize}")
+    found = found.astype(unsigned)
+    sign = unsigned.type(1 << (8 * dtype.itemsize - 1))
+    return np.where(found & sign, found ^ sign, ~found).view(dtype)
+
+
+def count_digits(values: Array, known: int, heads: Array) -> Array:
+    """Count the next digit of the values behind each head.
+
+    Parameters
+    ----------
+    values : array of float, shape (n,)
+        Without NaN.
+    known : int
+        Number of leading bits that are known.
+    heads : array of uint64, shape (p,)
+        These bits, ascending and unique; one 0 where none is known.
+
+    Returns
+    -------
+    ndarray of int, shape (p, 65536)
+    """
+    left = 8 * values.dtype.itemsize - known  # bits behind the head
+    number = keys(values).astype(np.uint64)
+    place = np.zeros(number.size, np.intp)
+    if known:
+        head = number >> np.uint64(left)
+        place = np.minimum(np.searchsorted(heads, head), heads.size - 1)
+        hit = heads[place] == head
+        number, place = number[hit], place[hit]
+    digit = (number >> np.uint64(left - DIGIT)) & np.uint64(_SIZE - 1)
+    flat = place * _SIZE + digit.astype(np.intp)
+    return np.bincount(flat, minlength=heads.size * _SIZE).reshape(heads.size, _SIZE)
+
+
+def narrow(counts: Array, ranks: Array, heads: Array) -> tuple[Array, Array]:
+    """Find the next digit of each wanted rank.
+
+    Parameters
+    ----------
+    counts : array of int, shape (p, 65536)
+        From `count_digits`, one row for each of the unique `heads`.
+    ranks : array of int, shape (r,)
+        Ranks, from 0, among the values that share the head.
+    heads : array of uint64, shape (r,)
+        Digits found so far.
+
+    Returns
+    -------
+    ranks, heads : ndarray
+        Both for one more digit.
+    """
+    row = np.searchsorted(np.unique(heads), heads)
+    running = np.cumsum(counts, axis=1)
+    digits = np.array(
+        [
+            np.searchsorted(running[k], rank, side="right")
+            for k, rank in zip(row, ranks, strict=True)
+        ]
+    )
+    before = np.where(digits > 0, running[row, digits - 1], 0)
+    return ranks - before, (heads << np.uint64(DIGIT)) | digits.astype(np.uint64)
+
+
+_HALF = 1 << 16
+
+
+def record_quantiles(da: xr.DataArray, quantiles: Any) -> Any:
+    """Return quantiles of all finite values of a record, reading it twice, chunk by chunk.
+
+    Parameters
+    ----------
+    da : DataArray
+        Any dims; the first is cut into blocks.
+    quantiles : array
+        Between 0 and 1.
+
+    Returns
+    -------
+    ndarray
+        Linear between order statistics, as `numpy.quantile`, of the values as float32.
+
+    Raises
+    ------
+    DataError
+        If no value is finite.
+    """
+    dim, counts = str(da.dims[0]), QuantileCounts(quantiles)
+    for read in (counts.first, counts.second):
+        for part in day_slices([da], dim):
+            read(da.isel({dim: part}).values)
+    return counts.result()
+
+
+class QuantileCounts:
+    """Quantiles of values that come in blocks: give all blocks to `first`, then to `second`.
+
+    Parameters
+    ----------
+    quantiles : sequence of float
+        Between 0 and 1.
+
+    Examples
+    --------
+    >>> counts = QuantileCounts([0.5])
+    >>> for block in ([3.0, -1.0], [2.0, np.nan]):
+    ...     counts.first(np.array(block))
+    >>> for block in ([3.0, -1.0], [2.0, np.nan]):
+    ...     counts.second(np.array(block))
+    >>> counts.result()
+    array([2.])
+    """
+
+    def __init__(self, quantiles: Any) -> None:
+        self._quantiles = np.asarray(quantiles, dtype=float)
+        self._upper = np.zeros(_HALF, dtype=np.int64)
+        self._lower: dict[int, Any] = {}
+
+    def first(self, block: Any) -> None:
+        """Count the upper halves of the bits of a block."""
+        self._upper += np.bincount(_keys(block) >> 16, minlength=_HALF)
+
+    def second(self, block: Any) -> None:
+        """Count the lower halves where an order statistic lies."""
+        if not self._lower:
+            self._lower = {int(b): np.zeros(_HALF, np.int64) for b in self._bins(self._ranks())}
+        keys = _keys(block)
+        upper = keys >> 16
+        for b in self._lower:
+            self._lower[b] += np.bincount(keys[upper == b] & (_HALF - 1), minlength=_HALF)
+
+    def result(self) -> Any:
+        """Return the quantiles, linear between order statistics."""
+        ranks = self._ranks()
+        values = np.array(
+            [self._value(b, r) for b, r in zip(self._bins(ranks), ranks, strict=True)]
+        )
+        low, high = values.reshape(2, -1)
+        place = self._quantiles * (self._upper.sum() - 1)
+        return low + (high - low) * (place - np.floor(place))
+
+    def _ranks(self) -> Any:
+        """Ranks below each quantile, then those above."""
+        last = int(self._upper.sum()) - 1
+        if last < 0:
+            raise DataError(
+                "There is no finite value to take quantiles of; check the mask, the region and "
+                "the days."
+            )
+        below = np.floor(self._quantiles * last).astype(np.int64)
+        return np.concatenate([below, np.minimum(below + 1, last)])
+
+    def _bins(self, ranks: Any) -> Any:
+        return np.searchsorted(np.cumsum(self._upper), ranks, side="right")
+
+    def _value(self, upper: int, rank: int) -> float:
+        within = rank - int(self._upper[:upper].sum())
+        low = int(np.searchsorted(np.cumsum(self._lower[int(upper)]), within, side="right"))
+        key = (int(upper) << 16) | low
+        bits = key & 0x7FFFFFFF if key >> 31 else ~key & 0xFFFFFFFF
+        return float(np.array([bits], dtype=np.uint32).view(np.float32)[0])
+
+
+def _keys(block: Any) -> Any:
+    """Finite values as integers in the order of the values."""
+    values = np.asarray(block, dtype=np.float32).ravel()
+    bits = values[np.isfinite(values)].view(np.uint32)
+    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.int64)

@@ -1,0 +1,1 @@
+"""Fit a downscaling model: pair the records, prepare training data, train."""

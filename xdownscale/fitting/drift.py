@@ -1,0 +1,147 @@
+"""Whether a run of days drawn from each other stays with the coarse record. Arrays only."""
+
+from __future__ import annotations
+
+import warnings
+from collections import deque
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from xdownscale.core.errors import DriftError
+
+Array = npt.NDArray[Any]
+NAMES = ("mean", "variance", "semivariance of neighbours")
+DAYS = 5  # that are averaged before the alarm is raised
+LIMIT = 6.0  # standard deviations of single training days
+
+
+class Reference(NamedTuple):
+    """How fine fields stand to the interpolated coarse ones, on training days.
+
+    Attributes
+    ----------
+    level, spread : ndarray (3,)
+        Mean and standard deviation over days of `compare`.
+    """
+
+    level: Array
+    spread: Array
+
+    def to_state(self) -> dict[str, Array]:
+        """Return arrays under the names ``drift. ...``."""
+        return {
+            "drift.level": np.asarray(self.level, np.float32),
+            "drift.spread": np.asarray(self.spread, np.float32),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Array]) -> Reference | None:
+        """Read what `to_state` returned; None where there is nothing."""
+        if "drift.level" not in state:
+            return None
+        return cls(np.asarray(state["drift.level"]), np.asarray(state["drift.spread"]))
+
+
+def compare(field: Array, driver: Array) -> Array:
+    """Return mean, log variance and log semivariance of a field against its driver.
+
+    Parameters
+    ----------
+    field : ndarray (..., y, x)
+        Fine field, scaled units; NaN where there is none.
+    driver : ndarray (..., y, x)
+        Interpolated coarse field of the day.
+
+    Returns
+    -------
+    ndarray (..., 3)
+        Mean of the difference; logarithm of the ratio of the variances; of the semivariance of
+        neighbouring pixels over the driver's variance.
+
+    Examples
+    --------
+    >>> field = np.arange(12.0).reshape(3, 4)
+    >>> compare(field + 1, field)[:2]
+    array([1., 0.])
+    """
+    given = np.where(np.isfinite(field), driver, np.nan)
+    tiny, image = np.finfo(np.float32).tiny, (-2, -1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # a field without values gives NaN
+        variance = np.nanvar(given, axis=image) + tiny
+        steps = [np.nanmean(np.diff(field, axis=axis) ** 2, axis=image) / 2 for axis in image]
+        mean = np.nanmean(field - given, axis=image)
+        own = np.nanvar(field, axis=image) + tiny
+    rough = (steps[0] + steps[1]) / 2 + tiny
+    return np.stack([mean, np.log(own / variance), np.log(rough / variance)], axis=-1)
+
+
+def learn(pairs: Iterable[tuple[Array, Array]]) -> Reference:
+    """Measure how fields stand to their drivers on training days.
+
+    Parameters
+    ----------
+    pairs : iterable of (ndarray (y, x), ndarray (y, x))
+        Field and driver of each day.
+    """
+    found = np.array([compare(*pair) for pair in pairs])
+    good = np.isfinite(found).all(axis=1)
+    spread = found[good].std(axis=0)
+    return Reference(found[good].mean(axis=0), np.where(spread > 0, spread, 1.0))
+
+
+class Alarm:
+    """Watch a run, and raise where its last days have left what training days knew.
+
+    Parameters
+    ----------
+    reference : Reference
+        Of the group that the days belong to.
+    last : sequence of array
+        What was seen of the days before: `last` of an alarm that watched them.
+    """
+
+    def __init__(self, reference: Reference, last: Iterable[Array] = ()) -> None:
+        self.reference = reference
+        self._last: deque[Array] = deque(last, maxlen=DAYS)
+
+    @property
+    def last(self) -> list[Array]:
+        """What was seen of the last days."""
+        return list(self._last)
+
+    def watch(self, fields: Array, driver: Array, day: str) -> None:
+        """Look at one more day.
+
+        Parameters
+        ----------
+        fields : ndarray (realization, y, x)
+            What was drawn, scaled units.
+        driver : ndarray (y, x)
+            Interpolated coarse field.
+        day : str
+            Which day, for the message.
+
+        Raises
+        ------
+        DriftError
+            If the mean over the last five days and all realizations lies more than six standard
+            deviations of single training days from their mean.
+        """
+        level, spread = self.reference
+        self._last.append((compare(fields, driver).mean(axis=0) - level) / spread)
+        if len(self._last) < DAYS:
+            return
+        off = np.mean(self._last, axis=0)
+        worst = int(np.argmax(np.abs(off)))
+        if not np.abs(off[worst]) <= LIMIT:
+            raise DriftError(
+                f"The run has drifted away from the coarse record: on the {DAYS} days up to {day} "
+                f"the {NAMES[worst]} of the drawn fields lies {off[worst]:+.1f} standard "
+                "deviations from where it lay on training days. Draw shorter stretches, each with "
+                "its own history=; train with more lag_noise and lag_dropout; or use a model with "
+                "fine_lags=0, which cannot drift."
+            )

@@ -1,0 +1,259 @@
+"""Fit a downscaling model: validate the records, train every group, gather the result."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xdownscale import methods
+from xdownscale.config import CONSISTENT, DownscalerConfig
+from xdownscale.core import blocks, hashing
+from xdownscale.core import time as time_axis
+from xdownscale.core.coords import require_time, to_array
+from xdownscale.core.errors import (
+    DataError,
+    OptionError,
+    XDownscaleWarning,
+    nearest_name,
+)
+from xdownscale.core.time import time_keys
+from xdownscale.fitting import transfer
+from xdownscale.fitting.fitted_model import Fitted, GroupModel
+from xdownscale.fitting.groups import Seasons, check_layouts, make_groups
+from xdownscale.fitting.pairing import settle_pairing
+from xdownscale.fitting.training_data import GroupDataset, train_group
+from xdownscale.models.device import check_devices
+from xdownscale.preprocessing import imputation, validation
+from xdownscale.preprocessing.validation import Pair
+
+
+def fit_records(
+    coarse: xr.DataArray | xr.Dataset,
+    fine: xr.DataArray | xr.Dataset,
+    static: xr.DataArray | xr.Dataset | None,
+    *,
+    config: DownscalerConfig,
+    seasons: Seasons | None,
+    regions: Mapping[str, Any] | None,
+    seed: int,
+    device: str,
+    checkpoint_dir: Path | None,
+    progress: bool,
+    drivers: Mapping[str, str | None] | None = None,
+    pairing: str = "auto",
+    encoder: Fitted | None = None,
+) -> tuple[Fitted, Pair]:
+    """Validate the records, train a model for every group, and put the parts together.
+
+    Parameters
+    ----------
+    coarse, fine, static, seed, device, checkpoint_dir, progress, drivers, pairing
+        As for `xdownscale.fit`.
+    config : DownscalerConfig
+        Options.
+    seasons : mapping or None
+        Season -> months.
+    regions : mapping or None
+        Region -> box or mask.
+    encoder : Fitted or None
+        Model whose encoder stands in for the first stage.
+
+    Returns
+    -------
+    fitted : Fitted
+        What training left.
+    pair : Pair
+        The records that it was trained on.
+    """
+    check_devices(device, config.training.devices, config.training.strategy)
+    coarse, fine = (blocks.chunked(record) for record in (coarse, fine))
+    pair = validation.check_pair(coarse, fine, config.data, drivers)
+    _check_method(pair, config)
+    transfer.check_transfer(encoder, config, len(pair.drivers))
+    settled = settle_pairing(pair, pairing, seed)
+    pair = settled.pair
+    if settled.kind == "self":
+        config = _for_averages(config, settled.reason, warn=pairing == "auto")
+    method = methods.find(config.method)
+    blend = config.data.blend if method.blends else 0
+    groups = list(make_groups(pair, seasons, regions, blend))
+    for group, _ in groups:
+        check_layouts(group.window, config)
+    present = np.all([imputation.ever_present(driver) for driver in pair.drivers], axis=0)
+    missing = np.max([imputation.missing_share(d, present) for d in pair.drivers], axis=0)
+    _check_driven(missing, config.data.max_missing)
+    datasets = [
+        GroupDataset(
+            pair=pair,
+            static=static,
+            group=group,
+            weight=weight,
+            config=config,
+            seasons=seasons,
+            missing=missing,
+            seed=seed,
+            long=settled.long,
+            encoder=transfer.encoder_of(encoder, group.name),
+        )
+        for group, weight in groups
+    ]
+    for dataset in datasets:
+        dataset.check()
+    own = [dataset.fingerprint() for dataset in datasets]
+    fingerprint = hashing.fingerprint(_fingerprint(pair, config), *own)
+    models = {
+        dataset.group.name: train_group(
+            dataset,
+            device=device,
+            checkpoint_dir=checkpoint_dir,
+            progress=progress,
+            fingerprint=fingerprint,
+        )
+        for dataset in datasets
+    }
+    fitted = _pack(pair, config, seasons, models, fingerprint, seed, present)
+    fitted.about["pairing"], fitted.about["pairing_reason"] = settled.kind, settled.reason
+    fitted.about["encoder"] = {a.group.name: a.encoder.origin for a in datasets if a.encoder}
+    if settled.long is not None:
+        _note_period(fitted, settled.long[0])
+    return fitted, pair
+
+
+def _note_period(fitted: Fitted, long: xr.DataArray) -> None:
+    """Note the period of the long coarse record."""
+    time = long[require_time(long, "The coarse record")]
+    fitted.about["coarse_period"] = _period(time)
+    fitted.about["days"][1] = int(time.size)
+
+
+def _check_driven(missing: npt.NDArray[np.float64], most: float) -> None:
+    """Raise unless some day has enough of its coarse field."""
+    if missing.min() > most:
+        raise DataError(
+            f"No day of the coarse record can be learnt from: on each, {missing.min():.0%} of its "
+            f"cells or more are NaN, and max_missing is {most:g}. Check the variable and its fill "
+            "values, or raise data=dict(max_missing=...)."
+        )
+
+
+def _for_averages(config: DownscalerConfig, reason: str, *, warn: bool) -> DownscalerConfig:
+    """Return options that suit a fine record and its own averages."""
+    kind = config.sampling.constraint
+    if kind in CONSISTENT:
+        raise OptionError(
+            f"The constraint {kind!r} makes fields consistent with the coarse field of the same "
+            f"day, and the two records do not show the same days ({reason.rstrip('.')}). Drop it, "
+            "or use 'nonnegative'."
+        )
+    if warn:
+        warnings.warn(
+            f"{reason} Learning from averages of the fine record (pairing='self').",
+            XDownscaleWarning,
+            stacklevel=5,
+        )
+    # the averages end where the fine record ends, half a coarse cell inside its edges
+    return config.override(data={"extrapolate": config.data.extrapolate or "nearest"})
+
+
+def _check_method(pair: Pair, config: DownscalerConfig) -> None:
+    named = [] if isinstance(config.data.transform, str) else list(config.data.transform)
+    there = {*pair.names, *(str(target.name) for target in pair.targets)}
+    if unknown := [name for name in named if name not in there]:
+        raise OptionError(
+            f"transform= names {unknown[0]!r}, which is no variable of the records; there are "
+            f"{', '.join(map(repr, sorted(there)))}.{nearest_name(unknown[0], there)}"
+        )
+    kind = config.sampling.constraint
+    for number in set(pair.own) - {-1} if kind in CONSISTENT[1:] else ():
+        least = float(pair.drivers[number].min())
+        if least < 0:
+            raise OptionError(
+                f"The constraint {kind!r} needs coarse values of 0 or more, and "
+                f"{pair.names[number]!r} has {least:g}; use 'additive'."
+            )
+    method = methods.find(config.method)
+    if method.one_variable:
+        if len(pair.drivers) > 1 or len(pair.targets) > 1 or pair.own[0] < 0:
+            raise OptionError(
+                f"Method {config.method!r} learns one fine variable from the same "
+                f"coarse one; there are {len(pair.drivers)} coarse and {len(pair.targets)} fine "
+                "ones. Give one DataArray each, or use preset 'fast'."
+            )
+        return
+    lags = method.fine_lags(config)
+    if lags and len(pair.targets) > 1:
+        raise OptionError(
+            f"fine_lags is {lags} and there are {len(pair.targets)} fine "
+            "variables; a model that sees fine lags draws one. Give one, or fine_lags=0."
+        )
+
+
+def _fingerprint(pair: Pair, config: DownscalerConfig) -> str:
+    """Name the data and options: values, times and grids of both records, and the configuration."""
+    records = [to_array(record).array for record in (*pair.drivers, *pair.targets)]
+    times = [time_keys(time) for time in (pair.coarse_time, pair.time)]
+    grids = [validation.canonical_grid(to_array(r).labels) for r in (pair.coarse, pair.fine)]
+    degrees = [d for grid in grids for d in validation.degrees(grid)]
+    return hashing.fingerprint(json.dumps(config.to_dict()), *times, *degrees, *records)
+
+
+def _pack(
+    pair: Pair,
+    config: DownscalerConfig,
+    seasons: Seasons | None,
+    models: dict[str, GroupModel],
+    fingerprint: str,
+    seed: int,
+    present: npt.NDArray[np.bool_],
+) -> Fitted:
+    """Gather what was learnt, with the facts that a user or a later check wants to know."""
+    rows = slice(-config.data.lags, None)
+    array = np.asarray(to_array(pair.fine).array[rows], np.float32)
+    grid, coarse_grid = pair.grid, validation.canonical_grid(to_array(pair.coarse).labels)
+    carried = xr.DataArray(
+        array, dims=("time", *grid.dims), coords={**grid.coords, "time": pair.time.values[rows]}
+    )
+    units = [driver.attrs.get("units") for driver in pair.drivers]
+    labels = [to_array(target).labels for target in pair.targets]
+    return Fitted(
+        config=config,
+        models=models,
+        seasons=seasons,
+        targets=tuple(
+            each._replace(coords=each.coords.isel({str(each.axes.time): slice(0)}))
+            for each in labels
+        ),
+        drivers=tuple(pair.names),
+        own=pair.own,
+        coarse_grid=coarse_grid.copy(data=present.astype(np.float32)),
+        carried=carried,
+        about={
+            "coarse_units": [unit if unit is None else str(unit) for unit in units],
+            "fine_period": _period(pair.time),
+            "coarse_period": _period(pair.coarse_time),
+            "days": [int(pair.time.size), int(pair.coarse_time.size)],
+            "step": int(time_axis.time_step(pair.coarse_time)),
+            "fingerprint": fingerprint,
+            "seed": seed,
+            "version": _version(),
+        },
+    )
+
+
+def _period(time: xr.DataArray) -> list[str]:
+    return [str(time.values[0])[:10], str(time.values[-1])[:10]]
+
+
+def _version() -> str:
+    try:
+        return version("xarray-downscale")
+    except PackageNotFoundError:
+        return "unknown"

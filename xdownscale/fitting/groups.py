@@ -1,0 +1,133 @@
+"""Groups: one trained model for each season and region that was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from xdownscale import methods, splits
+from xdownscale.config import DownscalerConfig
+from xdownscale.core.coords import to_array
+from xdownscale.core.errors import OptionError
+from xdownscale.preprocessing.validation import Pair
+
+Seasons = Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Group:
+    """A season and a region that get a model of their own.
+
+    Attributes
+    ----------
+    season, region : str or None
+        None stands for all of them.
+    window : tuple of slice
+        Rows and columns of the fine grid (ascending) that the region spans.
+    """
+
+    season: str | None
+    region: str | None
+    window: tuple[slice, slice]
+
+    @property
+    def name(self) -> str:
+        """``"DJF"``, ``"gulf"``, ``"DJF.gulf"`` or ``"all"``."""
+        return ".".join(n for n in (self.season, self.region) if n) or "all"
+
+
+def make_groups(
+    pair: Pair,
+    seasons: Seasons | None,
+    regions: Mapping[str, Any] | None,
+    blend: int = 0,
+) -> Iterator[tuple[Group, npt.NDArray[np.float32]]]:
+    """Yield every season x region and what the cells of its window count in it.
+
+    Parameters
+    ----------
+    pair : Pair
+        Records.
+    seasons : mapping or None
+        Season -> months.
+    regions : mapping or None
+        Region -> box or mask.
+    blend : int
+        Pixels that regions reach beyond their borders.
+
+    Yields
+    ------
+    group : Group
+    weight : (y, x) float32 array
+        See `GroupModel`; 0 outside.
+    """
+    for name in [*(seasons or ()), *(regions or ())]:
+        if not name or set(str(name)) & set("/\\."):
+            raise OptionError(
+                f"{name!r} cannot name a season or region: names stand in paths. Leave out the "
+                "characters / \\ and the point."
+            )
+    everywhere = np.ones(pair.grid.shape, bool)
+    masks: dict[str | None, npt.NDArray[np.bool_]] = {None: everywhere}
+    if regions is not None:
+        masks = {
+            name: np.asarray(to_array(splits.region_mask(pair.grid, region)).array, bool)
+            for name, region in splits.normalise_regions(regions).items()
+        }
+    for region, mask in masks.items():
+        weight = fading(mask, blend)
+        window = _bounding(weight > 0)
+        for season in seasons or (None,):
+            yield Group(season=season, region=region, window=window), weight[window]
+
+
+def fading(core: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.float32]:
+    """Return weights that fall from 1 to 0 across the border of a region.
+
+    Parameters
+    ----------
+    core : (y, x) bool array
+        The region.
+    reach : int
+        Pixels on either side of the border; the image's own edge is none.
+
+    Returns
+    -------
+    (y, x) float32 array
+        A half or more within the region, less than that outside: of two regions that meet, the
+        weights add up to one.
+
+    Examples
+    --------
+    >>> fading(np.array([[True, True, True, False, False, False]]), 2).round(2)
+    array([[1.  , 0.96, 0.69, 0.31, 0.04, 0.  ]], dtype=float32)
+    """
+    if reach == 0 or core.all():
+        return core.astype(np.float32)
+    margin = 3 * reach + 1
+    wide = np.pad(core, margin, mode="edge")
+    near = ndimage.distance_transform_edt(~wide) <= reach
+    distance = ndimage.distance_transform_edt(near)
+    share = np.clip((distance - 0.5) / (2 * reach), 0, 1)
+    weight = np.where(near, np.sin(np.pi / 2 * share) ** 2, 0.0)
+    # at corners it would be less than a half inside, or more outside
+    weight = np.where(wide, np.maximum(weight, 0.5), np.minimum(weight, 0.499))
+    return np.asarray(weight[margin:-margin, margin:-margin], np.float32)
+
+
+def check_layouts(window: tuple[slice, slice], config: DownscalerConfig) -> None:
+    """Raise before any work if a training or sampling patch does not fit into the window."""
+    shape = (window[0].stop - window[0].start, window[1].stop - window[1].start)
+    methods.find(config.method).check_shape(shape, config)
+
+
+def _bounding(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Smallest window that holds every True."""
+    spans = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
+    rows, columns = (slice(int(span[0]), int(span[-1]) + 1) for span in spans)
+    return rows, columns

@@ -1,0 +1,145 @@
+"""Which coarse fields a fine record is learnt with: those of its days, or its own averages."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.core.blocks import is_lazy
+from xdownscale.core.coords import require_time, to_array
+from xdownscale.core.errors import DataError, GridError, check_option
+from xdownscale.core.grids import require_rectilinear, uncovered
+from xdownscale.geostat import diagnose_pairing
+from xdownscale.preprocessing.validation import Pair, canonical_grid, crop_to
+from xdownscale.regridding import regrid
+
+PAIRINGS = ("auto", "paired", "self")
+_ENOUGH = 129  # common days that a verdict needs; see `diagnose_pairing`
+_TESTED = 1 << 23  # coarse values that a verdict about a record on disc rests on, at most
+_HELD = 500.0  # MB of averages that are kept in memory
+
+
+class Pairing(NamedTuple):
+    """How a fine record is learnt.
+
+    Attributes
+    ----------
+    kind : str
+        ``"paired"``: from the coarse fields of its days. ``"self"``: from its own averages over
+        coarse cells.
+    reason : str
+        Why, in a sentence.
+    pair : Pair
+        The records to learn from.
+    long : tuple of DataArray or None
+        Under ``"self"`` the long coarse records, on the cells that the fine record covers: what is
+        to be mapped onto the fine record's climate.
+    """
+
+    kind: str
+    reason: str
+    pair: Pair
+    long: tuple[xr.DataArray, ...] | None
+
+
+def settle_pairing(pair: Pair, pairing: str, seed: int = 0) -> Pairing:
+    """Decide how a fine record is learnt, and prepare the records for it.
+
+    Parameters
+    ----------
+    pair : Pair
+        The records as given.
+    pairing : {"auto", "paired", "self"}
+        ``"auto"``: `diagnose_pairing` decides, where there are 129 common days; else the days are
+        taken for paired.
+    seed : int
+        Of the diagnosis.
+
+    Returns
+    -------
+    Pairing
+
+    Raises
+    ------
+    OptionError
+        For another `pairing`.
+    DataError
+        If a driver is no target's own under ``"self"``: there is no fine field to average.
+    GridError
+        If the fine record covers fewer than 2 x 2 coarse cells under ``"self"``.
+    """
+    check_option("pairing", pairing, PAIRINGS)
+    if pairing == "self":
+        return _from_itself(pair, "as asked")
+    if pairing == "paired":
+        return Pairing("paired", "as asked", pair, None)
+    if pair.own[0] < 0:
+        reason = "not tested: the first target has no coarse variable of its own"
+        return Pairing("paired", reason, pair, None)
+    if pair.rows.size < _ENOUGH:
+        reason = f"not tested: {pair.rows.size} common days are fewer than {_ENOUGH}"
+        return Pairing("paired", reason, pair, None)
+    found = diagnose_pairing(pair.coarse, _stretch(pair), seed=seed)
+    message = str(found["message"].item())
+    if found["paired"].item():
+        return Pairing("paired", message, pair, None)
+    return _from_itself(pair, message)
+
+
+def _stretch(pair: Pair) -> xr.DataArray:
+    """Return the fine record, or of a large one on disc enough days from its middle."""
+    days = pair.rows.size
+    cells = min(pair.coarse.size // pair.coarse_time.size, pair.grid.size)
+    wanted = max(_TESTED // cells, _ENOUGH)
+    if not is_lazy(pair.fine.data) or days <= wanted:
+        return pair.fine
+    first = (days - wanted) // 2
+    return pair.fine.isel({str(pair.time.name): slice(first, first + wanted)})
+
+
+def _from_itself(pair: Pair, reason: str) -> Pairing:
+    """Pair a fine record with its own averages over coarse cells."""
+    foreign = [n for k, n in enumerate(pair.names) if k not in pair.own]
+    if foreign or min(pair.own) < 0:
+        what = f"{foreign[0]!r} is no target's own" if foreign else "a target has no driver"
+        raise DataError(
+            f"pairing='self' learns from averages of the fine record, so each driver must be a "
+            f"target's own; {what}. Leave it out, or use pairing='paired' if the records show the "
+            "same days."
+        )
+    averaged = {own: _average(pair.targets[t], pair.drivers[own]) for t, own in enumerate(pair.own)}
+    drivers = tuple(averaged[k] for k in range(len(pair.drivers)))
+    grid = canonical_grid(to_array(drivers[0]).labels)
+    return Pairing(
+        "self",
+        reason,
+        replace(
+            pair,
+            coarse=drivers[pair.own[0]],
+            rows=np.arange(pair.rows.size),
+            drivers=drivers,
+        ),
+        tuple(crop_to(driver, grid) for driver in pair.drivers),
+    )
+
+
+def _average(fine: xr.DataArray, coarse: xr.DataArray) -> xr.DataArray:
+    """Area averages of a fine record over the coarse cells whose centres it covers."""
+    axes = require_rectilinear(coarse, "The coarse grid")
+    template = coarse.isel({require_time(coarse, "The coarse record"): 0}, drop=True)
+    outside = uncovered(fine, template)
+    rows, columns = ~outside.all(axes.x).values, ~outside.all(axes.y).values
+    if min(rows.sum(), columns.sum()) < 2:
+        raise GridError(
+            f"The fine record covers {rows.sum()} x {columns.sum()} coarse cells; pairing='self' "
+            "needs 2 x 2 or more."
+        )
+    averaged: xr.DataArray = regrid(
+        fine, template.isel({axes.y: rows, axes.x: columns}), "conservative"
+    )
+    if is_lazy(averaged.data) and averaged.nbytes <= 1e6 * _HELD:
+        averaged = averaged.compute()  # or every look at it would read the fine record
+    return averaged.rename(coarse.name).assign_attrs(coarse.attrs)

@@ -1,0 +1,569 @@
+"""Training data of one group: its split, scaling and arrays in scaled units; and its training."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xdownscale import methods, splits
+from xdownscale.config import DownscalerConfig
+from xdownscale.core import blocks, hashing
+from xdownscale.core import time as times
+from xdownscale.core.coords import require_time, to_array
+from xdownscale.core.errors import DataError, XDownscaleError, XDownscaleWarning
+from xdownscale.core.normalization import BLOCK, Scaling, choose_transform, fit_scaling
+from xdownscale.core.time import months, time_keys
+from xdownscale.fitting import drift
+from xdownscale.fitting.fitted_model import GroupModel
+from xdownscale.fitting.groups import Group, Seasons
+from xdownscale.fitting.transfer import Encoder
+from xdownscale.methods import Method
+from xdownscale.models.training.data import TrainingData
+from xdownscale.models.training.run import TrainingRun
+from xdownscale.preprocessing import features, imputation, static_features, validation
+from xdownscale.preprocessing.calendar_features import Calendar, calendar_numbers
+from xdownscale.preprocessing.features import place_on
+from xdownscale.preprocessing.quantile_mapping import QuantileMap, fit_map
+from xdownscale.preprocessing.validation import Pair
+
+PARTS = ("train", "stopping", "validation", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GroupDataset:
+    """The records that one group is trained on, split and scaled.
+
+    Attributes
+    ----------
+    pair : Pair
+        Records.
+    static : DataArray, Dataset or None
+        Static fields.
+    group : Group
+        Season and region.
+    weight : (y, x) float32 array
+        What the cells of the group's window count; 0 outside the region and its surroundings.
+    config : DownscalerConfig
+        Options.
+    seasons : mapping or None
+        Season -> months.
+    missing : (t,) array
+        Share of missing cells of each day of the coarse record.
+    seed : int
+        Seed of everything random.
+    long : tuple of DataArray or None
+        Under pairing ``"self"`` the long coarse records, which are mapped onto the climate of
+        `pair`'s; None where `pair` holds them.
+    encoder : Encoder or None
+        Weights that stand in for the first stage.
+    """
+
+    pair: Pair
+    static: xr.DataArray | xr.Dataset | None
+    group: Group
+    weight: npt.NDArray[np.float32]
+    config: DownscalerConfig
+    seasons: Seasons | None
+    missing: npt.NDArray[np.float64]
+    seed: int
+    long: tuple[xr.DataArray, ...] | None = None
+    encoder: Encoder | None = None
+
+    @cached_property
+    def cells(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Days ``(n,)`` with values of every target, and cells ``(t, y, x)`` that ever have one."""
+        found = [self._present(target) for target in self.pair.targets]
+        return np.all([filled for filled, _ in found], axis=0), np.stack([v for _, v in found])
+
+    def _present(self, target: xr.DataArray) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Days of a target with any value, ``(n,)``, and cells that ever have one, ``(y, x)``."""
+        array = to_array(target).array[(slice(None), *self.group.window)]
+        filled, valid = np.zeros(array.shape[0], bool), np.zeros(array.shape[1:], bool)
+        for rows, block in blocks.blocks(array):
+            present = np.isfinite(block) & (self.weight > 0)
+            filled[rows] = present.any(axis=(1, 2))
+            valid |= present.any(axis=0)
+        if not valid.any():
+            raise DataError(
+                f"The fine record {target.name!r} has no value in group {self.group.name!r}: every "
+                "cell of every day is NaN. Check the variable, the mask and the region."
+            )
+        return filled, valid
+
+    @cached_property
+    def usable(self) -> npt.NDArray[np.bool_]:
+        """Days of the fine record that may be learnt from: fine and coarse field are there."""
+        filled, _ = self.cells
+        driven = self.missing[self.pair.rows] <= self.config.data.max_missing
+        lost = int(np.sum(~(filled & driven)))
+        if lost:
+            warnings.warn(
+                f"{lost} of {filled.size} days are left out of the training of group "
+                f"{self.group.name!r}: the fine field is all NaN or more than "
+                f"{self.config.data.max_missing:.0%} of the coarse one is missing.",
+                XDownscaleWarning,
+                stacklevel=2,
+            )
+        return np.asarray(filled & driven)
+
+    @cached_property
+    def split(self) -> splits.Split:
+        """Training, early-stopping, validation and test days, as rows of the fine record.
+
+        A model for all seasons is judged on all of them: each season is split on its own.
+        """
+        data = self.config.data
+        return splits.chronological_split(
+            self.pair.time,
+            data.lags,
+            fractions=data.fractions,
+            early_stopping=data.early_stopping,
+            seasons=None if self.group.season else splits.SEASONS,
+            targets=self.usable & self.in_season(self.pair.time),
+            present=self.usable,
+            seed=self.seed,
+        )
+
+    @cached_property
+    def scalings(self) -> tuple[Scaling, ...]:
+        """Transform and constants of each target, from training days alone.
+
+        Under ``transform="auto"`` the coarse training days have a say too: the transform must
+        suit both records.
+        """
+        targets, own = self.pair.targets, self.pair.own
+        return tuple(
+            self._scaling(target, self.pair.drivers[k] if k >= 0 else None)
+            for target, k in zip(targets, own, strict=True)
+        )
+
+    @property
+    def scaling(self) -> Scaling:
+        """Scaling of the first target."""
+        return self.scalings[0]
+
+    @cached_property
+    def driver_scalings(self) -> tuple[Scaling, ...]:
+        """Scaling of each driver: that of its target, else one of its own."""
+        own = {k: self.scalings[t] for t, k in enumerate(self.pair.own) if k >= 0}
+        train = self.pair.rows[self.split.train]
+        return tuple(
+            own[k] if k in own else self._fitted(driver, train, None)
+            for k, driver in enumerate(self.pair.drivers)
+        )
+
+    def _scaling(self, target: xr.DataArray, driver: xr.DataArray | None) -> Scaling:
+        chosen = self._fitted(target, self.split.train, driver)
+        if driver is not None and (
+            problem := validation.strayed(driver, chosen, "The coarse record")
+        ):
+            raise DataError(problem)
+        return chosen
+
+    def _fitted(
+        self, record: xr.DataArray, train: npt.NDArray[np.int64], driver: xr.DataArray | None
+    ) -> Scaling:
+        """Choose a transform for a record (and its driver), and fit the constants."""
+        data, array = self.config.data, to_array(record).array
+        fine = any(record is target for target in self.pair.targets)
+        window = self.group.window if fine else (slice(None), slice(None))
+        own = _DayBlocks(array[(slice(None), *window)], train)
+        transform = data.transform
+        if not isinstance(transform, str):
+            transform = transform.get(str(record.name), "auto")
+        floor = data.floor if transform in ("auto", "log10") else None
+        parts = [own]
+        if driver is not None:
+            parts.append(_DayBlocks(to_array(driver).array, self.pair.rows[train]))
+        chosen = choose_transform(_Chain(*parts), transform, floor=floor, seed=self.seed)
+        if own.low > own.high:  # no value at all, which has an error of its own
+            return fit_scaling(own, chosen.transform, data.scaling)
+        return fit_scaling(own, replace(chosen, minimum=own.low, maximum=own.high), data.scaling)
+
+    def check(self) -> None:
+        """Raise whatever there is to raise, before any group is trained.
+
+        Raises
+        ------
+        XDownscaleError
+            As the split, the scaling and the static fields do; names the group.
+        """
+        try:
+            _ = self.split, self.driver_scalings, self.static_fields
+        except XDownscaleError as err:
+            if self.group.name == "all":
+                raise
+            raise type(err)(f"Group {self.group.name!r}: {err}") from err
+
+    def fingerprint(self) -> str:
+        """Name what this group learns from, beside the records themselves."""
+        scalings = [scaling.to_dict() for scaling in (*self.scalings, *self.driver_scalings)]
+        facts = {"scaling": scalings, "window": str(self.group.window)}
+        parts = [getattr(self.split, name) for name in PARTS]
+        mask = self.cells[1].astype(np.int8)
+        taken = () if self.encoder is None else (self.encoder.fingerprint(),)
+        return hashing.fingerprint(json.dumps(facts), self.static_fields, mask, *parts, *taken)
+
+    @cached_property
+    def grid(self) -> xr.DataArray:
+        """The group's part of the fine grid."""
+        return self.pair.grid.isel(dict(zip(self.pair.grid.dims, self.group.window, strict=True)))
+
+    @cached_property
+    def static_fields(self) -> npt.NDArray[np.float32]:
+        """Static fields on the group's grid, scaled."""
+        coarse = None
+        if self.method.detailed_static:
+            coarse = validation.canonical_grid(to_array(self.pair.coarse).labels)
+        return static_features.static_fields(self.static, self.grid, coarse)
+
+    @cached_property
+    def calendar(self) -> Calendar:
+        """Constants of the calendar channels, from training days."""
+        return Calendar.fit(self.pair.time[self.split.train])
+
+    @property
+    def method(self) -> Method:
+        """The method that is trained."""
+        return methods.find(self.config.method)
+
+    def calendar_numbers(self, time: xr.DataArray) -> npt.NDArray[np.float32]:
+        """Return the numbers that tell the networks the time, ``(n, c)``."""
+        return calendar_numbers(self.method.calendar, self.calendar, time, self.step)
+
+    @cached_property
+    def step(self) -> int:
+        """Seconds from one day to the next."""
+        return int(times.time_step(self.pair.coarse_time))
+
+    def split_dataset(self) -> xr.Dataset:
+        """Return which day is what, as labels along ``time``."""
+        parts = {name: getattr(self.split, name) for name in PARTS}
+        rows = np.concatenate(list(parts.values()))
+        part = np.concatenate([np.full(days.size, name) for name, days in parts.items()])
+        order = np.argsort(rows, kind="stable")
+        time = self.pair.time.values[rows[order]]
+        return xr.Dataset({"part": ("time", part[order])}, coords={"time": time})
+
+    def in_season(self, time: xr.DataArray) -> npt.NDArray[np.bool_]:
+        """Tell which days belong to the group's season."""
+        if self.group.season is None or self.seasons is None:
+            return np.ones(time.size, bool)
+        return np.isin(time.dt.month.values, self.seasons[self.group.season])
+
+
+class _DayBlocks:
+    """Chosen days of a record, a block at a time, as often as asked; notes their range.
+
+    Blocks end where those of 64 days end that `scaling` takes apart, so that sums do not depend on
+    how many days are read at once.
+    """
+
+    def __init__(self, array: Any, rows: npt.NDArray[np.int64]) -> None:
+        self._array, self._rows = blocks.Reader(array), rows
+        self.low, self.high = np.inf, -np.inf
+
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        step = max(1, BLOCK // max(1, int(np.prod(self._array.shape[1:]))))
+        size = max(1, blocks.at_once(self._array) // step) * step
+        for first in range(0, self._rows.size, blocks.DAYS):
+            days = self._rows[first : first + blocks.DAYS]
+            for start in range(0, days.size, size):
+                block = self._array[days[start : start + size]]
+                self.low = min(self.low, float(np.fmin.reduce(block, axis=None)))
+                self.high = max(self.high, float(np.fmax.reduce(block, axis=None)))
+                yield block
+
+
+class _Chain:
+    """Several block readers, one after another, as often as asked."""
+
+    def __init__(self, *parts: _DayBlocks) -> None:
+        self._parts = parts
+
+    def __iter__(self) -> Iterator[npt.NDArray[Any]]:
+        for part in self._parts:
+            yield from part
+
+
+_COMPARED = 1024  # days of a record on disc that runs are held against
+
+
+def train_group(
+    dataset: GroupDataset,
+    *,
+    device: str,
+    checkpoint_dir: Path | None,
+    progress: bool,
+    fingerprint: str,
+) -> GroupModel:
+    """Train the networks of one group and pack up what was learnt.
+
+    Parameters
+    ----------
+    dataset : GroupDataset
+        What to learn from.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    checkpoint_dir : Path or None
+        Folder that training resumes from.
+    progress : bool
+        Show a progress bar.
+    fingerprint : str
+        Of data and configuration; a checkpoint with another one is refused.
+
+    Returns
+    -------
+    GroupModel
+    """
+    folder = None if checkpoint_dir is None else checkpoint_dir / dataset.group.name
+    maps = quantile_maps(dataset)
+    data = training_data(dataset, maps)
+    run = TrainingRun(
+        config=dataset.config,
+        seed=dataset.seed,
+        device=device,
+        checkpoint_dir=folder,
+        progress=progress,
+        fingerprint=fingerprint,
+        encoder=dataset.encoder.weights if dataset.encoder else None,
+    )
+    trained = dataset.method.train(data, run)
+    return GroupModel(
+        group=dataset.group,
+        weight=dataset.weight,
+        masks=dataset.cells[1],
+        static=dataset.static_fields,
+        scalings=dataset.scalings,
+        driver_scalings=dataset.driver_scalings,
+        calendar=dataset.calendar,
+        state=trained.state | _drift_reference(data, dataset),
+        split=dataset.split_dataset(),
+        history=_history(trained.history),
+        maps=maps,
+    )
+
+
+def _drift_reference(
+    data: TrainingData, dataset: GroupDataset
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Measure how fine fields stand to the coarse ones, for methods whose runs are watched."""
+    own = dataset.pair.own[0]
+    if not dataset.method.watches_drift or not data.fine_lags.shape[1] or own < 0:
+        return {}
+    rows = data.train_targets
+    if not isinstance(data.fine, np.ndarray):
+        rows = spread(rows, _COMPARED)
+    pairs = (
+        (
+            np.where(data.mask[0], data.fine[[row]][0, 0], np.nan),
+            data.driver[[data.windows[row, 0]]][0, own],
+        )
+        for row in rows
+    )
+    return drift.learn(pairs).to_state()
+
+
+def spread(rows: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
+    """Return at most so many of some days, evenly spread (one at least).
+
+    Examples
+    --------
+    >>> spread(np.arange(10), 4)
+    array([0, 3, 6, 9])
+    """
+    if rows.size <= most:
+        return rows
+    return np.asarray(rows[np.unique(np.linspace(0, rows.size - 1, max(most, 1)).astype(int))])
+
+
+def quantile_maps(dataset: GroupDataset) -> tuple[QuantileMap, ...]:
+    """Return maps of the long records onto the climate of the training days, scaled units."""
+    if dataset.long is None:
+        return ()
+    return tuple(
+        _map(dataset, *part)
+        for part in zip(dataset.long, dataset.pair.drivers, dataset.driver_scalings, strict=True)
+    )
+
+
+def _map(
+    dataset: GroupDataset, long: xr.DataArray, own: xr.DataArray, scaling: Scaling
+) -> QuantileMap:
+    """Map one long record onto the averages of the fine one.
+
+    Quantiles of both are those of the fine record's period: both simulations see one change of
+    climate, which maps between other years would take for a bias.
+    """
+    time = long[require_time(long, "The coarse record")]
+    keys, period = time_keys(time), time_keys(dataset.pair.time)[[0, -1]]
+    rows = np.flatnonzero(dataset.in_season(time) & (keys >= period[0]) & (keys <= period[1]))
+    days = np.sort(dataset.pair.rows[np.r_[dataset.split.train, dataset.split.stopping]])
+    own_time = dataset.pair.coarse_time
+    most = int(1e6 * dataset.config.data.memory_limit * time.size // (4 * long.size))
+    rows, days = spread(rows, most), spread(days, most)
+    return fit_map(
+        features.scaled_coarse(long, scaling)[rows],
+        features.scaled_coarse(own, scaling)[days],
+        months(time)[rows],
+        months(own_time)[days],
+    )
+
+
+def training_data(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> TrainingData:
+    """Return everything that training reads, in scaled units.
+
+    Parameters
+    ----------
+    dataset : GroupDataset
+        Records.
+    maps : tuple of QuantileMap
+        Of the long coarse records onto the climate of the fine one, where they are mapped.
+
+    Returns
+    -------
+    TrainingData
+    """
+    data = dataset.config.data
+    pair = dataset.pair
+    before, after = dataset.method.window(dataset.config)
+    windows = splits.windows_around(pair.coarse_time, pair.rows, before, after)
+    windows = splits.day_first(windows, before)
+    lags = splits.windows_around(pair.coarse_time, pair.rows, data.lags, -1)
+    fine_lags = splits.windows_around(
+        pair.time, np.arange(pair.rows.size), dataset.method.fine_lags(dataset.config), -1
+    )
+    train, stop, tune, usable = _targets(dataset, windows, lags)
+    needed = np.unique(windows[usable])
+    drivers = list(zip(pair.drivers, dataset.driver_scalings, strict=True))
+    coarse = features.stack([features.scaled_coarse(*part) for part in drivers])
+    held = coarse.in_memory(data.memory_limit)
+    driver = features.stack(
+        [
+            features.driver(da, dataset.grid, scaling, data, features.variable(held, k))
+            for k, (da, scaling) in enumerate(drivers)
+        ]
+    )
+    fine = features.stack(
+        [
+            features.scaled_fine(target, scaling, dataset.group.window)
+            for target, scaling in zip(pair.targets, dataset.scalings, strict=True)
+        ]
+    )
+    first, stopping = _first_stage(dataset)
+    if dataset.long is not None:
+        first = splits.Windows(first.targets + len(coarse), first.lags + len(coarse))
+        both = features.chained(coarse, features.stack(_mapped_long(dataset, maps)))
+        held = both.in_memory(data.memory_limit)
+    return TrainingData(
+        coarse=held,
+        coarse_targets=first.targets,
+        coarse_lags=first.lags,
+        coarse_stopping=stopping,
+        driver=driver.through(needed).in_memory(data.memory_limit),
+        own=pair.own,
+        fine=fine.in_memory(data.memory_limit),
+        windows=np.where(usable[:, None], np.searchsorted(needed, windows), -1),
+        lags=lags,
+        fine_lags=fine_lags,
+        static=dataset.static_fields,
+        calendar=dataset.calendar_numbers(pair.time),
+        place=place_on(validation.canonical_grid(to_array(pair.coarse).labels), dataset.grid),
+        keys=time_keys(pair.time),
+        step=dataset.step,
+        train_targets=train,
+        stop_targets=stop,
+        tune_targets=tune,
+        mask=dataset.cells[1],
+    )
+
+
+def _targets(
+    dataset: GroupDataset, windows: npt.NDArray[Any], lags: npt.NDArray[Any]
+) -> tuple[
+    npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]
+]:
+    """Return targets for training, early stopping and calibration, and all usable time steps."""
+    split = dataset.split
+    parts = (split.train, split.stopping, split.validation)
+    if dataset.method.needs_every_lag:
+        count = dataset.config.data.lags
+        found = [
+            splits.lag_windows(dataset.pair.time, count, targets=part).targets for part in parts
+        ]
+        usable = np.zeros(len(windows), bool)
+        usable[np.concatenate(found)] = True
+        return found[0], found[1], found[2], usable
+    good = dataset.missing <= dataset.config.data.max_missing
+    usable = np.all([(w >= 0) & good[w] for w in (*windows.T, *lags.T)], axis=0)
+    train, stop, tune = (np.sort(part[usable[part]]) for part in parts)
+    return train, stop, tune, usable
+
+
+def _first_stage(dataset: GroupDataset) -> tuple[splits.Windows, npt.NDArray[np.bool_]]:
+    """Targets of the first stage with the days before them, and which are held out."""
+    coarse_split = _coarse_split(dataset)
+    windows = splits.lag_windows(
+        _long_time(dataset),
+        dataset.config.data.lags,
+        targets=np.r_[coarse_split.train, coarse_split.stopping],
+    )
+    return windows, np.isin(windows.targets, coarse_split.stopping)
+
+
+def _long_time(dataset: GroupDataset) -> xr.DataArray:
+    """Time of the record that the first stage learns."""
+    if dataset.long is None:
+        return dataset.pair.coarse_time
+    return dataset.long[0][require_time(dataset.long[0], "The coarse record")]
+
+
+def _mapped_long(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> list[features.Days]:
+    """Return the long records in the climate of the fine one."""
+    number = months(_long_time(dataset))
+    parts = zip(dataset.long or (), dataset.driver_scalings, maps, strict=True)
+    return [
+        features.mapped(features.scaled_coarse(da, scaling), fitted, number)
+        for da, scaling, fitted in parts
+    ]
+
+
+def _long_missing(dataset: GroupDataset) -> npt.NDArray[np.float64]:
+    """Share of missing cells of each day of the first stage's record."""
+    if dataset.long is None:
+        return dataset.missing
+    shares = [imputation.missing_share(da, imputation.ever_present(da)) for da in dataset.long]
+    return np.asarray(np.max(shares, axis=0))
+
+
+def _coarse_split(dataset: GroupDataset) -> splits.Split:
+    """Split the coarse record for the first stage: no held-out day, nor any day near one."""
+    lags, time = dataset.config.data.lags, _long_time(dataset)
+    held = np.zeros(time.size, bool)
+    parts = (dataset.split.validation, dataset.split.test) if dataset.long is None else ()
+    for part in parts:
+        for shift in range(-lags, lags + 1):
+            held[np.clip(dataset.pair.rows[part] + shift, 0, time.size - 1)] = True
+    allowed = dataset.in_season(time) & (_long_missing(dataset) <= dataset.config.data.max_missing)
+    allowed = allowed & ~held
+    return splits.chronological_split(
+        time,
+        lags,
+        fractions=(1.0, 0.0, 0.0),
+        early_stopping=dataset.config.data.early_stopping,
+        targets=allowed,
+        seed=dataset.seed,
+    )
+
+
+def _history(losses: Mapping[str, npt.NDArray[Any]]) -> xr.Dataset:
+    return xr.Dataset({name: ("step", values) for name, values in losses.items()})

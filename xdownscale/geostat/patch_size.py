@@ -1,0 +1,162 @@
+"""How wide patches should be: the reach of what a coarse record does not tell."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.core.alignment import common_days, template
+from xdownscale.core.coords import require_time
+from xdownscale.core.errors import GridError, OptionError
+from xdownscale.core.grids import distances, require_rectilinear, spacing
+from xdownscale.core.normalization import Scaling, choose_transform
+from xdownscale.geostat.variogram import semivariogram
+from xdownscale.regridding import regrid
+
+_LEAST_PATCH = 8
+_CLASSES = 24  # distance classes, to eight coarse cells
+_ROUNDING = 64  # times the dtype's precision: a residual of no more than that is none
+
+
+def advise_patch(
+    fine: xr.DataArray,
+    coarse: xr.DataArray | None = None,
+    days: int = 30,
+    seed: int = 0,
+    *,
+    factor: int = 8,
+    transform: str | Scaling | None = "auto",
+) -> xr.Dataset:
+    """Advise the size of patches from the range of what the coarse record does not tell.
+
+    The residual is the fine field minus the bicubic interpolation of the coarse one, in
+    transformed space. A patch should be as wide as the effective range of its semivariogram:
+    pixels that are further apart have nothing to do with each other that the coarse field does
+    not say already.
+
+    Parameters
+    ----------
+    fine : DataArray
+        ([time,] lat, lon).
+    coarse : DataArray, optional
+        The coarse record that the fine one is to be learnt from; None takes the fine record itself,
+        averaged over `factor` x `factor` pixels. Unpaired records need None: their difference
+        is weather (see `diagnose_pairing`).
+    days : int
+        At most this many days are read, evenly spaced.
+    seed : int
+        Of the semivariogram's pairs.
+    factor : int
+        Pixels along a side of a coarse cell where `coarse` is None; 2 or more.
+    transform : str or Scaling, optional
+        Space of the residual; ``"auto"`` looks at the fine values, None takes them as they are.
+
+    Returns
+    -------
+    Dataset
+        ``patch_size`` (pixels: the range to the nearest multiple of 4, from 8 to what the grid
+        holds), ``range_km``, ``pixel_km`` and ``message``. Where no range can be measured
+        `range_km` is NaN, `message` says so and `patch_size` is two coarse cells.
+
+    Raises
+    ------
+    OptionError
+        If `days` is below 1 or `factor` below 2.
+    GridError
+        If the fine grid has fewer than 16 pixels along a side, or reaches beyond the coarse one.
+    TimeAxisError
+        If no day is common.
+
+    Examples
+    --------
+    >>> import xdownscale as xd
+    >>> ds = xd.datasets.load_twin()
+    >>> advise_patch(ds.dust_fine, days=3).patch_size.item() % 4
+    0
+    """
+    if days < 1 or factor < 2:
+        raise OptionError(f"days is {days} and factor {factor}; give 1 or more and 2 or more.")
+    axes = require_rectilinear(fine, "The fine grid")
+    shape = (fine.sizes[axes.y], fine.sizes[axes.x])
+    if min(shape) < 2 * _LEAST_PATCH:
+        raise GridError(
+            f"The fine grid has {shape[0]} x {shape[1]} pixels; 16 along each side are needed to "
+            "measure a range."
+        )
+    residual, cell_km = _residual(fine, coarse, days, factor, transform)
+    pixel_km = float(np.mean(_pixel_km(fine)))
+    curve = semivariogram(
+        residual.compute(), max_distance=8 * cell_km, bins=_CLASSES, seed=seed, bootstrap=0
+    )
+    return _advice(curve, pixel_km, cell_km, min(shape), seed)
+
+
+def _residual(
+    fine: xr.DataArray, coarse: xr.DataArray | None, days: int, factor: int, transform: Any
+) -> tuple[xr.DataArray, float]:
+    """Fine minus interpolated coarse field in transformed space, and the size of a coarse cell."""
+    axes = require_rectilinear(fine)
+    if axes.time and coarse is not None:
+        there = require_time(coarse, "The coarse record")
+        names = {} if there == axes.time else {there: axes.time}
+        fine, coarse = common_days(fine, coarse.rename(names), axes.time)
+    if axes.time:
+        count = fine.sizes[axes.time]
+        chosen = np.unique(np.linspace(0, count - 1, min(days, count)).round().astype(int))
+        fine = fine.isel({axes.time: chosen})
+        coarse = coarse if coarse is None else coarse.isel({axes.time: chosen})
+    fine = fine.compute()
+    space = transform
+    if not isinstance(space, Scaling):
+        space = choose_transform(np.asarray(fine.data), space or "identity")
+    if coarse is None:
+        sizes = {d: fine.sizes[d] // factor * factor for d in (axes.y, axes.x)}
+        fine = fine.isel({d: slice(n) for d, n in sizes.items()})
+        coarse = cast(Any, fine.coarsen({axes.y: factor, axes.x: factor})).mean()
+    coarse = cast(xr.DataArray, coarse).compute()
+    moved = regrid(coarse.copy(data=space.transform_only(coarse.data)), template(fine), "bicubic")
+    own = fine.copy(data=space.transform_only(fine.data))
+    residual = own - moved
+    tiny = _ROUNDING * np.finfo(residual.dtype).eps * float(np.abs(own).max())
+    residual = residual if float(np.abs(residual).max()) > tiny else residual * 0
+    return residual, float(np.mean(_pixel_km(coarse)))
+
+
+def _pixel_km(da: xr.DataArray) -> tuple[float, float]:
+    """Height and width of a cell in the middle of the grid."""
+    axes = require_rectilinear(da)
+    lat, lon = (np.asarray(da[n].values, dtype=float) for n in (axes.latitude, axes.longitude))
+    middle, step, width = float(np.median(lat)), spacing(lat), spacing(np.unwrap(lon, period=360.0))
+    north = distances(middle - step / 2, 0.0, middle + step / 2, 0.0)
+    east = distances(middle, 0.0, middle, width)
+    return north.item(), east.item()
+
+
+def _advice(
+    curve: xr.Dataset, pixel_km: float, cell_km: float, largest: int, seed: int
+) -> xr.Dataset:
+    range_km = float(curve.effective_range)
+    wanted = (range_km if np.isfinite(range_km) else 2 * cell_km) / pixel_km
+    size = int(np.clip(4 * round(wanted / 4), _LEAST_PATCH, largest // 4 * 4))
+    if np.isfinite(range_km):
+        message = (
+            f"What the coarse field leaves open is correlated over {range_km:.0f} km, which is "
+            f"{range_km / pixel_km:.1f} pixels of {pixel_km:.1f} km: take patches of {size} pixels."
+        )
+    else:
+        message = (
+            f"No range could be measured ({curve.message.item()}): {size} pixels are two coarse "
+            "cells."
+        )
+    values = {
+        "patch_size": (size, "advised patch size", "pixels"),
+        "range_km": (range_km, "effective range of the residual", "km"),
+        "pixel_km": (pixel_km, "size of a fine pixel", "km"),
+        "message": (message, "advice", "1"),
+    }
+    return xr.Dataset(
+        {n: ((), v, {"long_name": long, "units": u}) for n, (v, long, u) in values.items()},
+        attrs={"seed": seed},
+    )

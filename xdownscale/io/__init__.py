@@ -1,0 +1,1 @@
+"""Model files: write, read and check them."""

@@ -1,0 +1,130 @@
+"""What the CF conventions ask of a file: names, units, bounds, history."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xdownscale.core.coords import find_axes, require_time
+from xdownscale.core.grids import grid_axes
+from xdownscale.core.time import DAY, seconds
+
+CONVENTIONS = "CF-1.11"
+_BOUNDS = "bnds"
+_AXIS = {
+    "latitude": {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
+    "longitude": {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
+    "time": {"standard_name": "time", "axis": "T", "units_metadata": "leap_seconds: unknown"},
+}
+
+
+def comply(ds: xr.Dataset, step: int | None, **attrs: str) -> xr.Dataset:
+    """Return a Dataset of one grid with the attributes and bounds that CF-1.11 asks for.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Variables with latitude, longitude and time.
+    step : int or None
+        Seconds from one time to the next. Days get bounds from midnight to midnight; other steps
+        get none, for a stamp does not say what it stands for.
+    **attrs : str
+        Global attributes.
+
+    Returns
+    -------
+    Dataset
+
+    Examples
+    --------
+    >>> da = xr.DataArray(
+    ...     np.zeros((1, 2, 2)),
+    ...     {"time": np.array(["2000-01-01"], "M8[ns]"), "lat": [0.0, 1.0], "lon": [5.0, 6.0]},
+    ...     name="dust",
+    ... )
+    >>> full = comply(da.to_dataset(), 86400, title="Dust")
+    >>> full.lat_bnds.values.tolist(), full.lat.attrs["bounds"]
+    ([[-0.5, 0.5], [0.5, 1.5]], 'lat_bnds')
+    """
+    first = next(iter(ds.data_vars.values()))
+    axes, out = find_axes(first), ds.copy()
+    for kind, name in (("latitude", axes.latitude), ("longitude", axes.longitude)):
+        _describe(out, name, kind)
+    name = require_time(first, "The maps")
+    _describe(out, name, "time")
+    for variable, da in ds.data_vars.items():
+        if not {"standard_name", "long_name"} & set(da.attrs):
+            out[variable] = out[variable].assign_attrs(long_name=str(variable))
+    bounds: dict[str, npt.NDArray[Any]] = {}
+    if axes.rectilinear:
+        bounds |= _cell_bounds(first, axes.latitude, axes.longitude)
+    point = any("time: point" in str(da.attrs.get("cell_methods", "")) for da in ds.values())
+    if step == DAY and not point:
+        bounds[name] = _day_bounds(first[name])
+    for coordinate, values in bounds.items():
+        label = f"{coordinate}_{_BOUNDS}"
+        out[coordinate].attrs["bounds"] = label
+        out = out.assign_coords({label: ((coordinate, _BOUNDS), values)})
+    without_missing(out)
+    out[name].encoding |= {"units": _unit(first[name]), "dtype": "int64"}
+    if name in bounds:
+        out[f"{name}_{_BOUNDS}"].encoding |= out[name].encoding
+    out.attrs = {"Conventions": CONVENTIONS, **attrs}
+    return out
+
+
+def without_missing(ds: xr.Dataset) -> None:
+    """Have coordinates written without a missing value, as CF asks; changes their encodings."""
+    for name in ds.coords:
+        ds[name].encoding["_FillValue"] = None
+
+
+def now() -> str:
+    """Return the time for a line of history, UTC."""
+    return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _unit(time: xr.DataArray) -> str:
+    """Return the largest unit of time that all stamps are whole numbers of."""
+    sizes, stamps = {"days": DAY, "hours": 3600, "seconds": 1}, seconds(time)
+    unit = next(name for name, size in sizes.items() if not np.any(stamps % size))
+    return f"{unit} since 1970-01-01"
+
+
+def _describe(ds: xr.Dataset, name: str, kind: str) -> None:
+    """Complete the attributes of a coordinate, in place; `ds` is a copy of its owner's."""
+    old = ds[name]
+    given = {k: v for k, v in old.attrs.items() if k not in ("bounds", "actual_range")}
+    wanted = {k: v for k, v in _AXIS[kind].items() if k != "axis" or old.ndim == 1}
+    ds[name] = old.assign_attrs({**given, **wanted})
+    ds[name].attrs.pop("bounds", None)
+
+
+def _cell_bounds(da: xr.DataArray, latitude: str, longitude: str) -> dict[str, npt.NDArray[Any]]:
+    """Edges of the cells (n, 2), in the order and the longitude convention of the coordinates."""
+    out = {}
+    for name, axis in zip((latitude, longitude), grid_axes(da), strict=True):
+        values = np.asarray(da[name].values, float)
+        pairs = np.stack([axis.edges[:-1], axis.edges[1:]], axis=1)[axis.inverse]
+        turn = 360 * np.round((values - axis.values[axis.inverse]) / 360)
+        descends = values.size > 1 and axis.inverse[0] > axis.inverse[-1]
+        out[name] = (pairs + turn[:, None])[:, :: -1 if descends else 1]
+    return out
+
+
+def _day_bounds(time: xr.DataArray) -> npt.NDArray[Any]:
+    """Midnight before and after each time (n, 2)."""
+    since = np.asarray(seconds(time) % DAY, float)
+    back = (since * 1e9).astype("timedelta64[ns]")
+    values = time.values
+    if values.dtype == object:
+        start = np.array(
+            [t - datetime.timedelta(seconds=float(s)) for t, s in zip(values, since, strict=True)]
+        )
+        return np.stack([start, start + datetime.timedelta(days=1)], axis=1)
+    start = values - back
+    return np.stack([start, start + np.timedelta64(1, "D")], axis=1)

@@ -1,0 +1,546 @@
+"""A saved model: one file that holds data and nothing that runs.
+
+The file is a ZIP archive without compression. Its members are ``manifest.json`` (format version,
+package versions, size and SHA-256 of the others), ``config.json``, the labelled arrays as
+``state.json`` and ``state.safetensors``, and ``weights.safetensors``. The same model is the same
+bytes. The hashes find damage; they are no signature of who wrote the file, so that what they vouch
+for is checked as well, and by readers that a crafted file can neither stop nor crash.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import math
+import os
+import struct
+import zipfile
+from collections.abc import Iterator, Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.core.errors import DataError, ModelFormatError, StorageError
+from xdownscale.core.files import as_path, write_whole
+from xdownscale.io import schema
+from xdownscale.io.schema import REST, Between, check
+
+FORMAT = "xdownscale model"
+FORMAT_VERSION = 2
+_MEMBERS = (
+    "manifest.json",
+    "config.json",
+    "state.json",
+    "state.safetensors",
+    "weights.safetensors",
+)
+_MANIFEST, _CONFIG, _STATE, _ARRAYS, _WEIGHTS = _MEMBERS
+_LAST_RECORD = "<4s4H2LH"  # of a ZIP archive, without a comment
+_MOST_MEMBERS = 16
+_LOCATOR = 20  # bytes before it, where an archive of more than 4 GB says so
+_GIGABYTE = 10**9
+_LARGEST = {_MANIFEST: 10**6, _CONFIG: 5 * 10**7, _STATE: 5 * 10**7, _ARRAYS: 4 * _GIGABYTE}
+_LARGEST[_WEIGHTS] = 16 * _GIGABYTE
+_PACKAGES = ("xarray-downscale", "numpy", "xarray", "torch", "safetensors")
+_AGAIN = "Copy the file again from where it came, or save the model anew."
+_MANIFEST_SCHEMA = {
+    "format": str,
+    "version": int,
+    "packages": {schema.REST: str},
+    "members": {
+        name: {"bytes": schema.Between(0, 2**53), "sha256": str}
+        for name in _MEMBERS
+        if name != _MANIFEST
+    },
+}
+
+
+class Stored(NamedTuple):
+    """What a file holds.
+
+    Attributes
+    ----------
+    config : dict
+        As it was given, tuples turned into lists.
+    state : Dataset or dict of str to Dataset
+        As it was given.
+    weights : dict of str to array
+        As they were given.
+    """
+
+    config: dict[str, Any]
+    state: State
+    weights: dict[str, Any]
+
+
+def write(
+    path: str | os.PathLike[str],
+    config: Mapping[str, Any],
+    state: xr.Dataset | Mapping[str, xr.Dataset],
+    weights: Mapping[str, Any],
+) -> None:
+    """Write a model to one file, wholly or not at all.
+
+    The file is written under a temporary name beside `path`, flushed to the disk and renamed:
+    whatever goes wrong, what stood at `path` before stays whole.
+
+    Parameters
+    ----------
+    path : str or path
+        File to write; an existing file is replaced.
+    config : mapping
+        What JSON can hold.
+    state : Dataset, or mapping of str to Dataset
+        Labelled arrays; groups with any name. Encodings of the files that they came from are
+        dropped, so that nothing is packed or rounded.
+    weights : mapping of str to array
+        Numbers, any shape.
+
+    Raises
+    ------
+    DataError
+        If something cannot be stored as data.
+    StorageError
+        If the file cannot be written.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     write(f"{folder}/m.xd", {"lags": 3}, xr.Dataset({"a": 1.0}), {"w": np.ones(2)})
+    ...     read(f"{folder}/m.xd").config
+    {'lags': 3}
+    """
+    write_whole(path, pack(config, state, weights))
+
+
+def pack(
+    config: Mapping[str, Any],
+    state: xr.Dataset | Mapping[str, xr.Dataset],
+    weights: Mapping[str, Any],
+) -> bytes:
+    """Return the file that `write` writes; the same model gives the same bytes.
+
+    Parameters
+    ----------
+    config, state, weights
+        As for `write`.
+
+    Returns
+    -------
+    bytes
+
+    Raises
+    ------
+    DataError
+        If something cannot be stored as data.
+    """
+    text, arrays = encode(state)
+    members = {
+        _CONFIG: _json_bytes(config),
+        _STATE: _json_bytes(text),
+        _ARRAYS: _array_bytes(arrays),
+        _WEIGHTS: _array_bytes(weights),
+    }
+    return _archive({_MANIFEST: _manifest(members), **members})
+
+
+def read(path: str | os.PathLike[str]) -> Stored:
+    """Read a model; everything is checked before it is used.
+
+    Parameters
+    ----------
+    path : str or path
+        File that `write` wrote.
+
+    Returns
+    -------
+    Stored
+        ``(config, state, weights)``.
+
+    Raises
+    ------
+    StorageError
+        If there is no such file, or it cannot be read.
+    ModelFormatError
+        If the file is not ours, of another format version, altered or truncated.
+    """
+    path = as_path(path, "path")
+    try:
+        if path.exists() and not path.is_file():  # a pipe would be waited for
+            raise OSError("it is a folder or a device")
+        with path.open("rb") as file:
+            members = _read_members(path, file)
+    except OSError as err:
+        raise StorageError(
+            f"{path} cannot be read: {err.strerror or err}. Give the path of a file that "
+            "`model.save` wrote."
+        ) from err
+    _check_manifest(path, members)
+    with _naming(path, _CONFIG):
+        config = schema.parse(members[_CONFIG])
+        schema.check(config, {schema.REST: object}, "config")
+    with _naming(path, _WEIGHTS):
+        weights = _arrays_from_bytes(members[_WEIGHTS])
+    with _naming(path, _ARRAYS):
+        arrays = _arrays_from_bytes(members[_ARRAYS])
+    with _naming(path, _STATE):
+        state = decode(schema.parse(members[_STATE]), arrays)
+    return Stored(config, state, weights)
+
+
+def _json_bytes(config: Mapping[str, Any]) -> bytes:
+    try:
+        return json.dumps(dict(config), indent=1, allow_nan=False).encode()
+    except (TypeError, ValueError) as err:
+        raise DataError(
+            f"The configuration cannot be stored as JSON: {err}. It may hold texts, finite "
+            "numbers, true, false, None, lists and dicts."
+        ) from err
+
+
+def _array_bytes(weights: Mapping[str, Any]) -> bytes:
+    from safetensors.numpy import save
+
+    arrays = {}
+    for name in sorted(weights):
+        array = np.asarray(weights[name])
+        if array.dtype.kind not in "fiub":
+            raise DataError(
+                f"Weight {name!r} has dtype {array.dtype}; weights are arrays of real numbers. "
+                "Convert it before saving."
+            )
+        arrays[name] = array.astype(array.dtype.newbyteorder("<"), order="C")
+    content: bytes = save(arrays)
+    return content
+
+
+def _arrays_from_bytes(content: bytes) -> dict[str, Any]:
+    from safetensors.numpy import load
+
+    length = int.from_bytes(content[:8], "little")
+    if length > len(content) - 8:
+        raise ValueError(f"its header claims {length} bytes of {len(content)}")
+    schema.parse(content[8 : 8 + length], "Its header")
+    return dict(load(content))
+
+
+def _manifest(members: Mapping[str, bytes]) -> bytes:
+    listed = {
+        name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in members.items()
+    }
+    head = {"format": FORMAT, "version": FORMAT_VERSION, "packages": _package_versions()}
+    return json.dumps({**head, "members": listed}, indent=1).encode()
+
+
+def _package_versions() -> dict[str, str]:
+    found = {}
+    for name in _PACKAGES:
+        with contextlib.suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
+
+
+def _archive(members: Mapping[str, bytes]) -> bytes:
+    """Members in their order, uncompressed, all with the same date."""
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in members.items():
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+    return buffer.getvalue()
+
+
+def _read_members(path: Path, file: Any) -> dict[str, bytes]:
+    """Contents by name; names and sizes are checked before anything is read."""
+    size = os.fstat(file.fileno()).st_size
+    _check_end(path, file, size)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            listed = archive.infolist()
+            _check_sizes(path, listed, size)
+            _check_names(path, archive, listed)
+            return {info.filename: _member(path, archive, info) for info in listed}
+    except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError) as err:
+        if isinstance(err, ModelFormatError):
+            raise
+        raise ModelFormatError(
+            f"{path} is not a whole model file: {err}. It is no file of `model.save`, or was "
+            f"truncated. {_AGAIN}"
+        ) from err
+
+
+def _check_end(path: Path, file: Any, size: int) -> None:
+    """Raise if the archive's last record is not as `write` makes it; nothing else is read yet."""
+    length = struct.calcsize(_LAST_RECORD)
+    file.seek(max(size - length - _LOCATOR, 0))
+    tail = file.read()
+    wide = size < 2**31 and tail.startswith(b"PK\x06\x07")  # counts of 64 bits for a small file
+    last = struct.unpack(_LAST_RECORD, tail[-length:]) if len(tail) >= length else (b"",)
+    if wide or last[0] != b"PK\x05\x06" or last[4] > _MOST_MEMBERS or last[-1]:
+        raise ModelFormatError(
+            f"{path} is not a whole model file: it does not end as a small archive does. It is no "
+            f"file of `model.save`, or was truncated. {_AGAIN}"
+        )
+    file.seek(0)
+
+
+def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    # RuntimeError is what zipfile says of an encryption flag; EOFError of a member cut short.
+    damage = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, OSError, struct.error)
+    try:
+        return archive.read(info)
+    except (*damage, MemoryError) as err:
+        raise ModelFormatError(
+            f"Member {info.filename!r} of {path} is altered or truncated: {err}. {_AGAIN}"
+        ) from err
+
+
+def _check_sizes(path: Path, listed: list[zipfile.ZipInfo], size: int) -> None:
+    for info in listed:
+        if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
+            raise ModelFormatError(
+                f"Member {info.filename!r} of {path} is compressed; a model file never is. {_AGAIN}"
+            )
+    total = sum(info.file_size for info in listed)
+    if total > size:
+        raise ModelFormatError(
+            f"The members of {path} claim {total} bytes, the file has {size}: it was altered. "
+            f"{_AGAIN}"
+        )
+    for info in listed:
+        largest = _LARGEST.get(info.filename, _LARGEST[_MANIFEST])
+        if info.file_size > largest:
+            raise ModelFormatError(
+                f"Member {info.filename!r} of {path} has {info.file_size} bytes; at most {largest} "
+                f"are read. {_AGAIN}"
+            )
+
+
+def _check_names(path: Path, archive: zipfile.ZipFile, listed: list[zipfile.ZipInfo]) -> None:
+    """Raise unless there are our members; of another version's, its version is what to name."""
+    names = [info.filename for info in listed]
+    if names.count(_MANIFEST) == 1:
+        content = _member(path, archive, listed[names.index(_MANIFEST)])
+        with _naming(path, _MANIFEST):
+            manifest = schema.parse(content)
+            head = {"format": object, "version": object, "packages": object, schema.REST: object}
+            schema.check(manifest, head, "manifest")
+        _check_version(path, manifest)
+    if sorted(names) != sorted(_MEMBERS):
+        raise ModelFormatError(
+            f"{path} holds the members {names}; a model file holds {list(_MEMBERS)} and nothing "
+            f"else. {_AGAIN}"
+        )
+
+
+def _check_manifest(path: Path, members: Mapping[str, bytes]) -> None:
+    with _naming(path, _MANIFEST):
+        manifest = schema.parse(members[_MANIFEST])
+        schema.check(manifest, _MANIFEST_SCHEMA, "manifest")
+    for name, listed in manifest["members"].items():
+        if hashlib.sha256(members[name]).hexdigest() != listed["sha256"]:
+            raise ModelFormatError(
+                f"Member {name!r} of {path} does not have the SHA-256 that the manifest names: it "
+                f"was altered. {_AGAIN}"
+            )
+
+
+def _check_version(path: Path, manifest: dict[str, Any]) -> None:
+    if manifest["format"] != FORMAT:
+        raise ModelFormatError(
+            f"{path} calls itself {manifest['format']!r}, not {FORMAT!r}: it was written by "
+            "another program. Give a file that `model.save` wrote."
+        )
+    if manifest["version"] != FORMAT_VERSION:
+        raise ModelFormatError(
+            f"{path} has format version {manifest['version']}, this library reads "
+            f"{FORMAT_VERSION} (written with {manifest['packages']}). Use the xarray-downscale "
+            "that wrote it."
+        )
+
+
+@contextlib.contextmanager
+def _naming(path: Path, member: str) -> Iterator[None]:
+    """Turn whatever a parser says of a crafted member into one clear message."""
+    try:
+        yield
+    except Exception as err:
+        raise ModelFormatError(
+            f"Member {member!r} of {path} cannot be understood ({type(err).__name__}: {err}). "
+            f"{_AGAIN}"
+        ) from err
+
+
+State = xr.Dataset | dict[str, xr.Dataset]
+
+_MOST_TEXT = 20_000_000  # characters of one variable
+_ATTR = (str, int, float, [str], [float])
+_VARIABLE = {
+    "dims": [str],
+    "attrs": {REST: _ATTR},
+    "texts?": [str],
+    "shape?": [Between(0, 2**31)],
+}
+_SCHEMA = {
+    "groups": (None, [str]),
+    "datasets": [{"attrs": {REST: _ATTR}, "variables": {REST: _VARIABLE}}],
+}
+
+
+def encode(
+    state: xr.Dataset | Mapping[str, xr.Dataset],
+) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
+    """Take labelled arrays apart.
+
+    Parameters
+    ----------
+    state : Dataset, or mapping of str to Dataset
+        Lazy ones are computed. Encodings of the files that they came from are dropped, so that
+        nothing is packed or rounded.
+
+    Returns
+    -------
+    text : dict
+        What JSON can hold.
+    numbers : dict of str to array
+
+    Raises
+    ------
+    DataError
+        If something is neither number, text nor date.
+
+    Examples
+    --------
+    >>> text, numbers = encode(xr.Dataset({"a": ("x", [1, 2])}))
+    >>> decode(text, numbers)["a"].values
+    array([1, 2])
+    """
+    alone = isinstance(state, xr.Dataset)
+    parts: Mapping[str, xr.Dataset] = {"": state} if isinstance(state, xr.Dataset) else state
+    datasets: list[dict[str, Any]] = []
+    numbers: dict[str, np.ndarray[Any, Any]] = {}
+    for number, (name, dataset) in enumerate(parts.items()):
+        what = "The state" if alone else f"Group {name!r} of the state"
+        try:
+            text, arrays = _encode_one(dataset)
+        except (TypeError, ValueError, AttributeError) as err:
+            raise DataError(
+                f"{what} cannot be stored: {err}. Variables may hold numbers, texts and dates; "
+                "attributes texts, numbers and lists of them."
+            ) from err
+        datasets.append(text)
+        numbers |= {f"{number}/{key}": array for key, array in arrays.items()}
+    return {"groups": None if alone else list(parts), "datasets": datasets}, numbers
+
+
+def _encode_one(dataset: xr.Dataset) -> tuple[dict[str, Any], dict[str, Any]]:
+    plain = dataset.drop_encoding().compute()
+    variables, attrs = xr.conventions.cf_encoder(*xr.conventions.encode_dataset_coordinates(plain))
+    texts: dict[str, Any] = {}
+    numbers: dict[str, Any] = {}
+    for name, variable in sorted(variables.items()):
+        values, key = np.asarray(variable.values), str(name)
+        entry = {"dims": [str(d) for d in variable.dims], "attrs": _attrs(variable.attrs)}
+        if values.dtype.kind in "UO":
+            entry |= {"texts": _texts(values), "shape": list(values.shape)}
+        elif values.dtype.kind in "biuf":
+            numbers[key] = values
+        else:
+            raise TypeError(f"variable {key!r} has dtype {values.dtype}")
+        texts[key] = entry
+    return {"attrs": _attrs(attrs), "variables": texts}, numbers
+
+
+def _texts(values: np.ndarray[Any, Any]) -> list[str]:
+    flat = [str(value) if isinstance(value, str) else value for value in values.ravel()]
+    if not all(isinstance(value, str) for value in flat):
+        raise TypeError("a variable of objects holds something that is no text")
+    return flat
+
+
+def _attrs(attrs: Mapping[Any, Any]) -> dict[str, Any]:
+    """Attributes as JSON has them; numbers are NaN by themselves, no fill value says so."""
+    plain = {}
+    for name, value in attrs.items():
+        simple = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
+        simple = list(simple) if isinstance(simple, tuple) else simple
+        if name == "_FillValue" and isinstance(simple, float) and math.isnan(simple):
+            continue
+        if isinstance(simple, bool) or not _is_attr(simple):
+            raise TypeError(f"attribute {name!r} is {value!r}")
+        plain[str(name)] = simple
+    return plain
+
+
+def _is_attr(value: Any) -> bool:
+    parts = value if isinstance(value, list) else [value]
+    texts = all(type(part) is str for part in parts)
+    return texts or all(type(p) in (int, float) and math.isfinite(p) for p in parts)
+
+
+def decode(text: Any, numbers: Mapping[str, np.ndarray[Any, Any]]) -> State:
+    """Put labelled arrays together again; everything is checked before it is used.
+
+    Parameters
+    ----------
+    text, numbers
+        As `encode` returned them.
+
+    Returns
+    -------
+    Dataset, or dict of str to Dataset
+
+    Raises
+    ------
+    ModelFormatError
+        If they do not belong together, or are not what `encode` returns.
+    """
+    check(text, _SCHEMA, "state")
+    groups, datasets = text["groups"], text["datasets"]
+    wanted = {
+        f"{number}/{name}"
+        for number, part in enumerate(datasets)
+        for name, variable in part["variables"].items()
+        if "texts" not in variable
+    }
+    if wanted != set(numbers):
+        raise ModelFormatError(
+            f"The state names the arrays {sorted(wanted)[:5]}..., and holds "
+            f"{sorted(numbers)[:5]}...: the file was altered. Copy it again from where it came."
+        )
+    if len(datasets) != (1 if groups is None else len(set(groups))):
+        raise ModelFormatError(
+            f"The state has {len(datasets)} datasets for the groups {groups}; each must have one. "
+            "Copy the file again from where it came."
+        )
+    found = [_decode_one(part, str(number), numbers) for number, part in enumerate(datasets)]
+    return found[0] if groups is None else dict(zip(groups, found, strict=True))
+
+
+def _decode_one(text: Any, prefix: str, numbers: Mapping[str, Any]) -> xr.Dataset:
+    variables = {}
+    for name, entry in text["variables"].items():
+        if "texts" in entry:
+            values = _text_array(entry["texts"]).reshape(entry.get("shape", [-1]))
+        else:
+            values = numbers[f"{prefix}/{name}"]
+        variables[name] = xr.Variable(entry["dims"], values, entry["attrs"])
+    plain = xr.Dataset(variables, attrs=text["attrs"])
+    return xr.decode_cf(plain, decode_timedelta=True).load().drop_encoding()
+
+
+def _text_array(texts: list[str]) -> np.ndarray[Any, Any]:
+    """Return texts as an array, all as wide as the longest: how large that is is seen first."""
+    longest = max(map(len, texts), default=0)
+    if longest * len(texts) > _MOST_TEXT:
+        raise ModelFormatError(
+            f"The state holds {len(texts)} texts of up to {longest} characters; together they may "
+            f"have {_MOST_TEXT}. Copy the file again from where it came."
+        )
+    return np.array(texts, dtype=np.str_)

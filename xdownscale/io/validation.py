@@ -1,0 +1,194 @@
+"""Whether what a file holds is a model: its schema, and sizes that fit, before it is built."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from xdownscale import methods
+from xdownscale.config import DownscalerConfig
+from xdownscale.core.coords import Axes
+from xdownscale.core.errors import ModelFormatError
+from xdownscale.core.normalization import Scaling
+from xdownscale.fitting.fitted_model import Fitted, GroupModel, sizes_of
+from xdownscale.io.schema import REST, Between, check, of_hint
+from xdownscale.preprocessing.calendar_features import Calendar
+
+_WHOLE = Between(-(10**6), 10**6)  # any number of an option
+_COUNT = Between(0, 2**40)
+_LEVELS = 16  # most levels of a network: 2**15 pixels
+_OTHER = "the file was altered, or written by another version of xdownscale."
+
+
+def check_facts(facts: Any) -> None:
+    """Raise unless the text of a model file has the shape that it must have.
+
+    Parameters
+    ----------
+    facts : object
+        What ``config.json`` holds.
+
+    Raises
+    ------
+    ModelFormatError
+        Names the first member that is not as it must be.
+
+    Examples
+    --------
+    >>> check_facts({"config": {}})
+    Traceback (most recent call last):
+    ...
+    xdownscale.core.errors.ModelFormatError: config.json lacks 'seasons'...
+    """
+    attrs = {REST: (str, int, float, [str], [float])}
+    labels = {
+        "axes": _of(Axes),
+        "dims": [str],
+        "name": (str, None),
+        "attrs": attrs,
+        "time_attrs": attrs,
+    }
+    group = {
+        "season": (str, None),
+        "region": (str, None),
+        "window": [[_COUNT]],
+        "scalings": [_of(Scaling)],
+        "driver_scalings": [_of(Scaling)],
+        "calendar": _of(Calendar),
+    }
+    schema = {
+        "config": _config_schema(),
+        "seasons": (None, {REST: [Between(1, 12)]}),
+        "about": _about_schema(),
+        "labels": [labels],
+        "drivers": [str],
+        "own": [Between(-1, 1000)],
+        "groups": {REST: group},
+    }
+    check(facts, schema, "config.json")
+    _check_lengths(facts)
+
+
+def _about_schema() -> dict[str, Any]:
+    return {
+        "coarse_units": [(str, None)],
+        "fine_period": [str],
+        "coarse_period": [str],
+        "days": [_COUNT],
+        "step": Between(1, 2**40),
+        "fingerprint": str,
+        "seed": int,
+        "version": str,
+        "pairing": str,
+        "pairing_reason": str,
+        "skill": {REST: float},
+        "encoder?": {REST: {REST: (str, [str])}},
+        REST: (str, float, None, [str], [float]),
+    }
+
+
+def _config_schema() -> dict[str, Any]:
+    """Return what a configuration may hold, from the type hints of its sections."""
+    hints = typing.get_type_hints(DownscalerConfig)
+    found: dict[str, Any] = {}
+    for name, hint in hints.items():
+        found[f"{name}?"] = (
+            {f"{key}?": shape for key, shape in _of(hint).items()}
+            if dataclasses.is_dataclass(hint)
+            else str
+        )
+    return found
+
+
+def _of(kind: Any) -> dict[str, Any]:
+    """Return the schema of a dataclass or named tuple."""
+    hints = {k: v for k, v in typing.get_type_hints(kind).items() if not k.startswith("_")}
+    return {name: of_hint(hint, _WHOLE) for name, hint in hints.items()}
+
+
+def _check_lengths(facts: Mapping[str, Any]) -> None:
+    targets, drivers = len(facts["labels"]), len(facts["drivers"])
+    network = facts["config"].get("network", {})
+    about = facts["about"]
+    levels = max(len(network.get(n, ())) for n in ("channels", "encoder_channels"))
+    found = {
+        "fine variables": (targets, targets or 1),
+        "coarse variables": (drivers, drivers or 1),
+        "groups": (len(facts["groups"]), len(facts["groups"]) or 1),
+        "drivers of targets": (len(facts["own"]), targets),
+        "levels of a network": (levels, min(levels, _LEVELS)),
+        "units": (len(about["coarse_units"]), drivers),
+        "ends of the fine period": (len(about["fine_period"]), 2),
+        "ends of the coarse period": (len(about["coarse_period"]), 2),
+        "numbers of days": (len(about["days"]), 2),
+    }
+    for name, group in facts["groups"].items():
+        spans = [len(span) for span in group["window"]]
+        found[f"window of {name!r}"] = (spans.count(2) if len(spans) == 2 else -1, 2)
+        found[f"scalings of {name!r}"] = (len(group["scalings"]), targets)
+        found[f"driver scalings of {name!r}"] = (len(group["driver_scalings"]), drivers)
+    for what, (count, wanted) in found.items():
+        _require(count == wanted, f"config.json has {count} {what}, not {wanted}")
+    _require(max(facts["own"]) < drivers, f"config.json names driver {max(facts['own'])}")
+
+
+def check_fitted(fitted: Fitted, weights: Iterable[str]) -> None:
+    """Raise unless the parts of a model fit each other, its weights before a network is built.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The model as it was read.
+    weights : iterable of str
+        Names of all arrays of weights that the file holds.
+
+    Raises
+    ------
+    ModelFormatError
+        Says which part does not fit.
+    """
+    _require(fitted.carried.ndim == 3, f"the carried fields have {fitted.carried.ndim} axes")
+    _require(fitted.coarse_grid.ndim == 2, f"the coarse grid has {fitted.coarse_grid.ndim} axes")
+    for labels in fitted.targets:
+        named = {labels.axes.y, labels.axes.x}
+        held = set(map(str, labels.coords.dims))
+        _require(named <= held, f"the grid has the dimensions {sorted(held)}, not {sorted(named)}")
+    used = {f"{name}/{key}" for name, model in fitted.models.items() for key in model.state}
+    extra = sorted(set(weights) - used)
+    _require(not extra, f"the weights {extra[:1]} belong to no group")
+    for name, model in fitted.models.items():
+        _check_arrays(fitted, name, model)
+        _check_weights(fitted, model)
+
+
+def _check_arrays(fitted: Fitted, name: str, model: GroupModel) -> None:
+    rows, columns = model.group.window
+    shape = tuple(fitted.carried.shape[1:])
+    inside = 0 <= rows.start < rows.stop <= shape[0] and 0 <= columns.start < columns.stop
+    _require(inside and columns.stop <= shape[1], f"the window of group {name!r} leaves the grid")
+    window = (rows.stop - rows.start, columns.stop - columns.start)
+    shapes = {
+        "weight": (np.shape(model.weight), window),
+        "mask": (np.shape(model.masks), (len(fitted.targets), *window)),
+        "static": (np.shape(model.static), (len(model.static), *window)),
+    }
+    for what, (found, wanted) in shapes.items():
+        _require(found == wanted, f"{what!r} of group {name!r} has shape {found}, not {wanted}")
+    count = len(model.maps)
+    _require(count in (0, len(fitted.drivers)), f"group {name!r} has {count} quantile maps")
+    for key, array in model.state.items():
+        _require(array.dtype == np.float32, f"the weights {key!r} are {array.dtype}, not float32")
+
+
+def _check_weights(fitted: Fitted, model: GroupModel) -> None:
+    method = methods.find(fitted.config.method)
+    method.check_state(model.state, fitted.config, sizes_of(fitted, model))
+
+
+def _require(true: bool, otherwise: str) -> None:
+    if not true:
+        raise ModelFormatError(f"{otherwise[0].upper()}{otherwise[1:]}: {_OTHER}")

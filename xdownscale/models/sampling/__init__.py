@@ -1,0 +1,1 @@
+"""Cover a domain with samples: whole fields, tiles, patches."""

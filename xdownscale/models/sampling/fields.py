@@ -1,0 +1,434 @@
+"""Generate whole fields from what is known of them and from one shared noise field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+from xdownscale.config import DownscalerConfig, SamplingConfig
+from xdownscale.models.device import autocast, resolve_device
+from xdownscale.models.diffusion.preconditioning import preconditioning
+from xdownscale.models.diffusion.residual import Residual
+from xdownscale.models.diffusion.samplers import SigmaDenoiser, dpmpp_2m, heun, karras_sigmas
+from xdownscale.models.networks.batch_invariance import evaluate_batch, one_by_one
+from xdownscale.models.networks.channels import field_inputs, lagged
+from xdownscale.models.networks.field_unet import (
+    FieldNet,
+    FieldNetworks,
+    Inputs,
+    coarse_features,
+    receptive_field,
+)
+from xdownscale.models.sampling import tiling
+from xdownscale.models.sampling.initial_noise import InitialNoise
+from xdownscale.models.sampling.memory import check_sampling, held_bytes
+from xdownscale.models.sampling.request import Conditions, SampleRequest
+from xdownscale.patches.layout import PatchLayout
+
+Floats = NDArray[np.float32]
+Indices = NDArray[np.intp]
+_BLOCK = {"cpu": 1 << 15, "cuda": 1 << 22, "mps": 1 << 20}  # pixels that are evaluated at once
+
+
+class FieldSampler:
+    """Generates whole fields; here only the conditional mean, which is the same each time.
+
+    Parameters
+    ----------
+    networks : FieldNetworks
+        On their device, in evaluation mode.
+    residual : Residual or None
+        Statistics of the residual, for samplers that generate one.
+    """
+
+    scales = False  # whether the network takes its noise at three scales
+    generates = False  # whether there is anything but a mean
+
+    def __init__(self, networks: FieldNetworks, residual: Residual | None = None) -> None:
+        self.networks = networks
+        self.residual = residual
+
+    def sample(self, request: SampleRequest) -> Floats:
+        """Generate fields; they depend on seed, realization, time and conditions alone.
+
+        Parameters
+        ----------
+        request : SampleRequest
+            What is known, and how.
+
+        Returns
+        -------
+        ndarray of float32 (realization, n, t, y, x)
+            Scaled units.
+
+        Raises
+        ------
+        OptionError
+            If a tile is smaller than twice the network's reach, a patch is no multiple of its
+            stride, or the device has no bf16.
+        GridError
+            If patches do not cover the image.
+        """
+        request = replace(request, device=resolve_device(request.device))
+        stitching = request.stitching if self.generates_in(request.config) else "whole"
+        check_sampling(request.config, stitching)
+        with torch.inference_mode(), autocast(request.config.sampling.precision, request.device):
+            return _Sampling(self, request).fields()
+
+    def generates_in(self, config: DownscalerConfig) -> bool:
+        """Tell whether more than the conditional mean is asked for."""
+        return self.generates and config.sampling.sampler != "mean"
+
+    def generate(
+        self, evaluate: SigmaDenoiser, noise: Tensor, drivers: Tensor, config: DownscalerConfig
+    ) -> Tensor:
+        """Generate fields (n, t, y, x) from noise.
+
+        Parameters
+        ----------
+        evaluate : callable
+            Evaluates the network at a noisy field and its noise level.
+        noise : Tensor
+            Initial noise.
+        drivers : Tensor (n, t, y, x)
+            The targets' own drivers.
+        config : DownscalerConfig
+            Options.
+        """
+        raise AssertionError("a sampler of the mean generates nothing")
+
+    def finish(self, generated: Tensor, mean: Tensor | None) -> Tensor:
+        """Return scaled fields from what was generated and put together."""
+        return generated
+
+
+class OneStepSampler(FieldSampler):
+    """Generates a realization in one evaluation: a correction of the drivers made of noise."""
+
+    scales = True
+    generates = True
+
+    def generate(
+        self, evaluate: SigmaDenoiser, noise: Tensor, drivers: Tensor, config: DownscalerConfig
+    ) -> Tensor:
+        """Evaluate the network once."""
+        return drivers + evaluate(noise, 0.0)
+
+
+class ResidualSampler(FieldSampler):
+    """Adds a residual to the conditional mean; diffusion generates it (Karras et al. 2022)."""
+
+    generates = True
+
+    def generate(
+        self, evaluate: SigmaDenoiser, noise: Tensor, drivers: Tensor, config: DownscalerConfig
+    ) -> Tensor:
+        """Solve the probability-flow ODE from noise to a scaled residual."""
+        diffusion = config.diffusion
+
+        def denoiser(x: Tensor, sigma: float) -> Tensor:
+            keep, out, into = preconditioning(torch.tensor(sigma, device=x.device))
+            return keep * x + out * evaluate(into * x, sigma)
+
+        sigmas = karras_sigmas(config.sampling.steps, diffusion.sigma_min, diffusion.sigma_max)
+        solve = heun if config.sampling.sampler == "heun" else dpmpp_2m
+        return solve(denoiser, noise, sigmas)
+
+    def finish(self, generated: Tensor, mean: Tensor | None) -> Tensor:
+        """Calibrate the residual and add the mean."""
+        assert self.residual is not None
+        assert mean is not None
+        return mean + self.residual.finished(generated)
+
+
+@dataclass(frozen=True)
+class _Sampling:
+    """One call of `FieldSampler.sample`: what is known is prepared once for each time step."""
+
+    sampler: FieldSampler
+    request: SampleRequest
+
+    @property
+    def networks(self) -> FieldNetworks:
+        return self.sampler.networks
+
+    @property
+    def sampling(self) -> SamplingConfig:
+        return self.request.config.sampling
+
+    @property
+    def conditions(self) -> Conditions:
+        return self.request.conditions
+
+    @cached_property
+    def nets(self) -> list[FieldNet]:
+        drawer = self.networks.drawer
+        return [*self.networks.regressors, *([drawer] if drawer is not None else [])]
+
+    @cached_property
+    def shape(self) -> tuple[int, int]:
+        ny, nx = self.conditions.window.shape[-2:]
+        return int(ny), int(nx)
+
+    @cached_property
+    def pad(self) -> tuple[int, int]:
+        """Rows and columns that halving needs beyond the image."""
+        unit = self.nets[0].unit
+        return -self.shape[0] % unit, -self.shape[1] % unit
+
+    @cached_property
+    def wide(self) -> tuple[int, int]:
+        """Shape of the padded image."""
+        return self.shape[0] + self.pad[0], self.shape[1] + self.pad[1]
+
+    @cached_property
+    def inputs(self) -> Inputs:
+        """Conditions as tensors, padded."""
+        given = self.conditions
+        edges = (0, self.pad[1], 0, self.pad[0])
+        static = np.broadcast_to(given.static, (len(given.keys), *given.static.shape))
+        channels = field_inputs(given.window, given.fine_lags, static, given.own)
+        known = functional.pad(self._tensor(channels), edges, mode="replicate")
+        place = self._tensor(np.moveaxis(given.place, -1, 0))[None]
+        place = functional.pad(place, edges, mode="replicate").movedim(1, -1)
+        return Inputs(
+            known.contiguous(memory_format=torch.channels_last),
+            self._tensor(given.calendar),
+            self._tensor(lagged(given.coarse)),
+            place.expand(len(known), -1, -1, -1),
+        )
+
+    @cached_property
+    def features(self) -> Tensor | None:
+        """The encoder's features of every day, or None without an encoder."""
+        encoder = self.networks.encoder
+        if encoder is None:
+            return None
+        return one_by_one(lambda coarse: coarse_features(encoder, coarse), self.inputs.coarse)
+
+    @cached_property
+    def tile(self) -> int | None:
+        """Side of the tiles, None where images are evaluated in one piece."""
+        if self.sampling.tile != "auto":
+            return None if self.sampling.tile is None else int(self.sampling.tile)
+        free = tiling.available_memory(self.request.device)
+        return tiling.auto_tile(self.wide, held_bytes(self.request.config), self.reach, free)
+
+    @cached_property
+    def most(self) -> int:
+        """Pixels that are evaluated at once."""
+        most, device = _BLOCK[self.request.device], self.request.device
+        if device != "cuda":
+            return most
+        return min(
+            most,
+            int(tiling.SHARE * tiling.available_memory(device) / held_bytes(self.request.config)),
+        )
+
+    @cached_property
+    def reach(self) -> int:
+        return receptive_field(self.request.config.network)
+
+    @cached_property
+    def layout(self) -> PatchLayout:
+        """Patches of the padded image."""
+        s = self.sampling
+        return PatchLayout(self.wide, s.size, s.stride, s.halo, s.taper)
+
+    @cached_property
+    def initial_noise(self) -> InitialNoise:
+        """The noise to generate from."""
+        request = self.request
+        return InitialNoise(
+            measured=self.sampler.residual,
+            seed=request.seed,
+            keys=self.conditions.keys,
+            step=request.step,
+            channels=self.nets[0].outputs,
+            corner=request.corner,
+            domain=request.domain,
+            shape=self.shape,
+            pad=self.pad,
+            sigma_max=request.config.diffusion.sigma_max,
+            scales=self.sampler.scales,
+        )
+
+    @cached_property
+    def drivers(self) -> Tensor:
+        """The targets' own drivers of every day (n, t, y, x)."""
+        return self.inputs.known[:, : self.nets[0].outputs]
+
+    @cached_property
+    def mean(self) -> Tensor:
+        """Mean of the regressions (n, t, y, x), day by day where memory asks for it."""
+        total = torch.zeros_like(self.drivers)
+        for net in self.networks.regressors:
+            gathered = net.gather(self.inputs, self.features)
+            for days in self._blocks(len(gathered)):
+                part = self._evaluate(net, gathered[days], days, None, 0.0)
+                total[days] += part
+        return self.drivers + total / len(self.networks.regressions)
+
+    @cached_property
+    def gathered(self) -> Tensor:
+        """All that the generating network knows of every time step."""
+        known = self.inputs
+        if self.networks.regressors:
+            known = known._replace(known=torch.cat([known.known, self.mean], 1))
+        return self.networks.generator.gather(known, self.features)
+
+    @cached_property
+    def digested(self) -> Tensor | None:
+        """What the network makes of it, once for all steps; None where it works in pieces."""
+        if self.tile is not None or self.request.stitching != "whole":
+            return None
+        net, calendar = self.networks.generator, self.inputs.calendar
+        parts = {
+            int(b[0]): net.digest(self.gathered[b], calendar[b])
+            for b in self._blocks(len(calendar))
+        }
+        return torch.cat([part[: len(calendar) - first] for first, part in parts.items()])
+
+    def fields(self) -> Floats:
+        """Return fields (realization, n, t, y, x)."""
+        if not self.sampler.generates_in(self.request.config):
+            return self._crop(self.mean)[None]
+        if self.request.stitching == "patches":
+            return self._by_patches()
+        given, days = self.conditions.members, len(self.conditions.keys)
+        listed = np.array(self.request.realizations) if given is None else given
+        numbers = np.repeat(listed, days) if given is None else listed
+        out = np.empty((len(numbers), self.nets[0].outputs, *self.shape), np.float32)
+        for block in self._blocks(len(out)):
+            day = block % days
+            start = self._tensor(self.initial_noise.fields(numbers[block].tolist(), day))
+            out[block] = self._crop(self._generated(start, day))
+        return out.reshape(-1, days, *out.shape[1:])
+
+    def _generated(self, start: Tensor, day: Indices) -> Tensor:
+        """Generate fields of some time steps, each from its own noise."""
+        gathered = self.gathered[day]
+
+        def evaluate(noisy: Tensor, sigma: float) -> Tensor:
+            return self._evaluate(self.networks.generator, gathered, day, noisy, sigma)
+
+        config = self.request.config
+        generated = self.sampler.generate(evaluate, start, self.drivers[day], config)
+        return self.sampler.finish(generated, self._mean_of(day))
+
+    def _mean_of(self, day: Any) -> Tensor | None:
+        return self.mean[day] if self.networks.regressors else None
+
+    def _evaluate(
+        self, net: FieldNet, gathered: Tensor, day: Indices, noisy: Tensor | None, sigma: float
+    ) -> Tensor:
+        """Evaluate a network on images of some days: whole, in tiles or in fused patches."""
+        calendar = self.inputs.calendar[day]
+        if self.request.stitching == "multidiffusion" and noisy is not None:
+            return self._fused(net, gathered, calendar, noisy, sigma)
+        if self.tile is not None:
+            inputs = [gathered] if noisy is None else [gathered, noisy]
+            return tiling.evaluate(
+                lambda known, x=None: _apply(net, known, calendar, x, sigma),
+                inputs,
+                self.tile,
+                self.reach,
+                net.unit,
+            )
+        if noisy is None or self.digested is None:
+            return _apply(net, gathered, calendar, noisy, sigma)
+        level = torch.full((len(noisy),), sigma, device=noisy.device)
+        out: Tensor = net(self.digested[day], calendar, noisy, level)
+        return out
+
+    def _fused(
+        self, net: FieldNet, gathered: Tensor, calendar: Tensor, noisy: Tensor, sigma: float
+    ) -> Tensor:
+        def function(known: Tensor, x: Tensor, numbers: Indices) -> Tensor:
+            return _apply(net, known, calendar[numbers // self.layout.n_patches], x, sigma)
+
+        def together(known: Tensor, x: Tensor, numbers: Indices) -> Tensor:
+            where = torch.from_numpy(numbers)
+            return evaluate_batch(lambda k, y, n: function(k, y, n.numpy()), known, x, where)
+
+        return tiling.fused(together, [gathered, noisy], self.layout, self.sampling.batch_size)
+
+    def _by_patches(self) -> Floats:
+        """Draw every patch by itself and add them up."""
+        days = self.conditions.keys
+        parts = []
+        for number in self.request.realizations:
+            canvas = tiling.Canvas(self.layout, len(days), self.nets[0].outputs, self.gathered)
+            for start, patches in self._patch_starts(number):
+                generated = self._generated_patches(start, patches)
+                once = np.unique(patches)
+                canvas.add(generated[: once.size], once)
+            finished = self.sampler.finish(canvas.result(), self._mean_of(slice(None)))
+            parts.append(self._crop(finished))
+        return np.stack(parts)
+
+    def _patch_starts(self, realization: int) -> Iterator[tuple[Tensor, Indices]]:
+        """Yield what patches of all days start from, and their numbers."""
+        days, layout, shared = len(self.conditions.keys), self.layout, None
+        if self.sampling.noise == "shared":
+            shared = self._tensor(self.initial_noise.fields([realization] * days, np.arange(days)))
+        for numbers in tiling.batches(layout, days, self.sampling.batch_size):
+            patches = np.repeat(numbers, 2) if numbers.size == 1 else numbers  # see `_blocks`
+            if shared is not None:
+                yield tiling.cut(shared, layout, patches), patches
+            else:
+                day, patch = np.divmod(patches, layout.n_patches)
+                yield (
+                    self._tensor(self.initial_noise.own(realization, day, patch, layout.size)),
+                    patches,
+                )
+
+    def _generated_patches(self, start: Tensor, patches: Indices) -> Tensor:
+        net = self.networks.generator
+        known = tiling.cut(self.gathered, self.layout, patches)
+        calendar = self.inputs.calendar[patches // self.layout.n_patches]
+        digested = net.digest(known, calendar)
+
+        def evaluate(noisy: Tensor, sigma: float) -> Tensor:
+            level = torch.full((len(noisy),), sigma, device=noisy.device)
+            out: Tensor = net(digested, calendar, noisy, level)
+            return out
+
+        drivers = tiling.cut(self.drivers, self.layout, patches)
+        return self.sampler.generate(evaluate, start, drivers, self.request.config)
+
+    def _blocks(self, count: int) -> Iterator[Indices]:
+        """Yield some fields at a time, as many as suit the device; one that is left over twice.
+
+        Kernels for one image round differently from those for several, see
+        `models.networks.batch_invariance`.
+        """
+        size = max(1, self.most // (self.wide[0] * self.wide[1]))
+        for start in range(0, count, size):
+            block = np.arange(start, min(start + size, count))
+            yield np.repeat(block, 2) if block.size == 1 < size else block
+
+    def _crop(self, fields: Tensor) -> Floats:
+        ny, nx = self.shape
+        out: Floats = fields[..., :ny, :nx].float().cpu().numpy()
+        return out
+
+    def _tensor(self, array: Any) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.request.device)
+
+
+def _apply(
+    net: FieldNet, gathered: Tensor, calendar: Tensor, noisy: Tensor | None, sigma: float
+) -> Tensor:
+    """Digest and evaluate in one go."""
+    level = torch.full((len(gathered),), sigma, device=gathered.device)
+    out: Tensor = net(net.digest(gathered, calendar), calendar, noisy, level)
+    return out

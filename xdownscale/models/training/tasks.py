@@ -1,0 +1,362 @@
+"""What each stage of training minimises: the tasks, and the record of where one stands."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from xdownscale.config import DiffusionConfig, TrainingConfig
+from xdownscale.models.diffusion.noise_scales import noise_inputs
+from xdownscale.models.diffusion.preconditioning import preconditioning
+from xdownscale.models.diffusion.schedules import Schedule, add_noise
+from xdownscale.models.networks.field_unet import FieldNet, Inputs, coarse_features
+from xdownscale.models.networks.unet import Encoder, Forecaster, Networks
+from xdownscale.models.training.data import Rows, TrainingData
+from xdownscale.models.training.datasets import (
+    Arrange,
+    Batch,
+    CoarseBatch,
+    CoarseDataset,
+    Cutter,
+    FineDataset,
+)
+from xdownscale.models.training.losses import masked_loss, pooled_crps
+
+PRETRAIN_BATCH = 32  # coarse images in a batch of stage 1: one is about as large as one patch
+MEMBERS = 2  # realizations in the loss of a generator
+
+
+class Task(Protocol):
+    """What a stage of training minimises.
+
+    Attributes
+    ----------
+    data : TrainingData
+        Records.
+    name : str
+        Name of the stage, of its checkpoint and of its rows in the history.
+    stage : int
+        Number of the stage, a part of every random key.
+    batch : int
+        Time steps in a batch.
+    """
+
+    data: TrainingData
+    name: str
+    stage: int
+    batch: int
+
+    @property
+    def network(self) -> nn.Module:
+        """Return what is trained."""
+        ...
+
+    def training(self, epoch: int) -> Dataset[Any]:
+        """Return the time steps to train on."""
+        ...
+
+    def stopping(self) -> Dataset[Any]:
+        """Return the time steps held out for early stopping."""
+        ...
+
+    def loss(self, batch: Any, generator: torch.Generator) -> Tensor:
+        """Return the loss of a batch; `generator` is all its randomness."""
+        ...
+
+
+@dataclass
+class Forecast:
+    """Forecast the coarse record one time step ahead: the first stage."""
+
+    data: TrainingData
+    network: Forecaster
+    kind: str
+    seed: int
+    name: str = "pretrain"
+    stage: int = 1
+    batch: int = PRETRAIN_BATCH
+
+    def training(self, epoch: int) -> CoarseDataset:
+        """Return the targets that are not held out."""
+        chosen = np.flatnonzero(~np.asarray(self.data.coarse_stopping))
+        return CoarseDataset(self.data, chosen, self.seed, epoch)
+
+    def stopping(self) -> CoarseDataset:
+        """Return the targets that are held out."""
+        chosen = np.flatnonzero(np.asarray(self.data.coarse_stopping))
+        return CoarseDataset(self.data, chosen, self.seed, -1)
+
+    def loss(self, batch: CoarseBatch, generator: torch.Generator) -> Tensor:
+        """Return the error of the forecast over the cells that are there."""
+        return masked_loss(self.kind, self.network(batch.lags), batch.target, batch.valid)
+
+
+@dataclass(kw_only=True)
+class FineTask:
+    """Base of the tasks that are trained on pieces of fine fields.
+
+    Attributes
+    ----------
+    data : TrainingData
+        Records.
+    network : Module
+        What is trained.
+    rows : ndarray of int
+        Fine time steps to train on.
+    cutter, arrange, lag_noise, means
+        As for `FineDataset`.
+    seed : int
+        Of everything random.
+    batch : int
+        Time steps in a batch.
+    name, stage
+        As for `Task`.
+    """
+
+    data: TrainingData
+    network: Any
+    rows: Rows
+    cutter: Cutter
+    arrange: Arrange
+    seed: int
+    batch: int
+    name: str
+    stage: int
+    means: Any = None
+    lag_noise: tuple[float, float] = (0.0, 0.0)
+
+    def training(self, epoch: int) -> FineDataset:
+        """Return the time steps to train on."""
+        return self._dataset(self.rows, epoch)
+
+    def stopping(self) -> FineDataset:
+        """Return the time steps held out for early stopping."""
+        return self._dataset(self.data.stop_targets, -1)
+
+    def _dataset(self, rows: Rows, epoch: int) -> FineDataset:
+        return FineDataset(
+            self.data,
+            rows,
+            self.cutter,
+            self.arrange,
+            seed=self.seed,
+            epoch=epoch,
+            means=self.means,
+            lag_noise=self.lag_noise,
+        )
+
+
+@dataclass(kw_only=True)
+class Denoise(FineTask):
+    """Predict the clean fine field from a noisy one, at random steps of a diffusion chain."""
+
+    network: Networks
+    schedule: Schedule
+    kind: str
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the error of the estimate of x_0 at random steps of the chain."""
+        count = len(batch.target)
+        device = batch.target.device
+        # Steps are spread evenly over the chain and then shuffled: each is uniform, and the
+        # loss of a batch is less noisy than with independent ones.
+        order = torch.randperm(count, generator=generator)
+        place = (order + torch.rand(count, generator=generator)) / count
+        step = (place * self.schedule.steps).long().clamp(max=self.schedule.steps - 1)
+        noise = torch.randn(batch.target.shape, generator=generator).to(device)
+        noisy = add_noise(self.schedule, batch.target, noise, step)
+        conditioned = self.network.condition(batch.known, batch.calendar, batch.encoder)
+        clean = self.network.denoiser(noisy, step.to(device), conditioned)
+        return masked_loss(self.kind, clean, batch.target, batch.valid)
+
+
+class EncodedNet(nn.Module):
+    """A network of whole fields, and the encoder whose features it is given.
+
+    Parameters
+    ----------
+    net : FieldNet
+        The network.
+    encoder : Encoder or None
+        Of the coarse record; shared by all networks.
+    train_encoder : bool
+        Whether the encoder is trained further here.
+    """
+
+    def __init__(self, net: FieldNet, encoder: Encoder | None, train_encoder: bool) -> None:
+        super().__init__()
+        self.net = net
+        self.train_encoder = train_encoder
+        self.encoder = encoder
+        if encoder is not None:
+            encoder.requires_grad_(train_encoder)
+
+    def digest(self, inputs: Inputs) -> Tensor:
+        """Return the features that do not depend on the noise."""
+        features = None
+        if self.encoder is not None:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_encoder):
+                features = coarse_features(self.encoder, inputs.coarse)
+        return self.net.digest(self.net.gather(inputs, features), inputs.calendar)
+
+
+class Regress(FineTask):
+    """Estimate the conditional mean: squared error of the driver plus a correction."""
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the mean squared error over the pixels that are there."""
+        mean = regression(self.network, batch.inputs)
+        return masked_loss("mse", mean, batch.target, batch.valid)
+
+
+@dataclass(kw_only=True)
+class DenoiseResidual(FineTask):
+    """Denoise the scaled residual, preconditioned as in Karras et al. 2022, table 1."""
+
+    scale: Any = 1.0  # of each target
+    diffusion: DiffusionConfig = DiffusionConfig()  # noqa: RUF009
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the mean squared error of the network itself: EDM's weights make it that."""
+        scale = torch.as_tensor(self.scale, dtype=torch.float32).view(1, -1, 1, 1)
+        clean = (batch.target - batch.mean) * batch.valid / scale.to(batch.mean.device)
+        sigma = self._sigmas(len(clean), generator).to(clean.device)
+        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        wide = sigma[:, None, None, None]
+        noisy = clean + wide * noise
+        keep, out, into = preconditioning(wide)
+        digested = self.network.digest(with_mean(batch.inputs, batch.mean))
+        raw = self.network.net(digested, batch.calendar, into * noisy, sigma)
+        return masked_loss("mse", raw, (clean - keep * noisy) / out, batch.valid)
+
+    def _sigmas(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw noise levels: lognormal, spread evenly over its quantiles and then shuffled."""
+        order = torch.randperm(count, generator=generator)
+        place = (order + torch.rand(count, generator=generator)) / count
+        normal = math.sqrt(2) * torch.erfinv((2 * place - 1).clamp(-0.9999, 0.9999))
+        config = self.diffusion
+        return config.sigma_median * torch.exp(config.sigma_spread * normal)
+
+
+class Generate(FineTask):
+    """Generate a realization in one evaluation, by the almost fair CRPS of two of them."""
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the CRPS of the field and of its means over 2, 4, 8 and 16 pixels."""
+        shape = (MEMBERS, *batch.target.shape)
+        white = torch.randn(shape, generator=generator).to(batch.target.device)
+        digested = self.network.digest(batch.inputs)
+        members = torch.stack(
+            [
+                generated(self.network.net, digested, batch.inputs, noise_inputs(one))
+                for one in white
+            ]
+        )
+        return pooled_crps(members, batch.target, batch.valid)
+
+
+def regression(stage: EncodedNet, inputs: Inputs) -> Tensor:
+    """Return the conditional mean (B, T, H, W): the drivers of the day plus a correction."""
+    calm = torch.zeros(len(inputs.known), device=inputs.known.device)
+    digested = stage.digest(inputs)
+    change = stage.net(digested, inputs.calendar, None, calm)
+    out: Tensor = inputs.known[:, : stage.net.outputs] + change
+    return out
+
+
+def with_mean(inputs: Inputs, mean: Tensor) -> Inputs:
+    """Add the regression's field to what is known."""
+    return inputs._replace(known=torch.cat([inputs.known, mean], 1))
+
+
+def generated(net: FieldNet, digested: Tensor, inputs: Inputs, noisy: Tensor) -> Tensor:
+    """Return realizations (B, T, H, W), one for each of the `noise_inputs`."""
+    calm = torch.zeros(len(noisy), device=noisy.device)
+    raw: Tensor = net(digested, inputs.calendar, noisy, calm)
+    return inputs.known[:, : net.outputs] + raw
+
+
+def fold_of(rows: Rows, folds: int) -> Rows:
+    """Return the block of time of each of some ascending days.
+
+    Examples
+    --------
+    >>> fold_of(np.arange(5), 2)
+    array([0, 0, 0, 1, 1])
+    """
+    return np.arange(len(rows)) * folds // max(len(rows), 1)
+
+
+@dataclass
+class Record:
+    """Where the training of a stage stands; together with the weights it is a checkpoint.
+
+    Attributes
+    ----------
+    epoch : int
+        Epochs that are over.
+    history : dict
+        Columns of the table of losses.
+    best_loss : float
+        Smallest loss on the held-out days.
+    waited : int
+        Epochs since then.
+    seconds : float
+        Time that was spent.
+    updates : int
+        Batches that were learnt from.
+    done : bool
+        True when the stage is over.
+    best, average : dict of Tensor
+        Weights at the smallest loss, and the moving average of the weights.
+    weights, optimizer, plateau : dict
+        State of the network, the optimiser and the learning rate's schedule.
+    """
+
+    epoch: int = 0
+    history: dict[str, list[Any]] = field(
+        default_factory=lambda: {
+            name: [] for name in ("stage", "epoch", "train_loss", "val_loss", "lr", "seconds")
+        }
+    )
+    best_loss: float = float("inf")
+    waited: int = 0
+    seconds: float = 0.0
+    updates: int = 0
+    done: bool = False
+    best: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    plateau: dict[str, Any] = field(default_factory=dict)
+
+
+def trainable(network: nn.Module) -> dict[str, nn.Parameter]:
+    """Return the parameters that are learnt, by name; frozen ones are not among them.
+
+    Examples
+    --------
+    >>> sorted(trainable(nn.Linear(2, 2)))
+    ['bias', 'weight']
+    """
+    return {name: p for name, p in network.named_parameters() if p.requires_grad}
+
+
+def make_optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Return the optimiser of a network's trainable parameters.
+
+    Examples
+    --------
+    >>> type(make_optimizer(nn.Linear(2, 2), TrainingConfig())).__name__
+    'AdamW'
+    """
+    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
+    return kind(
+        trainable(network).values(), lr=config.learning_rate, weight_decay=config.weight_decay
+    )

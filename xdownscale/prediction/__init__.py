@@ -1,0 +1,1 @@
+"""Generate fine fields from a coarse record with a fitted model."""

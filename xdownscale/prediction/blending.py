@@ -1,0 +1,97 @@
+"""Fields of several regions as one map, without a seam where they meet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from xdownscale import methods
+from xdownscale.core.normalization import Scaling
+from xdownscale.fitting.fitted_model import Fitted
+
+Array = npt.NDArray[Any]
+_HALF = 0.5  # weight from which on a cell belongs to a region
+
+
+def _common(scalings: Sequence[Scaling]) -> Scaling:
+    """Return what fields of all regions are averaged in: their transform, if they share one."""
+    first, *others = scalings
+    same = all((s.transform, s.floor) == (first.transform, first.floor) for s in others)
+    return first if same else Scaling()
+
+
+class Blend:
+    """Weights of all regions, and what is made with them.
+
+    Fields are averaged in transformed units (in physical ones, where regions have different
+    transforms), with weights that fall across the border of each
+    region. All regions draw from one noise field, so their fields agree where they meet but for
+    what their models know, and the average keeps their spread. For a method that does not blend,
+    weights are 0 and 1, and the region that was named first counts.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The model.
+
+    Attributes
+    ----------
+    weights : dict of str to (y, x) array
+        Region -> share of its fields in each cell of its window; they add up to one.
+    """
+
+    def __init__(self, fitted: Fitted) -> None:
+        shape = fitted.carried.shape[1:]
+        regions = {name: next(iter(m.values())) for name, m in fitted.by_region().items()}
+        scalings = [model.scalings for model in regions.values()]
+        self._scalings = [_common(each) for each in zip(*scalings, strict=True)]
+        self._single = len(regions) == 1
+        blends = methods.find(fitted.config.method).blends
+        core, total = np.zeros(shape, bool), np.zeros(shape)
+        raw: dict[str | None, Array] = {}
+        for name, model in regions.items():
+            window, weight = model.group.window, model.weight.astype(float)
+            if not blends:
+                weight = weight * ~core[window]
+            core[window] |= weight >= _HALF
+            total[window] += weight
+            raw[name] = weight
+        total = np.where(core, total, np.inf)
+        self.weights = {
+            name: (weight / np.where(total > 0, total, np.inf)[regions[name].group.window])
+            for name, weight in raw.items()
+        }
+
+    def add(self, part: Array, into: Array, fields: Array, weights: Array) -> None:
+        """Add weighted fields to some days of a region's part of the map.
+
+        Parameters
+        ----------
+        part : ndarray (realization, day, target, y, x)
+            NaN where nothing was added yet; changed in place.
+        into : ndarray of int (k,)
+            Days.
+        fields : ndarray (realization, k, target, y, x)
+            Physical units.
+        weights : ndarray (target, y, x)
+            0 where nothing is to be added.
+        """
+        if self._single:
+            part[:, into] = np.where(weights > 0, fields, part[:, into])
+            return
+        for target, scaling in enumerate(self._scalings):
+            share = weights[target]
+            moved = share * scaling.transform_only(np.where(share > 0, fields[:, :, target], 1.0))
+            before = part[:, into, target]
+            added = np.where(np.isnan(before), moved, before + moved)
+            part[:, into, target] = np.where(share > 0, added, before)
+
+    def finish(self, out: Array) -> None:
+        """Bring sums back to physical units, in place."""
+        if self._single:
+            return
+        for target, scaling in enumerate(self._scalings):
+            out[:, :, target] = scaling.untransform(out[:, :, target])

@@ -1,0 +1,190 @@
+"""Fine fields made consistent with the coarse ones that they were drawn from. Arrays only."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xdownscale.config import CONSTRAINTS
+from xdownscale.core.errors import DataError, check_option
+from xdownscale.core.grids import area, require_rectilinear, uncovered
+from xdownscale.preprocessing.features import place_on
+
+Array = npt.NDArray[Any]
+COVERED = 0.5  # share of a coarse cell's area that its pixels must cover
+
+
+class Cells(NamedTuple):
+    """Which coarse cell each fine pixel lies in.
+
+    Attributes
+    ----------
+    number : ndarray of int (y, x)
+        Cell, counted along the rows of the coarse grid; -1 for a pixel in none.
+    weights : ndarray (y, x)
+        Areas of the pixels.
+    areas : ndarray (cells,)
+        Areas of the coarse cells, in the same unit.
+    """
+
+    number: npt.NDArray[np.intp]
+    weights: Array
+    areas: Array
+
+
+def apply(fields: Array, coarse: Array, cells: Cells, kind: str) -> Array:
+    """Make fields obey a constraint.
+
+    Parameters
+    ----------
+    fields : ndarray (..., n, y, x)
+        Fine fields, physical units.
+    coarse : ndarray (n, yc, xc)
+        Coarse fields of the same days, in the same units.
+    cells : Cells
+        Which pixels a coarse cell has.
+    kind : {"nonnegative", "additive", "multiplicative", "softmax"}
+        ``"nonnegative"``: values below 0 become 0. The others give every coarse cell the mean of
+        the coarse field (Harder et al. 2023, Hard-constrained deep learning for climate
+        downscaling): by a shift; by a factor; or by a factor on the exponentials of the field over
+        the coarse value, which is never negative, a shift where deviations are small, and makes
+        peaks sharper where they are not. Units do not matter.
+
+    Returns
+    -------
+    ndarray (..., n, y, x)
+        Area-weighted means over cells equal the coarse values where at least half of the cell is
+        covered by pixels with values. Other cells, and those without coarse value, stay as they
+        were; so do cells of ``"multiplicative"`` and ``"softmax"`` whose mean is not positive.
+
+    Raises
+    ------
+    DataError
+        If a multiplicative or softmax constraint meets a negative coarse value, or days or cells
+        of the two fields differ in number.
+    OptionError
+        For an unknown kind.
+
+    Examples
+    --------
+    >>> cells = Cells(np.zeros((1, 2), int), np.ones((1, 2)), np.array([2.0]))
+    >>> apply(np.array([[[1.0, 3.0]]]), np.array([[[4.0]]]), cells, "additive")
+    array([[[3., 5.]]])
+    >>> apply(np.array([[[1.0, 3.0]]]), np.array([[[4.0]]]), cells, "multiplicative")
+    array([[[2., 6.]]])
+    """
+    check_option("constraint", kind, CONSTRAINTS)
+    if kind == "nonnegative":
+        return np.asarray(np.where(fields < 0, np.zeros((), fields.dtype), fields))
+    if kind != "additive" and np.nanmin(coarse, initial=np.inf) < 0:
+        raise DataError(
+            f"The constraint {kind!r} needs coarse values of 0 or more, and the least is "
+            f"{np.nanmin(coarse):g}; use 'additive'."
+        )
+    _check_shapes(fields, coarse, cells)
+    out, wanted = np.array(fields), coarse.reshape(*coarse.shape[:-2], -1)
+    for place in np.ndindex(out.shape[:-2]):  # one at a time: many fields would fill the memory
+        days = place[len(place) - wanted.ndim + 1 :]
+        out[place] = _corrected(out[place], wanted[days], cells, kind)
+    return out
+
+
+def _check_shapes(fields: Array, coarse: Array, cells: Cells) -> None:
+    leading = coarse.shape[:-2]
+    days = fields.shape[fields.ndim - coarse.ndim : -2]
+    if (days, cells.areas.size) != (leading, coarse[(0,) * len(leading)].size):
+        raise DataError(
+            f"The fine field has {cells.areas.size} cells and {_number(days)} days, and the coarse "
+            f"field {coarse[(0,) * len(leading)].size} and {_number(leading)}. Give the coarse "
+            "field of the same days, on the grid of the cells."
+        )
+
+
+def _number(days: tuple[int, ...]) -> int:
+    return int(np.prod(days, dtype=int))
+
+
+def _corrected(field: Array, wanted: Array, cells: Cells, kind: str) -> Array:
+    """Correct one field (y, x) so that its cells have the means that are wanted (cells,)."""
+    values = _exponential(field, wanted, cells) if kind == "softmax" else field
+    means = _means(values, cells)
+    if kind == "additive":
+        shift = _onto_pixels(wanted - means, cells)
+        return np.where(np.isfinite(shift), field + shift, field)
+    factor = np.full(means.shape, np.nan)
+    np.divide(wanted, means, out=factor, where=means > 0)
+    factor = _onto_pixels(factor, cells)
+    return np.where(np.isfinite(factor), values * factor, field)
+
+
+def _exponential(field: Array, wanted: Array, cells: Cells) -> Array:
+    """Exponentials of the field over what is wanted.
+
+    The largest in each cell is taken off first: factors do not change the result.
+    """
+    good = np.isfinite(field)
+    largest = np.full(cells.areas.size + 1, -np.inf)  # the last one is of pixels in no cell
+    np.maximum.at(largest, cells.number[good], field[good])
+    top, unit = largest[cells.number], _onto_pixels(wanted, cells)
+    above = field - np.where(np.isfinite(top), top, 0.0)
+    out: Array = np.exp(above / np.where(unit > 0, unit, np.inf))
+    return out
+
+
+def _means(field: Array, cells: Cells) -> Array:
+    """Area-weighted means over cells (cells,); NaN where less than half is covered."""
+    good = np.isfinite(field) & (cells.number >= 0)
+    number, weights = cells.number[good], cells.weights[good]
+    area = np.bincount(number, weights, cells.areas.size)
+    total = np.bincount(number, weights * field[good], cells.areas.size)
+    out = np.full(cells.areas.size, np.nan)
+    np.divide(total, area, out=out, where=(area >= COVERED * cells.areas) & (area > 0))
+    return out
+
+
+def _onto_pixels(values: Array, cells: Cells) -> Array:
+    """Values of cells (cells,) on their pixels (y, x); NaN in none."""
+    out: Array = np.append(values, np.nan)[cells.number]
+    return out
+
+
+def cells_on(coarse: xr.DataArray, fine: xr.DataArray) -> Cells:
+    """Return which coarse cell each fine cell lies in, by its centre.
+
+    Parameters
+    ----------
+    coarse, fine : DataArray
+        ``(y, x)`` grids, latitude and longitude ascending and one-dimensional.
+
+    Returns
+    -------
+    Cells
+        Areas in km2.
+
+    Raises
+    ------
+    GridError
+        If a grid is curvilinear.
+
+    Examples
+    --------
+    >>> def grid(degrees):
+    ...     coords = {"lat": degrees, "lon": degrees}
+    ...     return xr.DataArray(np.zeros((len(degrees),) * 2), coords=coords)
+    >>> cells_on(grid([0.0, 2.0]), grid([0.0, 0.5, 1.5, 5.0])).number
+    array([[ 0,  0,  1, -1],
+           [ 0,  0,  1, -1],
+           [ 2,  2,  3, -1],
+           [-1, -1, -1, -1]])
+    """
+    require_rectilinear(coarse, "The coarse grid")
+    axes = require_rectilinear(fine, "The fine grid")
+    ny, nx = coarse.shape
+    columns, rows = np.moveaxis((place_on(coarse, fine) + 1) / 2 * (nx, ny) - 0.5, -1, 0)
+    number = np.rint(rows).astype(np.intp) * nx + np.rint(columns).astype(np.intp)
+    outside = uncovered(coarse, fine).transpose(axes.y, axes.x).values
+    areas = [area(grid).transpose(*grid.dims).values for grid in (fine, coarse)]
+    return Cells(np.where(outside, -1, number), areas[0], areas[1].ravel())

@@ -1,0 +1,428 @@
+"""The ways in which such models are known to fail, measured on days that were not learnt from."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import xarray as xr
+
+from xdownscale import geostat, methods, skill
+from xdownscale.core import time as time_axis
+from xdownscale.core.coords import find_axes, require_time, to_array
+from xdownscale.core.errors import DataError, OptionError, XDownscaleWarning
+from xdownscale.core.normalization import Scaling
+from xdownscale.core.time import match_times
+from xdownscale.fitting.fitted_model import Fitted
+from xdownscale.patches import PatchLayout
+from xdownscale.prediction.constraints import COVERED, cells_on
+from xdownscale.prediction.plan import within
+from xdownscale.prediction.predict import predict_maps
+from xdownscale.prediction.request import Request
+from xdownscale.preprocessing import validation
+from xdownscale.preprocessing.validation import Pair, variables
+
+Array = npt.NDArray[Any]
+_VALIDATION_DAYS = 4  # that the skill in the repr is measured on
+_VALIDATION_STEPS = 10  # most sampling steps for that
+_DRIFT_DAYS = 48  # days of the whole coarse record that drift is looked for on
+_SURE = 3.0  # standard errors
+
+
+class Signature(NamedTuple):
+    """A way to fail.
+
+    Attributes
+    ----------
+    name : str
+        Short name.
+    low, high : float
+        Values in between are good.
+    good, below, above : str
+        What the value means, in plain words.
+    """
+
+    name: str
+    low: float
+    high: float
+    good: str
+    below: str
+    above: str
+
+
+SIGNATURES = (
+    Signature(
+        "collapse",
+        0.5,
+        2.0,
+        "one realization varies over the map as the truth does",
+        "one realization is nearly constant over the map: the model has collapsed",
+        "one realization varies far more over the map than the truth",
+    ),
+    Signature(
+        "texture",
+        0.8,
+        1.25,
+        "neighbouring pixels differ as much as in the truth",
+        "neighbouring pixels are too much alike: detail is smoothed away",
+        "neighbouring pixels differ too much: noise",
+    ),
+    Signature(
+        "extremes",
+        0.8,
+        1.25,
+        "the 99.9 % quantile is that of the truth",
+        "extremes are smoothed away: the 99.9 % quantile is too low",
+        "extremes are overdone: the 99.9 % quantile is too high",
+    ),
+    Signature(
+        "spread",
+        0.8,
+        1.25,
+        "realizations spread as much as their mean errs",
+        "realizations are too much alike: the model is surer than it may be",
+        "realizations spread more than their mean errs",
+    ),
+    Signature(
+        "negative transfer",
+        0.0,
+        1.02,
+        "the encoder of the coarse record helps, or does no harm",
+        "",
+        "the encoder does harm: with that of other days the model is better. Use encoder='none'",
+    ),
+    Signature(
+        "seams",
+        0.9,
+        1.1,
+        "no patch border can be seen",
+        "patch borders are smoother than the rest of the map",
+        "patch borders can be seen",
+    ),
+    Signature(
+        "drift",
+        -_SURE,
+        _SURE,
+        "the mean over the map keeps its distance from the coarse record's over the years",
+        "the maps fall away from the coarse record over the years",
+        "the maps rise away from the coarse record over the years",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """What all measures look at: transformed units, (realization, day, y, x) and (day, y, x)."""
+
+    members: Array
+    truth: Array
+    scaling: Scaling
+
+
+def check(
+    fitted: Fitted,
+    coarse: xr.DataArray | xr.Dataset,
+    fine: xr.DataArray | xr.Dataset,
+    *,
+    days: int = 16,
+    realizations: int = 8,
+    seed: int = 0,
+    device: str = "auto",
+) -> pd.DataFrame:
+    """Look for the failures that the method is known for; see `Downscaler.check`.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The model.
+    coarse, fine : DataArray or Dataset
+        The records that it was fitted with, or later ones.
+    days, realizations, seed : int
+        How much is drawn.
+    device : str
+        Where.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    OptionError, DataError
+        See `Downscaler.check`.
+    """
+    if days < 2 or realizations < 2:
+        raise OptionError(
+            f"days is {days} and realizations {realizations}; both must be 2 or more."
+        )
+    truth = variables(fine, "The fine record")
+    name = str(fitted.labels.name)
+    record = truth.get(name, next(iter(truth.values())))
+    grid = fitted.carried.isel(time=0, drop=True)
+    validation.check_same_cells(record, grid, "The fine record", "the model")
+    chosen = _days(fitted, coarse, record, days)
+    request = Request(time=chosen, realizations=realizations, seed=seed, device=device)
+    if "teacher_forced" in _method(fitted).modes(fitted.config):
+        request = replace(request, mode="teacher_forced", history=record)
+    drawn = _drawn(fitted, coarse, record, request)
+    found: dict[str, float] = {
+        "collapse": _ratio(drawn, lambda x: np.nanstd(x, axis=(-2, -1))),
+        "texture": _ratio(drawn, _semivariance),
+        "extremes": _extremes(drawn),
+        "spread": _spread(drawn),
+        "negative transfer": _transfer(fitted, coarse, record, request, drawn),
+        "seams": _seams(fitted, coarse, request),
+        "drift": _drift(fitted, coarse, request),
+    }
+    return _table(found)
+
+
+def _method(fitted: Fitted) -> methods.Method:
+    return methods.find(fitted.config.method)
+
+
+def _table(found: dict[str, float]) -> pd.DataFrame:
+    rows = {}
+    for signature in SIGNATURES:
+        value = found[signature.name]
+        verdict, words = "good", signature.good
+        if not np.isfinite(value):
+            verdict, words = "not measured", "does not apply to this model, or needs more days"
+        elif value < signature.low:
+            verdict, words = "below", signature.below
+        elif value > signature.high:
+            verdict, words = "above", signature.above
+        rows[signature.name] = {
+            "value": value,
+            "low": signature.low,
+            "high": signature.high,
+            "verdict": verdict,
+            "sentence": words[0].upper() + words[1:] + ".",
+        }
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("signature")
+
+
+def _days(fitted: Fitted, coarse: Any, fine: xr.DataArray, count: int) -> Array:
+    """Choose test days, else validation days, that can be drawn and have a truth."""
+    time, record = fine[require_time(fine, "The fine record")], _own_record(fitted, coarse)
+    given = record[require_time(record, "The coarse record")]
+    for part in ("test", "validation"):
+        listed = [
+            model.split["time"][model.split["part"].values == part]
+            for model in fitted.models.values()
+        ]
+        days = np.unique(np.concatenate([days.values for days in listed]))
+        if days.size:
+            days = days[match_times(days, time) >= 0]
+        if days.size:
+            days = days[within(fitted.config, xr.DataArray(days), given)]
+        if days.size >= 2:
+            return np.asarray(days[np.unique(np.linspace(0, days.size - 1, count).astype(int))])
+    raise DataError(
+        "There are fewer than two test or validation days of this model in the fine record; give "
+        "the record that it was fitted with, or fit with fractions that leave some."
+    )
+
+
+def _draw(fitted: Fitted, coarse: Any, request: Request) -> xr.DataArray:
+    """Draw the first target."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", XDownscaleWarning)
+        maps = predict_maps(fitted, coarse, request)
+    return maps if isinstance(maps, xr.DataArray) else maps[fitted.labels.name]
+
+
+def _drawn(fitted: Fitted, coarse: Any, fine: xr.DataArray, request: Request) -> _Drawn:
+    maps = _draw(fitted, coarse, request)
+    axes = find_axes(maps)
+    scaling = next(iter(fitted.models.values())).scaling
+    truth = fine.sel({require_time(fine, "The fine record"): maps[axes.time].values})
+    dims = (str(axes.time), axes.y, axes.x)
+    ordered = maps.transpose("realization", *dims)
+    own = truth.rename({require_time(fine, "It"): axes.time}).transpose(*dims)
+    values = (np.asarray(scaling.transform_only(da.values), float) for da in (ordered, own))
+    members, true = values
+    gone = np.isnan(members[0]) | np.isnan(true)
+    return _Drawn(np.where(gone, np.nan, members), np.where(gone, np.nan, true), scaling)
+
+
+def _ratio(drawn: _Drawn, measure: Callable[[Array], Array]) -> float:
+    """Mean over days of one realization's measure over the truth's."""
+    return float(np.nanmean(measure(drawn.members[0])) / np.nanmean(measure(drawn.truth)))
+
+
+def _semivariance(fields: Array) -> Array:
+    """Half the mean squared difference of neighbours (day,)."""
+    steps = [np.diff(fields, axis=axis) ** 2 / 2 for axis in (-2, -1)]
+    return np.asarray(np.mean([np.nanmean(step, axis=(-2, -1)) for step in steps], axis=0))
+
+
+def _extremes(drawn: _Drawn) -> float:
+    """Ratio of the pooled 99.9 % quantiles above the median, physical units."""
+    spans = []
+    for values in (drawn.members, drawn.truth):
+        good = values[np.isfinite(values)]
+        physical = drawn.scaling.untransform(np.quantile(good, [0.5, 0.999]))
+        spans.append(float(physical[1] - physical[0]))
+    return spans[0] / spans[1] if spans[1] > 0 else np.nan
+
+
+def _spread(drawn: _Drawn) -> float:
+    count = len(drawn.members)
+    variance = np.nanmean(drawn.members.var(axis=0, ddof=1)) * (1 + 1 / count)
+    error = np.nanmean((drawn.members.mean(axis=0) - drawn.truth) ** 2)
+    return float(np.sqrt(variance / error)) if variance > 0 or error > 0 else np.nan
+
+
+def _crps(drawn: _Drawn) -> float:
+    """Fair CRPS, mean over days and pixels."""
+    apart = np.abs(drawn.members - drawn.truth).mean(axis=0)
+    count = len(drawn.members)
+    ranked = np.sort(drawn.members, axis=0)
+    weights = 2 * np.arange(1, count + 1) - count - 1
+    inner = np.tensordot(weights, ranked, 1) / (count * (count - 1))
+    return float(np.nanmean(apart - inner))
+
+
+def _transfer(
+    fitted: Fitted, coarse: Any, fine: xr.DataArray, request: Request, drawn: _Drawn
+) -> float:
+    """CRPS over that with the encoder's features of other days; above 1 the encoder does harm."""
+    if not _method(fitted).uses_encoder(fitted.config):
+        return np.nan
+    other = _drawn(fitted, coarse, fine, replace(request, scrambled=True))
+    return _crps(drawn) / _crps(other)
+
+
+def _seams(fitted: Fitted, coarse: Any, request: Request) -> float:
+    """Return steps across patch borders over those off them, where maps are made of patches."""
+    if not _method(fitted).has_seams(fitted.config):
+        return np.nan
+    s = fitted.config.sampling
+    shape = (int(fitted.carried.shape[1]), int(fitted.carried.shape[2]))
+    layout = PatchLayout(shape, s.size, s.stride, s.halo, s.taper)
+    one = _draw(fitted, coarse, replace(request, realizations=2))
+    return float(geostat.seams(one, layout).gradient_ratio.mean())
+
+
+def _drift(fitted: Fitted, coarse: Any, request: Request) -> float:
+    """Trend of the drawn maps' mean against the coarse record's, in standard errors."""
+    alone = "parallel" not in _method(fitted).modes(fitted.config) or fitted.own[0] < 0
+    if alone or fitted.about["pairing"] == "self":
+        return np.nan
+    record = _own_record(fitted, coarse)
+    time = record[require_time(record, "The coarse record")]
+    keys = time_axis.seconds(time)
+    inside = np.flatnonzero(within(fitted.config, time, time))
+    if inside.size < _DRIFT_DAYS:
+        return np.nan
+    rows = inside[np.linspace(0, inside.size - 1, _DRIFT_DAYS).astype(int)]
+    seasons = fitted.seasons
+    if seasons is not None:
+        known = np.concatenate(list(seasons.values()))
+        rows = rows[np.isin(time_axis.months(time)[rows], known)]
+    maps = _draw(fitted, coarse, replace(request, time=time.values[rows], realizations=1))
+    scaling = next(iter(fitted.models.values())).scaling
+    axes, coarse_axes = find_axes(maps), find_axes(record)
+    drawn = np.nanmean(scaling.transform_only(maps[0].transpose(axes.time, ...).values), (-2, -1))
+    # the coarse cells under the maps alone: what happens around them is no drift
+    seen = np.asarray(to_array(record.isel({coarse_axes.time: rows})).array, float)
+    given = np.asarray(scaling.transform_only(seen[:, _covered(fitted)]), float)
+    apart = drawn - np.nanmean(given, axis=-1)
+    return _trend(keys[rows].astype(float), apart)
+
+
+def _own_record(fitted: Fitted, coarse: Any) -> xr.DataArray:
+    """Return the first target's own driver, or the first of all."""
+    known = variables(coarse, "The coarse record")
+    return known.get(fitted.drivers[max(fitted.own[0], 0)], next(iter(known.values())))
+
+
+def _covered(fitted: Fitted) -> npt.NDArray[np.bool_]:
+    """Tell which coarse cells the fine grid covers to a half (y, x); if none, those it touches."""
+    grid = fitted.carried.isel(time=0, drop=True)
+    cells = cells_on(fitted.coarse_grid, grid)
+    inside = cells.number >= 0
+    areas = np.bincount(cells.number[inside], cells.weights[inside], cells.areas.size)
+    share = (areas / cells.areas).reshape(fitted.coarse_grid.shape)
+    return np.asarray(share >= COVERED if (share >= COVERED).any() else share > 0)
+
+
+def _trend(x: Array, y: Array) -> float:
+    """Slope of a regression over its standard error."""
+    good = np.isfinite(y)
+    x, y = x[good] - x[good].mean(), y[good] - y[good].mean()
+    if x.size < 8 or not (y**2).sum() > 0:
+        return np.nan
+    slope = (x @ y) / (x @ x)
+    rest = y - slope * x
+    error = np.sqrt((rest @ rest) / (x.size - 2) / (x @ x))
+    return float(slope / error) if error > 0 else np.nan
+
+
+def validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, float]:
+    """Score one realization on some validation time steps, with few sampling steps.
+
+    Fields are teacher-forced where the model sees fine lags.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The model.
+    pair : Pair
+        The records that it was trained on.
+    device : str
+        Where the networks run.
+
+    Returns
+    -------
+    dict of str to float
+        Scores in transformed units; empty where there is no validation time step, or the records do
+        not show the same ones.
+    """
+    if fitted.about["pairing"] == "self":
+        return {}
+    sampling = fitted.config.sampling
+    quick = {
+        "steps": min(sampling.steps, _VALIDATION_STEPS),
+        "stride": sampling.size - 2 * sampling.halo,
+    }
+    cheap = replace(fitted, config=fitted.config.override(sampling=quick))
+    drivers: xr.DataArray | xr.Dataset = pair.coarse
+    if len(pair.drivers) > 1:
+        drivers = xr.Dataset(dict(zip(pair.names, pair.drivers, strict=True)))
+    scores: dict[str, list[float]] = {}
+    for name, model in fitted.models.items():
+        days = model.split["time"][model.split["part"].values == "validation"]
+        days = days[within(fitted.config, days, pair.coarse_time)]
+        if not days.size:
+            continue
+        chosen = days[np.unique(np.linspace(0, days.size - 1, _VALIDATION_DAYS).astype(int))]
+        request = Request(time=chosen, device=device)
+        if "teacher_forced" in _method(fitted).modes(fitted.config):
+            request = replace(request, mode="teacher_forced", history=pair.fine)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", XDownscaleWarning)
+            maps = predict_maps(replace(cheap, models={name: model}), drivers, request)
+        generated = maps if isinstance(maps, xr.DataArray) else maps[pair.fine.name]
+        truth = _truth_of(generated, pair)
+        table = skill.table({"model": generated}, truth, transform=model.scaling, baselines=None)
+        transformed = table[table.columns[0][0]]
+        for score, value in transformed.iloc[0].items():
+            if np.isfinite(value):
+                scores.setdefault(str(score), []).append(float(value))
+    return {score: float(np.mean(values)) for score, values in scores.items()}
+
+
+def _truth_of(generated: xr.DataArray, pair: Pair) -> xr.DataArray:
+    """Return the true fields of the time steps that were generated, where there is a value."""
+    name = require_time(generated, "The maps")
+    rows = time_axis.match_times(generated[name], pair.time)
+    truth = pair.fine.isel({str(pair.time.name): rows})
+    held = generated.isel(realization=0, drop=True).notnull()  # noqa: PD004
+    return truth.where(held.transpose(*truth.dims).values)

@@ -1,0 +1,390 @@
+"""Which days are drawn, in which order, and from which fine lags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xdownscale import methods, splits
+from xdownscale.config import DownscalerConfig
+from xdownscale.core import time as times
+from xdownscale.core.coords import require_time, to_array
+from xdownscale.core.errors import ModelMismatchError, TimeAxisError
+from xdownscale.core.time import time_keys
+from xdownscale.fitting.fitted_model import Fitted, GroupModel
+from xdownscale.methods import Method
+from xdownscale.prediction.request import Request
+from xdownscale.preprocessing import imputation, validation
+from xdownscale.preprocessing.validation import check_dims
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+
+def within(
+    config: DownscalerConfig, days: xr.DataArray, record: xr.DataArray, step: int | None = None
+) -> npt.NDArray[np.bool_]:
+    """Tell for which time steps a record reaches as far as a model's window.
+
+    Parameters
+    ----------
+    config : DownscalerConfig
+        Its method decides the window; ``data.lags`` count too.
+    days, record : DataArray
+        Times; those of the record ascend.
+    step : int, optional
+        Seconds from one day to the next; by default the most common distance in the record.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from xdownscale.config import preset
+    >>> time = xr.DataArray(pd.date_range("2000-01-01", periods=5))
+    >>> config = preset("fast", data=dict(lags=1, window=1))
+    >>> within(config, time, time).tolist()
+    [False, True, True, True, False]
+    """
+    step = times.time_step(record) if step is None else step
+    keys, ends = time_keys(days), time_keys(record)[[0, -1]]
+    before, after = methods.find(config.method).window(config)
+    early = keys - max(before, config.data.lags) * step >= ends[0]
+    return np.asarray(early & (keys + after * step <= ends[1]))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rows of a coarse record to be drawn with a fitted model.
+
+    Attributes
+    ----------
+    fitted : Fitted
+        The model.
+    drivers : tuple of DataArray
+        Coarse variables, times sorted.
+    request : Request
+        What was asked for.
+    """
+
+    fitted: Fitted
+    drivers: tuple[xr.DataArray, ...]
+    request: Request
+
+    @property
+    def coarse(self) -> xr.DataArray:
+        """The first target's own driver, or the first of all."""
+        return self.drivers[max(self.fitted.own[0], 0)]
+
+    @property
+    def lags(self) -> int:
+        """Preceding days whose coarse field the model sees."""
+        return self.fitted.config.data.lags
+
+    @property
+    def method(self) -> Method:
+        """The model's method."""
+        return methods.find(self.fitted.config.method)
+
+    @property
+    def steps(self) -> int:
+        """Preceding time steps whose fine field the model sees."""
+        return self.method.fine_lags(self.fitted.config)
+
+    @property
+    def ahead(self) -> int:
+        """Following time steps whose coarse field the model sees."""
+        return self.method.window(self.fitted.config)[1]
+
+    @cached_property
+    def time(self) -> xr.DataArray:
+        """Time coordinate of the coarse record."""
+        return self.coarse[require_time(self.coarse, "The coarse record")]
+
+    @property
+    def step(self) -> int:
+        """Seconds from one day to the next; 0 of a single day."""
+        if self.request.step is not None:
+            return self.request.step
+        return int(times.time_step(self.time)) if self.time.size > 1 else 0
+
+    @property
+    def width(self) -> int | None:
+        """`step` where it is known."""
+        return self.step or None
+
+    @cached_property
+    def driven(self) -> npt.NDArray[np.bool_]:
+        """Days with enough of their coarse field, ``(t,)``."""
+        present = self.fitted.coarse_grid.values > 0
+        shares = [imputation.missing_share(driver, present) for driver in self.drivers]
+        return np.asarray(np.max(shares, axis=0) <= self.fitted.config.data.max_missing)
+
+    @cached_property
+    def stand_in(self) -> IntArray:
+        """Row whose coarse field each day is drawn from, ``(t,)``; -1 where there is none.
+
+        A day without enough driver is stood in for by the last good day, at most `lags` steps
+        before it: what is drawn from that comes out NaN, but serves the days after it as a lag.
+        """
+        rows = np.arange(self.time.size)
+        last = np.maximum.accumulate(np.where(self.driven, rows, -1))
+        keys = time_keys(self.time)
+        near = (last >= 0) & (keys - keys[last] <= self.lags * self.step)
+        return np.asarray(np.where(near, last, -1), np.int64)
+
+    @cached_property
+    def walkable(self) -> npt.NDArray[np.bool_]:
+        """Days that can be drawn, if only to serve as lags, ``(t,)``."""
+        if not self.method.needs_every_lag:
+            return np.asarray(self.inside & (self.stand_in >= 0))
+        out = np.zeros(self.time.size, bool)
+        served = self.stand_in >= 0
+        windows = splits.lag_windows(
+            self.time, self.lags, targets=served, present=served, step=self.width
+        )
+        out[windows.targets] = True
+        return out
+
+    @property
+    def parallel(self) -> bool:
+        """Whether each day is drawn for itself, from the coarse days around it."""
+        return self.request.mode == "parallel"
+
+    def around(self, before: int, after: int) -> IntArray:
+        """Rows of the days around every day, ``(t, before + after + 1)``.
+
+        The day itself stands in for a day that is missing, or has not enough of its field; and the
+        last good day for the day itself.
+        """
+        every = np.arange(self.time.size)
+        rows = splits.windows_around(self.time, every, before, after, step=self.width)
+        good = (rows >= 0) & self.driven[rows]
+        own = np.where(self.stand_in >= 0, self.stand_in, every)
+        return np.asarray(np.where(good, rows, own[:, None]), np.int64)
+
+    @cached_property
+    def window(self) -> IntArray:
+        """Rows of the days that the networks see, the day itself first, ``(t, days)``."""
+        before, after = self.method.window(self.fitted.config)
+        if self.method.needs_every_lag:
+            every = np.arange(self.time.size)[:, None]
+            rows = every + np.array([0, *range(-before, 0)])
+            return np.asarray(np.maximum(self.stand_in[np.maximum(rows, 0)], 0), np.int64)
+        return splits.day_first(self.around(before, after), before)
+
+    @cached_property
+    def before(self) -> IntArray:
+        """Rows of the days that the encoder sees, ``(t, lags)``; none where it sees fine fields."""
+        if not self.method.uses_encoder(self.fitted.config):
+            return np.empty((self.time.size, 0), np.int64)
+        rows = self.around(self.lags, -1)
+        return np.roll(rows, len(rows) // 2, axis=0) if self.request.scrambled else rows
+
+    @cached_property
+    def lag_rows(self) -> IntArray:
+        """Rows of the days whose fine field each day sees, ``(t, steps)``; -1 across a gap."""
+        every = np.arange(self.time.size)
+        rows = splits.windows_around(self.time, every, self.steps, -1, step=self.width)
+        return np.asarray(rows, np.int64)
+
+    @cached_property
+    def inside(self) -> npt.NDArray[np.bool_]:
+        """Days whose window does not reach outside the record, ``(t,)``."""
+        return within(self.fitted.config, self.time, self.time, self.width)
+
+    @cached_property
+    def complete(self) -> npt.NDArray[np.bool_]:
+        """Days that come out: drawable, and from a coarse field of their own, ``(t,)``."""
+        return np.asarray((self.inside if self.parallel else self.walkable) & self.driven)
+
+    @cached_property
+    def there(self) -> npt.NDArray[np.bool_]:
+        """Days whose preceding days are in the record, with a coarse field or not, ``(t,)``."""
+        if not self.method.needs_every_lag:
+            return self.inside
+        out = np.zeros(self.time.size, bool)
+        out[splits.lag_windows(self.time, self.lags, step=self.width).targets] = True
+        return out
+
+    @cached_property
+    def modelled(self) -> npt.NDArray[np.bool_]:
+        """Days whose season the model was fitted for, ``(t,)``."""
+        seasons = self.fitted.seasons
+        if seasons is None:
+            return np.ones(self.time.size, bool)
+        return np.isin(self.time.dt.month.values, np.concatenate(list(seasons.values())))
+
+    @cached_property
+    def targets(self) -> IntArray:
+        """Rows to be drawn, ascending."""
+        rows = self._drawable() if self.request.time is None else self._asked()
+        if not rows.size:
+            fine = " and fine" if self.request.mode == "teacher_forced" else ""
+            raise TimeAxisError(
+                f"No day can be drawn: each needs the {self.lags} coarse{fine} days before it, "
+                f"{self._after()}and a season that the model was fitted for. Give a longer coarse "
+                "record, or a longer history=."
+            )
+        return np.asarray(rows, np.int64)
+
+    @cached_property
+    def runs(self) -> list[IntArray]:
+        """Consecutive rows to walk through in autoregressive mode.
+
+        A run starts after the last day of the history before its first target, so that it never
+        skips a day; without such a day it starts cold, at its first target. No run crosses a gap.
+        """
+        if self.request.runs is not None:
+            return [np.searchsorted(time_keys(self.time), run) for run in self.request.runs]
+        able = np.flatnonzero(self.walkable & self.modelled)
+        cuts = np.flatnonzero(np.diff(time_keys(self.time)[able]) != self.step) + 1
+        return [run for part in np.split(able, cuts) if (run := self._run(part)).size]
+
+    @cached_property
+    def history_rows(self) -> dict[int, int]:
+        """Row of the coarse record -> row of the history, for days that both have values of."""
+        matched = times.match_times(self.past_time, self.time)
+        filled = 1 - imputation.missing_share(self.past, imputation.ever_present(self.past)) > 0
+        return {int(row): i for i, row in enumerate(matched) if row >= 0 and filled[i]}
+
+    @cached_property
+    def past(self) -> xr.DataArray:
+        """Fine record that lags are read from: `history`, else what the model carries."""
+        given = self.request.history
+        if given is None:
+            return self.fitted.carried
+        check_dims(given, "history")
+        past = times.check_time(given, "history")
+        units, known = past.attrs.get("units"), self.fitted.labels.attrs.get("units")
+        if None not in (units, known) and units != known:
+            raise ModelMismatchError(
+                f"history is in {units!r}, the model's fine record in {known!r}. Convert it (and "
+                "set attrs['units'])."
+            )
+        scaling = next(iter(self.fitted.models.values())).scaling
+        if problem := validation.strayed(past, scaling, "history"):
+            raise ModelMismatchError(problem)
+        grid = self.fitted.carried.isel(time=0, drop=True)
+        validation.check_same_cells(past, grid, "history", "the model")
+        return past
+
+    @property
+    def past_time(self) -> xr.DataArray:
+        """Time coordinate of the history."""
+        return self.past[require_time(self.past, "history")]
+
+    def history(self) -> dict[int, FloatArray]:
+        """Read the fine fields that lags need: row of the coarse record -> ``(y, x)``."""
+        if self.parallel:
+            return {}
+        rows = self._needed()
+        array = to_array(self.past).array
+        fields = np.asarray(array[[self.history_rows[row] for row in rows]], np.float32)
+        return dict(zip(rows, fields, strict=True))
+
+    def cold_starts(self) -> int:
+        """Count the runs whose first lags are not all in the history."""
+        first = self.lag_rows[self.runs_heads()]
+        return sum(any(int(row) not in self.history_rows for row in rows) for rows in first)
+
+    def gaps(self) -> str:
+        """Say between which days asked for others are missing from the record; "" if none are."""
+        keys, named = time_keys(self.time), self.time.values
+        first, last = int(self.targets[0]), int(self.targets[-1])
+        cuts = first + np.flatnonzero(np.diff(keys[first : last + 1]) > self.step)
+        said = [f"from {str(named[k])[:10]} to {str(named[k + 1])[:10]}" for k in cuts[:3]]
+        return ", ".join([*said, *(["..."] if len(cuts) > 3 else [])])
+
+    def season_of(self, models: dict[str | None, GroupModel]) -> list[str | None]:
+        """Season (key of `models`) of every row of the coarse record; None where there is one."""
+        if self.fitted.seasons is None:
+            return [None] * self.time.size
+        by_month = {m: name for name, months in self.fitted.seasons.items() for m in months}
+        return [by_month.get(int(month)) for month in self.time.dt.month.values]
+
+    def _needed(self) -> list[int]:
+        """Rows whose true fine field is read."""
+        teacher = self.request.mode == "teacher_forced"
+        heads = self.targets[self.complete[self.targets]] if teacher else self.runs_heads()
+        windows = self.lag_rows[heads]
+        known = np.isin(windows, list(self.history_rows))
+        if teacher and not known.all():
+            lacking = self.time.values[heads[~known.all(axis=1)]]
+            raise TimeAxisError(
+                f"teacher_forced needs the true fine field of the {self.steps} days before each "
+                f"day; the history lacks some for {lacking.size} of the days, the first "
+                f"{str(lacking[0])[:10]}. Give history=<the fine record>, or use "
+                "mode='autoregressive'."
+            )
+        return [int(row) for row in np.unique(windows[known])]
+
+    def runs_heads(self) -> IntArray:
+        """First row of every run."""
+        return np.array([run[0] for run in self.runs], np.int64)
+
+    def _run(self, part: IntArray) -> IntArray:
+        wanted = part[np.isin(part, self.targets)]
+        if not wanted.size:
+            return wanted
+        before = [row for row in self.history_rows if part[0] - 1 <= row < wanted[0]]
+        start = max(before) + 1 if before else int(wanted[0])
+        run: IntArray = part[(part >= start) & (part <= wanted[-1])]
+        return run
+
+    def _after(self) -> str:
+        return f"the {self.ahead} after it, " if self.ahead else ""
+
+    def _check_inside(self, rows: IntArray) -> None:
+        """Raise if the window of a day that was asked for reaches outside the record."""
+        outside = rows[~self.inside[rows]]
+        if outside.size:
+            able = self.time.values[self.inside]
+            span = f"{str(able[0])[:10]} to {str(able[-1])[:10]}" if able.size else "none"
+            raise TimeAxisError(
+                f"{outside.size} of the days asked for, the first "
+                f"{str(self.time.values[outside[0]])[:10]}, lie too near an end of the coarse "
+                f"record: the model sees the {self.lags} days before and {self._after()}and can "
+                f"draw {span}. Give a longer coarse record, or leave them out."
+            )
+
+    def _drawable(self) -> IntArray:
+        if self.parallel:
+            return np.flatnonzero(self.inside & self.modelled)
+        rows = np.flatnonzero(self.there & self.modelled)
+        if self.request.mode == "teacher_forced":
+            known = np.isin(self.lag_rows, list(self.history_rows))
+            rows = rows[known[rows].all(axis=1)]
+        return np.asarray(rows, np.int64)
+
+    def _asked(self) -> IntArray:
+        """Rows of the days that the user named."""
+        name, wanted = str(self.time.name), self.request.time
+        if isinstance(wanted, xr.DataArray):
+            if wanted.dtype.kind not in "MOUb":
+                raise TimeAxisError(
+                    f"time= is an array of {wanted.dtype}, not of times; give its time coordinate."
+                )
+            wanted = wanted.values
+        wanted = list(wanted) if isinstance(wanted, tuple) else wanted
+        index = xr.DataArray(np.arange(self.time.size), coords={name: self.time}, dims=name)
+        try:
+            rows = np.unique(np.atleast_1d(index.sel({name: wanted}).values))
+        except (KeyError, TypeError, ValueError) as err:
+            raise TimeAxisError(
+                f"Some of the days asked for are not in the coarse record ({err}), which runs from "
+                f"{str(self.time.values[0])[:10]} to {str(self.time.values[-1])[:10]}."
+            ) from err
+        foreign = rows[~self.modelled[rows]]
+        if foreign.size:
+            raise TimeAxisError(
+                f"{foreign.size} of the days asked for, the first "
+                f"{str(self.time.values[foreign[0]])[:10]}, belong to no season of this model "
+                f"({', '.join(self.fitted.seasons or {})}). Leave them out, or fit a model for "
+                "their season."
+            )
+        if not self.method.needs_every_lag:
+            self._check_inside(rows)
+        return rows

@@ -1,0 +1,1 @@
+"""Validate the records and turn them into network inputs."""

@@ -1,0 +1,308 @@
+"""Where the cells of a fine grid lie on a coarse one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+from scipy.spatial import cKDTree
+
+from xdownscale.config import DataConfig
+from xdownscale.core.blocks import Reader, at_once
+from xdownscale.core.coords import find_axes, from_array, require_time, to_array
+from xdownscale.core.grids import wrap_longitude
+from xdownscale.core.normalization import Scaling
+from xdownscale.preprocessing.imputation import fill_gaps
+from xdownscale.preprocessing.quantile_mapping import QuantileMap
+from xdownscale.regridding import regrid, separable
+
+Array = npt.NDArray[Any]
+
+
+def place_on(coarse: xr.DataArray, fine: xr.DataArray) -> npt.NDArray[np.float32]:
+    """Return where fine cells lie on a coarse grid, counted from -1 to 1 between its edges.
+
+    Parameters
+    ----------
+    coarse, fine : DataArray
+        ``(y, x)`` grids, latitude and longitude ascending.
+
+    Returns
+    -------
+    (y, x, 2) float32 array
+        Place along the coarse grid's x and y, in this order. On a curvilinear coarse grid: the
+        nearest cell's.
+
+    Examples
+    --------
+    >>> def grid(degrees):
+    ...     coords = {"lat": degrees, "lon": degrees}
+    ...     return xr.DataArray(np.zeros((len(degrees),) * 2), coords=coords)
+    >>> place_on(grid([0.0, 1.0]), grid([0.0, 0.5]))[0, :, 0]
+    array([-0.5,  0. ], dtype=float32)
+    """
+    axes = find_axes(coarse)
+    latitude, longitude = _degrees(fine)
+    if axes.rectilinear:
+        lat, lon = (np.asarray(coarse[n].values, float) for n in (axes.latitude, axes.longitude))
+        middle = (lon[0] + lon[-1]) / 2
+        around = wrap_longitude(longitude, middle - 180)
+        index = [_index(around, lon), _index(latitude, lat)]
+    else:
+        tree = cKDTree(_points(*_degrees(coarse)).reshape(-1, 3))
+        nearest = tree.query(_points(latitude, longitude).reshape(-1, 3))[1]
+        rows, columns = np.unravel_index(nearest, coarse.shape)
+        index = [columns.reshape(fine.shape), rows.reshape(fine.shape)]
+    sizes = coarse.shape[::-1]
+    placed = [(2 * i + 1) / n - 1 for i, n in zip(index, sizes, strict=True)]
+    return np.stack(placed, axis=-1).astype(np.float32)
+
+
+def _index(values: Array, centres: Array) -> Array:
+    """Fractional index of values between ascending centres, ends included."""
+    out: Array = np.interp(values, centres, np.arange(centres.size))
+    return out
+
+
+def _degrees(grid: xr.DataArray) -> tuple[Array, Array]:
+    """Latitude and longitude of every cell, ``(y, x)`` each."""
+    axes = find_axes(grid)
+    fields = (grid[name].broadcast_like(grid) for name in (axes.latitude, axes.longitude))
+    latitude, longitude = (field.transpose(axes.y, axes.x).values for field in fields)
+    return np.asarray(latitude, float), np.asarray(longitude, float)
+
+
+def _points(latitude: Array, longitude: Array) -> Array:
+    lat, lon = np.deg2rad(latitude), np.deg2rad(longitude)
+    return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
+
+
+class Days:
+    """Days read on demand: ``days[index]`` gives ``(n, y, x)`` float32, or ``(y, x)`` for one.
+
+    Parameters
+    ----------
+    read : callable
+        Index array -> ``(n, y, x)``.
+    shape : sequence of int
+        ``(days, y, x)``.
+    """
+
+    dtype = np.dtype("float32")
+
+    def __init__(self, read: Callable[[Array], Array], shape: Sequence[int]) -> None:
+        self._read = read
+        self.shape = tuple(shape)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: Any) -> Array:
+        wanted = np.arange(len(self))[index]
+        block = self._read(np.atleast_1d(wanted))
+        return block if np.ndim(wanted) else block[0]
+
+    def through(self, rows: npt.NDArray[np.int64]) -> Days:
+        """Return days that are read from other rows: day i from ``rows[i]``."""
+        return Days(lambda index: self[rows[index]], (rows.size, *self.shape[1:]))
+
+    @property
+    def megabytes(self) -> float:
+        """Size of all days in MB."""
+        return float(np.prod(self.shape) * self.dtype.itemsize / 1e6)
+
+    def in_memory(self, limit: float) -> Days | Array:
+        """Return all days as one array if they take less than `limit` MB, else self."""
+        if self.megabytes > limit:
+            return self
+        out = np.empty(self.shape, self.dtype)
+        size = at_once(self)
+        for start in range(0, len(self), size):
+            index = np.arange(start, min(start + size, len(self)))
+            out[index] = self._read(index)
+        return out
+
+
+def stack(parts: Sequence[Days]) -> Days:
+    """Return several variables as one: ``(n, variable, y, x)``.
+
+    Parameters
+    ----------
+    parts : sequence of Days
+        Of one shape.
+
+    Returns
+    -------
+    Days
+
+    Examples
+    --------
+    >>> days = Days(lambda index: np.zeros((len(index), 2, 3)), (5, 2, 3))
+    >>> stack([days, days])[1:3].shape
+    (2, 2, 2, 3)
+    """
+    shape = (parts[0].shape[0], len(parts), *parts[0].shape[1:])
+    return Days(lambda index: np.stack([part[index] for part in parts], axis=1), shape)
+
+
+def variable(days: Days | Array, number: int) -> Days | Array | None:
+    """Return one variable of what `stack` made, where it is in memory; else None.
+
+    Examples
+    --------
+    >>> variable(np.zeros((4, 2, 3, 3)), 1).shape
+    (4, 3, 3)
+    """
+    return days[:, number] if isinstance(days, np.ndarray) else None
+
+
+def scaled_coarse(coarse: xr.DataArray, scaling: Scaling) -> Days:
+    """Return the coarse record on its own grid, gaps filled and scaled, day by day.
+
+    Parameters
+    ----------
+    coarse : DataArray
+        Coarse record.
+    scaling : Scaling
+        Fitted on the fine training days, so that both records speak one language.
+
+    Returns
+    -------
+    Days
+        ``(n, y, x)``; a day without any value is 0.
+    """
+    array = Reader(to_array(coarse).array)
+
+    def read(index: Array) -> Array:
+        block = fill_gaps(np.asarray(array[index], dtype=np.float32))
+        return np.asarray(np.nan_to_num(scaling.forward(block)), np.float32)
+
+    return Days(read, array.shape)
+
+
+def chained(first: Days, second: Days) -> Days:
+    """Return the days of two records as one, the first record's first.
+
+    Examples
+    --------
+    >>> days = Days(lambda index: index[:, None, None] * np.ones((1, 1)), (3, 1, 1))
+    >>> chained(days, days)[[2, 3, 5]].ravel().tolist()
+    [2.0, 0.0, 2.0]
+    """
+    count = len(first)
+
+    def read(index: Array) -> Array:
+        early = index < count
+        parts = [(early, first, index[early]), (~early, second, index[~early] - count)]
+        out = np.empty((index.size, *first.shape[1:]), Days.dtype)
+        for chosen, days, rows in parts:
+            if rows.size:
+                out[chosen] = days[rows]
+        return out
+
+    return Days(read, (count + len(second), *first.shape[1:]))
+
+
+def mapped(days: Days, quantiles: QuantileMap, months: npt.NDArray[np.int64]) -> Days:
+    """Return a record brought to the climate of another, day by day.
+
+    Parameters
+    ----------
+    days : Days
+        ``(n, y, x)``, scaled.
+    quantiles : QuantileMap
+        In scaled units.
+    months : (n,) int array
+        Month of each day.
+    """
+    return Days(
+        lambda index: np.asarray(quantiles.apply(days[index], months[index]), np.float32),
+        days.shape,
+    )
+
+
+def driver(
+    coarse: xr.DataArray,
+    grid: xr.DataArray,
+    scaling: Scaling,
+    data: DataConfig,
+    days: Days | Array | None = None,
+) -> Days:
+    """Return the coarse record interpolated to the fine grid, in scaled units, day by day.
+
+    Interpolation happens in the transformed space, so that a positive variable stays positive.
+
+    Parameters
+    ----------
+    coarse : DataArray
+        Coarse record.
+    grid : DataArray
+        Fine grid, ``(y, x)``.
+    scaling : Scaling
+        Fitted on the fine training days.
+    data : DataConfig
+        Regridding options.
+    days : Days or ndarray, optional
+        What stands for the record on its own grid; default `scaled_coarse`.
+
+    Returns
+    -------
+    Days
+        ``(n, y, x)``.
+    """
+    days = scaled_coarse(coarse, scaling) if days is None else days
+    bring = _separably(coarse, grid, data) if data.engine == "separable" else None
+    labels = to_array(coarse).labels
+    time = coarse[require_time(coarse, "The coarse record")]
+
+    def read(index: Array) -> Array:
+        unique, inverse = np.unique(index, return_inverse=True)
+        if bring is not None:
+            return np.asarray(bring(days[unique]), dtype=np.float32)[inverse]
+        native = from_array(days[unique], labels.with_time(time[unique]))
+        fields = regrid(
+            native, grid, method=data.regrid, engine=data.engine, extrapolate=data.extrapolate
+        )
+        block: Array = np.asarray(to_array(fields).array, dtype=np.float32)[inverse]
+        return block
+
+    return Days(read, (days.shape[0], *grid.shape))
+
+
+def _separably(
+    coarse: xr.DataArray, grid: xr.DataArray, data: DataConfig
+) -> Callable[[Array], Array]:
+    """Return what `regrid` does to arrays ``(n, y, x)``; axes and weights are found once."""
+    regridder = separable(coarse, grid, data.regrid, data.extrapolate)
+    there = to_array(coarse).labels.flips()
+    back = (slice(None), *to_array(grid).labels.flips())
+    return lambda fields: np.asarray(regridder.apply(fields[there])[back])
+
+
+def scaled_fine(fine: xr.DataArray, scaling: Scaling, window: tuple[slice, slice]) -> Days:
+    """Return the fine record in scaled units, day by day, cropped to `window`.
+
+    Parameters
+    ----------
+    fine : DataArray
+        Fine record.
+    scaling : Scaling
+        Fitted on its training days.
+    window : tuple of slice
+        Rows and columns of the group's part of the grid.
+
+    Returns
+    -------
+    Days
+        ``(n, y, x)``; NaN stays NaN.
+    """
+    array = Reader(to_array(fine).array[(slice(None), *window)])
+
+    def read(index: Array) -> Array:
+        block = np.asarray(array[index], dtype=np.float32)
+        return np.asarray(scaling.forward(block), dtype=np.float32)
+
+    return Days(read, array.shape)

@@ -1,0 +1,131 @@
+"""Time-independent fields, as the networks see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xdownscale.core.coords import find_axes, to_array
+from xdownscale.core.errors import DataError
+from xdownscale.core.grids import distances, has_grid
+from xdownscale.preprocessing.imputation import fill_gaps
+from xdownscale.regridding import regrid, regrid_static
+
+Array = npt.NDArray[Any]
+
+
+def static_fields(
+    static: xr.DataArray | xr.Dataset | None,
+    grid: xr.DataArray,
+    coarse: xr.DataArray | None = None,
+) -> npt.NDArray[np.float32]:
+    """Return static fields, latitude and longitude on the fine grid, each in [-1, 1].
+
+    Parameters
+    ----------
+    static : DataArray, Dataset or None
+        Time-independent fields on any grid; brought to the fine grid by area average.
+    grid : DataArray
+        Fine grid, ``(y, x)``.
+    coarse : DataArray, optional
+        Coarse grid, ``(y, x)``. With it each static field is given thrice: itself, what a coarse
+        cell does not show of it, and its slope.
+
+    Returns
+    -------
+    (s, y, x) float32 array
+        Gaps are filled from the nearest cell.
+
+    Raises
+    ------
+    DataError
+        If a static field varies in time or has no value on the grid.
+    """
+    axes = find_axes(grid)
+    degrees = [grid[axes.latitude], grid[axes.longitude]]
+    layers = [field.broadcast_like(grid).transpose(axes.y, axes.x).values for field in degrees]
+    layers[1] = np.unwrap(layers[1], period=360, axis=1)
+    for field in _static_list(static):
+        layer = _static_layer(field, grid)
+        layers += [layer] if coarse is None else [layer, *_details(layer, grid, coarse)]
+    return np.stack([_unit_range(np.asarray(layer, np.float64)) for layer in layers])
+
+
+def _static_list(static: xr.DataArray | xr.Dataset | None) -> list[xr.DataArray]:
+    if static is None:
+        return []
+    if isinstance(static, xr.DataArray):
+        return [static]
+    if not isinstance(static, xr.Dataset):
+        raise DataError(
+            f"static is a {type(static).__name__}; give a DataArray or Dataset of fields on a "
+            "grid, or leave it out."
+        )
+    fields = [field for field in static.data_vars.values() if has_grid(field)]
+    if not fields:
+        raise DataError(
+            f"static has no variable with latitude and longitude, only {list(static.data_vars)}. "
+            "Give fields on a grid, or leave it out."
+        )
+    return fields
+
+
+def _static_layer(field: xr.DataArray, grid: xr.DataArray) -> Array:
+    axes = find_axes(field)
+    extra = [d for d in field.dims if d not in (axes.y, axes.x)]
+    if extra:
+        raise DataError(
+            f"The static field {field.name!r} has the dimensions {extra} beside latitude and "
+            "longitude; a static field has those two alone."
+        )
+    layer = np.asarray(to_array(regrid_static(field, grid)).array, dtype=np.float64)
+    if np.isnan(layer).all():
+        raise DataError(
+            f"The static field {field.name!r} has no value on the fine grid; give one that covers "
+            "it, or leave it out."
+        )
+    filled: Array = fill_gaps(layer[None])[0]
+    return filled
+
+
+def _unit_range(layer: Array) -> npt.NDArray[np.float32]:
+    low, high = float(layer.min()), float(layer.max())
+    span = high - low if high > low else 1.0
+    return np.asarray(2 * (layer - low) / span - 1, dtype=np.float32)
+
+
+def _details(layer: Array, grid: xr.DataArray, coarse: xr.DataArray) -> list[Array]:
+    """Return what the coarse cells do not show of a field, and its slope per km."""
+    field = grid.copy(data=layer)
+    seen = regrid(field, coarse, method="conservative", extrapolate="nearest")
+    filled = seen.copy(data=fill_gaps(np.asarray(seen.values, float)[None])[0])
+    smooth = regrid(filled, grid, method="bilinear", extrapolate="nearest")
+    return [layer - np.asarray(to_array(smooth).array, float), _slope(layer, grid)]
+
+
+def _slope(layer: Array, grid: xr.DataArray) -> Array:
+    """Length of the gradient, per km."""
+    axes = find_axes(grid)
+    degrees = [
+        grid[name].broadcast_like(grid).transpose(axes.y, axes.x).values
+        for name in (axes.latitude, axes.longitude)
+    ]
+    squares = np.zeros(layer.shape)
+    for axis in range(2):
+        ends = [
+            [np.take(d, np.arange(n)[part], axis) for d in degrees]
+            for n in [layer.shape[axis]]
+            for part in (slice(None, -1), slice(1, None))
+        ]
+        step = np.diff(layer, axis=axis) / np.maximum(distances(*ends[0], *ends[1]), 1e-6)
+        width = [(0, 0), (0, 0)]
+        width[axis] = (1, 1)
+        around = np.pad(step, width, mode="edge")
+        before, after = (
+            np.take(around, np.arange(layer.shape[axis]) + shift, axis) for shift in (0, 1)
+        )
+        squares += ((before + after) / 2) ** 2
+    return np.sqrt(squares)

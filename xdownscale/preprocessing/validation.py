@@ -1,0 +1,518 @@
+"""The variables of a record, and which coarse one is which fine one."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import xarray as xr
+
+from xdownscale.config import DataConfig
+from xdownscale.core import grids
+from xdownscale.core import time as time_axis
+from xdownscale.core.coords import Labels, find_axes, require_array, require_time, to_array
+from xdownscale.core.errors import (
+    DataError,
+    GridError,
+    ModelMismatchError,
+    TimeAxisError,
+    XDownscaleWarning,
+)
+from xdownscale.core.grids import require_rectilinear
+from xdownscale.core.normalization import Scaling
+from xdownscale.core.time import time_keys
+
+
+def variables(record: xr.DataArray | xr.Dataset, what: str) -> dict[str, xr.DataArray]:
+    """Return the variables of a record by name; each has time, latitude and longitude.
+
+    Parameters
+    ----------
+    record : DataArray or Dataset
+        A record.
+    what : str
+        What it is, for the message.
+
+    Raises
+    ------
+    DataError
+        If a Dataset has no variable.
+    GridError, TimeAxisError
+        If a variable has other dimensions.
+    """
+    if isinstance(record, xr.DataArray):
+        return {str(record.name): record}
+    if not isinstance(record, xr.Dataset):
+        raise DataError(
+            f"{what} is a {type(record).__name__}; give a DataArray, or a Dataset of several."
+        )
+    found = {str(name): da for name, da in record.data_vars.items()}
+    if not found:
+        raise DataError(f"{what} is a Dataset without variables; give one that has some.")
+    for name, da in found.items():
+        check_dims(da, f"The variable {name!r} of {what[0].lower() + what[1:]}")
+    return found
+
+
+def own_drivers(
+    known: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    drivers: Mapping[str, str | None] | None,
+) -> dict[str, str | None]:
+    """Return each target's own driver: as said, else of its name, else the only one.
+
+    Parameters
+    ----------
+    known, wanted : mapping
+        Coarse and fine variables by name.
+    drivers : mapping, optional
+        Fine variable -> coarse one, or None where it has none.
+
+    Raises
+    ------
+    DataError
+        If a name is unknown, or it is not clear which driver is whose.
+
+    Examples
+    --------
+    >>> own_drivers({"t": 0, "u": 0}, {"t": 0}, None)
+    {'t': 't'}
+    """
+    said = dict(drivers or {})
+    for name, among, what in (
+        *((t, wanted, "fine") for t in said),
+        *((d, known, "coarse") for d in said.values() if d is not None),
+    ):
+        if name not in among:
+            raise DataError(
+                f"drivers= names {name!r}, which is no {what} variable; there are "
+                f"{', '.join(map(repr, among))}."
+            )
+    own: dict[str, str | None] = {}
+    for target in wanted:
+        if target in said:
+            own[target] = said[target]
+        elif target in known:
+            own[target] = target
+        elif len(known) == 1 and len(wanted) == 1:
+            own[target] = next(iter(known))
+        else:
+            raise DataError(
+                f"It is not clear which coarse variable is {target!r} on the coarse grid: there "
+                f"are {', '.join(map(repr, known))}. Say so, for instance "
+                f"drivers={{{target!r}: {next(iter(known))!r}}}; or None where there is none."
+            )
+    return own
+
+
+def check_dims(record: xr.DataArray, what: str) -> None:
+    """Raise unless a record has time, latitude and longitude, and nothing else.
+
+    Parameters
+    ----------
+    record : DataArray
+        Record to look at.
+    what : str
+        What it is, for the message.
+
+    Raises
+    ------
+    DataError
+        If it is no DataArray of real numbers.
+    GridError, TimeAxisError
+    """
+    require_array(record, what)
+    if record.dtype.kind not in "iufb":
+        raise DataError(
+            f"{what} has values of type {record.dtype}; give real numbers, for instance with "
+            "record.astype('float32')."
+        )
+    axes = find_axes(record)
+    require_time(record, what)
+    extra = [d for d in record.dims if d not in (axes.time, axes.y, axes.x)]
+    if extra:
+        raise GridError(
+            f"{what} has the extra dimensions {extra}; give one with time, latitude and longitude "
+            "only, for example record.isel({dim}=0).".replace("{dim}", str(extra[0]))
+        )
+
+
+Array = npt.NDArray[Any]
+_LARGER = 1.5  # times a coarse cell that a fine one may be
+_LOOK = 64  # days that are looked at
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pair:
+    """A coarse and a fine record that were found fit for each other.
+
+    Attributes
+    ----------
+    coarse, fine : DataArray
+        Times sorted; the fine record holds only days that the coarse one has too.
+    rows : (n,) int array
+        Index in the coarse record of each day of the fine record.
+    grid : DataArray
+        The fine grid, ``(y, x)``, latitude and longitude ascending.
+    labels : Labels
+        Names of the fine record.
+    drivers, targets : tuple of DataArray
+        All coarse and all fine variables, on the same grids and days; `coarse` is the first
+        target's own driver (or the first of all), `fine` the first target.
+    own : tuple of int
+        For each target the number of its own driver, -1 where it has none.
+    """
+
+    coarse: xr.DataArray
+    fine: xr.DataArray
+    rows: npt.NDArray[np.int64]
+    grid: xr.DataArray
+    labels: Labels
+    drivers: tuple[xr.DataArray, ...]
+    targets: tuple[xr.DataArray, ...]
+    own: tuple[int, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the drivers."""
+        return [str(driver.name) for driver in self.drivers]
+
+    @property
+    def time(self) -> xr.DataArray:
+        """Time coordinate of the fine record."""
+        return self.fine[require_time(self.fine, "The fine record")]
+
+    @property
+    def coarse_time(self) -> xr.DataArray:
+        """Time coordinate of the coarse record."""
+        return self.coarse[require_time(self.coarse, "The coarse record")]
+
+
+def check_pair(
+    coarse: xr.DataArray | xr.Dataset,
+    fine: xr.DataArray | xr.Dataset,
+    data: DataConfig,
+    drivers: Mapping[str, str | None] | None = None,
+) -> Pair:
+    """Check that records can be learnt from, before any value is read.
+
+    Parameters
+    ----------
+    coarse, fine : DataArray or Dataset
+        The long and the short record, each with time, latitude and longitude; of a Dataset all
+        variables.
+    data : DataConfig
+        Options.
+    drivers : mapping, optional
+        Target -> the coarse variable that is the same quantity, or None where there is none.
+
+    Returns
+    -------
+    Pair
+
+    Raises
+    ------
+    GridError, TimeAxisError, DataError
+        As for `check_two`; and a DataError if it is not clear which driver is a target's own.
+    """
+    known = variables(coarse, "The coarse record")
+    wanted = variables(fine, "The fine record")
+    own = own_drivers(known, wanted, drivers)
+    names = list(known)
+    first = next(iter(wanted))
+    lead = check_two(
+        known[own[first] or names[0]], wanted[first], data, same=own[first] is not None
+    )
+    for target, driver in own.items():
+        if driver is not None:
+            check_variable(known[driver], wanted[target])
+    inputs, targets = [_sorted(da) for da in known.values()], list(wanted.values())
+    check_together(dict(zip(known, inputs, strict=True)), "coarse")
+    check_together({name: _sorted(da) for name, da in wanted.items()}, "fine")
+    kept = [_common_days(lead.coarse, _sorted(target))[1] for target in targets]
+    return replace(
+        lead,
+        drivers=tuple(inputs),
+        targets=tuple(kept),
+        own=tuple(-1 if own[t] is None else names.index(str(own[t])) for t in wanted),
+    )
+
+
+def check_together(records: Mapping[str, xr.DataArray], kind: str) -> None:
+    """Raise unless all variables have the days and the cells of the first one.
+
+    Parameters
+    ----------
+    records : mapping
+        Name -> variable, times sorted.
+    kind : {"coarse", "fine"}
+        Which record they are of, for the message.
+
+    Raises
+    ------
+    TimeAxisError, GridError
+    """
+    (lead, first), *others = records.items()
+    days = time_keys(first[require_time(first, "The record")])
+    grid = canonical_grid(to_array(first).labels)
+    for name, other in others:
+        if not np.array_equal(time_keys(other[require_time(other, "The record")]), days):
+            raise TimeAxisError(
+                f"The {kind} variables {lead!r} and {name!r} have different times. Give them the "
+                "same days, for instance with xr.align(..., join='inner')."
+            )
+        mine = canonical_grid(to_array(other).labels)
+        if not _same_cells(mine, grid):
+            raise GridError(
+                f"The {kind} variables {lead!r} and {name!r} lie on different grids: "
+                f"{_extent(grid)} against {_extent(mine)}. Regrid one of them (xd.regrid)."
+            )
+
+
+def _sorted(record: xr.DataArray) -> xr.DataArray:
+    """Sort the times of a record, as `check_time` does, without a second warning."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", XDownscaleWarning)
+        return time_axis.check_time(record, "The record")
+
+
+def check_two(
+    coarse: xr.DataArray, fine: xr.DataArray, data: DataConfig, *, same: bool = True
+) -> Pair:
+    """Check that two variables can be learnt from, before any value is read.
+
+    Parameters
+    ----------
+    coarse, fine : DataArray
+        The long and the short record, each with time, latitude and longitude.
+    data : DataConfig
+        Options.
+    same : bool
+        Whether they are one quantity, in one unit.
+
+    Returns
+    -------
+    Pair
+
+    Raises
+    ------
+    GridError
+        Axes not found, extra dimensions, or fine cells that the coarse grid does not cover.
+    TimeAxisError
+        Duplicate times, no common day, or too few of them.
+    DataError
+        Units or standard names that differ.
+    """
+    records = {"The coarse record": coarse, "The fine record": fine}
+    for what, record in records.items():
+        check_dims(record, what)
+        if data.engine == "separable":
+            grids.require_rectilinear(record, what)
+    coarse, fine = (time_axis.check_time(record, what) for what, record in records.items())
+    if same:
+        check_variable(coarse, fine)
+    if data.engine == "separable":
+        _check_finer(coarse, fine)
+    if data.extrapolate is None and data.engine == "separable":
+        _check_coverage(coarse, fine)
+    _check_steps(coarse, fine)
+    rows, fine = _common_days(coarse, fine)
+    if fine.sizes[require_time(fine, "The fine record")] < data.lags + 2:
+        raise TimeAxisError(
+            f"The records have {rows.size} days in common; a model with lags={data.lags} needs at "
+            f"least lags + 2 = {data.lags + 2}. Give a longer fine record or fewer lags."
+        )
+    labels = to_array(fine).labels
+    return Pair(
+        coarse=coarse,
+        fine=fine,
+        rows=rows,
+        grid=canonical_grid(labels),
+        labels=labels,
+        drivers=(coarse,),
+        targets=(fine,),
+        own=(0 if same else -1,),
+    )
+
+
+def _check_finer(coarse: xr.DataArray, fine: xr.DataArray) -> None:
+    """Raise where the fine record has the larger cells: the two may have been swapped."""
+    found = []
+    for record in (coarse, fine):
+        axes = find_axes(record)
+        degrees = [record[name].values for name in (axes.latitude, axes.longitude)]
+        found.append([float(np.median(np.abs(np.diff(d)))) if d.size > 1 else 0.0 for d in degrees])
+    if np.prod(found[1]) > _LARGER * np.prod(found[0]) > 0:
+        raise GridError(
+            f"The fine record has cells of {found[1][0]:g} by {found[1][1]:g} degrees, larger than "
+            f"those of the coarse one ({found[0][0]:g} by {found[0][1]:g}). Give the coarse record "
+            "first, then the fine one."
+        )
+
+
+def check_variable(coarse: xr.DataArray, fine: xr.DataArray) -> None:
+    """Raise `DataError` if both records name their units or standard name, and they differ.
+
+    Parameters
+    ----------
+    coarse, fine : DataArray
+        Records; only their attributes are looked at.
+    """
+    for attr in ("units", "standard_name"):
+        found = coarse.attrs.get(attr), fine.attrs.get(attr)
+        if None not in found and found[0] != found[1]:
+            raise DataError(
+                f"The {attr} of the coarse record is {found[0]!r} and that of the fine one "
+                f"{found[1]!r}. Give both as one variable in one unit (and set attrs[{attr!r}]), "
+                "or drop the attribute where it is wrong."
+            )
+
+
+def strayed(record: xr.DataArray, scaling: Scaling, what: str) -> str:
+    """Say in what way a record cannot be of the variable that was learnt, or return "".
+
+    Parameters
+    ----------
+    record : DataArray
+        Record; a few of its days are read.
+    what : str
+        What it is, for the message.
+    scaling : Scaling
+        Fitted on fine training days.
+
+    Returns
+    -------
+    str
+        Empty where the median of the record lies within the range of the training values, widened
+        by its own width on either side. Kelvin for degrees Celsius does not.
+    """
+    if scaling.minimum is None or scaling.maximum is None:
+        return ""
+    array = to_array(record).array
+    days = np.unique(np.linspace(0, array.shape[0] - 1, _LOOK).astype(int))
+    values = np.asarray(array[days])
+    median = float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else np.nan
+    low, high = scaling.minimum, scaling.maximum
+    if np.isnan(median) or 2 * low - high <= median <= 2 * high - low:
+        return ""
+    return (
+        f"{what} has the median {median:.6g}, far outside the fine training values "
+        f"({low:.6g} to {high:.6g}): another unit, transform or variable? Bring it to theirs."
+    )
+
+
+def canonical_grid(labels: Labels) -> xr.DataArray:
+    """Return the horizontal grid behind `labels` as ``(y, x)`` zeros, ascending."""
+    axes = labels.axes
+    keep = [
+        n for n, c in labels.coords.coords.items() if set(c.dims) <= {axes.y, axes.x} and c.ndim
+    ]
+    coords = labels.coords[keep]
+    sizes = (labels.coords.sizes[axes.y], labels.coords.sizes[axes.x])
+    grid = xr.DataArray(np.zeros(sizes, np.float32), dims=(axes.y, axes.x), coords=coords.coords)
+    for dim in (axes.y, axes.x):
+        if axes.rectilinear and labels.descends(dim):
+            grid = grid.isel({dim: slice(None, None, -1)})
+    return grid
+
+
+def check_same_cells(record: xr.DataArray, grid: xr.DataArray, what: str, owner: str) -> None:
+    """Raise unless `record` has the cells of `grid`, in the same order.
+
+    Parameters
+    ----------
+    record : DataArray
+        Record to look at; latitude may run either way, longitudes may differ by 360 degrees.
+    grid : DataArray
+        ``(y, x)``, as `canonical_grid` returns it.
+    what, owner : str
+        What the record is, and whose grid it should have, for the message.
+
+    Raises
+    ------
+    ModelMismatchError
+    """
+    mine = canonical_grid(to_array(record).labels)
+    if not _same_cells(mine, grid):
+        raise ModelMismatchError(
+            f"{what} lies on another grid than {owner}: {_extent(mine)} against {_extent(grid)}. "
+            "Regrid it (xd.regrid), or fit a model for its grid."
+        )
+
+
+def _same_cells(one: xr.DataArray, other: xr.DataArray) -> bool:
+    return one.shape == other.shape and all(
+        np.abs((a - b + 180) % 360 - 180).max() <= 1e-4
+        for a, b in zip(degrees(one), degrees(other), strict=True)
+    )
+
+
+def degrees(grid: xr.DataArray) -> list[Array]:
+    """Return latitude and longitude of a grid, in degrees."""
+    axes = find_axes(grid)
+    return [np.asarray(grid[name].values, float) for name in (axes.latitude, axes.longitude)]
+
+
+def _extent(grid: xr.DataArray) -> str:
+    spans = [f"{d.size} from {d.flat[0]:g} to {d.flat[-1]:g}" for d in degrees(grid)]
+    return f"latitudes {spans[0]}, longitudes {spans[1]}"
+
+
+def _check_steps(coarse: xr.DataArray, fine: xr.DataArray) -> None:
+    times = (record[require_time(record, "A record")] for record in (coarse, fine))
+    steps = [time_axis.time_step(time) for time in times if time.size > 1]
+    if len(steps) == 2 and steps[0] != steps[1]:
+        raise TimeAxisError(
+            f"The coarse record has a time step of {steps[0] / 3600:g} hours and the fine one of "
+            f"{steps[1] / 3600:g} hours. Bring both to one step, for instance with "
+            ".resample(time='1D').mean()."
+        )
+
+
+def _check_coverage(coarse: xr.DataArray, fine: xr.DataArray) -> None:
+    axes = find_axes(fine)
+    latitude, longitude = grids.grid_axes(coarse, "The coarse grid")
+    centres = (fine[name].values for name in (axes.latitude, axes.longitude))
+    grids.check_coverage(latitude, longitude, *centres)
+
+
+def _common_days(
+    coarse: xr.DataArray, fine: xr.DataArray
+) -> tuple[npt.NDArray[np.int64], xr.DataArray]:
+    """Rows of the coarse record that match the fine days, and the fine days that have one."""
+    name = require_time(fine, "The fine record")
+    coarse_time = coarse[require_time(coarse, "The coarse record")]
+    rows = time_axis.check_overlap(fine[name], coarse_time)
+    kept = np.flatnonzero(rows >= 0)
+    return rows[kept].astype(np.int64), fine if kept.size == rows.size else fine.isel({name: kept})
+
+
+def crop_to(record: xr.DataArray, grid: xr.DataArray) -> xr.DataArray:
+    """Return the part of a record that lies on a grid's cells.
+
+    Parameters
+    ----------
+    record : DataArray
+        On a rectilinear grid that has all cells of `grid`; otherwise it is returned as it is.
+    grid : DataArray
+        ``(y, x)``.
+
+    Returns
+    -------
+    DataArray
+    """
+    axes = require_rectilinear(record, "The coarse grid")
+    chosen = {}
+    for dim, name, wanted in zip(
+        (axes.y, axes.x), (axes.latitude, axes.longitude), degrees(grid), strict=True
+    ):
+        own = np.asarray(record[name].values, float)
+        apart = np.abs((own[:, None] - wanted[None] + 180) % 360 - 180)
+        chosen[dim] = np.flatnonzero(apart.min(axis=1) < 1e-4)
+        if chosen[dim].size != wanted.size:
+            return record
+    return record.isel(chosen)
