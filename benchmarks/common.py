@@ -281,6 +281,13 @@ def machine(*facts: str) -> str:
     return f"Machine: {', '.join([platform.machine(), *facts])}."
 
 
+def torch_machine(args: argparse.Namespace) -> str:
+    """Return a sentence that names the machine, torch's threads and its version."""
+    import torch
+
+    return machine(f"{args.threads} threads", f"torch {torch.__version__}")
+
+
 def run_facts(seed: int, *facts: str) -> str:
     """Return sentences that name the machine, its cores, the seed and the command."""
     cores = f"{os.cpu_count()} cores"

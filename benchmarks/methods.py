@@ -12,13 +12,11 @@ realization, the shortest of a few runs that take turns.
 from __future__ import annotations
 
 import numpy as np
-import torch
 from common import (
     SHIFTS,
     crps,
     load_models,
     log10,
-    machine,
     make_parser,
     parse,
     print_head,
@@ -27,6 +25,7 @@ from common import (
     semivariance,
     shortest,
     spread_skill,
+    torch_machine,
 )
 
 import xdownscale as xd
@@ -48,7 +47,7 @@ def main() -> None:
     def work(model: xd.Downscaler, count: int):
         return lambda: sample(model, count, slice(args.timed))
 
-    print(f"{machine(f'{args.threads} threads', f'torch {torch.__version__}')}\n")
+    print(f"{torch_machine(args)}\n")
     lags = ", ".join(str(shift) for shift in SHIFTS)
     print_head(
         "model",

@@ -13,7 +13,6 @@ some days that take turns.
 from __future__ import annotations
 
 import numpy as np
-import torch
 import xarray as xr
 from common import (
     DAY,
@@ -21,7 +20,6 @@ from common import (
     crps,
     load_models,
     log10,
-    machine,
     make_parser,
     parse,
     print_head,
@@ -29,6 +27,7 @@ from common import (
     r2,
     shortest,
     stretches,
+    torch_machine,
 )
 
 import xdownscale as xd
@@ -56,7 +55,7 @@ def main() -> None:
     timed = runs[-1][: args.timed]
     seconds = shortest(*(lambda m=m: sample(ds, m, timed, 1) for m in models.values()))
     print(
-        f"{machine(f'{args.threads} threads', f'torch {torch.__version__}')} "
+        f"{torch_machine(args)} "
         f"{len(days)} test days in {len(runs)} stretches, {args.realizations} realizations.\n"
     )
     print_head("model", "r2 of the mean", "CRPS (log10)", "s for 365 days", "over the first")

@@ -17,7 +17,6 @@ from common import (
     crps,
     flops,
     log10,
-    machine,
     make_parser,
     parse,
     print_head,
@@ -25,6 +24,7 @@ from common import (
     r2,
     shortest,
     spread_days,
+    torch_machine,
 )
 from torch.nn import functional
 
@@ -151,7 +151,7 @@ def main() -> None:
     parser.add_argument("--days", type=int, default=6)
     args = parse(parser)
     sampler = Sampler(args.model, args.days)
-    print(f"{machine(f'{args.threads} threads', f'torch {torch.__version__}')}\n")
+    print(f"{torch_machine(args)}\n")
     print_head("measure", "value")
     for rows in (
         noise_rows(sampler),

@@ -15,17 +15,16 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
 from common import (
     Array,
     load_models,
     log10,
-    machine,
     make_parser,
     parse,
     print_measures,
     spread_days,
+    torch_machine,
 )
 
 import xdownscale as xd
@@ -135,7 +134,7 @@ def main() -> None:
     for model in models.values():
         maps = Maps(ds, model, args.realizations)
         rows.append({name: value for part in parts for name, value in part(maps).items()})
-    print(f"{machine(f'{args.threads} threads', f'torch {torch.__version__}')}\n")
+    print(f"{torch_machine(args)}\n")
     print_measures(models, rows, "")
 
 
