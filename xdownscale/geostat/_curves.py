@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from xdownscale.errors import DataError
 from xdownscale.gaps import finite
 from xdownscale.geostat._pairs import Pairs
 
-ESTIMATORS = ("matheron", "cressie", "dowd")
+ESTIMATORS = ("matheron", "cressie", "dowd", "genton")
 MIN_CELLS = 100
 
 
@@ -28,7 +29,7 @@ def daily_curves(
         Where `pairs.cells` lie in the last two axes.
     pairs : Pairs
         The same for every day.
-    estimator : {"matheron", "cressie", "dowd"}
+    estimator : {"matheron", "cressie", "dowd", "genton"}
         As in scikit-gstat.
 
     Returns
@@ -88,14 +89,26 @@ def _cressie(gaps: Array, missing: Array, starts: Array, count: Array) -> Array:
 
 def _dowd(gaps: Array, missing: Array, starts: Array, count: Array) -> Array:
     """2.198 (median of x)^2 / 2 (Dowd 1984)."""
-    classes = np.split(np.abs(gaps), starts[1:])
-    kept = (x[~gone] for x, gone in zip(classes, np.split(missing, starts[1:]), strict=True))
-    middle = np.array([np.median(x) if x.size else np.nan for x in kept])
+    classes = _classes(np.abs(gaps), missing, starts)
+    middle = np.array([np.median(x) if x.size else np.nan for x in classes])
     dowd: Array = 2.198 * middle**2 / 2
     return dowd
 
 
-_KERNELS = {"matheron": _matheron, "cressie": _cressie, "dowd": _dowd}
+def _genton(gaps: Array, missing: Array, starts: Array, count: Array) -> Array:
+    """(2.219 quantile of |x_i - x_j|)^2 / 2 (Genton 1998), x with their signs."""
+    from skgstat.estimators import genton  # late: a second of CPU
+
+    return np.array([genton(x) for x in _classes(gaps, missing, starts)], dtype=float)
+
+
+_KERNELS = {"matheron": _matheron, "cressie": _cressie, "dowd": _dowd, "genton": _genton}
+
+
+def _classes(x: Array, missing: Array, starts: Array) -> Iterator[Array]:
+    """Yield what is there of each distance class."""
+    parts = zip(np.split(x, starts[1:]), np.split(missing, starts[1:]), strict=True)
+    return (part[~gone] for part, gone in parts)
 
 
 def _sums(x: Array, missing: Array, starts: Array) -> Array:
