@@ -22,7 +22,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 # Extras that the package imports late; "test" and "dev" are for whoever works on it.
 EXTRAS = ("plot", "distributed", "esmf", "nasa", "geo", "maps")
-# Called by name, never imported: by `require`, `import_module` and `find_spec`, and xarray's engines.
+# Named and never imported: arguments of `require`, `import_module`, `find_spec`; engines of xarray.
 LOADERS = ("require", "import_module", "find_spec")
 ENGINES = {"netcdf4": "netCDF4"}
 # Declared for the tests, not imported by them, and why.
