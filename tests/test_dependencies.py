@@ -32,10 +32,9 @@ TOOLS = {
     "pytest-httpserver": "the fixture `httpserver`",
     "import-linter": "make lint",
     "ruff": "make lint",
-    "mypy": "make lint, and test_typing",
+    "mypy": "make lint, and test_typing runs it",
     "pandas-stubs": "types of pandas for mypy",
     "pre-commit": "CONTRIBUTING.md",
-    "hatchling": "test_typing builds the wheel",
 }
 
 
