@@ -12,13 +12,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from xdownscale.models.training.cross_fitting import Means, runs
 
 import xdownscale as xd
 from xdownscale import geostat
 from xdownscale.core.errors import DataError, XDownscaleWarning
 from xdownscale.fitting import pairing
 from xdownscale.models.training import loop, prefetch
-from xdownscale.models.training.cross_fitting import Means, runs
 
 TESTS = Path(__file__).parent
 KIT = runpy.run_path(str(TESTS / "fast_record.py"))

@@ -31,7 +31,9 @@ class Sampler:
     def sample(self, request):
         known = request.conditions
         mean = known.window[:, 0][:, list(known.own)] + self.state["bias"]
-        white = [self.noise(request, r, int(key)) for r in request.realizations for key in known.keys]
+        white = [
+            self.noise(request, r, int(key)) for r in request.realizations for key in known.keys
+        ]
         shape = (len(request.realizations), *mean.shape)
         return np.float32(mean + self.state["spread"] * np.reshape(white, shape))
 

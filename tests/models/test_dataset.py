@@ -6,7 +6,6 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-
 from xdownscale.models.training.patch_dataset import (
     CoarseDays,
     DayPatches,
@@ -15,6 +14,7 @@ from xdownscale.models.training.patch_dataset import (
     join,
     read_rows,
 )
+
 from xdownscale.patches import PatchLayout
 
 
@@ -145,8 +145,9 @@ def test_days_are_joined_along_patches(arrays):
 
 
 def test_a_patch_larger_than_the_image_is_refused(arrays, config):
-    from xdownscale.core.errors import GridError
     from xdownscale.models.engine import train
+
+    from xdownscale.core.errors import GridError
 
     config = config.replace(data={"patch_size": 13})
     with pytest.raises(GridError, match="patch larger than the image"):

@@ -11,11 +11,11 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from xdownscale.models.training.patch_dataset import bounded_batches, epoch_batches, even_batches
 
 from xdownscale.config import TrainingConfig
 from xdownscale.core.errors import OptionError
 from xdownscale.models.training.checkpoint import Checkpoints
-from xdownscale.models.training.patch_dataset import bounded_batches, epoch_batches, even_batches
 
 TRAINING = runpy.run_path(str(Path(__file__).with_name("test_training.py")))
 Toy, Days, run = TRAINING["Toy"], TRAINING["Days"], TRAINING["run"]

@@ -12,13 +12,13 @@ import pytest
 import torch
 from torch import nn
 from torch.utils.data import Dataset
+from xdownscale.models.engine import _new_networks, _training_layout
+from xdownscale.models.training.patch_dataset import CoarseDay
 
 from xdownscale.config import TrainingConfig
 from xdownscale.core.errors import ModelFormatError
 from xdownscale.models.diffusion.schedules import squared_cosine
-from xdownscale.models.engine import _new_networks, _training_layout
 from xdownscale.models.training.checkpoint import Checkpoints
-from xdownscale.models.training.patch_dataset import CoarseDay
 from xdownscale.models.training.tasks import Denoise, make_optimizer, trainable
 from xdownscale.models.training.trainer import run_stage
 

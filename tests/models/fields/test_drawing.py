@@ -211,6 +211,7 @@ def test_bf16_where_there_is_none(make, monkeypatch):
 
 def test_the_network_that_draws_is_compiled_where_asked(make, monkeypatch):
     from xdownscale.models.field_engine import load_fields
+
     from xdownscale.models.networks.field_unet import Channels
 
     networks, residual, _, request = make(compile=True)

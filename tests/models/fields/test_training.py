@@ -7,6 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from xdownscale.models.training.crop_dataset import CropDays, FieldArrays, around
+from xdownscale.models.training.field_tasks import fold_of
 
 from xdownscale.config import preset
 from xdownscale.models.diffusion.calibration import BANDS, fit_temperature
@@ -15,8 +17,6 @@ from xdownscale.models.diffusion.residual import Residual
 from xdownscale.models.diffusion.spectra import Spectrum, measure
 from xdownscale.models.sampling.fields import draw_fields
 from xdownscale.models.training import train_fields
-from xdownscale.models.training.crop_dataset import CropDays, FieldArrays, around
-from xdownscale.models.training.field_tasks import fold_of
 
 
 def arrays(days=200, shape=(32, 32), rho=0.6, scales=(0.3, 2.0)):
