@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-
 import numpy as np
 import pytest
 import xarray as xr
 
 import xdownscale as xd
+from records import fast_config, make_pair
 from xdownscale.core.errors import (
     DataError,
     ModelMismatchError,
@@ -18,19 +16,16 @@ from xdownscale.core.errors import (
     XDownscaleWarning,
 )
 
-KIT = runpy.run_path(str(Path(__file__).with_name("fast_record.py")))
-config, records, TRAINING = KIT["config"], KIT["records"], KIT["TRAINING"]
-
 
 @pytest.fixture(scope="module")
 def pair():
-    coarse, fine = records()
+    coarse, fine = make_pair()
     return coarse.t, fine.t
 
 
 @pytest.fixture(scope="module")
 def model(pair):
-    return pair[0].downscale.fit(pair[1], preset=config(), progress=False)
+    return pair[0].downscale.fit(pair[1], preset=fast_config(), progress=False)
 
 
 def test_maps_are_labelled_as_the_fine_record(pair, model):
@@ -71,7 +66,7 @@ def test_saved_models_draw_the_same(pair, model, tmp_path):
 
 
 def test_the_same_seed_learns_the_same(pair, model):
-    again = pair[0].downscale.fit(pair[1], preset=config(), progress=False)
+    again = pair[0].downscale.fit(pair[1], preset=fast_config(), progress=False)
     for name, weights in model._fitted.models["all"].state.items():
         np.testing.assert_array_equal(again._fitted.models["all"].state[name], weights)
 
@@ -79,7 +74,7 @@ def test_the_same_seed_learns_the_same(pair, model):
 @pytest.mark.parametrize("method", ["crps", "unet"])
 def test_other_methods(method, pair):
     coarse, fine = pair
-    model = coarse.downscale.fit(fine, preset=config(method=method), progress=False)
+    model = coarse.downscale.fit(fine, preset=fast_config(method=method), progress=False)
     days = model.days("test")
     maps = coarse.downscale.predict(model, time=days, realizations=1 if method == "unet" else 2)
     assert np.isfinite(maps).all()
@@ -149,7 +144,7 @@ def test_a_coarse_gap_is_stood_in_for(pair, model):
 
 @pytest.fixture(scope="module")
 def chained(pair):
-    return pair[0].downscale.fit(pair[1], preset=config(data={"fine_lags": 2}), progress=False)
+    return pair[0].downscale.fit(pair[1], preset=fast_config(data={"fine_lags": 2}), progress=False)
 
 
 def test_a_model_of_fine_lags_runs_on_its_own(pair, chained):
@@ -189,9 +184,9 @@ def test_what_fine_lags_cannot_do(pair, chained, several):
     with pytest.raises(OptionError, match="sees 2 fine lags, and knows no mode 'parallel'"):
         coarse.downscale.predict(chained, mode="parallel")
     with pytest.raises(OptionError, match="fine_lags is 4 and lags 3"):
-        config(data={"fine_lags": 4})
+        fast_config(data={"fine_lags": 4})
     with pytest.raises(OptionError, match="there are 2 fine variables"):
-        several[0].downscale.fit(several[1], preset=config(data={"fine_lags": 1}))
+        several[0].downscale.fit(several[1], preset=fast_config(data={"fine_lags": 1}))
     with pytest.warns(XDownscaleWarning, match="start cold"):
         coarse.downscale.predict(chained, time=coarse.time[5:7])
 
@@ -215,14 +210,14 @@ def test_a_run_that_leaves_the_coarse_record_is_stopped(pair, chained):
 
 @pytest.fixture(scope="module")
 def several():
-    coarse, fine = records(names=("u", "v"))
+    coarse, fine = make_pair(names=("u", "v"))
     return coarse.assign(w=3 * coarse.u.rename("w") + 7), fine
 
 
 @pytest.fixture(scope="module")
 def winds(several):
     coarse, fine = several
-    return coarse.downscale.fit(fine, preset=config(), progress=False)
+    return coarse.downscale.fit(fine, preset=fast_config(), progress=False)
 
 
 def test_several_targets_come_as_a_dataset(several, winds):
@@ -260,11 +255,11 @@ def test_drivers_that_are_missing_at_prediction(several, winds, tmp_path):
 def test_whose_driver_is_whose(several):
     coarse, fine = several
     with pytest.raises(DataError, match=r"not clear which coarse variable is 'a'.*drivers=\{'a'"):
-        coarse.downscale.fit(fine.u.rename("a"), preset=config())
+        coarse.downscale.fit(fine.u.rename("a"), preset=fast_config())
     with pytest.raises(DataError, match="drivers= names 'x', which is no coarse variable"):
-        coarse.downscale.fit(fine.u.rename("a"), preset=config(), drivers={"a": "x"})
+        coarse.downscale.fit(fine.u.rename("a"), preset=fast_config(), drivers={"a": "x"})
     model = coarse.downscale.fit(
-        fine.u.rename("a"), preset=config(), drivers={"a": "u"}, progress=False
+        fine.u.rename("a"), preset=fast_config(), drivers={"a": "u"}, progress=False
     )
     maps = coarse.downscale.predict(model, time=model.days("test")[:1])
     assert maps.name == "a"
@@ -275,7 +270,7 @@ def test_whose_driver_is_whose(several):
 def test_a_target_without_a_driver_of_its_own(several):
     coarse, fine = several
     model = coarse[["u", "v"]].downscale.fit(
-        fine.u.rename("a"), preset=config(), drivers={"a": None}, progress=False
+        fine.u.rename("a"), preset=fast_config(), drivers={"a": None}, progress=False
     )
     maps = coarse[["u", "v"]].downscale.predict(model, time=model.days("test"))
     assert np.isfinite(maps).all()
@@ -288,13 +283,13 @@ def test_each_variable_has_its_transform(several):
     both = xr.Dataset({"u": fine.u, "p": positive})
     drivers = coarse[["u"]].assign(p=np.exp(coarse.u / 3).assign_attrs(units="mm"))
     model = drivers.downscale.fit(
-        both, preset=config(), transform={"p": "log10", "u": "identity"}, progress=False
+        both, preset=fast_config(), transform={"p": "log10", "u": "identity"}, progress=False
     )
     assert [s.transform for s in model.models_["all"].scalings] == ["identity", "log10"]
     maps = drivers.downscale.predict(model, time=model.days("test"))
     assert (maps.p > 0).all()
     with pytest.raises(OptionError, match=r"transform.*'logg'"):
-        drivers.downscale.fit(both, preset=config(), transform={"p": "logg"})
+        drivers.downscale.fit(both, preset=fast_config(), transform={"p": "logg"})
 
 
 # records that do not show the same days
@@ -303,8 +298,8 @@ def test_each_variable_has_its_transform(several):
 @pytest.fixture(scope="module")
 def foreign():
     """A long coarse record of another climate and another weather than the fine one's."""
-    coarse, _ = records(days=200, seed=3)
-    _, fine = records(days=170, seed=9)
+    coarse, _ = make_pair(days=200, seed=3)
+    _, fine = make_pair(days=170, seed=9)
     moved = (1.7 * coarse.t + 4).rename("t").assign_attrs(units="K")
     return moved.pad(lat=1, lon=1, mode="edge").assign_coords(
         lat=np.arange(-1.0, 14, 2), lon=np.arange(-1.0, 12, 2)
@@ -314,7 +309,7 @@ def foreign():
 def test_unpaired_records_are_found_out_and_learnt_from_themselves(foreign):
     coarse, fine = foreign
     with pytest.warns(XDownscaleWarning, match="The days are not paired.*pairing='self'"):
-        model = coarse.downscale.fit(fine, preset=config(), progress=False)
+        model = coarse.downscale.fit(fine, preset=fast_config(), progress=False)
     assert "self (The days are not paired" in repr(model)
     maps = coarse.downscale.predict(model, realizations=2)
     assert maps.sizes["time"] == coarse.sizes["time"] - 5
@@ -324,7 +319,7 @@ def test_unpaired_records_are_found_out_and_learnt_from_themselves(foreign):
 
 def test_what_is_learnt_from_itself_survives_saving(foreign, tmp_path):
     coarse, fine = foreign
-    model = coarse.downscale.fit(fine, preset=config(), pairing="self", progress=False)
+    model = coarse.downscale.fit(fine, preset=fast_config(), pairing="self", progress=False)
     model.save(tmp_path / "s.xd")
     days = coarse.time[20:22]
     ours, theirs = (
@@ -354,13 +349,13 @@ def test_the_paper_preset_learns_from_averages_too(foreign):
 def test_what_pairing_cannot_do(foreign, several):
     coarse, fine = foreign
     with pytest.raises(OptionError, match="pairing"):
-        coarse.downscale.fit(fine, preset=config(), pairing="pared")
+        coarse.downscale.fit(fine, preset=fast_config(), pairing="pared")
     with pytest.raises(DataError, match="'w' is no target's own"):
-        several[0].downscale.fit(several[1], preset=config(), pairing="self")
-    consistent = config(sampling={"constraint": "additive"})
+        several[0].downscale.fit(several[1], preset=fast_config(), pairing="self")
+    consistent = fast_config(sampling={"constraint": "additive"})
     with pytest.raises(OptionError, match="consistent with the coarse field of the same day"):
         coarse.downscale.fit(fine, preset=consistent, pairing="self")
-    model = coarse.downscale.fit(fine, preset=config(), pairing="self", progress=False)
+    model = coarse.downscale.fit(fine, preset=fast_config(), pairing="self", progress=False)
     with pytest.raises(OptionError, match="fitted with pairing='self'"):
         coarse.downscale.predict(model.with_sampling(constraint="softmax"))
 
@@ -393,6 +388,6 @@ def test_nonnegative(pair, model):
 def test_seasons_and_regions(pair):
     coarse, fine = pair
     regions = {"west": (0, 5, 0, 12), "east": (4.9, 10, 0, 12)}
-    model = coarse.downscale.fit(fine, preset=config(), regions=regions, progress=False)
+    model = coarse.downscale.fit(fine, preset=fast_config(), regions=regions, progress=False)
     maps = coarse.downscale.predict(model, time=model.days("test", "west")[:2], realizations=2)
     assert np.isfinite(maps).all()

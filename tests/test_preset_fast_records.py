@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -12,6 +10,7 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
+from records import fast_config, make_pair
 from xdownscale.core.errors import (
     DataError,
     GridError,
@@ -22,24 +21,21 @@ from xdownscale.core.errors import (
 )
 from xdownscale.models.sampling.initial_noise import Starts
 
-KIT = runpy.run_path(str(Path(__file__).with_name("fast_record.py")))
-config, records = KIT["config"], KIT["records"]
-
 
 @pytest.fixture(scope="module")
 def pair():
-    coarse, fine = records()
+    coarse, fine = make_pair()
     return coarse.t, fine.t
 
 
 @pytest.fixture(scope="module")
 def model(pair):
-    return pair[0].downscale.fit(pair[1], preset=config(), progress=False)
+    return pair[0].downscale.fit(pair[1], preset=fast_config(), progress=False)
 
 
 def test_every_six_hours(pair, model):
-    coarse, fine = records(days=200, freq="6h")
-    sixhourly = coarse.t.downscale.fit(fine.t, preset=config(), progress=False)
+    coarse, fine = make_pair(days=200, freq="6h")
+    sixhourly = coarse.t.downscale.fit(fine.t, preset=fast_config(), progress=False)
     assert "skill" in repr(sixhourly)
     assert np.isfinite(coarse.t.downscale.predict(sixhourly, time=coarse.time[40:44])).all()
     # a model knows one step
@@ -58,37 +54,39 @@ def test_skill_that_cannot_be_measured_costs_no_model(pair, monkeypatch):
 
     monkeypatch.setattr(xd.skill, "table", fails)
     with pytest.warns(XDownscaleWarning, match="skill on validation days .* no scores today"):
-        fitted = pair[0].downscale.fit(pair[1], preset=config(), progress=False)
+        fitted = pair[0].downscale.fit(pair[1], preset=fast_config(), progress=False)
     assert np.isfinite(pair[0].downscale.predict(fitted, time=pair[0].time[40:41])).all()
 
 
 @pytest.mark.parametrize("kind", ["multiplicative", "softmax"])
 def test_constraints_that_negative_values_defy_are_refused_before_training(kind, pair):
     with pytest.raises(OptionError, match=f"constraint '{kind}' needs coarse values of 0 or more"):
-        pair[0].downscale.fit(pair[1], preset=config(sampling={"constraint": kind}))
+        pair[0].downscale.fit(pair[1], preset=fast_config(sampling={"constraint": kind}))
 
 
 def test_options_that_do_not_go_together():
     with pytest.raises(OptionError, match="'crps' has no regression"):
-        config(method="crps", sampling={"sampler": "mean"})
+        fast_config(method="crps", sampling={"sampler": "mean"})
     with pytest.raises(OptionError, match="encoder 'finetuned' does not suit 2 folds"):
-        config(network={"encoder": "finetuned"})
-    assert config(method="unet", network={"encoder": "finetuned"}).network.encoder == "finetuned"
+        fast_config(network={"encoder": "finetuned"})
+    assert (
+        fast_config(method="unet", network={"encoder": "finetuned"}).network.encoder == "finetuned"
+    )
 
 
 def test_drivers_of_other_days_or_cells_are_refused():
-    coarse, fine = records(names=("t", "w"))
+    coarse, fine = make_pair(names=("t", "w"))
     later = coarse.w.assign_coords(time=coarse.time + np.timedelta64(30, "D"))
     shifted = xr.Dataset({"t": coarse.t, "w": later.rename(time="time2")})
     with pytest.raises(TimeAxisError, match="'t' and 'w' have different times"):
-        shifted.downscale.fit(fine.t, preset=config(), progress=False)
+        shifted.downscale.fit(fine.t, preset=fast_config(), progress=False)
     finer = xr.Dataset({"t": coarse.t, "w": coarse.w[:, ::2].rename(lat="lat2")})
     with pytest.raises(GridError, match="coarse variables 't' and 'w' lie on different grids"):
-        finer.downscale.fit(fine.t, preset=config(), progress=False)
+        finer.downscale.fit(fine.t, preset=fast_config(), progress=False)
     both = xr.Dataset({"t": fine.t, "w": fine.w[:-5].rename(time="time2")})
     with pytest.raises(TimeAxisError, match="fine variables 't' and 'w' have different times"):
-        coarse.downscale.fit(both, preset=config(), progress=False)
-    known = coarse.downscale.fit(fine.t, preset=config(), progress=False)
+        coarse.downscale.fit(both, preset=fast_config(), progress=False)
+    known = coarse.downscale.fit(fine.t, preset=fast_config(), progress=False)
     with pytest.raises(TimeAxisError, match="coarse variables 't' and 'w' have different times"):
         shifted.downscale.predict(known)
 
@@ -98,7 +96,7 @@ def test_drivers_of_other_days_or_cells_are_refused():
 
 @pytest.fixture(scope="module")
 def chained(pair):
-    return pair[0].downscale.fit(pair[1], preset=config(data={"fine_lags": 2}), progress=False)
+    return pair[0].downscale.fit(pair[1], preset=fast_config(data={"fine_lags": 2}), progress=False)
 
 
 def test_no_run_crosses_a_gap(pair, chained):
@@ -140,7 +138,7 @@ def test_true_lags_are_those_of_the_day_before(pair, chained):
 
 
 def test_regions_with_different_transforms():
-    coarse, fine = records()
+    coarse, fine = make_pair()
 
     ours, theirs = (np.exp(record.t).assign_attrs(units="K") for record in (coarse, fine))
     theirs = theirs.where((fine.lon < 6) | (theirs > 0.8), 0).assign_attrs(units="K")  # dry cells
@@ -151,7 +149,7 @@ def test_regions_with_different_transforms():
             warnings.simplefilter("error", XDownscaleWarning)
             model = ours.downscale.fit(
                 theirs,
-                preset=config(data={"blend": 0}),
+                preset=fast_config(data={"blend": 0}),
                 regions={name: boxes[name] for name in order},
                 progress=False,
             )
@@ -202,7 +200,7 @@ def test_a_change_of_climate_is_no_bias():
     small = np.arange(0.25, 6, 0.5)
     values = rng.normal(size=(730, 6, 6)).repeat(2, 1).repeat(2, 2) + warming[-730:]
     fine = xr.DataArray(values, {"time": last, "lat": small, "lon": small}, name="t")
-    settings = config(method="unet", data={"crop": 8}, network={"encoder": "none"})
+    settings = fast_config(method="unet", data={"crop": 8}, network={"encoder": "none"})
     model = coarse.downscale.fit(fine, preset=settings, pairing="self", progress=False)
     start = coarse.time[10:400]
     found = float(coarse.downscale.predict(model, time=start).mean())

@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import os
-import runpy
 import subprocess
 import sys
 import threading
 import warnings
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import xdownscale as xd
+from records import fast_config, make_pair
 from xdownscale import geostat
 from xdownscale.core.errors import DataError, XDownscaleWarning
 from xdownscale.fitting import pairing
 from xdownscale.models.training import loop, prefetch
 from xdownscale.models.training.cross_fitting import Means, runs
 
-TESTS = Path(__file__).parent
-KIT = runpy.run_path(str(TESTS / "fast_record.py"))
-
 
 @pytest.fixture(scope="module")
 def both():
-    return KIT["records"](days=150)
+    return make_pair(days=150)
 
 
 def learn(coarse, fine, kind="paired", method="residual", **data):
     sections = {"sampling": {"steps": 2}} if method == "residual" else {}
-    config = KIT["config"](data=data, method=method, **sections)
+    config = fast_config(data=data, method=method, **sections)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XDownscaleWarning)
         return xd.fit(coarse, fine, preset=config, progress=False, pairing=kind)
@@ -156,6 +152,7 @@ GROWTH = """
 import resource, sys, warnings
 import dask.array, numpy as np, torch, xarray as xr
 import xdownscale as xd
+from records import fast_config, make_pair
 from xdownscale.models import noise
 torch.set_num_threads(1)
 noise._SHELF._most = 1e6  # noise that is kept, which more days fill further

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-KIT = runpy.run_path(str(Path(__file__).with_name("fast_record.py")))
+from records import fast_config, make_pair
 
 
 def learnt(coarse, fine, **options):
     """Return all that a model knows of the fine record, and its split."""
-    options.setdefault("preset", KIT["config"]())
+    options.setdefault("preset", fast_config())
     model = coarse.downscale.fit(fine, progress=False, **options)
     group = model._fitted.models["all"]
     facts = {name: np.asarray(value) for name, value in group.state.items()}
@@ -41,7 +38,7 @@ def part(split, name):
 
 @pytest.fixture(scope="module")
 def pair():
-    coarse, fine = KIT["records"](days=120)
+    coarse, fine = make_pair(days=120)
     return coarse.t, fine.t
 
 

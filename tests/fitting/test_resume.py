@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import xdownscale as xd
+from records import TESTS
 from xdownscale.core.errors import ModelMismatchError
 
 FIT = """
@@ -20,7 +21,7 @@ import sys
 import torch
 torch.set_num_threads(1)
 sys.path.insert(0, {tests!r})
-from conftest import TINY, make_record
+from records import TINY, make_record
 import xdownscale as xd
 config = xd.preset("paper", **TINY).replace(training=dict(epochs=4, pretrain_epochs=3))
 coarse, fine = make_record(2.0, days=70, margin=2.0), make_record(0.5, days=60)
@@ -30,7 +31,7 @@ model.save({saved!r})
 
 
 def start(folder: Path, saved: Path) -> subprocess.Popen:
-    code = FIT.format(tests=str(Path(__file__).parent), folder=str(folder), saved=str(saved))
+    code = FIT.format(tests=str(TESTS), folder=str(folder), saved=str(saved))
     return subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"}
     )

@@ -2,36 +2,32 @@
 
 from __future__ import annotations
 
-import runpy
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 import xdownscale as xd
+from records import fast_config, make_pair
 from xdownscale.core.errors import ModelMismatchError, NotFittedError, OptionError
 from xdownscale.models import field_engine
-
-fast_record = runpy.run_path(str(Path(__file__).with_name("fast_record.py")))
-config, records = fast_record["config"], fast_record["records"]
 
 
 @pytest.fixture(scope="module")
 def source():
-    coarse, fine = records(60, seed=3)
-    return coarse["t"].downscale.fit(fine["t"], preset=config(), seed=5, progress=False)
+    coarse, fine = make_pair(60, seed=3)
+    return coarse["t"].downscale.fit(fine["t"], preset=fast_config(), seed=5, progress=False)
 
 
 @pytest.fixture(scope="module")
 def pair():
-    coarse, fine = records(60)
+    coarse, fine = make_pair(60)
     return coarse["t"], fine["t"]
 
 
 @pytest.fixture(scope="module")
 def taken(source, pair):
-    return xd.fit(*pair, preset=config(), progress=False, encoder=source)
+    return xd.fit(*pair, preset=fast_config(), progress=False, encoder=source)
 
 
 def encoder(model, group="all"):
@@ -54,7 +50,7 @@ def test_it_equals_the_same_weights_given_by_hand(source, pair, taken, monkeypat
         return real(*args, pretrained_encoder=encoder(source), **options)
 
     monkeypatch.setattr("xdownscale.models.field_engine.train_fields", by_hand)
-    expected = xd.fit(*pair, preset=config(), progress=False)
+    expected = xd.fit(*pair, preset=fast_config(), progress=False)
     assert_equal(taken.models_["all"].state, expected.models_["all"].state)
 
 
@@ -64,14 +60,14 @@ def test_a_frozen_encoder_stays_and_the_first_stage_is_left_out(source, taken):
 
 
 def test_a_finetuned_encoder_goes_on_learning(source, pair):
-    asked = config(method="unet", network={"encoder": "finetuned"})
+    asked = fast_config(method="unet", network={"encoder": "finetuned"})
     model = xd.fit(*pair, preset=asked, progress=False, encoder=source)
     changed = [np.any(encoder(model)[name] != w) for name, w in encoder(source).items()]
     assert any(changed)
 
 
 def test_the_new_records_have_their_own_scaling(source, pair, taken):
-    own = xd.fit(*pair, preset=config(), progress=False)
+    own = xd.fit(*pair, preset=fast_config(), progress=False)
     assert taken.models_["all"].scalings == own.models_["all"].scalings
     assert taken.models_["all"].scalings != source.models_["all"].scalings
 
@@ -91,12 +87,12 @@ def test_where_it_is_from_is_kept_through_a_file(source, taken, pair, tmp_path):
 def test_accessors_take_it_too(source, pair, taken):
     coarse, fine = pair
     for record in (coarse, coarse.to_dataset(name="t")):
-        model = record.downscale.fit(fine, preset=config(), progress=False, encoder=source)
+        model = record.downscale.fit(fine, preset=fast_config(), progress=False, encoder=source)
         assert_equal(model.models_["all"].state, taken.models_["all"].state)
 
 
 def test_a_folder_of_another_encoder_is_refused(source, pair, tmp_path):
-    options = {"preset": config(), "progress": False, "checkpoint_dir": tmp_path}
+    options = {"preset": fast_config(), "progress": False, "checkpoint_dir": tmp_path}
     first, again = (xd.fit(*pair, encoder=source, **options) for _ in range(2))
     assert_equal(again.models_["all"].state, first.models_["all"].state)
     other, group = xd.Downscaler(), source.models_["all"]
@@ -114,15 +110,15 @@ def test_paper_takes_one_of_its_kind(coarse, fine, model, tiny_config):
 
 def test_groups_of_the_same_name_or_the_only_one(source, pair):
     halves = {"west": (0, 5, 0, 12), "east": (5, 10, 0, 12)}
-    both = xd.fit(*pair, preset=config(), progress=False, encoder=source, regions=halves)
+    both = xd.fit(*pair, preset=fast_config(), progress=False, encoder=source, regions=halves)
     for name in halves:
         assert_equal(encoder(both, name), encoder(source))
     again = xd.fit(
-        *pair, preset=config(), progress=False, encoder=both, regions={"west": halves["west"]}
+        *pair, preset=fast_config(), progress=False, encoder=both, regions={"west": halves["west"]}
     )
     assert again._fitted.about["encoder"]["west"]["group"] == "west"
     with pytest.raises(ModelMismatchError, match=r"groups west, east, and none is called 'all'"):
-        xd.fit(*pair, preset=config(), progress=False, encoder=both)
+        xd.fit(*pair, preset=fast_config(), progress=False, encoder=both)
 
 
 @pytest.mark.parametrize(
@@ -143,24 +139,24 @@ def test_another_make_is_refused_before_any_work(source, pair, sections, message
         "xdownscale.fitting.pairing.settle_pairing", lambda *_: pytest.fail("worked")
     )
     with pytest.raises(ModelMismatchError, match=message):
-        xd.fit(*pair, preset=config(**sections), progress=False, encoder=source)
+        xd.fit(*pair, preset=fast_config(**sections), progress=False, encoder=source)
 
 
 def test_another_method_and_another_number_of_drivers(source, model, pair):
     with pytest.raises(ModelMismatchError, match=r"method 'diffusion', the new .* 'residual/crps"):
-        xd.fit(*pair, preset=config(), progress=False, encoder=model)
-    coarse, fine = records(60, names=("t", "q"))
+        xd.fit(*pair, preset=fast_config(), progress=False, encoder=model)
+    coarse, fine = make_pair(60, names=("t", "q"))
     with pytest.raises(ModelMismatchError, match="number of drivers 1, the new model has 2"):
-        xd.fit(coarse, fine, preset=config(), progress=False, encoder=source)
+        xd.fit(coarse, fine, preset=fast_config(), progress=False, encoder=source)
 
 
 def test_no_encoder_on_either_side(source, pair):
-    without = config(network={"encoder": "none"})
+    without = fast_config(network={"encoder": "none"})
     with pytest.raises(OptionError, match=r"network\.encoder is 'none': there is nothing to put"):
         xd.fit(*pair, preset=without, progress=False, encoder=source)
     empty = xd.fit(*pair, preset=without, progress=False)
     with pytest.raises(ModelMismatchError, match="it has no encoder"):
-        xd.fit(*pair, preset=config(), progress=False, encoder=empty)
+        xd.fit(*pair, preset=fast_config(), progress=False, encoder=empty)
 
 
 @pytest.mark.parametrize(

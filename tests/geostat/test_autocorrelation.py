@@ -11,6 +11,7 @@ import xarray as xr
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from records import label
 from xdownscale.core.errors import GridError, OptionError, TimeAxisError
 from xdownscale.geostat import acf, autocorrelation, lag_r2, lag_rmse, pacf
 
@@ -19,16 +20,9 @@ def record(days=60, shape=(3, 4), seed=0, missing=0.0, start="2000-01-01"):
     rng = np.random.default_rng(seed)
     values = 5 + 0.4 * rng.normal(size=(days, *shape)).cumsum(axis=0)
     values[rng.random(values.shape) < missing] = np.nan
-    return xr.DataArray(
-        values,
-        coords={
-            "time": pd.date_range(start, periods=days),
-            "lat": np.linspace(50, 20, shape[0]),
-            "lon": np.linspace(-3, 4, shape[1]),
-        },
-        name="dust",
-        attrs={"units": "1"},
-    )
+    lat = np.linspace(50, 20, shape[0])
+    lon = np.linspace(-3, 4, shape[1])
+    return label(values, lat, lon, time=start)
 
 
 def autoregressive(phi, days, cells, seed=0):

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from records import label
 from xdownscale import geostat
 from xdownscale.core.errors import OptionError
 from xdownscale.geostat import compare
@@ -17,17 +18,9 @@ def record(seed=0, shape=(20, 24, 30), step=0.25, start="2000-01-01"):
     rng = np.random.default_rng(seed)
     white = rng.normal(size=shape)
     smooth = sum(np.roll(white, (i, j), (1, 2)) for i in range(4) for j in range(4)) / 4
-    return xr.DataArray(
-        np.exp(smooth),
-        coords={
-            "time": pd.date_range(start, periods=shape[0]),
-            "lat": np.arange(shape[1]) * step,
-            "lon": np.arange(shape[2]) * step,
-        },
-        dims=("time", "lat", "lon"),
-        name="dust",
-        attrs={"units": "kg"},
-    )
+    lat = np.arange(shape[1]) * step
+    lon = np.arange(shape[2]) * step
+    return label(np.exp(smooth), lat, lon, time=start, units="kg")
 
 
 @pytest.fixture(scope="module")

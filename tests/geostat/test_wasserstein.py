@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
+from records import label
 from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisError
 from xdownscale.core.normalization import Scaling
 from xdownscale.geostat import _wasserstein_kernels, similarity_table, wasserstein
@@ -20,17 +21,10 @@ PLAIN = {"transform": None, "normalise": False}
 
 def record(shape=(6, 5, 8), seed=0, start="2000-01-01", lat=(10, 14), lon=(0, 7)):
     rng = np.random.default_rng(seed)
-    return xr.DataArray(
-        rng.lognormal(size=shape),
-        coords={
-            "time": pd.date_range(start, periods=shape[0]),
-            "lat": np.linspace(*lat, shape[1]),
-            "lon": np.linspace(*lon, shape[2]),
-        },
-        dims=("time", "lat", "lon"),
-        name="dust",
-        attrs={"units": "kg"},
-    )
+    values = rng.lognormal(size=shape)
+    lat = np.linspace(*lat, shape[1])
+    lon = np.linspace(*lon, shape[2])
+    return label(values, lat, lon, time=start, units="kg")
 
 
 def field(values):

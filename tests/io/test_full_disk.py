@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import runpy
 import shutil
 import subprocess
 import tempfile
@@ -15,11 +14,10 @@ import pytest
 import torch
 
 import xdownscale as xd
+from records import fitted
 from xdownscale.core.errors import StorageError
 from xdownscale.io.hub import download
 from xdownscale.models.training.checkpoint import Checkpoints
-
-fitted = runpy.run_path(str(Path(__file__).with_name("small_models.py")))["fitted"]
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ import copy
 import hashlib
 import json
 import os
-import runpy
 import subprocess
 import sys
 import textwrap
@@ -21,11 +20,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import xdownscale as xd
+from records import fitted
 from xdownscale.core.errors import ModelFormatError, StorageError
 from xdownscale.io import serialization
 
 PACKAGE = Path(xd.__file__).parent
-fitted = runpy.run_path(str(Path(__file__).with_name("small_models.py")))["fitted"]
 KINDS = ("fast", "paper")
 QUICK = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 

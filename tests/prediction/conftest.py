@@ -2,40 +2,34 @@
 
 from __future__ import annotations
 
-import runpy
 import warnings
-from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 import xdownscale as xd
-
-KIT = SimpleNamespace(**runpy.run_path(str(Path(__file__).parents[1] / "fast_record.py")))
+from records import fast_config, make_pair, make_record, silence_drift
 
 
 def _learn(path, names=("t",), **sections):
-    coarse, fine = KIT.records(names=names)
+    coarse, fine = make_pair(names=names)
     sections = {"sampling": {"steps": 2}} | sections
-    model = xd.Downscaler(preset=KIT.config(**sections), pairing="paired", progress=False)
+    model = xd.Downscaler(preset=fast_config(**sections), pairing="paired", progress=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", xd.errors.XDownscaleWarning)
         model.fit(coarse, fine)
-    for name, array in model.models_["all"].state.items():
-        if name == "drift.spread":  # networks that learnt for a second drift: no alarm
-            array *= 1e9
+    silence_drift(model)
     model.save(path)
     return model
 
 
 @pytest.fixture(scope="session")
 def record():
-    return KIT.records()[0]
+    return make_pair()[0]
 
 
 @pytest.fixture(scope="session")
 def fine_record():
-    return KIT.records()[1]
+    return make_pair()[1]
 
 
 @pytest.fixture(scope="session")
@@ -64,10 +58,9 @@ def pair_drawer(folder):
 @pytest.fixture(scope="session")
 def paper_record():
     """The record that the fixture `model` of the suite learnt from."""
-    suite = runpy.run_path(str(Path(__file__).parents[1] / "conftest.py"))
-    return suite["make_record"](2.0, days=120, margin=2.0)
+    return make_record(2.0, days=120, margin=2.0)
 
 
 @pytest.fixture(scope="session")
 def pair_record():
-    return KIT.records(names=("t", "u"))[0]
+    return make_pair(names=("t", "u"))[0]

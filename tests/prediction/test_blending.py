@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 
 import xdownscale as xd
+from records import make_blocks
 from xdownscale.fitting.groups import fading
 from xdownscale.prediction.blending import Blend
 
@@ -37,13 +37,7 @@ def test_the_images_edge_is_no_border():
 
 @pytest.fixture(scope="module")
 def pair():
-    rng = np.random.default_rng(0)
-    time = pd.date_range("2000-01-01", periods=70)
-    coarse = rng.normal(size=(70, 6, 6))
-    values = coarse.repeat(4, 1).repeat(4, 2) + 0.5 * rng.normal(size=(70, 24, 24))
-    lat = np.arange(0.25, 12, 0.5)
-    fine = xr.DataArray(values, {"time": time, "lat": lat, "lon": lat}, name="t")
-    return fine.coarsen(lat=4, lon=4).mean(), fine.isel(time=slice(5, 60))
+    return make_blocks(70, 6, slice(5, 60))
 
 
 @pytest.fixture(scope="module")

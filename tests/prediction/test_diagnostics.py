@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
+from records import make_blocks
 from xdownscale.core.errors import DataError, OptionError
 from xdownscale.prediction import diagnostics
 
@@ -25,13 +26,7 @@ def small(**data):
 
 @pytest.fixture(scope="module")
 def pair():
-    rng = np.random.default_rng(0)
-    time = pd.date_range("2000-01-01", periods=120)
-    coarse = rng.normal(size=(120, 5, 5))
-    values = coarse.repeat(4, 1).repeat(4, 2) + 0.5 * rng.normal(size=(120, 20, 20))
-    lat = np.arange(0.25, 10, 0.5)
-    fine = xr.DataArray(values, {"time": time, "lat": lat, "lon": lat}, name="t")
-    return fine.coarsen(lat=4, lon=4).mean(), fine.isel(time=slice(10, 100))
+    return make_blocks(120, 5, slice(10, 100))
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ import xdownscale as xd
 from xdownscale.prediction import manifest
 from xdownscale.prediction import zarr as zarr_store
 
-SCRIPT = Path(__file__).with_name("draw_to_zarr.py")
+SCRIPT = Path(__file__).with_name("predict_to_zarr.py")
 CLOSE = {"rtol": 2e-5, "atol": 2e-5}
 
 

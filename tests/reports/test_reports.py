@@ -31,7 +31,7 @@ from xdownscale.reports._evidence import judge, sentence, verdict
 from xdownscale.reports._intervals import interval, mean, resampled_means
 from xdownscale.reports._records import days_of, gather
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 DRAWS = 20
 JUDGED = slice("2005-11-15", "2005-12-15")
 

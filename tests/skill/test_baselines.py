@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import xdownscale as xd
+from records import label
 from xdownscale.core.errors import DataError, OptionError, TimeAxisError
 from xdownscale.core.normalization import Scaling
 from xdownscale.skill import baselines
@@ -17,17 +18,9 @@ from xdownscale.skill import baselines
 
 def record(days, *, order=("time", "lat", "lon"), shape=(3, 4), seed=0, **attrs):
     values = np.random.default_rng(seed).lognormal(size=(len(days), *shape)).astype("f4")
-    da = xr.DataArray(
-        values,
-        coords={
-            "time": days,
-            "lat": np.linspace(20, 10, shape[0]),
-            "lon": np.linspace(0, 5, shape[1]),
-        },
-        dims=("time", "lat", "lon"),
-        name="dust",
-        attrs={"units": "1", **attrs},
-    )
+    lat = np.linspace(20, 10, shape[0])
+    lon = np.linspace(0, 5, shape[1])
+    da = label(values, lat, lon, time=days).assign_attrs(attrs)
     return da.transpose(*order)
 
 

@@ -6,7 +6,6 @@ import concurrent.futures
 import hashlib
 import json
 import os
-import runpy
 import shutil
 import socket
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 
 import xdownscale as xd
+from records import fast_config, make_pair
 from xdownscale.core.errors import (
     ModelFormatError,
     NotFittedError,
@@ -26,14 +26,13 @@ from xdownscale.core.errors import (
 from xdownscale.io.hub import download, registry
 from xdownscale.io.hub import load as load_
 
-fast_record = runpy.run_path(str(Path(__file__).parents[1] / "fast_record.py"))
 NAME = "tiny"
 
 
 @pytest.fixture(scope="module")
 def small():
-    coarse, fine = fast_record["records"](60)
-    preset = fast_record["config"](method="unet")
+    coarse, fine = make_pair(60)
+    preset = fast_config(method="unet")
     return coarse["t"].downscale.fit(fine["t"], preset=preset, progress=False)
 
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import runpy
 import subprocess
 import sys
 import warnings
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,16 +14,13 @@ import torch
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 import xdownscale as xd
+from records import TESTS, fast_config, make_pair
+from toy_training import Days, Toy, run
 from xdownscale.config import TrainingConfig
 from xdownscale.core.errors import DataError, OptionError, StorageError
 from xdownscale.models import device
 from xdownscale.models.training.checkpoint import Checkpoints
 from xdownscale.models.training.distributed import is_forked, is_heard, judged, share
-
-TESTS = Path(__file__).parents[1]
-TRAINING = runpy.run_path(str(Path(__file__).with_name("test_training.py")))
-KIT = runpy.run_path(str(TESTS / "fast_record.py"))
-Toy, Days, run = TRAINING["Toy"], TRAINING["Days"], TRAINING["run"]
 
 
 @pytest.fixture(autouse=True)
@@ -128,9 +123,9 @@ def test_a_full_disc_ends_all(tmp_path, monkeypatch):
 def test_more_devices_than_there_are():
     with pytest.raises(OptionError, match=r"training.devices is 999, and \d+ can be had here"):
         device.check_devices("cpu", 999, "auto")
-    coarse, fine = KIT["records"]()
+    coarse, fine = make_pair()
     with pytest.raises(OptionError, match=r"training.devices is 999"):
-        xd.fit(coarse, fine, preset=KIT["config"]().replace(training={"devices": 999}))
+        xd.fit(coarse, fine, preset=fast_config().replace(training={"devices": 999}))
 
 
 def test_copies_of_a_kernel_show_no_bar(monkeypatch):
@@ -157,10 +152,10 @@ def test_an_unknown_strategy():
 
 @pytest.mark.slow
 def test_a_fit_of_two_processes_is_as_good():
-    coarse, fine = KIT["records"](days=100)
+    coarse, fine = make_pair(days=100)
 
     def losses(**training):
-        config = KIT["config"](method="unet").replace(training={"mean_epochs": 4} | training)
+        config = fast_config(method="unet").replace(training={"mean_epochs": 4} | training)
         model = xd.fit(coarse, fine, preset=config, progress=False, pairing="paired")
         history = model.history_.isel(group=0)
         return history.val_loss.values[history.stage.values == "regress0"]
@@ -174,12 +169,12 @@ def test_a_fit_of_two_processes_is_as_good():
 SCRIPT = """
 import sys, torch
 sys.path.insert(0, {tests!r})
-import fast_record as kit
+from records import fast_config, make_pair
 import xdownscale as xd
 torch.set_num_threads(1)
-coarse, fine = kit.records(days=60)
+coarse, fine = make_pair(days=60)
 training = dict(devices=2, strategy="ddp")
-config = kit.config(method="unet").replace(training=training)
+config = fast_config(method="unet").replace(training=training)
 folder = {folder!r}
 model = xd.fit(  # on the CPU
     coarse, fine, preset=config, progress=False, pairing="paired", checkpoint_dir=folder

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
 from itertools import chain
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,13 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from toy_training import Days, Toy, run
 from xdownscale.config import TrainingConfig
 from xdownscale.core.errors import OptionError
 from xdownscale.models.training.checkpoint import Checkpoints
 from xdownscale.models.training.patch_dataset import bounded_batches, epoch_batches, even_batches
-
-TRAINING = runpy.run_path(str(Path(__file__).with_name("test_training.py")))
-Toy, Days, run = TRAINING["Toy"], TRAINING["Days"], TRAINING["run"]
 
 
 class Long(Toy):
