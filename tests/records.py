@@ -17,8 +17,8 @@ folder says ``from records import make_record``. A subprocess gets the folder as
     the arrays below the label line, and a configuration, for the patch networks
 `TINY`, `fast_config`
     what makes the presets `paper` and `fast` train in a second
-`fitted`
-    a small fitted model of either preset
+`fitted`, `fitted_of`
+    a small fitted model of either preset, and what a model holds
 """
 
 from __future__ import annotations
@@ -235,6 +235,14 @@ def fitted(kind: str) -> xd.Downscaler:
             sampling={"steps": 2, "size": 8, "stride": 4, "halo": 1},
         )
     return coarse.downscale.fit(fine, preset=config, progress=False)
+
+
+def fitted_of(model: xd.Downscaler) -> Any:
+    """Return what a model holds, an `xdownscale.fitting.fitted_model.Fitted`.
+
+    It has no public name: tests reach for it here and nowhere else.
+    """
+    return model._fitted
 
 
 def silence_drift(model: xd.Downscaler, group: str = "all") -> xd.Downscaler:

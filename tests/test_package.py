@@ -191,6 +191,20 @@ def test_only_methods_know_the_names_of_methods():
     assert not found, f"{len(found)} lines know a method by its name:\n{shown}"
 
 
+def test_tests_import_no_private_name_of_another_room():
+    found = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        folder = path.relative_to(ROOT / "tests").parts[0]
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not (isinstance(node, ast.ImportFrom) and str(node.module).startswith("xdownscale")):
+                continue
+            names = [f"{node.module}.{alias.name}".split(".") for alias in node.names]
+            private = [name for name in names if any(part.startswith("_") for part in name)]
+            strange = [".".join(name) for name in private if name[1] != folder]
+            found += [f"{path.relative_to(ROOT)}:{node.lineno} {name}" for name in strange]
+    assert not found
+
+
 @pytest.mark.filterwarnings("ignore:.*lie outside the training period")
 def test_readme_example_runs(tmp_path, monkeypatch):
     """The README's Python block, on fewer days and epochs."""

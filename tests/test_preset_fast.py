@@ -67,8 +67,8 @@ def test_saved_models_draw_the_same(pair, model, tmp_path):
 
 def test_the_same_seed_learns_the_same(pair, model):
     again = pair[0].downscale.fit(pair[1], preset=fast_config(), progress=False)
-    for name, weights in model._fitted.models["all"].state.items():
-        np.testing.assert_array_equal(again._fitted.models["all"].state[name], weights)
+    for name, weights in model.models_["all"].state.items():
+        np.testing.assert_array_equal(again.models_["all"].state[name], weights)
 
 
 @pytest.mark.parametrize("method", ["crps", "unet"])
@@ -195,7 +195,7 @@ def test_a_run_that_leaves_the_coarse_record_is_stopped(pair, chained):
     from xdownscale.core.errors import DriftError
 
     coarse, _ = pair
-    state = chained._fitted.models["all"].state
+    state = chained.models_["all"].state
     kept = state["drift.level"].copy()
     state["drift.level"] = kept + 100 * state["drift.spread"]
     try:

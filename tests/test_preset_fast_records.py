@@ -153,7 +153,7 @@ def test_regions_with_different_transforms():
                 regions={name: boxes[name] for name in order},
                 progress=False,
             )
-        names = {n: g.scaling.transform for n, g in model._fitted.models.items()}
+        names = {n: g.scaling.transform for n, g in model.models_.items()}
         assert names["west"] != names["east"]
         maps.append(ours.downscale.predict(model, time=ours.time[40:42], seed=1))
         assert np.isfinite(maps[-1]).all()

@@ -152,8 +152,7 @@ GROWTH = """
 import resource, sys, warnings
 import dask.array, numpy as np, torch, xarray as xr
 import xdownscale as xd
-from records import fast_config, make_pair
-from xdownscale.models import noise
+from xdownscale.models.diffusion import noise
 torch.set_num_threads(1)
 noise._SHELF._most = 1e6  # noise that is kept, which more days fill further
 warnings.simplefilter("ignore")

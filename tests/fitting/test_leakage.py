@@ -12,7 +12,7 @@ def learnt(coarse, fine, **options):
     """Return all that a model knows of the fine record, and its split."""
     options.setdefault("preset", fast_config())
     model = coarse.downscale.fit(fine, progress=False, **options)
-    group = model._fitted.models["all"]
+    group = model.models_["all"]
     facts = {name: np.asarray(value) for name, value in group.state.items()}
     for number, scaling in enumerate((*group.scalings, *group.driver_scalings)):
         facts[f"scaling.{number}"] = np.array([scaling.center, scaling.spread, scaling.scale])

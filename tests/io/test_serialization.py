@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import xdownscale as xd
-from records import fitted
+from records import fitted, fitted_of
 from xdownscale.core.errors import ModelFormatError, StorageError
 from xdownscale.io import serialization
 
@@ -75,7 +75,7 @@ def test_nothing_in_the_package_imports_a_pickler():
 
 @pytest.fixture(scope="module")
 def contents():
-    return {kind: serialization.pack(fitted(kind)._fitted) for kind in KINDS}
+    return {kind: serialization.pack(fitted_of(fitted(kind))) for kind in KINDS}
 
 
 def assert_equal(found, expected):
@@ -84,7 +84,7 @@ def assert_equal(found, expected):
         for key, weights in model.state.items():
             np.testing.assert_array_equal(found.models_[name].state[key], weights)
         assert found.models_[name].split.identical(model.split)
-    assert serialization.pack(found._fitted) == serialization.pack(expected._fitted)
+    assert serialization.pack(fitted_of(found)) == serialization.pack(fitted_of(expected))
 
 
 def damaged(content, draw):

@@ -7,7 +7,7 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
-from records import make_blocks
+from records import fitted_of, make_blocks
 from xdownscale.fitting.groups import fading
 from xdownscale.prediction.blending import Blend
 
@@ -59,7 +59,7 @@ def test_where_models_meet_there_is_no_seam(pair, model):
     inside = (fine.lat < 10) | (fine.lon < 6)
     assert (np.isfinite(maps) == inside).all()
     # give one of them a shift: a cliff without blending, a slope with it
-    east = model._fitted.models["east"]
+    east = model.models_["east"]
     bias = next(name for name in east.state if name.endswith("regressions.0.head.bias"))
     kept = east.state[bias].copy()
     other = bias.replace("regressions.0", "regressions.1")
@@ -74,15 +74,15 @@ def test_where_models_meet_there_is_no_seam(pair, model):
 
 
 def test_fields_of_one_kind_are_left_as_they_are(model):
-    blend = Blend(model._fitted)
+    blend = Blend(fitted_of(model))
     total = np.zeros((24, 24))
-    for name, models in model._fitted.by_region().items():
+    for name, models in fitted_of(model).by_region().items():
         window = next(iter(models.values())).group.window
         total[window] += blend.weights[name]
     covered = total > 0
     np.testing.assert_allclose(total[covered], 1, atol=1e-6)
     out = np.full((1, 2, 1, 24, 24), np.nan, np.float32)
-    for name, models in model._fitted.by_region().items():
+    for name, models in fitted_of(model).by_region().items():
         window = next(iter(models.values())).group.window
         part = out[(..., *window)]
         fields = np.full((1, 2, *part.shape[2:]), 3.0, np.float32)

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xdownscale as xd
+from records import fitted_of
 from xdownscale.prediction import chunks as chunking
 from xdownscale.prediction import workers
 
@@ -239,7 +240,7 @@ def test_a_file_that_changed_meanwhile_is_refused(drawer, walker, folder, record
 
 def test_a_process_keeps_a_few_models(drawer):
     for number in range(6):
-        workers._keep(str(number), drawer._fitted)
+        workers._keep(str(number), fitted_of(drawer))
     assert list(workers._known) == ["2", "3", "4", "5"]
     workers._known.clear()
 

@@ -8,7 +8,7 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
-from records import make_blocks
+from records import fitted_of, make_blocks
 from xdownscale.core.errors import DataError, OptionError
 from xdownscale.prediction import diagnostics
 
@@ -112,7 +112,7 @@ def test_a_trend_is_counted_in_standard_errors():
 
 
 def test_the_worth_of_the_encoder_is_measured_on_other_days(pair, model):
-    other = model._fitted
+    other = fitted_of(model)
     found = model.check(*pair, days=4, realizations=2).loc["negative transfer"]
     assert found.value != 1.0
     bare = xd.preset("fast", network={"encoder": "none"}).network
@@ -136,7 +136,7 @@ def test_gaps_of_the_truth_are_gaps_of_the_ensemble(pair, model, monkeypatch):
     truth = fine.copy(data=np.where(gappy, np.nan, members[8]))
     maps = xr.DataArray(members[:8], fine.coords, ("realization", *fine.dims), name="t")
     monkeypatch.setattr(diagnostics, "draw_maps", lambda fitted, coarse, order: maps)
-    found = diagnostics._drawn(model._fitted, coarse, truth, None)
+    found = diagnostics._drawn(fitted_of(model), coarse, truth, None)
     assert diagnostics._ratio(found, diagnostics._semivariance) == pytest.approx(1, abs=0.02)
     assert diagnostics._ratio(found, lambda x: np.nanstd(x, (-2, -1))) == pytest.approx(1, abs=0.02)
     assert diagnostics._spread(found) == pytest.approx(1, abs=0.02)
@@ -161,7 +161,7 @@ def test_drift_looks_at_the_coarse_cells_under_the_maps(pair):
     # an encoder would see the whole coarse record, and the maps themselves would change
     config = small(extrapolate=None, regrid="bilinear").replace(network={"encoder": "none"})
     fitted = wide.downscale.fit(fine, preset=config, pairing="paired", progress=False)
-    covered = diagnostics._covered(fitted._fitted)
+    covered = diagnostics._covered(fitted_of(fitted))
     assert covered.sum() == 25  # of 121
     trend = xr.DataArray(np.linspace(0, 5, 120), dims="time")
     far = (abs(wide.lat - 5) > 7.5) | (abs(wide.lon - 5) > 7.5)

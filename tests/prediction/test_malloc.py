@@ -14,7 +14,7 @@ from xdownscale.prediction import malloc
 FAULTS = """
 import contextlib, resource, sys
 import numpy as np
-from xdownscale import heap
+from xdownscale.prediction import malloc
 
 
 def faults():
@@ -27,8 +27,8 @@ def faults():
 
 
 first = faults()
-with heap.tidy():
-    with heap.tidy():
+with malloc.tidy():
+    with malloc.tidy():
         pass
     second = faults()
 print(first, second, faults())
@@ -36,7 +36,7 @@ print(first, second, faults())
 HELD = """
 import threading
 import numpy as np
-from xdownscale import heap
+from xdownscale.prediction import malloc
 
 
 def resident():
@@ -49,7 +49,7 @@ def work():
 
 
 ends = []
-with heap.tidy():
+with malloc.tidy():
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()

@@ -61,4 +61,3 @@ def test_a_disk_that_is_read_only(drawer, record, small_disk):
         xd.predict_to_zarr(drawer, record, small_disk / "other.zarr", **options)
     with pytest.raises(xd.errors.StorageError, match="cannot be written"):
         drawer.save(small_disk / "model.xd")
-    drawer._path = None

@@ -15,9 +15,11 @@ from toy_training import Toy, run
 from xdownscale.config import TrainingConfig
 from xdownscale.core.errors import ModelFormatError
 from xdownscale.models.diffusion.schedules import squared_cosine
-from xdownscale.models.engine import _new_networks, _training_layout
+from xdownscale.models.networks.unet import Networks
+from xdownscale.models.networks.weights import seeded
 from xdownscale.models.training.checkpoint import Checkpoints
 from xdownscale.models.training.tasks import Denoise, make_optimizer, trainable
+from xdownscale.patches import PatchLayout
 
 
 def test_the_history_has_a_row_for_each_epoch():
@@ -187,13 +189,16 @@ def test_the_progress_bar_can_be_switched_off(progress, capfd):
 
 
 def make_denoise(arrays, config):
-    networks = _new_networks(arrays, config, 0)
+    known = arrays.static.shape[0] + arrays.calendar.shape[1]
+    networks = seeded(Networks, 0, 2, config.data.lags, known, config.network)
+    networks.denoiser.bound.fill_(config.network.output_bound)
+    size, stride = config.data.patch_size, config.data.patch_stride
     return Denoise(
         arrays,
         networks,
         config.diffusion,
         squared_cosine(config.diffusion.train_steps),
-        _training_layout(arrays, config),
+        PatchLayout(arrays.mask.shape, size, stride, 0, "uniform"),
         config.training.batch_days,
     )
 
