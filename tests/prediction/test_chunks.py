@@ -213,8 +213,10 @@ def test_large_chunks_deserve_a_word(drawer, record, monkeypatch):
 def test_a_model_is_loaded_once_in_a_process(drawer, folder, record, monkeypatch):
     workers._known.clear()
     loads = []
-    read = workers.archive.load
-    monkeypatch.setattr(workers.archive, "load", lambda path: loads.append(path) or read(path))
+    read = workers.serialization.load
+    monkeypatch.setattr(
+        workers.serialization, "load", lambda path: loads.append(path) or read(path)
+    )
     model = xd.load(folder / "drawer.xd")
     drawn = model.predict(record.chunk(time=10), chunks=10)
     workers._known.clear()  # as in another process
