@@ -12,6 +12,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+from records import label
 from xdownscale.core import blocks as blocks_
 from xdownscale.core.errors import TimeAxisError
 
@@ -32,10 +33,8 @@ class Counted:
 
 
 def record_of(days):
-    time = xr.date_range("2000-01-01", periods=days)
     values = np.random.default_rng(0).normal(size=(days, 4, 5)).astype(np.float32)
-    coords = {"time": time, "lat": np.arange(4.0), "lon": np.arange(5.0)}
-    return xr.DataArray(values, coords, name="dust")
+    return label(values, np.arange(4.0), np.arange(5.0), units=None)
 
 
 @pytest.fixture

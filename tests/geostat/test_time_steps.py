@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-import xarray as xr
 
+from records import label
 from xdownscale import geostat
 from xdownscale.core.errors import TimeAxisError
 
@@ -14,8 +14,7 @@ from xdownscale.core.errors import TimeAxisError
 def hours(days=40):
     time = pd.date_range("2000-01-01", periods=4 * days, freq="6h")
     values = np.random.default_rng(0).lognormal(size=(time.size, 4, 5))
-    coords = {"time": time, "lat": np.arange(4.0), "lon": np.arange(5.0)}
-    return xr.DataArray(values, coords=coords, dims=("time", "lat", "lon"))
+    return label(values, np.arange(4.0), np.arange(5.0), time=time, units=None)
 
 
 @pytest.mark.parametrize(
