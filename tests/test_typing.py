@@ -23,7 +23,7 @@ import pandas as pd
 import xarray as xr
 
 import xdownscale as xd
-from xdownscale.errors import XDownscaleError
+from xdownscale.core.errors import XDownscaleError
 from xdownscale.geostat import acf, semivariogram
 
 config = xd.preset("fast", size="tiny")
