@@ -30,9 +30,10 @@ if TYPE_CHECKING:
         splits,
     )
     from xdownscale.config import DownscalerConfig, preset
-    from xdownscale.core import coords, errors, grids, normalization
-    from xdownscale.downscaler import Downscaler, fit, load, predict
-    from xdownscale.io.hub import load_pretrained, publish
+    from xdownscale.core import coords as labels
+    from xdownscale.core import errors, grids
+    from xdownscale.core import normalization as scaling
+    from xdownscale.downscaler import Downscaler, fit, load, load_pretrained, predict, publish
     from xdownscale.patches import layout as windows
     from xdownscale.prediction.zarr import predict_to_zarr
     from xdownscale.regridding import regrid
@@ -46,11 +47,11 @@ _HOMES = {
     "DownscalerConfig": "config",
     "fit": "downscaler",
     "load": "downscaler",
-    "load_pretrained": "io.hub",
+    "load_pretrained": "downscaler",
     "predict": "downscaler",
     "predict_to_zarr": "prediction.zarr",
     "preset": "config",
-    "publish": "io.hub",
+    "publish": "downscaler",
     "regrid": "regridding",
     "report": "reports",
 }

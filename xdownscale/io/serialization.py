@@ -16,7 +16,7 @@ from xdownscale.core.coords import Axes, Labels
 from xdownscale.core.errors import ModelFormatError
 from xdownscale.core.files import as_path, write_whole
 from xdownscale.core.normalization import Scaling
-from xdownscale.fitting.fitted_model import Fitted, GroupModel
+from xdownscale.fitting.fitted_model import Fitted, GroupModel, ModelFacts
 from xdownscale.fitting.groups import Group
 from xdownscale.io import container, validation
 from xdownscale.preprocessing.calendar_features import Calendar
@@ -89,7 +89,7 @@ def _parts(fitted: Fitted) -> tuple[dict[str, Any], dict[str, xr.Dataset], dict[
     facts = {
         "config": fitted.config.to_dict(),
         "seasons": fitted.seasons and dict(fitted.seasons),
-        "about": fitted.about,
+        "about": fitted.about.to_dict(),
         "labels": [_label_facts(labels) for labels in fitted.targets],
         "drivers": list(fitted.drivers),
         "own": list(fitted.own),
@@ -153,7 +153,7 @@ def _assemble(facts: dict[str, Any], state: Any, weights: dict[str, Any]) -> Fit
         own=tuple(facts["own"]),
         coarse_grid=state[_COARSE]["grid"],
         carried=state[_CARRIED]["carried"],
-        about=facts["about"],
+        about=ModelFacts.from_dict(facts["about"]),
     )
     validation.check_fitted(fitted, weights)
     return fitted

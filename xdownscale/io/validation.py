@@ -199,7 +199,7 @@ def _check_weights(fitted: Fitted, model: GroupModel) -> None:
     channels = field_unet.Channels(
         lags=config.data.lags * drivers,
         known=known + len(model.static),
-        calendar=cycle_numbers(time, fitted.about["step"]).shape[1],
+        calendar=cycle_numbers(time, fitted.about.step).shape[1],
         targets=len(fitted.targets),
     )
     field_engine.check_load_fields(model.state, config, channels)

@@ -308,7 +308,7 @@ def _seams(fitted: Fitted, coarse: Any, order: Order) -> float:
 def _drift(fitted: Fitted, coarse: Any, order: Order) -> float:
     """Trend of the drawn maps' mean against the coarse record's, in standard errors."""
     alone = not is_parallel(fitted.config) or fitted.own[0] < 0
-    if alone or fitted.about["pairing"] == "self":
+    if alone or fitted.about.pairing == "self":
         return np.nan
     record = _own_record(fitted, coarse)
     time = record[require_time(record, "The coarse record")]

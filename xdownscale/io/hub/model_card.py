@@ -93,7 +93,7 @@ def write(
         file=entry.file,
         size=entry.bytes,
         sha256=entry.sha256,
-        version=fitted.about["version"],
+        version=fitted.about.version,
     )
 
 
@@ -123,7 +123,7 @@ def _scores(fitted: Fitted, scores: Scores | None) -> str:
         return scores
     if isinstance(scores, pd.DataFrame):
         return skill.to_markdown(scores)
-    given = fitted.about.get("skill") if scores is None else scores
+    given = fitted.about.skill if scores is None else scores
     rows = [f"| {name} | {float(value):.4g} |" for name, value in (given or {}).items()]
     if not rows:
         return "None were given."
