@@ -99,7 +99,7 @@ class GroupModel:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelFacts:
-    """Facts about a fitted model: where it comes from and how good it is.
+    """Facts about a fitted model: its training data, its version and its scores.
 
     Attributes
     ----------

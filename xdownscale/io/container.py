@@ -105,20 +105,20 @@ def write(
 ) -> None:
     """Write a model to one file, wholly or not at all.
 
-    The file is written under a temporary name beside `path`, flushed to the disk and renamed:
-    whatever goes wrong, what stood at `path` before stays whole.
+    The file is written under a temporary name beside `path`, flushed to the disk and renamed: if
+    anything fails, a file that was at `path` before is unchanged.
 
     Parameters
     ----------
     path : str or path
         File to write; an existing file is replaced.
     config : mapping
-        What JSON can hold.
+        Values that JSON can hold.
     state : Dataset, or mapping of str to Dataset
-        Labelled arrays; groups with any name. Encodings of the files that they came from are
+        Labelled arrays; groups may have any name. Encodings of the files that they came from are
         dropped, so that nothing is packed or rounded.
     weights : mapping of str to array
-        Numbers, any shape.
+        Numbers of any shape.
 
     Raises
     ------
@@ -420,7 +420,7 @@ def encode(
     Returns
     -------
     text : dict
-        What JSON can hold.
+        Values that JSON can hold.
     numbers : dict of str to array
 
     Raises

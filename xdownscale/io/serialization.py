@@ -1,4 +1,4 @@
-"""A fitted model as a file and back: text, labelled arrays and weights; nothing else."""
+"""Save and load fitted models as text, labelled arrays and weights."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from xdownscale.io import container, validation
 from xdownscale.preprocessing.calendar_features import Calendar
 from xdownscale.preprocessing.quantile_mapping import QuantileMap
 
-_FINE, _COARSE, _CARRIED = "fine", "coarse", "carried"
+_FINE = "fine"
+_COARSE = "coarse"
+_CARRIED = "carried"
 _GROUP = "group/"
 
 
@@ -32,7 +34,7 @@ def save(fitted: Fitted, path: str | PathLike[str]) -> None:
     Parameters
     ----------
     fitted : Fitted
-        What was learnt.
+        The model.
     path : str or path
         File to write; an existing one is replaced only when the new one is whole.
 
@@ -50,7 +52,7 @@ def pack(fitted: Fitted) -> bytes:
     Parameters
     ----------
     fitted : Fitted
-        What was learnt.
+        The model.
 
     Returns
     -------
@@ -61,12 +63,12 @@ def pack(fitted: Fitted) -> bytes:
 
 
 def identity(fitted: Fitted) -> str:
-    """Name a model by all that decides what it draws, and by what it says of itself.
+    """Return a hash of everything that decides what a model generates, and of its facts.
 
     Parameters
     ----------
     fitted : Fitted
-        What was learnt.
+        The model.
 
     Returns
     -------
@@ -85,7 +87,7 @@ def identity(fitted: Fitted) -> str:
 
 
 def _parts(fitted: Fitted) -> tuple[dict[str, Any], dict[str, xr.Dataset], dict[str, Any]]:
-    """Return a model as facts, labelled arrays and weights."""
+    """Split a model into facts, labelled arrays and weights."""
     facts = {
         "config": fitted.config.to_dict(),
         "seasons": fitted.seasons and dict(fitted.seasons),
@@ -131,7 +133,7 @@ def load(path: str | PathLike[str]) -> Fitted:
         return _assemble(facts, state, weights)
     except ModelFormatError as err:
         raise ModelFormatError(f"{path} is whole, but does not hold a model: {err}") from err
-    except Exception as err:  # whatever a crafted file makes of it
+    except Exception as err:  # a crafted file can make any of these fail
         raise ModelFormatError(
             f"{path} is whole, but does not hold a model ({type(err).__name__}: {err}). It was "
             "altered, or written by another version of xdownscale: save it again with that one."
@@ -244,13 +246,13 @@ def _maps(state: xr.Dataset) -> tuple[QuantileMap, ...]:
 
 
 def _own(weights: dict[str, Any], name: str) -> dict[str, Any]:
-    """Weights of one group, under their own names."""
+    """Return the weights of one group, under their own names."""
     prefix = f"{name}/"
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
 def _storable(coords: xr.Dataset) -> xr.Dataset:
-    """Return the same arrays with attributes that netCDF can hold."""
+    """Return the arrays with attributes that netCDF can hold."""
     clean = coords.copy()
     for variable in clean.variables.values():
         variable.attrs = plain(variable.attrs)
@@ -259,7 +261,7 @@ def _storable(coords: xr.Dataset) -> xr.Dataset:
 
 
 def plain(attrs: dict[Any, Any]) -> dict[str, Any]:
-    """Return attributes as texts and numbers; what is neither becomes text.
+    """Convert attributes to texts and numbers; anything else becomes text.
 
     Parameters
     ----------
