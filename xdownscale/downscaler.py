@@ -712,7 +712,7 @@ def publish(
     name : str, optional
         Letters, digits, points, ``-`` and ``_``. None: the folder's own name.
     summary : str
-        One sentence. Empty: made from what the model learnt.
+        One sentence. Empty: made from the facts of the model.
     scores : DataFrame, mapping or str, optional
         Table of `xdownscale.skill.table`, score -> number, or Markdown. None: the scores that
         fitting measured on validation days.

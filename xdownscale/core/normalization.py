@@ -47,8 +47,8 @@ class Scaling:
 
     Notes
     -----
-    `inverse` undoes `forward` to the rounding of the dtype. Under sqrt and log1p its result is never
-    negative, whatever the output of a network; nor under asinh if no training value was negative.
+    `inverse` undoes `forward` to the rounding of the dtype. Under sqrt and log1p its result is
+    never negative, whatever a network returns; nor under asinh if no training value was negative.
 
     Examples
     --------
@@ -184,8 +184,9 @@ def fit_scaling(
     ends = chosen.transform_only(np.array([chosen.minimum, chosen.maximum], dtype=float))
     if ends[0] == ends[1]:
         raise DataError(
-            f"All training values are {chosen.minimum} (after the floor, if any): nothing can be "
-            "learnt from a field without spread. Check the variable, the mask and the floor."
+            f"All training values are {chosen.minimum} (after the floor, if any): a model "
+            "cannot be trained on a field without spread. Check the variable, the mask and the "
+            "floor."
         )
     if kind == "minmax":
         center = float(ends.mean())
@@ -274,7 +275,11 @@ def _automatic(plain: Scaling, survey: _Survey) -> tuple[str, str]:
     best = min(skew, key=lambda name: abs(skew[name]))
     if "log10" in skew and abs(skew["log10"]) <= SKEWED:
         best = "log10"
-    kind = "above 0" if survey.low > 0 else "0 or above" if survey.low >= 0 else "floored"
+    kind = "floored"
+    if survey.low > 0:
+        kind = "above 0"
+    elif survey.low >= 0:
+        kind = "0 or above"
     found = f"skewness {skew['identity']:.2g}, with {best} {skew[best]:.2g}"
     return best, f"{best}: all values are {kind} and skewed ({found})."
 
@@ -338,7 +343,7 @@ def _blocks(values: Any) -> Iterator[Any]:
     if not hasattr(values, "ndim"):
         if iter(values) is values:
             raise DataError(
-                f"The training values are a {type(values).__name__}, which can be walked through "
+                f"The training values are a {type(values).__name__}, which can be read "
                 "only once and is needed twice; give a list, an array or a dask array."
             )
         for part in values:

@@ -116,7 +116,8 @@ def check_axes(latitude: Array, longitude: Array, what: str) -> tuple[Array, Arr
     >>> check_axes(np.array([1.0, 0.0]), np.array([0.0, 120, 240, 360]), "The file")[1]
     array([  0., 120., 240.])
     """
-    lat, lon = (np.asarray(a, dtype=np.float64) for a in (latitude, longitude))
+    lat = np.asarray(latitude, dtype=np.float64)
+    lon = np.asarray(longitude, dtype=np.float64)
     for name, axis in (("latitude", lat), ("longitude", lon)):
         if axis.ndim != 1 or axis.size < 2 or not np.isfinite(axis).all():
             raise GridError(

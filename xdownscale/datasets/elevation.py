@@ -122,7 +122,8 @@ def _bare_field(grid: Grid) -> tuple[xr.DataArray, Axes]:
 
 def _degrees(grid: xr.DataArray, axes: Axes) -> tuple[Array, Array]:
     """Return latitudes, and longitudes without a jump."""
-    lat, lon = (grid[n].values.astype(np.float64) for n in (axes.latitude, axes.longitude))
+    lat = grid[axes.latitude].values.astype(np.float64)
+    lon = grid[axes.longitude].values.astype(np.float64)
     return lat, np.unwrap(lon, period=360.0)
 
 

@@ -211,10 +211,12 @@ def _group_state(model: GroupModel) -> xr.Dataset:
 
 
 def _group_model(facts: dict[str, Any], state: xr.Dataset, weights: dict[str, Any]) -> GroupModel:
-    rows, columns = (slice(*span) for span in facts["window"])
+    rows, columns = facts["window"]
     losses = {n: ("step", v.values) for n, v in state.items() if str(n).startswith("history_")}
     return GroupModel(
-        group=Group(season=facts["season"], region=facts["region"], window=(rows, columns)),
+        group=Group(
+            season=facts["season"], region=facts["region"], window=(slice(*rows), slice(*columns))
+        ),
         weight=state["weight"].values,
         masks=state["mask"].values.astype(bool),
         static=state["static"].values,

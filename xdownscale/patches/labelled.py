@@ -132,10 +132,9 @@ def stitch(patches: xr.DataArray, layout: PatchLayout) -> xr.DataArray:
 def _patch_coords(da: xr.DataArray, layout: PatchLayout, y: str, x: str) -> dict[str, Any]:
     """Return the coordinates of the patches: those along y or x, cut like the field."""
     within = np.arange(layout.size)
-    corner_y, corner_x = (layout.positions[:, axis, None] for axis in (0, 1))
     index = {
-        y: xr.Variable(("patch", "patch_y"), corner_y + within),
-        x: xr.Variable(("patch", "patch_x"), corner_x + within),
+        y: xr.Variable(("patch", "patch_y"), layout.positions[:, 0, None] + within),
+        x: xr.Variable(("patch", "patch_x"), layout.positions[:, 1, None] + within),
     }
     old = {name: c.variable for name, c in da.coords.items() if {y, x} & set(c.dims)}
     coords: dict[str, Any] = {}
@@ -189,7 +188,12 @@ def _field_coords(
     coords = {}
     for name, dims in field["coords"].items():
         if name in patches.coords:
-            number = on_both if {y, x} <= set(dims) else on_y if y in dims else on_x
+            if {y, x} <= set(dims):
+                number = on_both
+            elif y in dims:
+                number = on_y
+            else:
+                number = on_x
             variable = patches.coords[name].variable
             index = number | {d: v for d, v in inner.items() if d in variable.dims}
             kept = variable.isel(index)

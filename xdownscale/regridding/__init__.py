@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
 
 from xdownscale.config import ENGINES
-from xdownscale.core.coords import Axes, find_axes
+from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError, check_option
 from xdownscale.core.grids import Array, Grid, grid_template, has_grid, require_rectilinear, spacing
 from xdownscale.regridding._esmf import LAST, regrid_esmf
@@ -219,12 +219,9 @@ def regrid_static(
 def _cell_size(da: xr.DataArray) -> float:
     """Return the area of a cell in square degrees, NaN where an axis has one point."""
     axes = require_rectilinear(da)
-    sizes = [spacing(np.unwrap(_degrees(da, n), period=360.0)) for n in _names(axes)]
-    return sizes[0] * sizes[1]
-
-
-def _names(axes: Axes) -> tuple[str, str]:
-    return axes.latitude, axes.longitude
+    rows = spacing(np.unwrap(_degrees(da, axes.latitude), period=360.0))
+    columns = spacing(np.unwrap(_degrees(da, axes.longitude), period=360.0))
+    return rows * columns
 
 
 def _degrees(da: xr.DataArray, name: str) -> Array:
@@ -232,8 +229,14 @@ def _degrees(da: xr.DataArray, name: str) -> Array:
 
 
 def _regrid_dataset(
-    ds: xr.Dataset, grid: xr.DataArray, method: str, engine: str, *options: Any
+    ds: xr.Dataset,
+    grid: xr.DataArray,
+    method: str,
+    engine: str,
+    extrapolate: str | None,
+    min_valid: float,
 ) -> xr.Dataset:
+    """Regrid every variable with a grid; keep those without a horizontal dimension."""
     gridded = [name for name, da in ds.data_vars.items() if has_grid(da)]
     if not gridded:
         raise GridError(
@@ -244,14 +247,12 @@ def _regrid_dataset(
     for name in gridded:
         axes = find_axes(ds[name])
         horizontal |= {axes.y, axes.x}
-    extrapolate, min_valid = options
-    results = {
-        name: regrid(da, grid, method, engine, extrapolate, min_valid=min_valid)
-        if name in gridded
-        else da
-        for name, da in ds.data_vars.items()
-        if name in gridded or not horizontal & set(da.dims)
-    }
+    results: dict[Hashable, xr.DataArray] = {}
+    for name, da in ds.data_vars.items():
+        if name in gridded:
+            results[name] = regrid(da, grid, method, engine, extrapolate, min_valid=min_valid)
+        elif not horizontal & set(da.dims):
+            results[name] = da
     return xr.Dataset(results, attrs=ds.attrs)
 
 

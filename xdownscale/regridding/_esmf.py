@@ -123,8 +123,8 @@ def _with_edges(lat: Array, lon: Array, lat_b: Array, lon_b: Array) -> xr.Datase
 
 def _curvilinear(da: xr.DataArray) -> xr.Dataset:
     axes = find_axes(da)
-    names = (axes.latitude, axes.longitude)
-    lat, lon = (da.coords[name].transpose(axes.y, axes.x).values for name in names)
+    lat = da.coords[axes.latitude].transpose(axes.y, axes.x).values
+    lon = da.coords[axes.longitude].transpose(axes.y, axes.x).values
     return xr.Dataset(coords={"lat": (("y", "x"), lat), "lon": (("y", "x"), lon)})
 
 

@@ -156,7 +156,8 @@ def _template(da: xr.DataArray, axes: Axes) -> xr.DataArray:
 
 def _canonical(coords: xr.Dataset, axes: Axes) -> tuple[Any, Any]:
     """Return latitude (ascending on rectilinear grids), and longitude on the unit circle."""
-    lat, lon = (coords[name].values.astype(np.float64) for name in (axes.latitude, axes.longitude))
+    lat = coords[axes.latitude].values.astype(np.float64)
+    lon = coords[axes.longitude].values.astype(np.float64)
     if axes.rectilinear:
         lat = np.sort(lat)
         lon = np.sort(lon)

@@ -27,8 +27,10 @@ class Layout:
     @property
     def cells(self) -> tuple[int, int]:
         """Cells (y, x) of the coarse record."""
-        ny, nx = (-(-n // c) + 2 * _RIM for n, c in zip(self.shape, observation.CELL, strict=True))
-        return ny, nx
+        ny, nx = self.shape
+        cy, cx = observation.CELL
+        # rounded up, so that the fine domain is covered
+        return -(-ny // cy) + 2 * _RIM, -(-nx // cx) + 2 * _RIM
 
     @property
     def plane(self) -> tuple[int, int]:
