@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 from torch.utils.data import Dataset
+from xdownscale.models.training.patch_dataset import CoarseDay
 
 from xdownscale.config import TrainingConfig
-from xdownscale.models.training.patch_dataset import CoarseDay
 from xdownscale.models.training.trainer import run_stage
 
 

@@ -34,8 +34,15 @@ if TYPE_CHECKING:
     from xdownscale.core import coords as labels
     from xdownscale.core import errors, grids
     from xdownscale.core import normalization as scaling
-    from xdownscale.downscaler import Downscaler, fit, load, predict, predict_to_zarr
-    from xdownscale.io.hub import load_pretrained, publish
+    from xdownscale.downscaler import (
+        Downscaler,
+        fit,
+        load,
+        load_pretrained,
+        predict,
+        predict_to_zarr,
+        publish,
+    )
     from xdownscale.patches import layout as windows
     from xdownscale.regridding import regrid
     from xdownscale.reports import report
@@ -48,11 +55,11 @@ _HOMES = {
     "DownscalerConfig": "config",
     "fit": "downscaler",
     "load": "downscaler",
-    "load_pretrained": "io.hub",
+    "load_pretrained": "downscaler",
     "predict": "downscaler",
     "predict_to_zarr": "downscaler",
     "preset": "config",
-    "publish": "io.hub",
+    "publish": "downscaler",
     "regrid": "regridding",
     "report": "reports",
 }

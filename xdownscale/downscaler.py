@@ -31,6 +31,8 @@ from xdownscale.fitting import fitted_model
 from xdownscale.fitting.fit import fit_records
 from xdownscale.fitting.fitted_model import Fitted, GroupModel
 from xdownscale.io import serialization
+from xdownscale.io.hub import load as pretrained
+from xdownscale.io.hub import publish as publishing
 from xdownscale.prediction import chunks as chunking
 from xdownscale.prediction import diagnostics, zarr
 from xdownscale.prediction.predict import predict_maps
@@ -147,15 +149,16 @@ class Downscaler:
             pairing=self.pairing,
             encoder=known,
         )
+        found: dict[str, float] = {}
         try:
-            fitted.about["skill"] = diagnostics.validation_skill(fitted, pair, self.device)
+            found = diagnostics.validation_skill(fitted, pair, self.device)
         except XDownscaleError as problem:  # hours of training are not lost for a line of the repr
-            fitted.about["skill"] = {}
             warnings.warn(
                 f"The skill on validation days could not be measured: {problem}",
                 XDownscaleWarning,
                 stacklevel=3,
             )
+        fitted = replace(fitted, about=replace(fitted.about, skill=found))
         self._fitted = fitted
         self._path = None
         return self
@@ -302,7 +305,7 @@ class Downscaler:
     def load(cls, path: str | PathLike[str]) -> Downscaler:
         """Read a model that `save` wrote; see `xdownscale.load`."""
         fitted = serialization.load(path)
-        model = cls(preset=fitted.config, seasons=fitted.seasons, seed=fitted.about["seed"])
+        model = cls(preset=fitted.config, seasons=fitted.seasons, seed=fitted.about.seed)
         model._fitted, model._path = fitted, Path(path)
         return model
 
@@ -333,7 +336,7 @@ class Downscaler:
     @property
     def skill_(self) -> dict[str, float]:
         """Scores on some validation days."""
-        return dict(self._require_fitted("skill_").about["skill"])
+        return dict(self._require_fitted("skill_").about.skill)
 
     def days(self, part: str, group: str | None = None) -> xr.DataArray:
         """Return the days of one part of the split.
@@ -733,3 +736,115 @@ def load(path: str | PathLike[str]) -> Downscaler:
     xdownscale.core.errors.StorageError: no/such/file.xd cannot be read: ...
     """
     return Downscaler.load(path)
+
+
+def load_pretrained(name: str, *, progress: bool = True) -> Downscaler:
+    """Load a pretrained model by its name.
+
+    The package ships ``"dust-twin-tiny"``, which needs no network. Further models come from the
+    folder or server that the environment variable ``XDOWNSCALE_DATA_URL`` names (a folder,
+    ``file://``, ``http://`` or ``https://``): what `publish` wrote. A file counts only if it has
+    the SHA-256 that the registry names. It is looked for in the package, in the cache
+    (``XDOWNSCALE_CACHE``, else the user's cache folder) and then in that place; what was fetched
+    over a network stays in the cache. A server that is silent for ``XDOWNSCALE_TIMEOUT`` seconds
+    (20) is given up.
+
+    Parameters
+    ----------
+    name : str
+        Name in the registry; where the place and the package both have it, the place's counts.
+    progress : bool
+        Show a progress bar of the download.
+
+    Returns
+    -------
+    Downscaler
+        Fitted: for `xdownscale.predict`, or as ``encoder=`` of `xdownscale.fit`.
+
+    Raises
+    ------
+    OptionError
+        If no registry has the name; says which names there are.
+    StorageError
+        If the file cannot be fetched or kept; says which file to put where.
+    ModelFormatError
+        If the file or the registry is altered.
+
+    Examples
+    --------
+    >>> import xdownscale as xd
+    >>> model = xd.load_pretrained("dust-twin-tiny")
+    >>> model.config_.network.channels
+    (32, 48, 64)
+    """
+    return Downscaler.load(pretrained.find_model(name, progress=progress))
+
+
+def publish(
+    model: Downscaler,
+    folder: str | PathLike[str],
+    *,
+    name: str | None = None,
+    summary: str = "",
+    scores: pd.DataFrame | Mapping[str, float] | str | None = None,
+    intended_use: str = "",
+    licence: str = "",
+) -> Path:
+    """Write a model to a folder that others can load it from by its name.
+
+    The folder then holds ``{name}.xd`` (what `Downscaler.save` writes), ``{name}.md`` (a model
+    card: grids, period, scores, intended use, licence) and ``registry.json``, where the model's
+    line with its size and SHA-256 comes last, so that a reader never finds a line without its file.
+    Serve the folder with any web server, or share it, and let ``XDOWNSCALE_DATA_URL`` name it:
+    see `load_pretrained`. What was published stays as it is: another model needs another name.
+
+    Parameters
+    ----------
+    model : Downscaler
+        Fitted model.
+    folder : str or path
+        Made where it does not exist.
+    name : str, optional
+        Letters, digits, points, ``-`` and ``_``. None: the folder's own name.
+    summary : str
+        One sentence. Empty: made from the facts of the model.
+    scores : DataFrame, mapping or str, optional
+        Table of `xdownscale.skill.table`, score -> number, or Markdown. None: the scores that
+        fitting measured on validation days.
+    intended_use, licence : str
+        For the card; say who may do what with it.
+
+    Returns
+    -------
+    Path
+        The model file.
+
+    Raises
+    ------
+    NotFittedError
+        If the model is not fitted.
+    OptionError
+        If the name cannot be one, or another model has it.
+    StorageError
+        If the folder cannot be written; what was published before is untouched.
+    ModelFormatError
+        If the folder's registry is altered.
+
+    Examples
+    --------
+    >>> import tempfile, xdownscale as xd
+    >>> model = xd.load_pretrained("dust-twin-tiny")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = xd.publish(model, folder, name="dust-2", licence="CC BY 4.0")
+    ...     sorted(path.name for path in file.parent.iterdir())
+    ['dust-2.md', 'dust-2.xd', 'registry.json']
+    """
+    return publishing.publish(
+        require_model(model)._require_fitted("publish"),
+        as_path(folder, "folder"),
+        name=name,
+        summary=summary,
+        scores=scores,
+        intended_use=intended_use,
+        licence=licence,
+    )

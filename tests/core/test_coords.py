@@ -219,7 +219,7 @@ def test_leading_dimension_that_is_there_already():
 @pytest.mark.parametrize("shape", [(3, 4), (2, 3, 5), (3, 3, 4), (1, 2, 3, 4)])
 def test_array_of_another_shape(shape):
     labels = to_array(field()).labels
-    with pytest.raises(GridError, match=r"cannot bear the dimensions .* of sizes \(2, 3, 4\)"):
+    with pytest.raises(GridError, match=r"cannot have the dimensions .* of sizes \(2, 3, 4\)"):
         from_array(np.zeros(shape), labels)
 
 

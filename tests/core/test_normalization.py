@@ -262,7 +262,7 @@ def test_values_that_teach_nothing_are_refused():
 
 
 def test_an_iterator_that_runs_dry_is_refused(dust):
-    with pytest.raises(DataError, match="a generator, which can be walked through only once"):
+    with pytest.raises(DataError, match="a generator, which can be read only once"):
         fit_scaling(day for day in dust)
 
 

@@ -75,8 +75,8 @@ def test_the_new_records_have_their_own_scaling(source, pair, taken):
 def test_where_it_is_from_is_kept_through_a_file(source, taken, pair, tmp_path):
     taken.save(tmp_path / "m.xd")
     again = xd.load(tmp_path / "m.xd")
-    origin = fitted_of(again).about["encoder"]["all"]
-    assert origin["fingerprint"] == fitted_of(source).about["fingerprint"]
+    origin = fitted_of(again).about.encoder["all"]
+    assert origin["fingerprint"] == fitted_of(source).about.fingerprint
     assert origin["group"] == "all"
     assert f"taken over from {origin['fingerprint'][:12]}" in repr(again)
     assert_equal(again.models_["all"].state, taken.models_["all"].state)
@@ -116,7 +116,7 @@ def test_groups_of_the_same_name_or_the_only_one(source, pair):
     again = xd.fit(
         *pair, preset=fast_config(), progress=False, encoder=both, regions={"west": halves["west"]}
     )
-    assert fitted_of(again).about["encoder"]["west"]["group"] == "west"
+    assert fitted_of(again).about.encoder["west"]["group"] == "west"
     with pytest.raises(ModelMismatchError, match=r"groups west, east, and none is called 'all'"):
         xd.fit(*pair, preset=fast_config(), progress=False, encoder=both)
 

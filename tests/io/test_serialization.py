@@ -301,7 +301,7 @@ CRAFTED = [
         id="array of no variable",
     ),
     pytest.param(
-        raw("weights.safetensors", (2**62).to_bytes(8, "little")), "header claims", id="header"
+        raw("weights.safetensors", (2**62).to_bytes(8, "little")), "header too large", id="header"
     ),
     pytest.param(
         with_header(lambda h: first(h).update(shape=[10**12])), "Member 'weights", id="vast array"

@@ -26,7 +26,7 @@ from xdownscale.core.errors import (
 )
 from xdownscale.core.time import time_keys
 from xdownscale.fitting import transfer
-from xdownscale.fitting.fitted_model import Fitted, GroupModel
+from xdownscale.fitting.fitted_model import Fitted, GroupModel, ModelFacts
 from xdownscale.fitting.groups import Seasons, check_layouts, make_groups
 from xdownscale.fitting.pairing import settle_pairing
 from xdownscale.fitting.training_data import GroupDataset, train_group
@@ -120,18 +120,21 @@ def fit_records(
         for dataset in datasets
     }
     fitted = _pack(pair, config, seasons, models, fingerprint, seed, present)
-    fitted.about["pairing"], fitted.about["pairing_reason"] = settled.kind, settled.reason
-    fitted.about["encoder"] = {a.group.name: a.encoder.origin for a in datasets if a.encoder}
+    about = replace(
+        fitted.about,
+        pairing=settled.kind,
+        pairing_reason=settled.reason,
+        encoder={each.group.name: each.encoder.origin for each in datasets if each.encoder},
+    )
     if settled.long is not None:
-        _note_period(fitted, settled.long[0])
-    return fitted, pair
+        about = _with_period(about, settled.long[0])
+    return replace(fitted, about=about), pair
 
 
-def _note_period(fitted: Fitted, long: xr.DataArray) -> None:
-    """Note the period of the long coarse record."""
+def _with_period(about: ModelFacts, long: xr.DataArray) -> ModelFacts:
+    """Return the facts with the period of the long coarse record."""
     time = long[require_time(long, "The coarse record")]
-    fitted.about["coarse_period"] = _period(time)
-    fitted.about["days"][1] = int(time.size)
+    return replace(about, coarse_period=_period(time), days=(about.days[0], int(time.size)))
 
 
 def _check_driven(missing: npt.NDArray[np.float64], most: float) -> None:
@@ -235,21 +238,21 @@ def _pack(
         own=pair.own,
         coarse_grid=coarse_grid.copy(data=present.astype(np.float32)),
         carried=carried,
-        about={
-            "coarse_units": [unit if unit is None else str(unit) for unit in units],
-            "fine_period": _period(pair.time),
-            "coarse_period": _period(pair.coarse_time),
-            "days": [int(pair.time.size), int(pair.coarse_time.size)],
-            "step": int(time_axis.time_step(pair.coarse_time)),
-            "fingerprint": fingerprint,
-            "seed": seed,
-            "version": _version(),
-        },
+        about=ModelFacts(
+            coarse_units=tuple(unit if unit is None else str(unit) for unit in units),
+            fine_period=_period(pair.time),
+            coarse_period=_period(pair.coarse_time),
+            days=(int(pair.time.size), int(pair.coarse_time.size)),
+            step=int(time_axis.time_step(pair.coarse_time)),
+            fingerprint=fingerprint,
+            seed=seed,
+            version=_version(),
+        ),
     )
 
 
-def _period(time: xr.DataArray) -> list[str]:
-    return [str(time.values[0])[:10], str(time.values[-1])[:10]]
+def _period(time: xr.DataArray) -> tuple[str, str]:
+    return str(time.values[0])[:10], str(time.values[-1])[:10]
 
 
 def _version() -> str:

@@ -24,7 +24,7 @@ class Encoder(NamedTuple):
     weights : dict of str to array
         Under the names ``encoder. ...``.
     origin : dict
-        Plain facts for `Fitted.about`: fingerprint, group, period and version.
+        What `ModelFacts.encoder` holds of it: group, fingerprint, coarse period and version.
     """
 
     weights: dict[str, npt.NDArray[np.float32]]
@@ -125,6 +125,10 @@ def encoder_of(source: Fitted | None, group: str) -> Encoder | None:
     name = group if group in models else next(iter(models))
     state = models[name].state
     weights = {key: value for key, value in state.items() if key.startswith(_PREFIX)}
-    about = source.about
-    facts = ("fingerprint", "coarse_period", "version")
-    return Encoder(weights, {"group": name} | {fact: about[fact] for fact in facts})
+    origin = {
+        "group": name,
+        "fingerprint": source.about.fingerprint,
+        "coarse_period": list(source.about.coarse_period),
+        "version": source.about.version,
+    }
+    return Encoder(weights, origin)

@@ -1,4 +1,4 @@
-"""Whether what a file holds is a model: its schema, and sizes that fit, before it is built."""
+"""Validate the contents of a model file: schema, and sizes that agree, before it is built."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from xdownscale.fitting.fitted_model import Fitted, GroupModel, sizes_of
 from xdownscale.io.schema import REST, Between, check, of_hint
 from xdownscale.preprocessing.calendar_features import Calendar
 
-_WHOLE = Between(-(10**6), 10**6)  # any number of an option
+_WHOLE = Between(-(10**6), 10**6)  # range of the whole numbers among the options
 _COUNT = Between(0, 2**40)
-_LEVELS = 16  # most levels of a network: 2**15 pixels
+_LEVELS = 16  # maximum number of levels of a network: 2**15 pixels
 _OTHER = "the file was altered, or written by another version of xdownscale."
 
 
 def check_facts(facts: Any) -> None:
-    """Raise unless the text of a model file has the shape that it must have.
+    """Raise unless the text of a model file matches its schema.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def check_facts(facts: Any) -> None:
     Raises
     ------
     ModelFormatError
-        Names the first member that is not as it must be.
+        Names the first member that does not match.
 
     Examples
     --------
@@ -111,7 +111,8 @@ def _of(kind: Any) -> dict[str, Any]:
 
 
 def _check_lengths(facts: Mapping[str, Any]) -> None:
-    targets, drivers = len(facts["labels"]), len(facts["drivers"])
+    targets = len(facts["labels"])
+    drivers = len(facts["drivers"])
     network = facts["config"].get("network", {})
     about = facts["about"]
     levels = max(len(network.get(n, ())) for n in ("channels", "encoder_channels"))
@@ -137,7 +138,7 @@ def _check_lengths(facts: Mapping[str, Any]) -> None:
 
 
 def check_fitted(fitted: Fitted, weights: Iterable[str]) -> None:
-    """Raise unless the parts of a model fit each other, its weights before a network is built.
+    """Raise unless the parts of a model agree; weights are checked before a network is built.
 
     Parameters
     ----------
@@ -149,7 +150,7 @@ def check_fitted(fitted: Fitted, weights: Iterable[str]) -> None:
     Raises
     ------
     ModelFormatError
-        Says which part does not fit.
+        Says which part does not agree.
     """
     _require(fitted.carried.ndim == 3, f"the carried fields have {fitted.carried.ndim} axes")
     _require(fitted.coarse_grid.ndim == 2, f"the coarse grid has {fitted.coarse_grid.ndim} axes")

@@ -313,7 +313,7 @@ def _seams(fitted: Fitted, coarse: Any, request: Request) -> float:
 def _drift(fitted: Fitted, coarse: Any, request: Request) -> float:
     """Trend of the drawn maps' mean against the coarse record's, in standard errors."""
     alone = "parallel" not in _method(fitted).modes(fitted.config) or fitted.own[0] < 0
-    if alone or fitted.about["pairing"] == "self":
+    if alone or fitted.about.pairing == "self":
         return np.nan
     record = _own_record(fitted, coarse)
     time = record[require_time(record, "The coarse record")]
@@ -385,7 +385,7 @@ def validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, float
         Scores in transformed units; empty where there is no validation time step, or the records do
         not show the same ones.
     """
-    if fitted.about["pairing"] == "self":
+    if fitted.about.pairing == "self":
         return {}
     sampling = fitted.config.sampling
     quick = {

@@ -289,8 +289,8 @@ def _label(plan: Plan, names: Labels, fields: Any) -> xr.DataArray:
     )
     labels = names.with_time(time).with_leading("realization", number)
     line = (
-        f"xdownscale {fitted.about['version']}: {plan.request.mode} prediction, seed "
-        f"{plan.request.seed}, model {fitted.about['fingerprint'][:12]}"
+        f"xdownscale {fitted.about.version}: {plan.request.mode} prediction, seed "
+        f"{plan.request.seed}, model {fitted.about.fingerprint[:12]}"
     )
     before = labels.attrs.get("history")
     attrs = {**labels.attrs, "history": f"{before}\n{line}" if before else line}

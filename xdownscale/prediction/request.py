@@ -132,7 +132,7 @@ def settle(fitted: Fitted, request: Request) -> Request:
 def _check_constraint(fitted: Fitted) -> None:
     """Raise where fields shall be made consistent with a coarse record of other days."""
     kind = fitted.config.sampling.constraint
-    if kind in CONSISTENT and fitted.about["pairing"] == "self":
+    if kind in CONSISTENT and fitted.about.pairing == "self":
         raise OptionError(
             f"The constraint {kind!r} would give coarse cells the mean of the coarse field, but "
             "this model was fitted with pairing='self': the coarse record is another simulation, "
@@ -188,12 +188,12 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray, values: boo
     if len(fitted.drivers) > 1:
         what = f"The coarse variable {fitted.drivers[number]!r}"
     check_dims(coarse, what)
-    if fitted.about["pairing"] == "self":
+    if fitted.about.pairing == "self":
         coarse = crop_to(coarse, fitted.coarse_grid)
     validation.check_same_cells(
         coarse, fitted.coarse_grid, what, "the one that the model was fitted with"
     )
-    units, known = coarse.attrs.get("units"), fitted.about["coarse_units"][number]
+    units, known = coarse.attrs.get("units"), fitted.about.coarse_units[number]
     if None not in (units, known) and str(units) != known:
         raise ModelMismatchError(
             f"{what} is in {units!r}, the model was fitted with {known!r}. Convert it "
@@ -204,11 +204,11 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray, values: boo
         raise TimeAxisError(f"{what} has no day at all; give one with the days that are wanted.")
     scaling = next(iter(fitted.models.values())).driver_scalings[number]
     # another climate may lie elsewhere: that is what it is mapped for
-    paired = fitted.about["pairing"] == "paired"
+    paired = fitted.about.pairing == "paired"
     if values and paired and (problem := validation.strayed(coarse, scaling, what)):
         raise ModelMismatchError(problem)
     time = coarse[require_time(coarse, what)]
-    step, learnt = times.time_step(time), fitted.about.get("step")
+    step, learnt = times.time_step(time), fitted.about.step
     if time.size > 1 and learnt not in (None, step):
         raise ModelMismatchError(
             f"{what} has a time step of {step / 3600:g} hours, the model was fitted with one of "
@@ -231,7 +231,7 @@ def check_values(fitted: Fitted, records: tuple[xr.DataArray, ...]) -> None:
     ------
     ModelMismatchError
     """
-    if fitted.about["pairing"] != "paired":
+    if fitted.about.pairing != "paired":
         return
     scalings = next(iter(fitted.models.values())).driver_scalings
     for name, record, scaling in zip(fitted.drivers, records, scalings, strict=True):

@@ -150,13 +150,13 @@ class _Run:
         sizes = (cut.realizations[0], cut.days[0], 1, ny, nx)
         drawn = label(plan, dask.array.empty(shape, chunks=sizes, dtype=np.float32))
         ds = drawn.to_dataset() if isinstance(drawn, xr.DataArray) else drawn
-        step = plan.fitted.about.get("step")
-        lines = f"{cf.now()} xdownscale {plan.fitted.about['version']} predict_to_zarr"
+        step = plan.fitted.about.step
+        lines = f"{cf.now()} xdownscale {plan.fitted.about.version} predict_to_zarr"
         full = cf.comply(
             ds,
             step,
             title=f"{', '.join(map(str, ds.data_vars))}, downscaled",
-            source=f"xdownscale model {plan.fitted.about['fingerprint'][:12]}, {request.mode} "
+            source=f"xdownscale model {plan.fitted.about.fingerprint[:12]}, {request.mode} "
             f"prediction, seed {request.seed}",
             references="https://arxiv.org/abs/2512.05139",
             history=lines,
