@@ -21,6 +21,7 @@ from xdownscale.core.grids import (
     wrap_longitude,
 )
 from xdownscale.core.time import check_overlap, check_steps, check_time, is_subdaily
+from xdownscale.core.units import said, same_units, units_of
 
 _DEGREES = 1e-4  # within which two curvilinear grids are one: float32 is good to 1.5e-5
 
@@ -78,12 +79,7 @@ def match(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Match
     axes = find_axes(truth)
     onto = {name: onto_grid(p, truth, name) for name, p in predictions.items()}
     for name, p in predictions.items():
-        mine, theirs = p.attrs.get("units"), truth.attrs.get("units")
-        if None not in (mine, theirs) and mine != theirs:
-            raise DataError(
-                f"{name!r} is in {mine!r} and the truth in {theirs!r}. Convert one of them "
-                "(and set attrs['units']), or drop the attribute where it is wrong."
-            )
+        require_same_units(p, truth, (repr(name), "the truth"))
     if axes.time is None:
         for name, p in onto.items():
             if find_axes(p).time is not None:
@@ -105,6 +101,30 @@ def match(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Match
         here = _take(p, axes.time, places[name][shared])
         found[name] = here.assign_coords({axes.time: kept[axes.time]})
     return Matched(found, kept, axes, kept[axes.time])
+
+
+def require_same_units(one: xr.DataArray, other: xr.DataArray, what: tuple[str, str]) -> None:
+    """Raise `DataError` unless two records are in one unit, or one of them names none.
+
+    Parameters
+    ----------
+    one, other : DataArray
+        Only their attributes are looked at.
+    what : tuple of str
+        What the records are, for the message.
+
+    Examples
+    --------
+    >>> kelvin = xr.DataArray(1.0, attrs={"units": "K"})
+    >>> require_same_units(kelvin, kelvin, ("The first record", "the second"))
+    """
+    mine = units_of(one)
+    theirs = units_of(other)
+    if not same_units(mine, theirs):
+        raise DataError(
+            f"{what[0]} is in {said(mine)} and {what[1]} in {said(theirs)}. Convert one of them "
+            "(and set attrs['units']), or drop the attribute where it is wrong."
+        )
 
 
 def _times(da: xr.DataArray, time: str, name: str) -> pd.Index[Any]:
@@ -397,7 +417,10 @@ def bring_together(
         If one has a time axis and the other none, or they have no day in common.
     GridError
         If the grids do not overlap, or are curvilinear and different.
+    DataError
+        If their units differ.
     """
+    require_same_units(da, other, ("The first record", "the second"))
     axes, there = find_axes(da), find_axes(other)
     if axes.time and there.time and axes.time != there.time:
         other = other.rename({there.time: axes.time})

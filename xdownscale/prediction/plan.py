@@ -12,6 +12,7 @@ import xarray as xr
 from xdownscale import splits
 from xdownscale.config import FIELD_METHODS, DataConfig
 from xdownscale.core import time as times
+from xdownscale.core import units
 from xdownscale.core.coords import require_time, to_array
 from xdownscale.core.errors import ModelMismatchError, TimeAxisError
 from xdownscale.core.time import time_keys
@@ -244,11 +245,11 @@ class Plan:
             return self.fitted.carried
         check_dims(given, "history")
         past = times.check_time(given, "history")
-        units, known = past.attrs.get("units"), self.fitted.labels.attrs.get("units")
-        if None not in (units, known) and units != known:
+        found, known = units.units_of(past), self.fitted.labels.attrs.get("units")
+        if not units.same_units(found, known):
             raise ModelMismatchError(
-                f"history is in {units!r}, the model's fine record in {known!r}. Convert it (and "
-                "set attrs['units'])."
+                f"history is in {units.said(found)}, the model's fine record in "
+                f"{units.said(known)}. Convert it (and set attrs['units'])."
             )
         scaling = next(iter(self.fitted.models.values())).scaling
         if problem := validation.strayed(past, scaling, "history"):

@@ -11,6 +11,7 @@ import xarray as xr
 
 from xdownscale.config import CONSISTENT, FIELD_METHODS, DownscalerConfig
 from xdownscale.core import time as times
+from xdownscale.core import units
 from xdownscale.core.coords import require_time
 from xdownscale.core.errors import (
     ModelMismatchError,
@@ -203,11 +204,12 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray, values: boo
     validation.check_same_cells(
         coarse, fitted.coarse_grid, what, "the one that the model was fitted with"
     )
-    units, known = coarse.attrs.get("units"), fitted.about["coarse_units"][number]
-    if None not in (units, known) and str(units) != known:
+    found = units.units_of(coarse)
+    known = fitted.about["coarse_units"][number]
+    if not units.same_units(found, known):
         raise ModelMismatchError(
-            f"{what} is in {units!r}, the model was fitted with {known!r}. Convert it "
-            "(and set attrs['units'])."
+            f"{what} is in {units.said(found)}, the model was fitted with "
+            f"{units.said(known)}. Convert it (and set attrs['units'])."
         )
     coarse = times.check_time(coarse, what)
     if not coarse[require_time(coarse, what)].size:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.config import DataConfig
-from xdownscale.core import grids
+from xdownscale.core import grids, units
 from xdownscale.core import time as time_axis
 from xdownscale.core.coords import Labels, find_axes, require_array, require_time, to_array
 from xdownscale.core.errors import (
@@ -362,14 +362,22 @@ def check_variable(coarse: xr.DataArray, fine: xr.DataArray) -> None:
     coarse, fine : DataArray
         Records; only their attributes are looked at.
     """
-    for attr in ("units", "standard_name"):
-        found = coarse.attrs.get(attr), fine.attrs.get(attr)
-        if None not in found and found[0] != found[1]:
+    same = {
+        "units": units.same_units(units.units_of(coarse), units.units_of(fine)),
+        "standard_name": _same_standard_name(coarse, fine),
+    }
+    for attr, agree in same.items():
+        if not agree:
             raise DataError(
-                f"The {attr} of the coarse record is {found[0]!r} and that of the fine one "
-                f"{found[1]!r}. Give both as one variable in one unit (and set attrs[{attr!r}]), "
-                "or drop the attribute where it is wrong."
+                f"The {attr} of the coarse record is {units.said(coarse.attrs[attr])} and that of "
+                f"the fine one {units.said(fine.attrs[attr])}. Give both as one variable in one "
+                f"unit (and set attrs[{attr!r}]), or drop the attribute where it is wrong."
             )
+
+
+def _same_standard_name(coarse: xr.DataArray, fine: xr.DataArray) -> bool:
+    names = (coarse.attrs.get("standard_name"), fine.attrs.get("standard_name"))
+    return None in names or names[0] == names[1]
 
 
 def strayed(record: xr.DataArray, scaling: Scaling, what: str) -> str:

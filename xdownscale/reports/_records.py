@@ -14,6 +14,7 @@ from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import describe_grid, same_grid
 from xdownscale.core.normalization import Scaling, choose_transform
 from xdownscale.core.time import check_time, days, months
+from xdownscale.core.units import odd_one_out, said, units_of
 
 MEMBERS = "realization"
 LEAST = 10  # days below which a record says too little
@@ -155,9 +156,9 @@ def _checked(da: Any, name: str) -> xr.DataArray:
 
 
 def _check_units(records: dict[str, xr.DataArray]) -> None:
-    units = {name: da.attrs["units"] for name, da in records.items() if "units" in da.attrs}
-    if len(set(units.values())) > 1:
-        listed = ", ".join(f"{name} {text!r}" for name, text in units.items())
+    found = {name: units_of(da) for name, da in records.items() if "units" in da.attrs}
+    if odd_one_out(found):
+        listed = ", ".join(f"{name} {said(text)}" for name, text in found.items())
         raise DataError(f"Units differ: {listed}. Convert the records to one unit.")
 
 

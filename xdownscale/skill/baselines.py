@@ -14,7 +14,12 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xdownscale.core.alignment import check_calendars, comparable_times, onto_grid
+from xdownscale.core.alignment import (
+    check_calendars,
+    comparable_times,
+    onto_grid,
+    require_same_units,
+)
 from xdownscale.core.blocks import by_days
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import OptionError, TimeAxisError, check_option
@@ -340,11 +345,13 @@ def _automatic(
     if coarse is None:
         lacking["bicubic"] = "give coarse=, the coarse record of these days"
     else:
+        require_same_units(coarse, truth, ("The coarse record", "the truth"))
         made["bicubic"] = _bicubic(coarse, truth, time)
     own = None
     if train is None:
         lacking["climatology"] = "give train=, the training days of the fine record"
     else:
+        require_same_units(train, truth, ("The training record", "the truth"))
         own = _training_days(train, truth, time)
         made["climatology"] = _climatology(own, truth.indexes[time])
     yesterday = _persistence(truth, own, time)
