@@ -110,19 +110,3 @@ def test_one_instant_meets_its_own_hour():
     hours = field().expand_dims(time=pd.date_range("2000", periods=8, freq="6h"))
     found = alignment.match({"mine": hours.isel(time=[2])}, hours)
     np.testing.assert_array_equal(found.time, hours.time[[2]])
-
-
-def test_times_that_are_compared():
-    noons = pd.date_range("2000-01-01T12", periods=3)
-    days, again = alignment.comparable_times(noons, noons[[0, 0, 2]])
-    assert (days == noons.floor("D")).all()
-    assert (again == noons[[0, 0, 2]].floor("D")).all()
-    numbers = pd.RangeIndex(3)
-    assert alignment.comparable_times(numbers, numbers) == (numbers, numbers)
-
-
-def test_dates_of_times_of_day():
-    sixhourly = pd.date_range("2000-01-01", periods=5, freq="6h")
-    assert alignment.day_index(sixhourly).equals(sixhourly)
-    assert alignment.day_index(sixhourly[[1]])[0] == pd.Timestamp("2000-01-01")
-    assert alignment.day_index(pd.RangeIndex(3)).equals(pd.RangeIndex(3))

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from xdownscale.core.coords import Axes, find_axes, require_time
+from xdownscale.core.coords import Axes, check_dates_named, find_axes, require_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import (
     Array,
@@ -20,7 +19,7 @@ from xdownscale.core.grids import (
     uncovered,
     wrap_longitude,
 )
-from xdownscale.core.time import check_overlap, check_steps, check_time, is_subdaily
+from xdownscale.core.time import check_overlap, check_time, check_unique, match_times
 from xdownscale.core.units import said, same_units, units_of
 
 _DEGREES = 1e-4  # within which two curvilinear grids are one: float32 is good to 1.5e-5
@@ -81,17 +80,19 @@ def match(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Match
     for name, p in predictions.items():
         require_same_units(p, truth, (repr(name), "the truth"))
     if axes.time is None:
+        check_dates_named(truth, "The truth")
         for name, p in onto.items():
+            check_dates_named(p, f"Prediction {name!r}")
             if find_axes(p).time is not None:
                 require_time(truth, f"The truth, unlike {name!r},")
         return Matched(onto, truth, axes, xr.DataArray([0], dims="time", name="time"))
-    wanted = _times(truth, axes.time, "truth")
+    wanted = truth[axes.time]
+    check_unique(wanted, "'truth'")
     places: dict[str, Any] = {}
     for name, p in onto.items():
-        times = _times(p, require_time(p, f"Prediction {name!r}"), name)
-        check_calendars(wanted, times, f"the truth and {name!r}")
-        days, own = comparable_times(wanted, times, ("The truth", repr(name)))
-        places[name] = own.get_indexer(days)
+        times = p[require_time(p, f"Prediction {name!r}")]
+        check_unique(times, repr(name))
+        places[name] = match_times(wanted, times, ("The truth", repr(name)))
     shared = np.all([place >= 0 for place in places.values()], axis=0)
     if not shared.any():
         raise TimeAxisError(_no_common_day(onto, truth, axes.time))
@@ -125,16 +126,6 @@ def require_same_units(one: xr.DataArray, other: xr.DataArray, what: tuple[str, 
             f"{what[0]} is in {said(mine)} and {what[1]} in {said(theirs)}. Convert one of them "
             "(and set attrs['units']), or drop the attribute where it is wrong."
         )
-
-
-def _times(da: xr.DataArray, time: str, name: str) -> pd.Index[Any]:
-    times: pd.Index[Any] = da.indexes[time]
-    if not times.is_unique:
-        raise TimeAxisError(
-            f"{name!r} has duplicate times, {times[times.duplicated()][0]} among them; keep one "
-            "of each, with drop_duplicates."
-        )
-    return times
 
 
 def _no_common_day(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray, time: str) -> str:
@@ -285,94 +276,6 @@ def _take(da: xr.DataArray, dim: str, places: Any) -> xr.DataArray:
     return da.isel({dim: places})
 
 
-def comparable_times(
-    first: pd.Index[Any],
-    second: pd.Index[Any],
-    what: tuple[str, str] = ("The first record", "the second record"),
-) -> tuple[pd.Index[Any], pd.Index[Any]]:
-    """Return two time axes as they can be matched: dates of daily records, else the times.
-
-    So daily means stamped at 00:00 meet those stamped at 12:00, and never an instant of a
-    sub-daily record.
-
-    Parameters
-    ----------
-    first, second : Index
-        Time axes.
-    what : tuple of str
-        What they belong to, for the message.
-
-    Returns
-    -------
-    (Index, Index)
-
-    Raises
-    ------
-    TimeAxisError
-        If one is sub-daily and the other is not.
-
-    Examples
-    --------
-    >>> noons = pd.date_range("2000-01-01T12", periods=2)
-    >>> comparable_times(noons, noons)[0][0]
-    Timestamp('2000-01-01 00:00:00')
-    """
-    if not all(isinstance(times, pd.DatetimeIndex | xr.CFTimeIndex) for times in (first, second)):
-        return first, second
-    check_steps(first, second, what)
-    if is_subdaily(first) or is_subdaily(second):
-        return first, second
-    one, other = (cast(pd.DatetimeIndex, times).floor("D") for times in (first, second))
-    return one, other
-
-
-def day_index(times: pd.Index[Any]) -> pd.Index[Any]:
-    """Return the dates of times of day, where there is one time a day; else the times.
-
-    So that daily means stamped at 00:00 meet those stamped at 12:00.
-
-    Parameters
-    ----------
-    times : DatetimeIndex or CFTimeIndex
-
-    Returns
-    -------
-    Index
-
-    Examples
-    --------
-    >>> day_index(pd.DatetimeIndex(["2000-01-01T12"]))[0]
-    Timestamp('2000-01-01 00:00:00')
-    """
-    if not isinstance(times, pd.DatetimeIndex | xr.CFTimeIndex):
-        return times
-    floored = times.floor("D")
-    return floored if floored.is_unique else times
-
-
-def check_calendars(first: pd.Index[Any], second: pd.Index[Any], what: str) -> None:
-    """Raise `TimeAxisError` where two time axes are of different calendars.
-
-    Parameters
-    ----------
-    first, second : Index
-        Time axes.
-    what : str
-        What they belong to, for the message.
-
-    Examples
-    --------
-    >>> days = pd.date_range("2000-01-01", periods=2)
-    >>> check_calendars(days, days, "two records")
-    """
-    kinds = [str(getattr(times, "calendar", "numpy datetimes")) for times in (first, second)]
-    if kinds[0] != kinds[1]:
-        raise TimeAxisError(
-            f"The calendars of {what} differ: {kinds[0]} and {kinds[1]}. Bring one to the other "
-            "with DataArray.convert_calendar."
-        )
-
-
 class Pair(NamedTuple):
     """Two records that can be compared.
 
@@ -426,6 +329,8 @@ def bring_together(
         other = other.rename({there.time: axes.time})
     if not days:
         return Pair(da, other, axes, find_axes(other), False)
+    check_dates_named(da, "The first record")
+    check_dates_named(other, "The second record")
     if (axes.time is None) != (there.time is None):
         lacking = "first" if axes.time is None else "second"
         raise TimeAxisError(
@@ -467,9 +372,7 @@ def common_days(
     """
     first = check_time(one, "The first record")
     second = check_time(other, "The second record")
-    what = ("The first record", "the second record")
-    days = comparable_times(first.indexes[time], second.indexes[time], what)
-    place = check_overlap(*days, what)
+    place = check_overlap(first[time], second[time], ("The first record", "the second record"))
     if (place >= 0).all() and np.array_equal(place, np.arange(second.sizes[time])):
         return first, second.assign_coords({time: first[time]})
     kept = first.isel({time: place >= 0})

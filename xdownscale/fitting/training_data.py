@@ -248,7 +248,7 @@ class Assignment:
         """Tell which days belong to the group's season."""
         if self.group.season is None or self.seasons is None:
             return np.ones(time.size, bool)
-        return np.isin(time.dt.month.values, self.seasons[self.group.season])
+        return np.isin(months(time), self.seasons[self.group.season])
 
 
 class _DayBlocks:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale.core.alignment import Pair, comparable_times, on_one_grid, template, turn
+from xdownscale.core.alignment import Pair, on_one_grid, template, turn
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import GridError, OptionError, TimeAxisError, check_option
 from xdownscale.core.grids import describe_grid, has_grid, uncovered
@@ -209,7 +209,7 @@ def _on_days(codes: xr.DataArray, da: xr.DataArray) -> xr.DataArray:
         )
     record = check_time(codes, "A field in by=")
     what = ("The record", "a field in by=")
-    place = match_times(*comparable_times(da.indexes[axes_time], record.indexes[name], what))
+    place = match_times(da[axes_time], record[name], what)
     if (place < 0).all():
         raise TimeAxisError(
             f"A field in by= runs from {record.indexes[name].min()} to "

@@ -202,7 +202,7 @@ class Plan:
         seasons = self.fitted.seasons
         if seasons is None:
             return np.ones(self.time.size, bool)
-        return np.isin(self.time.dt.month.values, np.concatenate(list(seasons.values())))
+        return np.isin(times.months(self.time), np.concatenate(list(seasons.values())))
 
     @cached_property
     def targets(self) -> IntArray:
@@ -290,7 +290,7 @@ class Plan:
         if self.fitted.seasons is None:
             return [None] * self.time.size
         by_month = {m: name for name, months in self.fitted.seasons.items() for m in months}
-        return [by_month.get(int(month)) for month in self.time.dt.month.values]
+        return [by_month.get(int(month)) for month in times.months(self.time)]
 
     def _needed(self) -> list[int]:
         """Rows whose true fine field is read."""
@@ -357,9 +357,12 @@ class Plan:
                 )
             wanted = wanted.values
         wanted = list(wanted) if isinstance(wanted, tuple) else wanted
-        index = xr.DataArray(np.arange(self.time.size), coords={name: self.time}, dims=name)
+        stamps = {name: times.rounded(self.time).values}
+        index = xr.DataArray(np.arange(self.time.size), coords=stamps, dims=name)
         try:
-            rows = np.unique(np.atleast_1d(index.sel({name: wanted}).values))
+            rows = times.rows_of(wanted, self.time)
+            if rows is None:
+                rows = np.unique(np.atleast_1d(index.sel({name: wanted}).values))
         except (KeyError, TypeError, ValueError) as err:
             raise TimeAxisError(
                 f"Some of the days asked for are not in the coarse record ({err}), which runs from "

@@ -24,7 +24,6 @@ from xdownscale.core.errors import (
 )
 from xdownscale.core.grids import require_rectilinear
 from xdownscale.core.normalization import Scaling
-from xdownscale.core.time import time_keys
 
 
 def variables(record: xr.DataArray | xr.Dataset, what: str) -> dict[str, xr.DataArray]:
@@ -257,10 +256,10 @@ def check_together(records: Mapping[str, xr.DataArray], kind: str) -> None:
     TimeAxisError, GridError
     """
     (lead, first), *others = records.items()
-    days = time_keys(first[require_time(first, "The record")])
+    days = first[require_time(first, "The record")]
     grid = canonical_grid(to_array(first).labels)
     for name, other in others:
-        if not np.array_equal(time_keys(other[require_time(other, "The record")]), days):
+        if not time_axis.same_times(other[require_time(other, "The record")], days):
             raise TimeAxisError(
                 f"The {kind} variables {lead!r} and {name!r} have different times. Give them the "
                 "same days, for instance with xr.align(..., join='inner')."
@@ -491,12 +490,22 @@ def _check_coverage(coarse: xr.DataArray, fine: xr.DataArray) -> None:
 def _common_days(
     coarse: xr.DataArray, fine: xr.DataArray
 ) -> tuple[npt.NDArray[np.int64], xr.DataArray]:
-    """Rows of the coarse record that match the fine days, and the fine days that have one."""
+    """Rows of the coarse record that match the fine days, and the fine days that have one.
+
+    Fine days that the coarse record stamps at another hour take its stamps: generated fields will
+    bear these, and their noise is keyed by them.
+    """
     name = require_time(fine, "The fine record")
     coarse_time = coarse[require_time(coarse, "The coarse record")]
-    rows = time_axis.check_overlap(fine[name], coarse_time)
-    kept = np.flatnonzero(rows >= 0)
-    return rows[kept].astype(np.int64), fine if kept.size == rows.size else fine.isel({name: kept})
+    matched = time_axis.check_overlap(fine[name], coarse_time)
+    kept = np.flatnonzero(matched >= 0)
+    rows = matched[kept].astype(np.int64)
+    if kept.size < matched.size:
+        fine = fine.isel({name: kept})
+    if not np.array_equal(time_axis.seconds(fine[name]), time_axis.seconds(coarse_time[rows])):
+        stamps = xr.DataArray(coarse_time.values[rows], dims=name, attrs=fine[name].attrs)
+        fine = fine.assign_coords({name: stamps})
+    return rows, fine
 
 
 def crop_to(record: xr.DataArray, grid: xr.DataArray) -> xr.DataArray:
