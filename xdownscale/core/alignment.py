@@ -11,18 +11,13 @@ import xarray as xr
 from xdownscale.core.coords import Axes, check_dates_named, find_axes, require_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import (
-    Array,
     describe_grid,
-    grid_axes,
+    match_cells,
     same_grid,
-    spacing,
     uncovered,
-    wrap_longitude,
 )
 from xdownscale.core.time import check_overlap, check_time, check_unique, match_times
 from xdownscale.core.units import said, same_units, units_of
-
-_DEGREES = 1e-4  # within which two curvilinear grids are one: float32 is good to 1.5e-5
 
 
 class Matched(NamedTuple):
@@ -163,7 +158,7 @@ def onto_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> xr.Da
     >>> onto_grid(upside_down, truth, "mine").values.ravel()
     array([1., 2.])
     """
-    if not on_one_grid(truth, prediction):
+    if not same_grid(truth, prediction):
         raise GridError(_other_grid(prediction, truth, name))
     here, there = find_axes(prediction), find_axes(truth)
     bare = turn(prediction, truth).reset_coords(drop=True)
@@ -188,37 +183,6 @@ def _other_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> str
     )
 
 
-def on_one_grid(one: xr.DataArray, other: xr.DataArray) -> bool:
-    """Tell whether two records have the same cells, in any order and longitude convention.
-
-    Parameters
-    ----------
-    one, other : DataArray
-        Rectilinear or curvilinear; the cells of curvilinear ones must stand in the same order.
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> one = xr.DataArray([[1.0, 2.0]], coords={"lat": [0.0], "lon": [-10.0, 10.0]})
-    >>> on_one_grid(one, one.assign_coords(lon=[350.0, 10.0]))
-    True
-    """
-    axes, there = find_axes(one), find_axes(other)
-    shapes = [(da.sizes[a.y], da.sizes[a.x]) for da, a in ((one, axes), (other, there))]
-    if shapes[0] != shapes[1]:
-        return False
-    if _one_dimensional(one, axes) and _one_dimensional(other, there):
-        return same_grid(one, other)
-    (lat, lon), (lat_other, lon_other) = _degrees(one, axes), _degrees(other, there)
-    if lat.shape != lat_other.shape or lon.shape != lon_other.shape:
-        return False
-    apart = wrap_longitude(lon - lon_other), lat - lat_other
-    return all(np.allclose(degrees, 0.0, rtol=0, atol=_DEGREES) for degrees in apart)
-
-
 def turn(other: xr.DataArray, one: xr.DataArray) -> xr.DataArray:
     """Give a record on the same cells the names, order and coordinates of the first.
 
@@ -227,11 +191,16 @@ def turn(other: xr.DataArray, one: xr.DataArray) -> xr.DataArray:
     other : DataArray
         Is turned; its time keeps its name.
     one : DataArray
-        On the same cells, as `on_one_grid` tells.
+        On the same cells, as `same_grid` tells.
 
     Returns
     -------
     DataArray
+
+    Raises
+    ------
+    GridError
+        If the cells differ.
 
     Examples
     --------
@@ -241,38 +210,25 @@ def turn(other: xr.DataArray, one: xr.DataArray) -> xr.DataArray:
     array([-10.,  10.])
     """
     axes, there = find_axes(one), find_axes(other)
-    if _one_dimensional(one, axes):
-        rows, columns = _places(other, one)
-        other = _take(_take(other, there.y, rows), there.x, columns)
+    places = match_cells(one, other)
+    if places is None:
+        raise GridError(
+            f"The grids differ: the first has {describe_grid(one)}, the second "
+            f"{describe_grid(other)}. Bring one to the grid of the other, with xdownscale.regrid."
+        )
+    other = _take(_take(other, there.y, places.rows), there.x, places.columns)
     names = {there.y, there.x, there.latitude, there.longitude}
     bare = other.drop_vars([c for c in other.coords if c in names])
     renamed = bare.rename({there.y: axes.y, there.x: axes.x})
     return renamed.assign_coords({c: one[c] for c in (axes.latitude, axes.longitude)})
 
 
-def _places(other: xr.DataArray, one: xr.DataArray) -> tuple[Array, Array]:
-    """Row and column of `other` for each row and column of `one`."""
-    (lat, lon), (lat_other, lon_other) = grid_axes(one), grid_axes(other)
-    # longitudes from the middle of the gap before the first one, in both alike
-    width = spacing(lon.values) if lon.values.size > 1 else 1.0
-    start = float(lon.values[0] - width / 2)
-    wanted, have = (wrap_longitude(axis.values, start) for axis in (lon, lon_other))
-    place = np.argsort(have)[np.argsort(np.argsort(wanted))]
-    return lat_other.first[lat.inverse], lon_other.first[place][lon.inverse]
-
-
-def _one_dimensional(da: xr.DataArray, axes: Axes) -> bool:
-    return bool(da.coords[axes.latitude].ndim == 1)
-
-
-def _degrees(da: xr.DataArray, axes: Axes) -> tuple[Any, Any]:
-    return da.coords[axes.latitude].values, da.coords[axes.longitude].values
-
-
 def _take(da: xr.DataArray, dim: str, places: Any) -> xr.DataArray:
-    """Select, but copy nothing where everything is selected in its order."""
+    """Select, but copy nothing where everything is selected in its order, or the other way."""
     if np.array_equal(places, np.arange(da.sizes[dim])):
         return da
+    if np.array_equal(places, np.arange(da.sizes[dim])[::-1]):
+        return da.isel({dim: slice(None, None, -1)})
     return da.isel({dim: places})
 
 
@@ -340,9 +296,9 @@ def bring_together(
     one, two = (da, other) if axes.time is None else common_days(da, other, axes.time)
     if not common:
         return Pair(one, two, axes, find_axes(two), False)
-    if on_one_grid(one, two):
+    if same_grid(one, two):
         turned = turn(two, one)
-        seen, seen_too = one.notnull(), turned.notnull()  # noqa: PD004
+        seen, seen_too = one.notnull(), turned.notnull()
         return Pair(one.where(seen_too), turned.where(seen), axes, find_axes(turned), True)
     one, two = _crop(one, two), _crop(two, one)
     return Pair(one, two, axes, find_axes(two), False)

@@ -18,6 +18,7 @@ EARTH_RADIUS_KM = 6371.0071809
 
 SAME_DEGREES = 1e-5  # about one metre: closer longitudes are the same meridian
 SAME_CELL = 1e-3  # share of a cell that float32 coordinates may be off
+FLOAT32_DEGREES = 2e-5  # that float32 longitudes may be off
 
 
 class Axis(NamedTuple):
@@ -686,10 +687,14 @@ def describe_grid(grid: Grid) -> str:
 def same_grid(a: Grid, b: Grid) -> bool:
     """Tell whether two grids have the same cells.
 
+    This is the only comparison of cells: fit, predict, scores, baselines, diagnostics and reports
+    use it, or `match_cells` behind it.
+
     Parameters
     ----------
     a, b : DataArray or Dataset
-        Any latitude order, longitude convention and dimension names.
+        Any latitude order, longitude convention and dimension names; one- or two-dimensional
+        latitude and longitude.
 
     Returns
     -------
@@ -703,15 +708,177 @@ def same_grid(a: Grid, b: Grid) -> bool:
     >>> same_grid(a, b)
     True
     """
-    (lat_a, lon_a), (lat_b, lon_b) = grid_axes(a), grid_axes(b)
-    if lat_a.values.size != lat_b.values.size or lon_a.values.size != lon_b.values.size:
-        return False
-    start = float(lon_a.values[0] - _width(lon_a) / 2)
-    one, other = (np.sort(wrap_longitude(lon.values, start)) for lon in (lon_a, lon_b))
-    near_lat = np.abs(lat_a.values - lat_b.values) <= SAME_CELL * _width(lat_a)
-    near_lon = np.abs(one - other) <= SAME_CELL * _width(lon_a)
-    return bool(near_lat.all() and near_lon.all())
+    return match_cells(a, b) is not None
 
 
-def _width(axis: Axis) -> float:
-    return spacing(axis.values) if axis.values.size > 1 else 1.0
+class Places(NamedTuple):
+    """Where the cells of one grid are in another.
+
+    Attributes
+    ----------
+    rows, columns : ndarray of int
+        Row and column of the other grid for each row and column of the first.
+    """
+
+    rows: Array
+    columns: Array
+
+
+def match_cells(a: Grid, b: Grid) -> Places | None:
+    """Return where the cells of one grid are in another one that has the same cells.
+
+    Parameters
+    ----------
+    a, b : DataArray or Dataset
+        As for `same_grid`.
+
+    Returns
+    -------
+    Places or None
+        None where the cells differ. Latitudes and longitudes of one dimension may stand in any
+        order, and start anywhere on the globe; those of two dimensions may be reversed.
+
+    Examples
+    --------
+    >>> a = xr.DataArray(np.ones((1, 4)), coords={"lat": [0.0], "lon": [0.0, 90.0, 180.0, 270.0]})
+    >>> b = xr.DataArray(np.ones((1, 4)), coords={"lat": [0.0], "lon": [-180.0, -90.0, 0.0, 90.0]})
+    >>> match_cells(a, b).columns
+    array([2, 3, 0, 1])
+    """
+    one = _centres(a)
+    other = _centres(b)
+    if one[0].ndim == 2 or other[0].ndim == 2:
+        return _match_planes(one, other)
+    rows = _find_all(one[0], other[0], cyclic=False)
+    columns = _find_all(one[1], other[1], cyclic=True)
+    return None if rows is None or columns is None else Places(rows, columns)
+
+
+def find_cells(a: Grid, b: Grid) -> Places:
+    """Return where the rows and columns of one grid are in another, -1 where they are not.
+
+    Parameters
+    ----------
+    a, b : DataArray or Dataset
+        With latitude and longitude of one dimension, in any order and convention.
+
+    Returns
+    -------
+    Places
+
+    Raises
+    ------
+    GridError
+        If latitude and longitude are two-dimensional.
+
+    Examples
+    --------
+    >>> a = xr.DataArray(np.ones((1, 2)), coords={"lat": [0.0], "lon": [-1.0, 0.0]})
+    >>> b = xr.DataArray(np.ones((1, 3)), coords={"lat": [0.0], "lon": [0.0, 1.0, 2.0]})
+    >>> find_cells(a, b).columns
+    array([-1,  0])
+    """
+    for grid in (a, b):
+        require_rectilinear(grid_template(grid))
+    (lat, lon), (lat_other, lon_other) = _centres(a), _centres(b)
+    return Places(
+        _find(lat, lat_other, _slack(lat, lat_other, cyclic=False), cyclic=False),
+        _find(lon, lon_other, _slack(lon, lon_other, cyclic=True), cyclic=True),
+    )
+
+
+def _centres(grid: Grid) -> tuple[Array, Array]:
+    """Latitude and longitude of the cells, (y,) and (x,), or both (y, x)."""
+    da = grid_template(grid)
+    axes = find_axes(da)
+    names = (axes.latitude, axes.longitude)
+    found = [np.asarray(da.coords[name].values, dtype=np.float64) for name in names]
+    return found[0], found[1]
+
+
+def _find_all(wanted: Array, there: Array, *, cyclic: bool) -> Array | None:
+    """Places of all values, where both axes have the same; a meridian may stand twice."""
+    slack = _slack(wanted, there, cyclic=cyclic)
+    places = _find(wanted, there, slack, cyclic=cyclic)
+    back = _find(there, wanted, slack, cyclic=cyclic)
+    return places if (places >= 0).all() and (back >= 0).all() else None
+
+
+def _slack(one: Array, other: Array, *, cyclic: bool) -> float:
+    """Degrees that centres of one cell may be apart."""
+    widths = [_typical_step(values, cyclic=cyclic) for values in (one, other)]
+    return _tolerance(min(widths))
+
+
+def _typical_step(values: Array, *, cyclic: bool) -> float:
+    """Median distance of neighbouring values, whatever their order; 1 degree for a single one."""
+    ordered = np.sort(wrap_longitude(values, 0.0) if cyclic else values)
+    steps = np.diff(ordered)
+    if cyclic and ordered.size == 2:  # two meridians: the shorter way round
+        steps = np.minimum(steps, 360.0 - steps)
+    steps = steps[steps > SAME_DEGREES]
+    return float(np.median(steps)) if steps.size else 1.0
+
+
+def _tolerance(width: float) -> float:
+    """A thousandth of a cell, or what float32 makes of degrees where cells are that small."""
+    return max(SAME_CELL * width, min(FLOAT32_DEGREES, width / 10))
+
+
+def _find(wanted: Array, there: Array, slack: float, *, cyclic: bool) -> Array:
+    """Index of the nearest of `there` for each value, -1 where it is further off than `slack`."""
+    if cyclic:
+        wanted = wrap_longitude(wanted, 0.0)
+        there = wrap_longitude(there, 0.0)
+    order = np.argsort(there, kind="stable")
+    ordered = there[order]
+    after = np.searchsorted(ordered, wanted)
+    best = np.full(wanted.shape, -1, dtype=np.intp)
+    nearest = np.full(wanted.shape, np.inf)
+    for place in (after - 1, after):
+        here = place % ordered.size if cyclic else np.clip(place, 0, ordered.size - 1)
+        apart = np.abs(ordered[here] - wanted)
+        apart = np.minimum(apart, 360.0 - apart) if cyclic else apart
+        closer = apart < nearest
+        best[closer] = order[here[closer]]
+        nearest[closer] = apart[closer]
+    best[~(nearest <= slack)] = -1
+    return best
+
+
+def _match_planes(one: tuple[Array, Array], other: tuple[Array, Array]) -> Places | None:
+    """Places of cells where a grid is two-dimensional; rows and columns may be reversed."""
+    (lat, lon), (lat_other, lon_other) = _plane(one), _plane(other)
+    if lat.shape != lat_other.shape or lon.shape != lon_other.shape or lat.shape != lon.shape:
+        return None
+    slack = _tolerance(_cell_of_plane(lat, lon))
+    shrink = np.cos(np.radians(lat))
+    rows = np.arange(lat.shape[0])
+    columns = np.arange(lat.shape[1])
+    for along_y, along_x in ((1, 1), (-1, 1), (1, -1), (-1, -1)):
+        turned = (slice(None, None, along_y), slice(None, None, along_x))
+        north = np.abs(lat_other[turned] - lat)
+        east = np.abs(wrap_longitude(lon_other[turned] - lon)) * shrink
+        missing = np.isnan(lat + lon) & np.isnan(lat_other[turned] + lon_other[turned])
+        if (missing | ((north <= slack) & (east <= slack))).all():
+            return Places(rows[::along_y], columns[::along_x])
+    return None
+
+
+def _plane(centres: tuple[Array, Array]) -> tuple[Array, Array]:
+    lat, lon = centres
+    if lat.ndim == 1 and lon.ndim == 1:
+        lat, lon = np.meshgrid(lat, lon, indexing="ij")
+    return lat, lon
+
+
+def _cell_of_plane(lat: Array, lon: Array) -> float:
+    """Degrees along the shorter side of a typical cell."""
+    sides = []
+    for axis in (0, 1):
+        if lat.shape[axis] > 1:
+            north = np.diff(lat, axis=axis)
+            east = wrap_longitude(np.diff(lon, axis=axis))
+            middle = np.take(lat, range(lat.shape[axis] - 1), axis=axis)
+            sides.append(np.nanmedian(np.hypot(north, east * np.cos(np.radians(middle)))))
+    return float(min(sides, default=1.0))

@@ -163,7 +163,7 @@ def check(
     name = str(fitted.labels.name)
     record = truth.get(name, next(iter(truth.values())))
     grid = fitted.carried.isel(time=0, drop=True)
-    validation.check_same_cells(record, grid, "The fine record", "the model")
+    record = validation.on_cells_of(record, grid, "The fine record", "the model")
     chosen = _days(fitted, coarse, record, days)
     order = Order(time=chosen, realizations=realizations, seed=seed, device=device)
     if not is_parallel(fitted.config):

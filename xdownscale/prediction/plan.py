@@ -255,8 +255,7 @@ class Plan:
         if problem := validation.strayed(past, scaling, "history"):
             raise ModelMismatchError(problem)
         grid = self.fitted.carried.isel(time=0, drop=True)
-        validation.check_same_cells(past, grid, "history", "the model")
-        return past
+        return validation.on_cells_of(past, grid, "history", "the model")
 
     @property
     def past_time(self) -> xr.DataArray:

@@ -201,7 +201,7 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray, values: boo
     check_dims(coarse, what)
     if fitted.about["pairing"] == "self":
         coarse = crop_to(coarse, fitted.coarse_grid)
-    validation.check_same_cells(
+    coarse = validation.on_cells_of(
         coarse, fitted.coarse_grid, what, "the one that the model was fitted with"
     )
     found = units.units_of(coarse)
