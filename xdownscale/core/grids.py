@@ -29,7 +29,11 @@ class Axis(NamedTuple):
     values : ndarray
         Cell centres, ascending, each once; longitudes without a jump at Greenwich or the dateline.
     edges : ndarray
-        Cell edges, one more than there are cells; both equal to the centre where there is one cell.
+        Cell edges, one more than there are cells; both equal to the centre where there is one cell
+        and no bounds were given.
+    cells : ndarray, shape (n, 2)
+        Lower and upper edge of each cell: neighbouring edges, or the bounds that were given, which
+        need not meet.
     first : ndarray of int
         Where each value stands in the axis as it was given.
     inverse : ndarray of int
@@ -40,6 +44,7 @@ class Axis(NamedTuple):
 
     values: Array
     edges: Array
+    cells: Array
     first: Array
     inverse: Array
     periodic: bool
@@ -128,7 +133,13 @@ def wrap_longitude(longitude: Any, start: float = -180.0) -> Array:
     return np.where(wrapped >= start + 360.0, start, wrapped)
 
 
-def latitude_axis(latitude: Array, what: str = "The grid") -> Axis:
+Bounds = tuple[Array | None, Array | None]
+"""Lower and upper edges (n, 2) of the latitudes and of the longitudes, where they are known."""
+
+NO_BOUNDS: Bounds = (None, None)
+
+
+def latitude_axis(latitude: Array, what: str = "The grid", bounds: Array | None = None) -> Axis:
     """Put a latitude axis in order.
 
     Parameters
@@ -137,6 +148,8 @@ def latitude_axis(latitude: Array, what: str = "The grid") -> Axis:
         Degrees north, ascending or descending.
     what : str
         What the axis belongs to, for the message.
+    bounds : array, shape (n, 2), optional
+        Edges of each cell, in degrees; midpoints between the centres by default.
 
     Returns
     -------
@@ -162,10 +175,37 @@ def latitude_axis(latitude: Array, what: str = "The grid") -> Axis:
     _check_order(values, order, what, "latitude", cyclic=False)
     ordered = values[order]
     edges = cell_bounds(ordered, (-90.0, 90.0)) if ordered.size > 1 else ordered.repeat(2)
-    return Axis(ordered, edges, order, np.argsort(order), False)
+    cells = np.stack([edges[:-1], edges[1:]], axis=-1)
+    if bounds is not None:
+        offsets = np.asarray(bounds, dtype=np.float64) - values[:, None]
+        cells = np.clip(_cells_around(ordered, offsets[order], what, "latitude"), -90.0, 90.0)
+        edges = _joined(cells)
+    return Axis(ordered, edges, cells, order, np.argsort(order), False)
 
 
-def longitude_axis(longitude: Array, what: str = "The grid") -> Axis:
+def _cells_around(centres: Array, offsets: Array, what: str, kind: str) -> Array:
+    """Lower and upper edge (n, 2) of each cell from the distances of its edges to its centre."""
+    low = offsets.min(axis=1)
+    high = offsets.max(axis=1)
+    slack = SAME_CELL * (high - low)
+    wrong = ~((low <= slack) & (high >= -slack) & (high > low))
+    if wrong.any():
+        raise GridError(
+            f"{what} has {wrong.sum()} {kind}s whose bounds do not hold them, the first at "
+            f"{centres[wrong][0]:g}. Correct the bounds, or drop them (and the attribute 'bounds')."
+        )
+    return np.stack([centres + low, centres + high], axis=-1)
+
+
+def _joined(cells: Array) -> Array:
+    """Edges (n + 1,) of cells (n, 2); in the middle between neighbours that do not meet."""
+    inner = np.where(
+        cells[:-1, 1] == cells[1:, 0], cells[1:, 0], (cells[:-1, 1] + cells[1:, 0]) / 2
+    )
+    return np.concatenate([cells[:1, 0], inner, cells[-1:, 1]])
+
+
+def longitude_axis(longitude: Array, what: str = "The grid", bounds: Array | None = None) -> Axis:
     """Put a longitude axis in order, across Greenwich and the dateline.
 
     Parameters
@@ -175,6 +215,8 @@ def longitude_axis(longitude: Array, what: str = "The grid") -> Axis:
         A meridian that is given twice, as 0 and as 360, is taken once.
     what : str
         What the axis belongs to, for the message.
+    bounds : array, shape (n, 2), optional
+        Edges of each cell, in degrees and any convention; midpoints by default.
 
     Returns
     -------
@@ -203,7 +245,17 @@ def longitude_axis(longitude: Array, what: str = "The grid") -> Axis:
     seam, periodic = _seam(values, inverse)
     values = np.concatenate([values[seam:], values[:seam] + 360.0])
     inverse = (inverse - seam) % values.size
-    return Axis(values, _edges_round(values, periodic), np.roll(first, -seam), inverse, periodic)
+    first = np.roll(first, -seam)
+    edges = _edges_round(values, periodic)
+    cells = np.stack([edges[:-1], edges[1:]], axis=-1)
+    if bounds is not None:
+        pairs = np.asarray(bounds, dtype=np.float64)[first]
+        offsets = wrap_longitude(pairs - given[first][:, None])
+        whole = np.abs(np.abs(np.diff(pairs, axis=1)[:, 0]) - 360.0) < SAME_DEGREES
+        offsets[whole] = [-180.0, 180.0]  # one cell round the globe
+        cells = _cells_around(values, offsets, what, "longitude")
+        edges = _joined(cells)
+    return Axis(values, edges, cells, first, inverse, periodic)
 
 
 def _seam(values: Array, inverse: Array) -> tuple[int, bool]:
@@ -347,12 +399,38 @@ def cell_areas(lat_edges: Array, lon_edges: Array, unit: str = "km2") -> Array:
     >>> float(cell_areas(np.array([-90.0, 90.0]), np.array([0.0, 360.0]), "sr")[0, 0] / np.pi)
     4.0
     """
+    pairs = [np.stack([edges[:-1], edges[1:]], axis=-1) for edges in (lat_edges, lon_edges)]
+    return _areas(pairs[0], pairs[1], unit)
+
+
+def _areas(lat_cells: Array, lon_cells: Array, unit: str) -> Array:
+    """Areas (m, n) of cells from their lower and upper edges, (m, 2) and (n, 2)."""
     check_option("unit of area", unit, ("km2", "sr"))
-    heights = np.abs(np.diff(np.sin(np.radians(lat_edges))))
-    widths = np.abs(np.diff(np.radians(lon_edges)))
+    heights = np.abs(np.diff(np.sin(np.radians(lat_cells)), axis=1)[:, 0])
+    widths = np.abs(np.diff(np.radians(lon_cells), axis=1)[:, 0])
     radius = EARTH_RADIUS_KM if unit == "km2" else 1.0
     areas: Array = np.outer(heights, widths) * radius**2
     return areas
+
+
+def has_width(axis: Axis) -> bool:
+    """Tell whether the cells of an axis have a width: not one point without bounds.
+
+    Parameters
+    ----------
+    axis : Axis
+        Latitudes or longitudes.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> has_width(latitude_axis(np.array([0.0])))
+    False
+    """
+    return bool((axis.cells[:, 1] > axis.cells[:, 0]).all())
 
 
 Grid = xr.DataArray | xr.Dataset
@@ -519,8 +597,53 @@ def grid_axes(grid: Grid, what: str = "The grid") -> tuple[Axis, Axis]:
     """
     da = grid_template(grid, what)
     axes = require_rectilinear(da, what)
-    latitude, longitude = da.coords[axes.latitude].values, da.coords[axes.longitude].values
-    return latitude_axis(latitude, what), longitude_axis(longitude, what)
+    lat_bounds, lon_bounds = given_bounds(grid)
+    latitude = latitude_axis(da.coords[axes.latitude].values, what, lat_bounds)
+    longitude = longitude_axis(da.coords[axes.longitude].values, what, lon_bounds)
+    return latitude, longitude
+
+
+def given_bounds(grid: Grid) -> Bounds:
+    """Return the cell bounds that a Dataset bears, as CF has them.
+
+    Parameters
+    ----------
+    grid : DataArray or Dataset
+        A DataArray cannot bear bounds.
+
+    Returns
+    -------
+    (array or None, array or None)
+        ``(n, 2)`` edges of the latitudes and of the longitudes, in their order; None where
+        there are none, or latitude and longitude are two-dimensional.
+
+    Examples
+    --------
+    >>> lat = ("lat", [2.0, 6.0], {"bounds": "lat_bnds"})
+    >>> ds = xr.Dataset(
+    ...     {"lat_bnds": (("lat", "bnds"), [[0.0, 3.0], [3.0, 9.0]])},
+    ...     coords={"lat": lat, "lon": [0.0]},
+    ... )
+    >>> given_bounds(ds)[0]
+    array([[0., 3.],
+           [3., 9.]])
+    """
+    if not isinstance(grid, xr.Dataset):
+        return NO_BOUNDS
+    axes = find_axes(grid_template(grid))
+    return _bounds_of(grid, axes.latitude), _bounds_of(grid, axes.longitude)
+
+
+def _bounds_of(grid: xr.Dataset, name: str) -> Array | None:
+    centres = grid[name]
+    bounds = centres.attrs.get("bounds", centres.encoding.get("bounds"))
+    if bounds not in grid.variables:
+        return None
+    found = grid[bounds]
+    if centres.ndim != 1 or found.ndim != 2 or found.dims[0] != centres.dims[0]:
+        return None
+    values = np.asarray(found.values, dtype=np.float64)
+    return values if values.shape[1] == 2 and np.isfinite(values).all() else None
 
 
 def area(grid: Grid, unit: str = "km2") -> xr.DataArray:
@@ -529,7 +652,7 @@ def area(grid: Grid, unit: str = "km2") -> xr.DataArray:
     Parameters
     ----------
     grid : DataArray or Dataset
-        Gives the grid.
+        Gives the grid; bounds that a Dataset bears (CF ``bounds``) are the cells' edges.
     unit : {"km2", "sr"}
         As in `cell_areas`.
 
@@ -541,7 +664,7 @@ def area(grid: Grid, unit: str = "km2") -> xr.DataArray:
     Raises
     ------
     GridError
-        If an axis has fewer than two points, or the grid is two-dimensional.
+        If an axis has fewer than two points and no bounds, or the grid is two-dimensional.
 
     Examples
     --------
@@ -550,11 +673,11 @@ def area(grid: Grid, unit: str = "km2") -> xr.DataArray:
     49453.0
     """
     da = grid_template(grid)
-    latitude, longitude = grid_axes(da)
+    latitude, longitude = grid_axes(grid)
     for axis in (latitude, longitude):
-        if axis.values.size < 2:
+        if not has_width(axis):
             cell_bounds(axis.values)
-    values = cell_areas(latitude.edges, longitude.edges, unit)
+    values = _areas(latitude.cells, longitude.cells, unit)
     values = values[np.ix_(latitude.inverse, longitude.inverse)]
     attrs = {"units": unit, "long_name": "cell area", "standard_name": "cell_area"}
     return _on_grid(da, values, "area", attrs)

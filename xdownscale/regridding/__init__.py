@@ -11,7 +11,17 @@ import xarray as xr
 from xdownscale.config import ENGINES
 from xdownscale.core.coords import Axes, find_axes
 from xdownscale.core.errors import GridError, check_option
-from xdownscale.core.grids import Array, Grid, grid_template, has_grid, require_rectilinear, spacing
+from xdownscale.core.grids import (
+    NO_BOUNDS,
+    Array,
+    Bounds,
+    Grid,
+    given_bounds,
+    grid_template,
+    has_grid,
+    require_rectilinear,
+    spacing,
+)
 from xdownscale.regridding._esmf import LAST, regrid_esmf
 from xdownscale.regridding._separable import Regridder, check_options, float_type
 
@@ -43,7 +53,7 @@ def regrid(
         ``"bicubic"`` is a not-a-knot cubic spline along each axis (a parabola through three
         points, a line through two). ``"bilinear"`` and ``"nearest"`` never leave the range of
         the source. ``"conservative"`` is the area mean over the target cell, with exact areas on
-        the sphere.
+        the sphere; cells end where the CF bounds of a Dataset say, else halfway between centres.
     engine : {"separable", "xesmf"}
         ``"separable"``: one small matrix for each axis, for one-dimensional latitude and
         longitude. ``"xesmf"``: ESMF through the package xesmf, for curvilinear grids too; it has
@@ -119,11 +129,22 @@ def regrid(
     check_options(method, extrapolate, min_valid)
     check_option("engine", engine, ENGINES)
     grid = grid_template(target, "The target grid")
+    # only an area mean asks for the edges of cells
+    bounds = (NO_BOUNDS, NO_BOUNDS)
+    if method == "conservative":
+        bounds = (given_bounds(da), given_bounds(target))
+    options = (method, engine, extrapolate, min_valid, bounds)
     if isinstance(da, xr.Dataset):
-        return _regrid_dataset(da, grid, method, engine, extrapolate, min_valid)
+        return _regrid_dataset(da, grid, *options)
+    return _regrid_array(da, grid, *options)
+
+
+def _regrid_array(
+    da: xr.DataArray, grid: xr.DataArray, method: str, engine: str, *options: Any
+) -> xr.DataArray:
     _check_names(da, grid)
     bring = _regrid_separable if engine == "separable" else regrid_esmf
-    return _put_on_grid(da, bring(da, grid, method, extrapolate, min_valid), grid)
+    return _put_on_grid(da, bring(da, grid, method, *options), grid)
 
 
 def separable(
@@ -132,6 +153,7 @@ def separable(
     method: str = "bicubic",
     extrapolate: str | None = None,
     min_valid: float = 0.5,
+    bounds: tuple[Bounds, Bounds] = (NO_BOUNDS, NO_BOUNDS),
 ) -> Regridder:
     """Return what brings arrays from one rectilinear grid to another, without any labels.
 
@@ -143,6 +165,8 @@ def separable(
         Their grids count, as they are oriented.
     method, extrapolate, min_valid
         As in `regrid`.
+    bounds : (Bounds, Bounds)
+        Edges of the cells of the source and of the target, where they are known.
 
     Returns
     -------
@@ -170,6 +194,7 @@ def separable(
         method,
         extrapolate,
         min_valid,
+        bounds,
     )
 
 
@@ -243,11 +268,8 @@ def _regrid_dataset(
     for name in gridded:
         axes = find_axes(ds[name])
         horizontal |= {axes.y, axes.x}
-    extrapolate, min_valid = options
     results = {
-        name: regrid(da, grid, method, engine, extrapolate, min_valid=min_valid)
-        if name in gridded
-        else da
+        name: _regrid_array(da, grid, method, engine, *options) if name in gridded else da
         for name, da in ds.data_vars.items()
         if name in gridded or not horizontal & set(da.dims)
     }
@@ -255,13 +277,18 @@ def _regrid_dataset(
 
 
 def _regrid_separable(
-    da: xr.DataArray, grid: xr.DataArray, method: str, extrapolate: str | None, min_valid: float
+    da: xr.DataArray,
+    grid: xr.DataArray,
+    method: str,
+    extrapolate: str | None,
+    min_valid: float,
+    bounds: tuple[Bounds, Bounds],
 ) -> xr.Variable:
     """Return the values on the target grid, with its two axes last."""
     kind = float_type(da.dtype)
     axes = require_rectilinear(da, "The source grid")
     wanted = require_rectilinear(grid, "The target grid")
-    regridder = separable(da, grid, method, extrapolate, min_valid)
+    regridder = separable(da, grid, method, extrapolate, min_valid, bounds)
     used = da.variable.isel({axes.y: regridder.rows, axes.x: regridder.columns})
     if da.chunks is not None:
         used = used.chunk({axes.y: -1, axes.x: -1})

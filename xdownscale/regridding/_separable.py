@@ -15,7 +15,16 @@ import numpy as np
 
 from xdownscale.config import REGRID_METHODS
 from xdownscale.core.errors import DataError, GridError, OptionError, check_option
-from xdownscale.core.grids import Array, Axis, check_coverage, latitude_axis, longitude_axis
+from xdownscale.core.grids import (
+    NO_BOUNDS,
+    Array,
+    Axis,
+    Bounds,
+    check_coverage,
+    has_width,
+    latitude_axis,
+    longitude_axis,
+)
 from xdownscale.regridding._weights import AxisWeights, axis_weights, sines
 
 RINGS = 4  # of cells filled from their neighbours; deeper in a gap no spline is used
@@ -63,6 +72,7 @@ class Regridder:
         method: str = "bicubic",
         extrapolate: str | None = None,
         min_valid: float = 0.5,
+        bounds: tuple[Bounds, Bounds] = (NO_BOUNDS, NO_BOUNDS),
     ) -> Regridder:
         """Make the weights from one grid to another.
 
@@ -72,6 +82,8 @@ class Regridder:
             Latitudes and longitudes in degrees, one-dimensional, any order and convention.
         method, extrapolate, min_valid
             As in `xdownscale.regrid`.
+        bounds : (Bounds, Bounds)
+            Edges of the cells of the source and of the target, where they are known.
 
         Returns
         -------
@@ -92,8 +104,9 @@ class Regridder:
         array([[1.]])
         """
         check_options(method, extrapolate, min_valid)
-        latitudes = [latitude_axis(g[0], w) for g, w in ((source, _SOURCE), (target, _TARGET))]
-        longitudes = [longitude_axis(g[1], w) for g, w in ((source, _SOURCE), (target, _TARGET))]
+        grids = ((source, _SOURCE, bounds[0]), (target, _TARGET, bounds[1]))
+        latitudes = [latitude_axis(g[0], what, known[0]) for g, what, known in grids]
+        longitudes = [longitude_axis(g[1], what, known[1]) for g, what, known in grids]
         if method == "conservative":
             _check_widths([*latitudes, *longitudes])
         if extrapolate is None:
@@ -241,7 +254,7 @@ def _used(weights: AxisWeights, source: Axis) -> tuple[AxisWeights, Selection]:
 
 def _check_widths(axes: list[Axis]) -> None:
     for axis in axes:
-        if axis.values.size < 2:
+        if not has_width(axis):
             raise GridError(
                 "method='conservative' needs cells with a width, and an axis with one point "
                 f"({axis.values[0]:g}) has none. Give two points or more, or use 'bilinear'."

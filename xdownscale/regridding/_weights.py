@@ -18,7 +18,7 @@ class _Source(NamedTuple):
     """Source cells in the neighbourhood of the target, ascending, round the globe if periodic."""
 
     values: Array  # (n,)
-    edges: Array  # (n + 1,)
+    cells: Array  # (n, 2)
     given: Array  # (n,) which point of the axis as given
 
 
@@ -94,7 +94,8 @@ def axis_weights(source: Axis, target: Axis, method: str, extrapolate: str | Non
 def _align(source: Axis, target: Axis) -> _Target:
     """Shift target longitudes by full circles to where the source is (latitudes stay)."""
     middle = (source.values[0] + source.values[-1]) / 2
-    values, edges = target.values, np.stack([target.edges[:-1], target.edges[1:]], axis=-1)
+    values = target.values
+    edges = target.cells
     if source.periodic:
         values = (values[0] + values[-1]) / 2
     turns = np.round((middle - values) / 360)
@@ -106,11 +107,13 @@ def _unroll(source: Axis) -> _Source:
     size = source.values.size
     laps = 1 + -(-SPARE // size) if source.periodic else 0
     turns = np.arange(-laps, laps + 1)[:, None] * 360.0
-    edges = (source.edges[:-1] + turns).ravel()
-    last = source.edges[-1:] + turns[-1]
+    cells = (source.cells + turns[..., None]).reshape(-1, 2)
+    if np.array_equal(source.cells[1:, 0], source.cells[:-1, 1]):
+        # cells that meet share their edges, where the axis closes on itself too
+        cells[:-1, 1] = cells[1:, 0]
     return _Source(
         (source.values + turns).ravel(),
-        np.concatenate([edges, last]),
+        cells,
         np.tile(source.first, turns.size),
     )
 
@@ -119,9 +122,7 @@ def _crop(source: _Source, target: _Target) -> _Source:
     """Keep the source cells that lie within SPARE cells of the target."""
     low, high = np.searchsorted(source.values, [target.edges.min(), target.edges.max()])
     start, stop = max(low - SPARE, 0), min(high + SPARE, source.values.size)
-    return _Source(
-        source.values[start:stop], source.edges[start : stop + 1], source.given[start:stop]
-    )
+    return _Source(source.values[start:stop], source.cells[start:stop], source.given[start:stop])
 
 
 def _as_given(weights: Array, index: Array, size: int) -> Array:
@@ -178,8 +179,8 @@ def _nearest(source: _Source, target: _Target) -> Array:
 
 def _overlap(source: _Source, target: _Target) -> Array:
     """Shares of a target cell that source cells cover; the nearest where none does."""
-    low = np.maximum(target.edges[:, :1], source.edges[:-1])
-    high = np.minimum(target.edges[:, 1:], source.edges[1:])
+    low = np.maximum(target.edges[:, :1], source.cells[:, 0])
+    high = np.minimum(target.edges[:, 1:], source.cells[:, 1])
     shared = np.clip(high - low, 0, None)
     covered = shared.sum(axis=1, keepdims=True)
     none = covered[:, 0] <= 1e-9 * np.diff(target.edges, axis=1)[:, 0]
@@ -214,6 +215,9 @@ def sines(axis: Axis) -> Axis:
     >>> sines(latitude_axis(np.array([-30.0, 30.0]))).values.round(3)
     array([-0.5,  0.5])
     """
-    values, edges = np.sin(np.radians(axis.values)), np.sin(np.radians(axis.edges))
-    measured: Axis = axis._replace(values=values, edges=edges)
+    measured: Axis = axis._replace(
+        values=np.sin(np.radians(axis.values)),
+        edges=np.sin(np.radians(axis.edges)),
+        cells=np.sin(np.radians(axis.cells)),
+    )
     return measured
