@@ -26,6 +26,7 @@ from xdownscale.core.errors import (
     XDownscaleWarning,
     nearest_name,
 )
+from xdownscale.core.missing import ever_present, missing_share
 from xdownscale.core.time import time_keys
 from xdownscale.fitting import transfer
 from xdownscale.fitting.fitted_model import Fitted, GroupModel
@@ -36,7 +37,7 @@ from xdownscale.models.device import check_devices
 from xdownscale.prediction.plan import within
 from xdownscale.prediction.predict import draw_maps
 from xdownscale.prediction.request import Order, is_parallel
-from xdownscale.preprocessing import imputation, validation
+from xdownscale.preprocessing import validation
 from xdownscale.preprocessing.validation import Pair
 
 _VALIDATION_DAYS = 4  # days that the skill in the repr is measured on
@@ -91,8 +92,8 @@ def learn(
     groups = list(make_groups(pair, seasons, regions, blend))
     for group, _ in groups:
         check_layouts(group.window, config)
-    present = np.all([imputation.ever_present(driver) for driver in pair.drivers], axis=0)
-    missing = np.max([imputation.missing_share(d, present) for d in pair.drivers], axis=0)
+    present = np.all([ever_present(driver) for driver in pair.drivers], axis=0)
+    missing = np.max([missing_share(d, present) for d in pair.drivers], axis=0)
     _check_driven(missing, config.data.max_missing)
     assignments = [
         Assignment(

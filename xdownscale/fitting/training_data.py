@@ -20,6 +20,7 @@ from xdownscale.core import blocks, hashing
 from xdownscale.core import time as times
 from xdownscale.core.coords import require_time, to_array
 from xdownscale.core.errors import DataError, XDownscaleError, XDownscaleWarning
+from xdownscale.core.missing import ever_present, missing_share
 from xdownscale.core.normalization import BLOCK, Scaling, choose_transform, fit_scaling
 from xdownscale.core.time import months, time_keys
 from xdownscale.fitting import drift
@@ -28,7 +29,7 @@ from xdownscale.fitting.groups import Group, Seasons
 from xdownscale.fitting.transfer import Encoder
 from xdownscale.models import engine, field_engine
 from xdownscale.models.training import crop_dataset, patch_dataset
-from xdownscale.preprocessing import features, imputation, static_features, validation
+from xdownscale.preprocessing import features, static_features, validation
 from xdownscale.preprocessing.calendar_features import Calendar, cycle_numbers
 from xdownscale.preprocessing.features import place_on
 from xdownscale.preprocessing.quantile_mapping import QuantileMap, fit_map
@@ -523,7 +524,7 @@ def _long_missing(lesson: Assignment) -> npt.NDArray[np.float64]:
     """Share of missing cells of each day of the first stage's record."""
     if lesson.long is None:
         return lesson.missing
-    shares = [imputation.missing_share(da, imputation.ever_present(da)) for da in lesson.long]
+    shares = [missing_share(da, ever_present(da)) for da in lesson.long]
     return np.asarray(np.max(shares, axis=0))
 
 

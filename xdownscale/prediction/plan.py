@@ -15,10 +15,11 @@ from xdownscale.core import time as times
 from xdownscale.core import units
 from xdownscale.core.coords import require_time, to_array
 from xdownscale.core.errors import ModelMismatchError, TimeAxisError
+from xdownscale.core.missing import ever_present, missing_share
 from xdownscale.core.time import time_keys
 from xdownscale.fitting.fitted_model import Fitted, GroupModel
 from xdownscale.prediction.request import Order
-from xdownscale.preprocessing import imputation, validation
+from xdownscale.preprocessing import validation
 from xdownscale.preprocessing.validation import check_dims
 
 FloatArray = npt.NDArray[np.float32]
@@ -112,7 +113,7 @@ class Plan:
     def driven(self) -> npt.NDArray[np.bool_]:
         """Days with enough of their coarse field, ``(t,)``."""
         present = self.fitted.coarse_grid.values > 0
-        shares = [imputation.missing_share(driver, present) for driver in self.drivers]
+        shares = [missing_share(driver, present) for driver in self.drivers]
         return np.asarray(np.max(shares, axis=0) <= self.fitted.config.data.max_missing)
 
     @cached_property
@@ -234,7 +235,7 @@ class Plan:
     def history_rows(self) -> dict[int, int]:
         """Row of the coarse record -> row of the history, for days that both have values of."""
         matched = times.match_times(self.past_time, self.time)
-        filled = 1 - imputation.missing_share(self.past, imputation.ever_present(self.past)) > 0
+        filled = 1 - missing_share(self.past, ever_present(self.past)) > 0
         return {int(row): i for i, row in enumerate(matched) if row >= 0 and filled[i]}
 
     @cached_property
