@@ -19,6 +19,7 @@ from xdownscale.core.grids import cell_weights
 from xdownscale.core.missing import finite
 from xdownscale.core.streaming import Record, as_dask, like_input, slabs
 from xdownscale.geostat._lags import Series, lag_coordinate, pairs, series_of
+from xdownscale.geostat._variables import for_each_variable
 
 Array = NDArray[Any]
 _SUMS = 2**22  # float64 values of partial sums in one block of cells (32 MB)
@@ -34,6 +35,7 @@ _ACF = _Names("acf", "autocorrelation")
 _PACF = _Names("pacf", "partial autocorrelation")
 
 
+@for_each_variable(needs_time=True)
 def acf(
     da: xr.DataArray,
     max_lag: int = 30,
@@ -99,6 +101,7 @@ def acf(
     return _correlogram(da, max_lag, reduce, alpha, adjusted, _ACF)
 
 
+@for_each_variable(needs_time=True)
 def pacf(
     da: xr.DataArray,
     max_lag: int = 30,

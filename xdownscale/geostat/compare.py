@@ -13,6 +13,7 @@ from xdownscale.core.coords import find_time
 from xdownscale.core.errors import DataError, OptionError, XDownscaleError
 from xdownscale.core.normalization import Scaling
 from xdownscale.core.time import step_text
+from xdownscale.geostat._variables import for_each_variable
 from xdownscale.geostat.autocorrelation import acf, pacf
 from xdownscale.geostat.distribution import distribution
 from xdownscale.geostat.lag_scores import lag_r2, lag_rmse
@@ -27,6 +28,7 @@ _OVER_TIME = ("acf", "pacf", "lag_r2", "lag_rmse")
 _FIT = ("nugget", "psill", "sill", "effective_range", "fit_ok")
 
 
+@for_each_variable(other="reference")
 def compare(
     da: xr.DataArray,
     reference: xr.DataArray,

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from xdownscale.core.errors import DataError, OptionError
 from xdownscale.core.quantiles import DIGIT, count_digits, floats, narrow
 from xdownscale.core.streaming import Record, as_dask, gather
+from xdownscale.geostat._variables import for_each_variable
 
 Array = NDArray[Any]
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
@@ -31,6 +32,7 @@ class _Ranks(NamedTuple):
     size: int
 
 
+@for_each_variable()
 def distribution(
     da: xr.DataArray,
     quantiles: Sequence[float] = QUANTILES,

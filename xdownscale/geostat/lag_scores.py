@@ -19,12 +19,14 @@ from xdownscale.core.grids import cell_weights
 from xdownscale.core.missing import finite
 from xdownscale.core.streaming import Record, as_dask, like_input, slabs
 from xdownscale.geostat._lags import Series, lag_coordinate, pairs, series_of
+from xdownscale.geostat._variables import for_each_variable
 
 Array = NDArray[Any]
 _MOMENTS = 8  # cells, weight, mean t, mean p, M2 of t, M2 of p, comoment, squared error
 _CONSTANT = 1e-26  # a variance below this share of the mean square is rounding
 
 
+@for_each_variable(needs_time=True)
 def lag_rmse(da: xr.DataArray, max_lag: int = 10, *, weighted: bool = True) -> xr.Dataset:
     """Root mean square difference between each image and the one some steps before it.
 
@@ -70,6 +72,7 @@ def lag_rmse(da: xr.DataArray, max_lag: int = 10, *, weighted: bool = True) -> x
     return _curves(da, max_lag, weighted, "rmse")
 
 
+@for_each_variable(needs_time=True)
 def lag_r2(
     da: xr.DataArray, max_lag: int = 10, *, kind: str = "r2", weighted: bool = True
 ) -> xr.Dataset:

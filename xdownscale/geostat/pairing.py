@@ -16,6 +16,7 @@ from xdownscale.core.grids import cell_weights, describe_grid, require_rectiline
 from xdownscale.core.missing import finite
 from xdownscale.core.normalization import Scaling, choose_transform
 from xdownscale.core.time import DAY, seconds, time_step
+from xdownscale.geostat._variables import for_each_variable
 from xdownscale.regridding import regrid
 
 Array = npt.NDArray[Any]
@@ -29,6 +30,7 @@ _QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
 _YEAR = 365.2425
 
 
+@for_each_variable(other="fine", needs_time=True)
 def diagnose_pairing(
     coarse: xr.DataArray,
     fine: xr.DataArray,

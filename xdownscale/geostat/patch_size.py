@@ -12,6 +12,7 @@ from xdownscale.core.coords import require_time
 from xdownscale.core.errors import GridError, OptionError
 from xdownscale.core.grids import distances, require_rectilinear, spacing
 from xdownscale.core.normalization import Scaling, choose_transform
+from xdownscale.geostat._variables import for_each_variable
 from xdownscale.geostat.variogram import semivariogram
 from xdownscale.regridding import regrid
 
@@ -20,6 +21,7 @@ _CLASSES = 24  # distance classes, to eight coarse cells
 _ROUNDING = 64  # times the dtype's precision: a residual of no more than that is none
 
 
+@for_each_variable(other="coarse")
 def advise_patch(
     fine: xr.DataArray,
     coarse: xr.DataArray | None = None,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError
 from xdownscale.core.missing import finite
+from xdownscale.geostat._variables import for_each_variable
 from xdownscale.patches import PatchLayout
 from xdownscale.patches.arrays import check_shape
 
@@ -18,6 +19,7 @@ Array = NDArray[Any]
 _MEMBERS = "realization"
 
 
+@for_each_variable()
 def seams(da: xr.DataArray, layout: PatchLayout) -> xr.Dataset:
     """Return how much more variance and gradient lie on patch borders than off them.
 

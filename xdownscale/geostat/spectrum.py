@@ -13,6 +13,7 @@ from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError, OptionError, check_option
 from xdownscale.core.grids import SAME_CELL, Axis, distances, grid_axes
 from xdownscale.core.missing import finite
+from xdownscale.geostat._variables import for_each_variable
 
 Array = NDArray[Any]
 _TEXT = "<U120"
@@ -46,6 +47,7 @@ class Rings(NamedTuple):
     reach: float
 
 
+@for_each_variable()
 def power_spectrum(
     da: xr.DataArray,
     average: str | None = "time",

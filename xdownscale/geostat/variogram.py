@@ -14,11 +14,13 @@ from xdownscale.core.errors import DataError, OptionError, check_option
 from xdownscale.core.grids import Array
 from xdownscale.core.missing import finite
 from xdownscale.geostat._pair_sampling import DIRECTIONS, TOLERANCE, Pairs, draw_pairs
+from xdownscale.geostat._variables import for_each_variable
 from xdownscale.geostat.variogram_models import MESSAGE, MODELS, fit_curves
 
 _LAG = "lag"
 
 
+@for_each_variable()
 def semivariogram(
     da: xr.DataArray,
     max_distance: float = 600,

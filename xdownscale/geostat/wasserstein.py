@@ -17,6 +17,7 @@ from xdownscale.core.normalization import TRANSFORMS, Scaling
 from xdownscale.core.streaming import Record, gather
 from xdownscale.geostat import _wasserstein_kernels
 from xdownscale.geostat._grouping import Groups, resolve
+from xdownscale.geostat._variables import for_each_variable
 from xdownscale.regridding import regrid
 from xdownscale.splits import SEASONS, normalise_regions, region_mask, resolve_seasons, season_of
 
@@ -37,6 +38,7 @@ _NAMES = {
 }
 
 
+@for_each_variable(other="other")
 def wasserstein(
     da: xr.DataArray,
     other: xr.DataArray,
