@@ -181,7 +181,7 @@ class _Geostat:
     """Diagnostics of a DataArray, or of each variable of a Dataset."""
 
     def __init__(self, obj: xr.DataArray | xr.Dataset) -> None:
-        self._obj = obj
+        self._obj: Any = obj
 
     def semivariogram(
         self,
@@ -301,7 +301,10 @@ class _Geostat:
         """Return the autocorrelation in time; see `xdownscale.geostat.acf`."""
         from xdownscale.geostat import acf
 
-        return acf(self._obj, max_lag=max_lag, reduce=reduce, alpha=alpha, adjusted=adjusted)
+        found: xr.DataArray | xr.Dataset = acf(
+            self._obj, max_lag=max_lag, reduce=reduce, alpha=alpha, adjusted=adjusted
+        )
+        return found
 
     def pacf(
         self,
@@ -314,7 +317,10 @@ class _Geostat:
         """Return the partial autocorrelation in time; see `xdownscale.geostat.pacf`."""
         from xdownscale.geostat import pacf
 
-        return pacf(self._obj, max_lag=max_lag, reduce=reduce, alpha=alpha, adjusted=adjusted)
+        found: xr.DataArray | xr.Dataset = pacf(
+            self._obj, max_lag=max_lag, reduce=reduce, alpha=alpha, adjusted=adjusted
+        )
+        return found
 
     def lag_rmse(self, max_lag: int = 10, *, weighted: bool = True) -> xr.Dataset:
         """Return the RMSE between fields some steps apart; see `xdownscale.geostat.lag_rmse`."""

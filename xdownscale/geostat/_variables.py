@@ -27,7 +27,7 @@ class Diagnostic(Protocol[P, Result_co]):
     def __call__(self, da: xr.DataArray, /, *args: P.args, **kwargs: P.kwargs) -> Result_co: ...
 
     @overload
-    def __call__(self, da: xr.Dataset, /, *args: P.args, **kwargs: P.kwargs) -> xr.Dataset: ...
+    def __call__(self, da: xr.Dataset, /, *args: Any, **kwargs: Any) -> xr.Dataset: ...
 
 
 def for_each_variable(
@@ -78,6 +78,8 @@ def for_each_variable(
                     f"{first} is a {type(ds).__name__} and another argument is a Dataset; give a "
                     "variable of the Dataset instead."
                 )
+            if not ds.data_vars:
+                return xr.Dataset()  # as an empty node of a DataTree, in xr.map_over_datasets
             results = {}
             for name, da in fields_of(ds, needs_time=needs_time).items():
                 arguments[first] = da

@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.core.errors import DataError
+from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.optional import require
+from xdownscale.geostat._variables import VARIABLE, fields_of
 
 # Okabe and Ito (2008), without the yellow that is lost on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -40,13 +41,16 @@ def named(
     what: str,
     variables: Sequence[str] = (),
     dim: str = "lag",
+    *,
+    needs_time: bool = False,
 ) -> dict[str, Any]:
-    """Results by name: one or several, given as such or computed from fields.
+    """Return results by name: one or several, given as such or computed from fields.
 
     Parameters
     ----------
     results : Dataset, DataArray or mapping of str to these
-        Results along `dim`, or fields; of an ensemble the first realization is taken.
+        Results along `dim`, or fields; a Dataset of fields, or a result along ``variable``, makes
+        one result for each variable. Of an ensemble the first realization is taken.
     compute : callable, optional
         From a field to its result; without, fields are refused.
     what : str
@@ -55,6 +59,8 @@ def named(
         What a result must have; a DataArray will do where there are none.
     dim : str
         The only dimension that they may have.
+    needs_time : bool
+        Leave out variables of a Dataset without a time axis.
 
     Raises
     ------
@@ -62,17 +68,40 @@ def named(
         If something is neither a result of that kind nor a field.
     """
     several = isinstance(results, Mapping) and not isinstance(results, xr.Dataset)
-    listed = dict(results) if several else {"": results}
-    if not listed:
+    given = dict(results) if several else {"": results}
+    if not given:
         raise DataError(f"There is nothing to draw; give what {what} returns, or a field.")
+    listed: dict[str, Any] = {}
+    for name, one in given.items():
+        is_fields = isinstance(one, xr.Dataset) and compute is not None and dim not in one.dims
+        listed |= _by_variable(str(name), _fields(one, needs_time) if is_fields else one)
     found = {}
-    for name, given in listed.items():
-        label, shown = _first_member(str(name), given)
+    for name, one in listed.items():
+        label, shown = _first_member(name, one)
         if compute is not None and isinstance(shown, xr.DataArray) and dim not in shown.dims:
             shown = compute(shown)
         _check(shown, variables, dim, what, label)
         found[label] = shown
     return found
+
+
+def _fields(ds: xr.Dataset, needs_time: bool) -> Any:
+    """Return the fields of a Dataset by name; the Dataset itself where it has none."""
+    try:
+        return fields_of(ds, needs_time=needs_time)
+    except (GridError, TimeAxisError):
+        return ds
+
+
+def _by_variable(name: str, given: Any) -> dict[str, Any]:
+    """Take fields by name, or a result of several variables, apart."""
+    if isinstance(given, dict):
+        parts = given
+    elif VARIABLE in getattr(given, "dims", ()):
+        parts = {str(v): given.sel({VARIABLE: v}, drop=True) for v in given[VARIABLE].values}
+    else:
+        return {name: given}
+    return {f"{name}, {v}" if name else v: part for v, part in parts.items()}
 
 
 def _first_member(name: str, given: Any) -> tuple[str, Any]:

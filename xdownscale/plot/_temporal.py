@@ -113,7 +113,7 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
 
     check_option("score", score, _SCORES)
     compute = geostat.lag_r2 if score == "r2" else geostat.lag_rmse
-    curves = named(results, compute, f"geostat.lag_{score}", ["mean"])
+    curves = named(results, compute, f"geostat.lag_{score}", ["mean"], needs_time=True)
     ax = new_axes(ax)
     for place, (name, result) in enumerate(curves.items()):
         colour, lag = COLOURS[place % 7], result["lag"].values
@@ -138,7 +138,7 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
 def _stems(
     results: Any, compute: Callable[[xr.DataArray], Any], name: str, words: str, ax: Any
 ) -> Any:
-    curves = named(results, compute, f"geostat.{name}")
+    curves = named(results, compute, f"geostat.{name}", needs_time=True)
     ax = new_axes(ax)
     for place, (label, result) in enumerate(curves.items()):
         shift = 0.22 * (place - (len(curves) - 1) / 2)
