@@ -96,7 +96,8 @@ def _name(by: Any) -> str:
 
 def _combine(conditions: Sequence[Condition], which: int) -> xr.DataArray:
     """Return one code for the groups of several conditions, the last one running fastest."""
-    combined, inside = xr.DataArray(0), xr.DataArray(True)
+    combined = xr.DataArray(0)
+    inside = xr.DataArray(True)
     for condition in conditions:
         codes = (condition.codes, condition.other_codes)[which]
         combined = combined * len(condition.labels) + codes

@@ -68,7 +68,8 @@ class _Lattice:
     """Rectilinear grid: cells are found by row and column."""
 
     def __init__(self, lat: Array, lon: Array) -> None:
-        self._rows, self._columns = np.argsort(lat), np.argsort(_eastward(lon))
+        self._rows = np.argsort(lat)
+        self._columns = np.argsort(_eastward(lon))
         self._lat, self._lon = lat[self._rows], _eastward(lon)[self._columns]
         steps = np.diff(self._lat)
         self._height = np.minimum(np.append(steps, np.inf), np.append(np.inf, steps))
@@ -144,7 +145,8 @@ def _weighted(cumulated: Array, count: int, rng: np.random.Generator) -> Array:
 
 def _unit(lat: Array, lon: Array) -> Array:
     """Return unit vectors, shape (..., 3)."""
-    y, x = np.radians(lat), np.radians(lon)
+    y = np.radians(lat)
+    x = np.radians(lon)
     return np.stack([np.cos(y) * np.cos(x), np.cos(y) * np.sin(x), np.sin(y)], axis=-1)
 
 
@@ -265,15 +267,19 @@ def _draw(
     cells: Spots, max_distance: float, pairs: int, direction: str | None, rng: np.random.Generator
 ) -> tuple[Array, Array, Array]:
     """Draw until there are enough, or hardly any new ones are found."""
-    found, far = np.empty(0, dtype=np.int64), np.empty(0)
+    found = np.empty(0, dtype=np.int64)
+    far = np.empty(0)
     for _ in range(_ROUNDS):
         tries = (pairs - found.size) * 5 // 4 + 1000
         ends = _throw(cells, tries, max_distance, direction, rng)
         one, other, km = _near(cells, *ends, max_distance, direction)
         keys = np.minimum(one, other) * cells.size + np.maximum(one, other)
-        keys, far = np.concatenate([found, keys]), np.concatenate([far, km])
+        keys = np.concatenate([found, keys])
+        far = np.concatenate([far, km])
         fresh = np.sort(np.unique(keys, return_index=True)[1])
-        gained, found, far = fresh.size - found.size, keys[fresh], far[fresh]
+        gained = fresh.size - found.size
+        found = keys[fresh]
+        far = far[fresh]
         if found.size >= pairs or gained < tries // 500:
             break
     one, other = np.divmod(found[:pairs], cells.size)
@@ -298,7 +304,8 @@ def _throw(
 
 def _ahead(lat: Array, lon: Array, bearing: Array, angle: Array) -> tuple[Array, Array]:
     """Latitude and longitude at an angle (radians) along great circles."""
-    y, turn = np.radians(lat), np.radians(bearing)
+    y = np.radians(lat)
+    turn = np.radians(bearing)
     sine = np.sin(y) * np.cos(angle) + np.cos(y) * np.sin(angle) * np.cos(turn)
     across = np.sin(turn) * np.sin(angle) * np.cos(y)
     east = np.arctan2(across, np.cos(angle) - np.sin(y) * sine)

@@ -68,7 +68,9 @@ def distances(u: Array, v: Array) -> Array:
     >>> distances(np.array([[0.0, 1.0, 3.0]]), np.array([[5.0, 6.0, 8.0]]))
     array([5.])
     """
-    u, v = np.sort(u, axis=-1), np.sort(v, axis=-1)  # NaN goes last
+    # NaN goes last
+    u = np.sort(u, axis=-1)
+    v = np.sort(v, axis=-1)
     counts = np.stack([(~np.isnan(a)).sum(axis=-1) for a in (u, v)], axis=-1)
     result = np.full(len(u), np.nan)
     for n, m in np.unique(counts, axis=0):
@@ -142,7 +144,8 @@ def daily(
     """
     lead = np.broadcast_shapes(u.shape[:-2], v.shape[:-2], when.shape)
     # (t, y x)
-    one, other = _rows(clean(u, space), lead), _rows(clean(v, space), lead)
+    one = _rows(clean(u, space), lead)
+    other = _rows(clean(v, space), lead)
     low, span = _range(one, other)
     where = _rows(np.broadcast_to(codes_u, (*codes_u.shape[:-2], *u.shape[-2:])), lead)
     there = _rows(np.broadcast_to(codes_v, (*codes_v.shape[:-2], *v.shape[-2:])), lead)
@@ -251,7 +254,8 @@ def summarise(
     -------
     list of Points
     """
-    moved, groups_of = clean(values, space).ravel(), np.broadcast_to(codes, values.shape).ravel()
+    moved = clean(values, space).ravel()
+    groups_of = np.broadcast_to(codes, values.shape).ravel()
     parts = []
     for code in range(groups):
         kept = np.sort(moved[(groups_of == code) & ~np.isnan(moved)]).astype(np.float64)

@@ -179,7 +179,9 @@ def _labelled(
     """Name the ``(3, lag, ...)`` estimate, half width and number of pairs."""
     rest = ordered.isel({series.time: 0}, drop=True)
     dims = ("lag", *rest.dims)
-    value, half, count = found[0], found[1], found[2]
+    value = found[0]
+    half = found[1]
+    count = found[2]
     lags = lag_coordinate(np.arange(value.shape[0]), series.step)
     label = f"{names.long_name} of {ordered.attrs.get('long_name', ordered.name or 'the record')}"
     coords = {
@@ -259,13 +261,17 @@ def _pair_sums(x: Array, shift: Array, positions: Array, start: int, max_lag: in
         cells = np.where(valid, cells, 0.0)
     for lag in range(max_lag + 1):
         late, early = pairs(positions, start, lag)
-        a, b = cells[late], cells[early]
+        a = cells[late]
+        b = cells[early]
         sums[0, lag] = _dot(a, b)
         if whole:
-            sums[1, lag], sums[2, lag] = a.sum(axis=0) + b.sum(axis=0), len(a)
+            sums[1, lag] = a.sum(axis=0) + b.sum(axis=0)
+            sums[2, lag] = len(a)
         else:
-            v, w = ones[late], ones[early]
-            sums[1, lag], sums[2, lag] = _dot(a, w) + _dot(v, b), _dot(v, w)
+            v = ones[late]
+            w = ones[early]
+            sums[1, lag] = _dot(a, w) + _dot(v, b)
+            sums[2, lag] = _dot(v, w)
     return sums.reshape(3, max_lag + 1, *x.shape[1:])
 
 

@@ -93,7 +93,8 @@ def compare(
         raise OptionError(f"max_lag is {max_lag}; give 1 or more.")
     space = as_space(transform, floor)
     records = dict(zip(FIELDS, (da, reference), strict=True))
-    parts, status = [], {}
+    parts = []
+    status = {}
     steps = _steps_differ(da, reference)
     for name, measure in _diagnostics(max_distance, max_lag, seed).items():
         if steps and name in _OVER_TIME:
@@ -164,7 +165,8 @@ def _both(
     space: Scaling,
 ) -> tuple[xr.Dataset | None, dict[str, str]]:
     """Measure both records; what cannot be measured is told and left out."""
-    found, said = {}, {}
+    found = {}
+    said = {}
     for field, da in records.items():
         try:
             moved = da.copy(data=space.transform_only(da.data))
@@ -266,7 +268,8 @@ def _distances(
     da: xr.DataArray, reference: xr.DataArray, space: Scaling
 ) -> tuple[xr.Dataset, dict[str, str]]:
     """Daily distances where there are common days; pooled ones of all days."""
-    found, said = {}, _DONE
+    found = {}
+    said = _DONE
     try:
         pooled = wasserstein(da, reference, "pooled", transform=space, common=False)
         found["wasserstein_pooled"] = pooled.wasserstein

@@ -247,7 +247,8 @@ def _values(state: _Ranks, probabilities: Array, tail: float, dtype: Any) -> dic
     if not state.size:
         return {"value": np.full(probabilities.shape, np.nan), "edge": np.nan, "count": 0}
     found = floats(state.heads, np.dtype(dtype)).astype(float)
-    low, high = found[: probabilities.size], found[probabilities.size : -1]
+    low = found[: probabilities.size]
+    high = found[probabilities.size : -1]
     place = probabilities * (state.size - 1)
     share = place - np.floor(place)
     with np.errstate(invalid="ignore"):  # inf - inf

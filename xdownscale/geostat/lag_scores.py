@@ -229,12 +229,15 @@ def _moments(t: Array, p: Array, w: Array) -> Array:
     """Weighted moments of pairs over the last axis, each about the pair's own mean."""
     both = ~(np.isnan(t) | np.isnan(p))
     v = w * both
-    t, p = np.where(both, t, 0.0), np.where(both, p, 0.0)
+    t = np.where(both, t, 0.0)
+    p = np.where(both, p, 0.0)
     total = v.sum(axis=-1)
     safe = np.where(total > 0, total, 1.0)
-    mean_t, mean_p = _dot(v, t) / safe, _dot(v, p) / safe
+    mean_t = _dot(v, t) / safe
+    mean_p = _dot(v, p) / safe
     error = np.einsum("...c,...c,...c->...", v, t - p, t - p)
-    t, p = t - mean_t[..., None], p - mean_p[..., None]
+    t = t - mean_t[..., None]
+    p = p - mean_p[..., None]
     second = [np.einsum("...c,...c,...c->...", v, a, b) for a, b in ((t, t), (p, p), (t, p))]
     return np.stack([both.sum(axis=-1), total, mean_t, mean_p, *second, error])
 
@@ -248,8 +251,10 @@ def _merge(shares: Array, score: Callable[..., Array]) -> Array:
     cells, w, t, p, tt, pp, tp, error = shares.reshape(*shares.shape[:-2], -1)
     total = w.sum(axis=-1)
     safe = np.where(total > 0, total, 1.0)
-    mean_t, mean_p = (w * t).sum(axis=-1) / safe, (w * p).sum(axis=-1) / safe
-    t, p = t - mean_t[..., None], p - mean_p[..., None]
+    mean_t = (w * t).sum(axis=-1) / safe
+    mean_p = (w * p).sum(axis=-1) / safe
+    t = t - mean_t[..., None]
+    p = p - mean_p[..., None]
     sums = [(own + w * a * b).sum(axis=-1) for own, a, b in ((tt, t, t), (pp, p, p), (tp, t, p))]
     enough = cells.sum(axis=-1) >= 2
     total = np.where(enough, total, np.nan)

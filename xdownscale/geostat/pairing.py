@@ -134,7 +134,8 @@ def _coarsened(coarse: xr.DataArray, fine: xr.DataArray) -> tuple[xr.DataArray, 
     """Return both records on the coarse cells that the fine grid covers, in memory."""
     axes = require_rectilinear(coarse, "The coarse grid")
     outside = uncovered(fine, template(coarse))
-    rows, columns = ~outside.all(axes.x).values, ~outside.all(axes.y).values
+    rows = ~outside.all(axes.x).values
+    columns = ~outside.all(axes.y).values
     if not (rows.any() and columns.any()):
         raise GridError(
             f"The grids do not overlap: the coarse one has {describe_grid(coarse)}, the fine one "
@@ -158,7 +159,8 @@ def _anomalies(pair: tuple[xr.DataArray, xr.DataArray], space: Scaling, name: st
     """Take the climatology out of both records' cells and regional means."""
     seasons = _seasons(seconds(pair[0][name]) / DAY)
     weights = np.asarray(to_array(cell_weights(pair[0])).array).ravel()
-    cells, regional = [], []
+    cells = []
+    regional = []
     for da in pair:
         x = space.transform_only(np.asarray(to_array(da).array, dtype=np.float64))
         x = x.reshape(len(x), -1)

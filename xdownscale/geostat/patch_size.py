@@ -130,7 +130,9 @@ def _pixel_km(da: xr.DataArray) -> tuple[float, float]:
     """Height and width of a cell in the middle of the grid."""
     axes = require_rectilinear(da)
     lat, lon = (np.asarray(da[n].values, dtype=float) for n in (axes.latitude, axes.longitude))
-    middle, step, width = float(np.median(lat)), spacing(lat), spacing(np.unwrap(lon, period=360.0))
+    middle = float(np.median(lat))
+    step = spacing(lat)
+    width = spacing(np.unwrap(lon, period=360.0))
     north = distances(middle - step / 2, 0.0, middle + step / 2, 0.0)
     east = distances(middle, 0.0, middle, width)
     return north.item(), east.item()

@@ -136,7 +136,8 @@ def _profile(values: xr.DataArray, dim: str, name: str) -> xr.DataArray:
 
 def _on_lines(pixels: xr.DataArray) -> xr.DataArray:
     """Mean of the pixels on both sides of each line."""
-    late, early = pixels.isel(pixel=slice(1, None)), pixels.isel(pixel=slice(None, -1))
+    late = pixels.isel(pixel=slice(1, None))
+    early = pixels.isel(pixel=slice(None, -1))
     return ((late + early) / 2).rename(pixel="line")
 
 
@@ -182,9 +183,11 @@ def _paired(values: Array, border: NDArray[np.bool_]) -> tuple[Array, Array]:
     lines = np.flatnonzero(usable)
     run = np.cumsum(border)[lines]  # lines between the same two borders share a number
     names, place = np.unique(run, return_inverse=True)
-    sums, counts = np.bincount(place, values[lines]), np.bincount(place)
+    sums = np.bincount(place, values[lines])
+    counts = np.bincount(place)
     on = np.flatnonzero(border & valid)
     after = np.searchsorted(names, np.cumsum(border)[on])  # first run behind the border
-    left, right = np.maximum(after - 1, 0), np.minimum(after, names.size - 1)
+    left = np.maximum(after - 1, 0)
+    right = np.minimum(after, names.size - 1)
     # at an end both are the one run that there is
     return values[on], (sums[left] + sums[right]) / (counts[left] + counts[right])

@@ -113,7 +113,8 @@ def power_spectrum(
     check_option("window", window, list(_WINDOWS))
     if not 0 <= max_missing < 1:
         raise OptionError(f"max_missing is {max_missing}; give a share from 0 to below 1.")
-    axes, (latitude, longitude) = find_axes(da), grid_axes(da)
+    axes = find_axes(da)
+    (latitude, longitude) = grid_axes(da)
     _check_even(latitude, "latitude")
     _check_even(longitude, "longitude")
     rings = _rings(latitude, longitude)
@@ -172,7 +173,8 @@ def _comment(latitude: Axis) -> dict[str, str]:
     """Say how uneven the spacing of longitudes is, where it is."""
     widths = np.cos(np.deg2rad(latitude.values))
     middle = np.cos(np.deg2rad(latitude.values.mean()))
-    low, high = float(widths.min() / middle), float(widths.max() / middle)
+    low = float(widths.min() / middle)
+    high = float(widths.max() / middle)
     if low > 0 and high / low <= _UNEVEN:
         return {}
     return {

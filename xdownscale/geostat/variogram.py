@@ -187,10 +187,13 @@ def _draw(
 
 def _positions(labels: Labels) -> tuple[Array, Array]:
     """Latitude and longitude of the cells, as `to_array` orders them: (y,) and (x,), or (y, x)."""
-    axes, (down, along) = labels.axes, labels.flips()[-2:]
-    lat, lon = labels.coords[axes.latitude], labels.coords[axes.longitude]
+    axes = labels.axes
+    (down, along) = labels.flips()[-2:]
+    lat = labels.coords[axes.latitude]
+    lon = labels.coords[axes.longitude]
     if lat.ndim == 1:
-        lat, lon = lat[down], lon[along]
+        lat = lat[down]
+        lon = lon[along]
     else:
         lat, lon = (c.transpose(axes.y, axes.x) for c in (lat, lon))
     return np.asarray(lat.values, np.float64), np.asarray(lon.values, np.float64)
@@ -328,8 +331,11 @@ def daily_curves(
     >>> count
     array([2.])
     """
-    lead, bins = field.shape[:-2], pairs.counts.size
-    gamma, count, valid = np.empty((*lead, bins)), np.empty((*lead, bins)), np.empty(lead)
+    lead = field.shape[:-2]
+    bins = pairs.counts.size
+    gamma = np.empty((*lead, bins))
+    count = np.empty((*lead, bins))
+    valid = np.empty(lead)
     flat = np.ravel_multi_index((rows, columns), field.shape[-2:])
     for day in np.ndindex(lead):  # one at a time: then everything stays in the cache
         image = field[day]
@@ -346,7 +352,8 @@ def _curve(values: Array, pairs: Pairs, estimator: str) -> tuple[Array, Array, i
     filled = np.flatnonzero(pairs.counts)
     starts = np.concatenate([[0], np.cumsum(pairs.counts[filled])[:-1]])
     missing = np.isnan(gaps)
-    count, gamma = pairs.counts.astype(float), np.full(pairs.counts.size, np.nan)
+    count = pairs.counts.astype(float)
+    gamma = np.full(pairs.counts.size, np.nan)
     if missing.any():
         count[filled] -= np.add.reduceat(missing, starts, dtype=np.int64)
     valid = int(np.count_nonzero(~np.isnan(values)))

@@ -405,8 +405,10 @@ def _inside(da: xr.DataArray, region: Any) -> xr.DataArray:
     if isinstance(region, xr.DataArray) and not on_one_grid(region, da):
         there = regrid(region.astype(float), template(da), "nearest", extrapolate="nearest")
         region = there > 0.5
-    axes, mask = find_axes(da), region_mask(da, region)
-    rows, columns = mask.any(axes.x).values, mask.any(axes.y).values
+    axes = find_axes(da)
+    mask = region_mask(da, region)
+    rows = mask.any(axes.x).values
+    columns = mask.any(axes.y).values
     where = {axes.y: np.flatnonzero(rows), axes.x: np.flatnonzero(columns)}
     return da.isel(where).where(mask.isel(where))
 
@@ -430,7 +432,8 @@ def _frame(
     """Order the rows as asked."""
     levels = {"season": list(seasons), "region": list(regions)}
     if not ways:
-        index, keys = pd.Index([_WHOLE]), [(_WHOLE, _WHOLE)]
+        index = pd.Index([_WHOLE])
+        keys = [(_WHOLE, _WHOLE)]
     else:
         full = pd.MultiIndex.from_product([levels[w] for w in ways], names=list(ways))
         words = [dict(zip(ways, label, strict=True)) for label in full]

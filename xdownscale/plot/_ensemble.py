@@ -99,7 +99,8 @@ def spread_skill(results: Any, ax: Any = None) -> Any:
     ax = new_axes(ax, (4.8, 4.4))
     top = 0.0
     for place, (name, result) in enumerate(curves.items()):
-        spread, error = result["spread"].values, result["rmse"].values
+        spread = result["spread"].values
+        error = result["rmse"].values
         points = {"s": 16, "alpha": 0.7, "linewidths": 0, "marker": MARKERS[place % 7]}
         ax.scatter(spread, error, color=COLOURS[place % 7], label=name, **points)
         top = float(np.nanmax([top, 1.05 * np.nanmax(spread), 1.05 * np.nanmax(error)]))

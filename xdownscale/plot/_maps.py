@@ -155,7 +155,8 @@ def _norm(fields: list[xr.DataArray], scale: str) -> Any:
         first, last = np.quantile(values, [0.01, 0.99])
         scale = "log" if positive and last > _WIDE * first else "linear"
     if not high > low:
-        low, high = low - 0.5, high + 0.5
+        low = low - 0.5
+        high = high + 0.5
     return colors.LogNorm(low, high) if scale == "log" else colors.Normalize(low, high)
 
 
@@ -220,7 +221,8 @@ def _centred(field: xr.DataArray, middle: float) -> xr.DataArray:
 def _draw(ax: Any, field: xr.DataArray, title: str, **options: Any) -> Any:
     lon, lat = _degrees(field)
     if lon.ndim == 1 and min(lon.size, lat.size) > 1:
-        lon, lat = cell_bounds(lon), cell_bounds(lat)
+        lon = cell_bounds(lon)
+        lat = cell_bounds(lat)
         options["shading"] = "flat"
     else:
         options["shading"] = "nearest"

@@ -110,10 +110,12 @@ def power_spectrum(results: Any, ax: Any = None) -> Any:
     for place, (name, result) in enumerate(curves.items()):
         whole = result["complete"].values if "complete" in result else True
         power = result["power"].where((result["power"] > 0) & whole)
-        colour, dash = COLOURS[place % 7], DASHES[place % 7]
+        colour = COLOURS[place % 7]
+        dash = DASHES[place % 7]
         ax.plot(power["wavelength"], power, color=colour, linestyle=dash, label=name)
         if "lower" in result and "upper" in result:
-            low, high = result["lower"], result["upper"]
+            low = result["lower"]
+            high = result["upper"]
             ax.fill_between(power["wavelength"], low, high, color=colour, alpha=0.18, linewidth=0)
         lengths.append(power["wavelength"].values[power.notnull().values])
     ax.set(xscale="log", yscale="log")
@@ -124,7 +126,9 @@ def power_spectrum(results: Any, ax: Any = None) -> Any:
 
 
 def _variogram(ax: Any, result: xr.Dataset, name: str, place: int) -> None:
-    colour, marker, dash = COLOURS[place % 7], MARKERS[place % 7], DASHES[place % 7]
+    colour = COLOURS[place % 7]
+    marker = MARKERS[place % 7]
+    dash = DASHES[place % 7]
     lag = result["lag"].values
     if "lower" in result and "upper" in result:
         band = {"color": colour, "alpha": 0.18, "linewidth": 0}
@@ -138,7 +142,8 @@ def _variogram(ax: Any, result: xr.Dataset, name: str, place: int) -> None:
 
 def _pair_bars(ax: Any, result: xr.Dataset) -> None:
     """Bars at the bottom: their axis reaches to several times the tallest one."""
-    lag, count = result["lag"].values, result["pair_count"].values
+    lag = result["lag"].values
+    count = result["pair_count"].values
     width = 0.8 * float(np.min(np.diff(lag))) if lag.size > 1 else 1.0
     bars = ax.twinx()
     bars.bar(lag, count, width=width, color=GREY, alpha=0.35, linewidth=0)

@@ -140,7 +140,8 @@ def tidy(ax: Any, x: str, y: str) -> Any:
 def plain_ticks(axis: Any, values: Any) -> None:
     """Write the ticks of a logarithmic axis as plain numbers, few enough to be read."""
     ticker = require("matplotlib.ticker", PURPOSE)
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    low = float(np.nanmin(values))
+    high = float(np.nanmax(values))
     decades = np.log10(high / low) if low > 0 else 1.0
     steps = (1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)
     axis.set_major_locator(ticker.LogLocator(subs=steps))

@@ -116,9 +116,11 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
     curves = named(results, compute, f"geostat.lag_{score}", ["mean"], needs_time=True)
     ax = new_axes(ax)
     for place, (name, result) in enumerate(curves.items()):
-        colour, lag = COLOURS[place % 7], result["lag"].values
+        colour = COLOURS[place % 7]
+        lag = result["lag"].values
         if "p10" in result and "p90" in result:
-            low, high = result["p10"].values, result["p90"].values
+            low = result["p10"].values
+            high = result["p90"].values
             ax.fill_between(lag, low, high, color=colour, alpha=0.18, linewidth=0)
         ax.plot(
             lag,
@@ -150,7 +152,9 @@ def _stems(
 
 
 def _stem(ax: Any, curve: xr.DataArray, label: str, place: int, shift: float) -> None:
-    colour, lag, value = COLOURS[place % 7], curve["lag"].values, curve.values
+    colour = COLOURS[place % 7]
+    lag = curve["lag"].values
+    value = curve.values
     if "lower" in curve.coords and "upper" in curve.coords:
         # confidence intervals lie around the estimate; shown around zero they tell what is not zero
         half = (curve["upper"].values - curve["lower"].values) / 2

@@ -138,7 +138,8 @@ def _resolved(coarse: xr.DataArray) -> float:
     """Two of the longer spacings in the middle of a grid, km."""
     axes = find_axes(coarse)
     here = {axes.y: coarse.sizes[axes.y] // 2 - 1, axes.x: coarse.sizes[axes.x] // 2 - 1}
-    lat, lon = coarse[axes.latitude], coarse[axes.longitude]
+    lat = coarse[axes.latitude]
+    lon = coarse[axes.longitude]
     steps = []
     for dim in (axes.y, axes.x):
         ends = [here, {**here, dim: here[dim] + 1}]
@@ -152,7 +153,8 @@ def _resolved(coarse: xr.DataArray) -> float:
 
 def _diagonal(field: xr.DataArray) -> float:
     axes = find_axes(field)
-    lat, lon = field[axes.latitude].values, field[axes.longitude].values
+    lat = field[axes.latitude].values
+    lon = field[axes.longitude].values
     corners = lat.flat[0], lon.flat[0], lat.flat[-1], lon.flat[-1]
     return float(np.asarray(distances(*corners)).item())
 
@@ -200,7 +202,8 @@ def _moments(series: xr.DataArray, lag: int) -> Array:
     """Columns x, y, x^2, y^2, x y of the pairs of days that exist, about the series' mean."""
     time = require_time(series, "It")
     centred = series - series.mean()
-    late, early = centred.values, _before(centred, time, lag)
+    late = centred.values
+    early = _before(centred, time, lag)
     early = np.where(np.isnan(late), np.nan, early)
     late = np.where(np.isnan(early), np.nan, late)
     return np.stack([early, late, early**2, late**2, early * late], axis=1)

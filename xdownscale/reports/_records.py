@@ -86,7 +86,9 @@ def gather(
     """
     given = {"prediction": prediction, "coarse": coarse, "fine": fine}
     here = {name: _checked(da, name) for name, da in given.items() if da is not None}
-    prediction, coarse, fine = here["prediction"], here["coarse"], here.get("fine")
+    prediction = here["prediction"]
+    coarse = here["coarse"]
+    fine = here.get("fine")
     _check_units(here)
     inside = _in_region(coarse, prediction)
     if not shared(prediction, coarse).any():
@@ -95,7 +97,8 @@ def gather(
     if fine is not None:
         _check_grid(fine, prediction)
         is_truth = shared(fine, prediction)
-        truth, training = _days(fine, is_truth), _days(fine, ~is_truth)
+        truth = _days(fine, is_truth)
+        training = _days(fine, ~is_truth)
     notes: list[str] = []
     one = prediction.isel({MEMBERS: 0}, drop=True) if MEMBERS in prediction.dims else prediction
     references = {"coarse": inside, "fine": _reference(fine, training, notes)}
@@ -143,7 +146,8 @@ def _checked(da: Any, name: str) -> xr.DataArray:
             f"{name} is a {type(da).__name__}; give a DataArray (time, lat, lon), such as one "
             "variable of a Dataset."
         )
-    time, axes = require_time(da, f"{name!r}"), find_axes(da)
+    time = require_time(da, f"{name!r}")
+    axes = find_axes(da)
     known = {time, axes.y, axes.x, *([MEMBERS] if name == "prediction" else [])}
     further = sorted(str(d) for d in da.dims if d not in known)
     if further:
@@ -163,14 +167,17 @@ def _check_units(records: dict[str, xr.DataArray]) -> None:
 
 def _in_region(coarse: xr.DataArray, prediction: xr.DataArray) -> xr.DataArray:
     """Coarse cells whose centres lie within the prediction's outermost centres."""
-    here, there = find_axes(prediction), find_axes(coarse)
-    lat, lon = prediction[here.latitude], prediction[here.longitude]
+    here = find_axes(prediction)
+    there = find_axes(coarse)
+    lat = prediction[here.latitude]
+    lon = prediction[here.longitude]
     west = float(lon.values.flat[0])
     span = np.mod(lon - west + 180, 360) - 180
     offset = np.mod(coarse[there.longitude] - west + 180, 360) - 180
     inside = (coarse[there.latitude] >= lat.min()) & (coarse[there.latitude] <= lat.max())
     inside = inside & (offset >= span.min()) & (offset <= span.max())
-    rows, columns = inside.any(there.x), inside.any(there.y)
+    rows = inside.any(there.x)
+    columns = inside.any(there.y)
     if min(int(rows.sum()), int(columns.sum())) < 2:
         raise GridError(
             f"The coarse record has fewer than 2 x 2 cells in the prediction's region: it has "

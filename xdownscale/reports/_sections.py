@@ -231,8 +231,10 @@ def _draw_lines(found: Finding, ax: Any, label: str) -> Any:
 
 def _draw_distribution(found: Finding, ax: Any, records: Records) -> Any:
     for place, name in enumerate(_names(found)):
-        colour, dash = plot.COLOURS[place], plot.DASHES[place]
-        share, x = found.centre(name), found.curves[name].x
+        colour = plot.COLOURS[place]
+        dash = plot.DASHES[place]
+        share = found.centre(name)
+        x = found.curves[name].x
         if name in found.bands:
             low, high = found.bands[name]
             ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)

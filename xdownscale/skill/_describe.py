@@ -101,7 +101,8 @@ def _described(
     quantiles: Sequence[float],
 ) -> list[tuple[Group, tuple[int, list[float]]]]:
     """Count and numbers of each group of a field; both passes read it once for all groups."""
-    time, axes = require_time(da, f"The field {name!r}"), find_axes(da)
+    time = require_time(da, f"The field {name!r}")
+    axes = find_axes(da)
     parts = crops(da, regions)
     groups = make_groups(da[time], ways, list(parts), seasons)
     order = da.transpose(time, ..., axes.y, axes.x)
@@ -126,8 +127,11 @@ class _Sums:
 
     def __init__(self, quantiles: Sequence[float]) -> None:
         self.counts = QuantileCounts(quantiles)
-        self.n, self.mean, self.squares = 0, 0.0, 0.0
-        self.low, self.high = np.inf, -np.inf
+        self.n = 0
+        self.mean = 0.0
+        self.squares = 0.0
+        self.low = np.inf
+        self.high = -np.inf
 
     def first(self, block: Any) -> None:
         """Add a block of any shape; what is not finite is left out."""
@@ -136,7 +140,8 @@ class _Sums:
         if not good.size:
             return
         middle = good.mean()
-        n, apart = self.n + good.size, middle - self.mean
+        n = self.n + good.size
+        apart = middle - self.mean
         self.squares += ((good - middle) ** 2).sum() + apart**2 * self.n * good.size / n
         self.mean += apart * good.size / n
         self.n = n

@@ -165,7 +165,8 @@ def rank_histogram(
 
 def _chance(pairs: Matched, seed: int) -> xr.DataArray:
     """Return numbers in [0, 1) keyed by seed, day and cell, chunked as the truth is."""
-    axes, truth = pairs.axes, pairs.truth
+    axes = pairs.axes
+    truth = pairs.truth
     rows, columns = (_places(truth, name, dim) for name, dim in _axis_names(pairs))
     days = time_keys(pairs.time) if axes.time else np.zeros(1, np.int64)
     key = xr.DataArray(days, dims=axes.time or "day")

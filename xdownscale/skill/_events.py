@@ -103,7 +103,8 @@ def _kernel(levels: Any) -> Any:
 
 def _ratios(counts: dict[str, xr.DataArray]) -> dict[str, xr.DataArray]:
     hits, misses, alarms = (counts[name] for name in _COUNTS[:3])
-    observed, predicted = hits + misses, hits + alarms
+    observed = hits + misses
+    predicted = hits + alarms
     either = hits + misses + alarms
     return {
         "frequency_bias": predicted / observed.where(observed > 0),
@@ -179,7 +180,8 @@ def fss(
 def _fss(terms: xr.DataArray, time: str | None) -> xr.Dataset:
     days = [time] if time else []
     error, reference, base = (terms.isel(term=k) for k in range(3))
-    whole, most = error.sum(days), reference.sum(days)
+    whole = error.sum(days)
+    most = reference.sum(days)
     found = {"fss": (1 - whole / most.where(most > 0), "fractions skill score, pooled over days")}
     if time:
         daily = 1 - error / reference.where(reference > 0)

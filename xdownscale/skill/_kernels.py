@@ -74,7 +74,8 @@ def crps(members: Any, t: Any, w: Any = None) -> Any:
 
 def spread_and_error(members: Any, t: Any, w: Any = None) -> tuple[Any, Any]:
     """Mean unbiased variance of ``(..., member, y, x)``, and mean square error of its mean."""
-    variance, error = members.var(axis=-3, ddof=1), members.mean(axis=-3) - t
+    variance = members.var(axis=-3, ddof=1)
+    error = members.mean(axis=-3) - t
     good = ~np.isnan(error)
     return mean(variance, good, w), mean(error**2, good, w)
 
@@ -85,7 +86,8 @@ def rank_counts(members: Any, t: Any, chance: Any, w: Any = None) -> Any:
     ``chance`` (..., y, x) in [0, 1) places the truth among the members that equal it.
     """
     truth = t[..., None, :, :]
-    below, ties = (members < truth).sum(axis=-3), (members == truth).sum(axis=-3)
+    below = (members < truth).sum(axis=-3)
+    ties = (members == truth).sum(axis=-3)
     rank = below + np.floor(chance * (ties + 1)).astype(int)
     share = np.where(np.isnan(t) | np.isnan(members).any(axis=-3), 0.0, 1.0 if w is None else w)
     ranks = range(members.shape[-3] + 1)
@@ -99,7 +101,8 @@ def contingency(p: Any, t: Any, levels: Any, w: Any = None) -> Any:
     whole = share.sum(axis=_YX)
     found = []
     for level in levels:
-        drawn, true = p > level, t > level
+        drawn = p > level
+        true = t > level
         hits, draws, truths = ((share * e).sum(axis=_YX) for e in (drawn & true, drawn, true))
         parts = (hits, truths - hits, draws - hits, whole - draws - truths + hits)
         found.append(np.stack([np.where(whole > 0, part, np.nan) for part in parts], axis=-1))
@@ -110,7 +113,8 @@ def _window_sums(x: Any, size: int) -> Any:
     """Return sums over all size x size windows inside (..., y, x), by a summed-area table."""
     table = np.cumsum(np.cumsum(x, axis=-2), axis=-1)
     table = np.pad(table, [(0, 0)] * (x.ndim - 2) + [(1, 0), (1, 0)])
-    upper, lower = table[..., :-size, :], table[..., size:, :]
+    upper = table[..., :-size, :]
+    lower = table[..., size:, :]
     return (
         lower[..., size:] - lower[..., :-size] - upper[..., size:] + upper[..., :-size]
     )  # (..., y - size + 1, x - size + 1)
@@ -125,7 +129,8 @@ def fractions(p: Any, t: Any, levels: Any, sizes: Any) -> Any:
     good = _good(p, t)
     found = []
     for level in levels:
-        drawn, true = good & (p > level), good & (t > level)
+        drawn = good & (p > level)
+        true = good & (t > level)
         count = good.sum(axis=_YX)
         base = true.sum(axis=_YX) / np.where(count > 0, count, np.nan)
         found.append(np.stack([_terms(drawn, true, good, base, int(s)) for s in sizes], axis=-2))

@@ -179,10 +179,12 @@ def event_levels(
         )
     asked = np.atleast_1d(np.asarray(thresholds if quantiles is None else quantiles, dtype=float))
     if quantiles is None:
-        levels, extra = _finite_levels(asked), {}
+        levels = _finite_levels(asked)
+        extra = {}
     else:
         check_quantiles(asked)
-        levels, extra = record_quantiles(truth, asked), {"quantile": ("threshold", asked)}
+        levels = record_quantiles(truth, asked)
+        extra = {"quantile": ("threshold", asked)}
     units = {"units": truth.attrs["units"]} if "units" in truth.attrs else {}
     axis = xr.DataArray(levels, dims="threshold", attrs={"long_name": "threshold", **units})
     return axis.assign_coords({"threshold": axis, **extra})

@@ -259,7 +259,8 @@ def units_of(truth: xr.DataArray, transform: Transform) -> str | None:
     -------
     str or None
     """
-    name, units = scaling_of(transform).transform, truth.attrs.get("units")
+    name = scaling_of(transform).transform
+    units = truth.attrs.get("units")
     if not units:
         return None
     return str(units) if name == "identity" else f"{name}({units})"

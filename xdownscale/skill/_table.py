@@ -470,13 +470,15 @@ def table(
     """
     for name in scores:
         check_option("score", name, (*DAILY, *OVERALL))
-    ways, space = check_by(by, regions), scaling_of(transform)
+    ways = check_by(by, regions)
+    space = scaling_of(transform)
     lacking: dict[str, str] = {}
     check_named(predictions)
     if predictions:
         predictions, lacking = add_floors(predictions, truth, baselines, coarse, train)
     pairs = checked_pairs(predictions, truth)
-    rows, parts = make_rows(pairs, scores), crops(pairs.truth, regions)
+    rows = make_rows(pairs, scores)
+    parts = crops(pairs.truth, regions)
     groups = make_groups(pairs.time, ways, list(parts), seasons)
     own = [name for name in scores if name in DAILY] or ["mae"]  # of each day
     daily = daily_scores(pairs, rows, space, own, parts, weights)

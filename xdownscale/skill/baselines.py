@@ -280,7 +280,8 @@ def _like(result: xr.DataArray, name: str, fine: xr.DataArray, time: pd.Index[An
     order = fine.dims if axes.time else (new, *fine.dims)
     kept = here.transpose(*[d for d in order if d in here.dims])
     if axes.time:
-        kept.name, kept.attrs = fine.name, dict(fine.attrs)
+        kept.name = fine.name
+        kept.attrs = dict(fine.attrs)
     return kept
 
 
@@ -336,7 +337,8 @@ def _automatic(
 ) -> tuple[dict[str, xr.DataArray], dict[str, str]]:
     """Make what can be made of the records at hand, and say what the others need."""
     time = require_time(truth, "The truth")
-    made, lacking = {}, {}
+    made = {}
+    lacking = {}
     if coarse is None:
         lacking["bicubic"] = "give coarse=, the coarse record of these days"
     else:
@@ -366,7 +368,8 @@ def _training_days(train: xr.DataArray, truth: xr.DataArray, time: str) -> xr.Da
 
 def _persistence(truth: xr.DataArray, train: xr.DataArray | None, time: str) -> Any:
     """Field of yesterday, from the truth and else the training days; None where there is none."""
-    wanted, found = truth.indexes[time], None
+    wanted = truth.indexes[time]
+    found = None
     for da in (truth, train):
         if da is None or not _has_yesterdays(da.indexes[time], wanted):
             continue
