@@ -59,13 +59,11 @@ def fit_curves(
     array('constant field: the semivariance is zero', dtype='<U120')
     """
     lead = gamma.shape[:-1]
-    curve = np.full(gamma.shape, np.nan)
-    parameters = np.full((*lead, 4), np.nan)
+    curve, parameters = np.full(gamma.shape, np.nan), np.full((*lead, 4), np.nan)
     message = np.zeros(lead, dtype=MESSAGE)
     for place in np.ndindex(lead):
         fit = fit_curve(distance, gamma[place], count[place], model)
-        parameters[place] = fit.parameters
-        message[place] = fit.message
+        parameters[place], message[place] = fit.parameters, fit.message
         if not fit.message:
             curve[place] = _evaluate(model, lag, fit.parameters)
     return curve, parameters, message == "", message
@@ -96,9 +94,7 @@ def fit_curve(distance: Array, gamma: Array, count: Array, model: str) -> Fit:
     array([6., 2., 1.])
     """
     good = np.isfinite(distance) & (count > 0) & ~np.isnan(gamma)
-    h = distance[good]
-    y = gamma[good]
-    n = count[good]
+    h, y, n = distance[good], gamma[good], count[good]
     refused = _refuse(y, model)
     if refused:
         return _failed(refused)
