@@ -1,4 +1,4 @@
-"""Scores that need all days at once, for the groups of a table."""
+"""Tables of scores: one row for each prediction and baseline, by season and region if asked."""
 
 from __future__ import annotations
 
@@ -27,108 +27,16 @@ from xdownscale.skill._options import (
     transformed,
 )
 from xdownscale.skill._temporal import kge, nse
-from xdownscale.skill.baselines import Floors, add_floors
+from xdownscale.skill.baselines import Baselines, add_baselines
 from xdownscale.splits import SEASONS
 
 compute: Any = base.compute  # untyped in dask
-_SMALL = 1 << 22
-OVERALL = ("nse", "kge", "spread_skill")
 
 
-def overall_scores(
-    pairs: Matched,
-    rows: Sequence[Row],
-    space: Scaling,
-    scores: Sequence[str],
-    groups: Sequence[Group],
-    regions: Mapping[str, Crop],
-    weights: Weights,
-) -> tuple[Any, Any]:
-    """Score over time, reading every record once, whatever the number of groups.
-
-    Parameters
-    ----------
-    pairs : Matched
-    rows : sequence of Row
-    space : Scaling
-    scores : sequence of str
-        Of `OVERALL`.
-    groups : sequence of Group
-    regions : mapping of str to Crop
-    weights : bool or DataArray
-
-    Returns
-    -------
-    mean, sd : ndarray
-        (group, row, units, score); the spread is over pixels, of ``spread_skill`` over days.
-    """
-    shares = pixel_weights(weights, pairs.truth, pairs.axes)
-    lazy = _streamed(pairs)
-    asked = []
-    for group in groups:
-        here = _part(lazy, group, regions[group.region])
-        own = False if shares is None else _cropped(shares, regions[group.region], pairs)
-        for row in rows:
-            for unit in unit_names(space):
-                way = Scaling() if unit == "physical" else space
-                asked += [_one(score, row, here, way, own) for score in scores]
-    read = compute(*asked)
-    found = np.asarray(read, dtype=np.float64)
-    shape = (len(groups), len(rows), len(unit_names(space)), len(scores))
-    return found[:, 0].reshape(shape), found[:, 1].reshape(shape)
-
-
-def _streamed(pairs: Matched) -> Matched:
-    """Small records in memory, where they are faster; large ones lazy."""
-    listed = [pairs.truth, *pairs.predictions.values()]
-    if sum(da.size for da in listed) <= _SMALL:
-        truth, *others = compute(*listed)
-    else:
-        truth, *others = (by_days(da, pairs.axes.time) for da in listed)
-    return pairs._replace(
-        truth=truth, predictions=dict(zip(pairs.predictions, others, strict=True))
-    )
-
-
-def _part(pairs: Matched, group: Group, crop: Crop) -> Matched:
-    """Days and pixels of a group; NaN outside its region."""
-    days = {str(pairs.time.name): np.flatnonzero(group.days)}
-    truth = _cropped(pairs.truth.isel(days), crop, pairs)
-    if crop.inside is not None:
-        truth = truth.where(xr.DataArray(crop.inside, dims=(pairs.axes.y, pairs.axes.x)))
-    predictions = {n: _cropped(p.isel(days), crop, pairs) for n, p in pairs.predictions.items()}
-    return pairs._replace(truth=truth, predictions=predictions, time=pairs.time.isel(days))
-
-
-def _cropped(da: xr.DataArray, crop: Crop, pairs: Matched) -> xr.DataArray:
-    return da.isel({pairs.axes.y: crop.rows, pairs.axes.x: crop.columns})
-
-
-def _one(score: str, row: Row, pairs: Matched, space: Scaling, weights: Weights) -> tuple[Any, Any]:
-    """Mean and spread of one score, lazy."""
-    if (score == "spread_skill") != (row.kind == "ensemble"):
-        return np.nan, np.nan
-    prediction = pairs.predictions[row.name]
-    if score == "spread_skill":
-        found = spread_skill(prediction, pairs.truth, weights=weights, transform=space)
-        return found["spread_skill"].data, found["ratio"].std(ddof=1).data
-    field, truth = (
-        da.copy(data=transformed(name, da.data, space))
-        for name, da in [(row.name, prediction), ("truth", pairs.truth)]
-    )
-    if row.kind != "field":
-        field = (
-            field.mean(MEMBERS, skipna=False) if row.kind == "mean" else field.isel({MEMBERS: 0})
-        )
-    scored = nse(field, truth, reduce=False)
-    if score == "kge":
-        scored = kge(field, truth, reduce=False)["kge"]
-    mean = scored if isinstance(weights, bool) else scored.weighted(weights.fillna(0))
-    return mean.mean().data, scored.std(ddof=1).data
-
-
-DAILY = (*KERNELS, "crps")
-_BLOCK = 1 << 22
+DAILY = (*KERNELS, "crps")  # scores of each time step, over its pixels
+OVERALL = ("nse", "kge", "spread_skill")  # scores that need all time steps at once
+_BLOCK = 1 << 22  # values that are read and scored at a time
+_SMALL = 1 << 22  # values up to which records are scored in memory, where that is faster
 
 
 class Row(NamedTuple):
@@ -137,9 +45,9 @@ class Row(NamedTuple):
     Attributes
     ----------
     method : str
-        What the row is called.
+        Name of the row.
     name : str
-        Which prediction it is made of.
+        Name of the prediction that it scores.
     kind : str
         ``"field"``, ``"mean"``, ``"first"`` (realization) or ``"ensemble"``.
     """
@@ -147,244 +55,6 @@ class Row(NamedTuple):
     method: str
     name: str
     kind: str
-
-
-def per_day(
-    predictions: Mapping[str, xr.DataArray],
-    truth: xr.DataArray,
-    transform: str | Scaling | None = "log10",
-    scores: Sequence[str] = ("r2", "pearson_r2", "rmse", "mae"),
-    *,
-    weights: Weights = False,
-) -> xr.DataArray:
-    """Score several predictions on the days that all of them share with the truth.
-
-    Parameters
-    ----------
-    predictions : mapping of str to DataArray
-        (time, lat, lon), with or without ``realization``, on the grid of the truth. An ensemble
-        makes two rows: its mean (taken in the units that are scored) and its first realization;
-        and a third, of the ensemble, where ``"crps"`` is asked.
-    truth : DataArray
-        (time, lat, lon).
-    transform : str, Scaling or None
-        Transformed units to score in, besides the physical ones; None or ``"identity"`` for the
-        physical ones alone.
-    scores : sequence of str
-        Of ``"r2"``, ``"pearson_r2"``, ``"rmse"``, ``"mae"``, ``"bias"`` and ``"crps"``, which
-        for a single field is its mean absolute error.
-    weights : bool or DataArray
-        As for `r2`.
-
-    Returns
-    -------
-    DataArray
-        (method, units, score, time). Lazy inputs are read a few days at a time.
-
-    Raises
-    ------
-    OptionError
-        If there is nothing to score, or a name is not known.
-    DataError
-        If values cannot be transformed.
-    GridError, TimeAxisError
-        As `r2`.
-
-    Examples
-    --------
-    >>> import pandas as pd
-    >>> days = pd.date_range("2000-01-01", periods=2)
-    >>> edges = {"time": days, "lat": [0.0], "lon": [0.0, 1.0]}
-    >>> truth = xr.DataArray([[[1.0, 10.0]], [[1.0, 100.0]]], coords=edges)
-    >>> per_day({"tenfold": 10 * truth}, truth, scores=["mae"]).sel(units="log10").values.ravel()
-    array([1., 1.])
-    """
-    for name in scores:
-        check_option("score of each day", name, DAILY)
-    space = scaling_of(transform)
-    pairs = checked_pairs(predictions, truth)
-    rows = make_rows(pairs, scores)
-    values = daily_scores(pairs, rows, space, scores, crops(pairs.truth, None), weights)
-    axis = pairs.time.name
-    return xr.DataArray(
-        values[WHOLE],
-        dims=("method", "units", "score", axis),
-        coords={
-            "method": [row.method for row in rows],
-            "units": unit_names(space),
-            "score": list(scores),
-            axis: pairs.time,
-        },
-        name="skill",
-    )
-
-
-def checked_pairs(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Matched:
-    """Match predictions with the truth, and refuse dimensions that are none of theirs.
-
-    Parameters
-    ----------
-    predictions : mapping of str to DataArray
-    truth : DataArray
-        With a time axis.
-
-    Returns
-    -------
-    Matched
-    """
-    check_named(predictions)
-    if not predictions:
-        raise OptionError("There is no prediction to score; give a mapping of name to DataArray.")
-    require_time(truth, "The truth")
-    pairs = match(predictions, truth)
-    for name, array in [("truth", pairs.truth), *pairs.predictions.items()]:
-        own = {pairs.time.name, pairs.axes.y, pairs.axes.x}
-        further = set(array.dims) - own - (set() if name == "truth" else {MEMBERS})
-        if further:
-            raise GridError(
-                f"{name!r} has the further dimensions {sorted(map(str, further))}; reduce or "
-                f"select them first. Only predictions may have one: {MEMBERS!r}."
-            )
-    return pairs
-
-
-def unit_names(space: Scaling) -> list[str]:
-    """Return the names of the units that are scored.
-
-    Parameters
-    ----------
-    space : Scaling
-
-    Returns
-    -------
-    list of str
-    """
-    return ["physical"] if space.transform == "identity" else [space.transform, "physical"]
-
-
-def make_rows(pairs: Matched, scores: Sequence[str]) -> list[Row]:
-    """Return the rows that predictions make.
-
-    Parameters
-    ----------
-    pairs : Matched
-    scores : sequence of str
-        Scores of an ensemble among them make it a third row.
-
-    Returns
-    -------
-    list of Row
-    """
-    whole = {"crps", "spread_skill"} & set(scores)
-    rows = []
-    for name, prediction in pairs.predictions.items():
-        count = prediction.sizes.get(MEMBERS, 0)
-        if not count:
-            rows.append(Row(name, name, "field"))
-            continue
-        if count > 1:
-            rows.append(Row(f"{name} (mean of {count})", name, "mean"))
-        rows.append(Row(f"{name} (one realization)", name, "first"))
-        if count > 1 and whole:
-            rows.append(Row(f"{name} (ensemble of {count})", name, "ensemble"))
-    return rows
-
-
-def daily_scores(
-    pairs: Matched,
-    rows: Sequence[Row],
-    space: Scaling,
-    scores: Sequence[str],
-    regions: Mapping[str, Crop],
-    weights: Weights,
-) -> dict[str, Any]:
-    """Score each day, reading every record once.
-
-    Parameters
-    ----------
-    pairs : Matched
-    rows : sequence of Row
-    space : Scaling
-    scores : sequence of str
-    regions : mapping of str to Crop
-    weights : bool or DataArray
-
-    Returns
-    -------
-    dict of str to ndarray
-        (row, units, score, time) for each region.
-    """
-    shares = pixel_weights(weights, pairs.truth, pairs.axes)
-    known = None if shares is None else shares.values
-    found: dict[str, list[Any]] = {region: [] for region in regions}
-    for predictions, truth in _day_blocks(pairs):
-        for region, crop in regions.items():
-            found[region].append(
-                _block_scores(predictions, truth, rows, space, scores, crop, crop.box(known))
-            )
-    return {region: np.concatenate(blocks, axis=-1) for region, blocks in found.items()}
-
-
-def _day_blocks(pairs: Matched) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Predictions ([member,] time, y, x) and truth (time, y, x) in memory, some days at a time."""
-    order = (str(pairs.time.name), pairs.axes.y, pairs.axes.x)
-    listed = [pairs.truth, *pairs.predictions.values()]
-    for part in day_slices(listed, order[0], _BLOCK):
-        # one call for all: what several of them are made of is read once
-        read = compute(*[da.isel({order[0]: part}) for da in listed], traverse=False)
-        for inner in day_slices(read, order[0], _BLOCK):
-            truth, *others = (
-                da.isel({order[0]: inner}).transpose(..., *order).values.astype(float)
-                for da in read
-            )
-            yield dict(zip(pairs.predictions, others, strict=True)), truth
-
-
-def _block_scores(
-    predictions: Mapping[str, Any],
-    truth: Any,
-    rows: Sequence[Row],
-    space: Scaling,
-    scores: Sequence[str],
-    crop: Crop,
-    weights: Any,
-) -> Any:
-    """Scores (row, units, score, time) of a block of days in a region."""
-    found: list[list[Any]] = [[] for _ in rows]
-    for unit in unit_names(space):
-        own = Scaling() if unit == "physical" else space
-        target = transformed("truth", crop.cut(truth), own)
-        fields = {name: transformed(name, crop.cut(p), own) for name, p in predictions.items()}
-        for scored, row in zip(found, rows, strict=True):
-            candidate = candidate_of(row.kind, fields[row.name])
-            scored.append([_one_day(s, row.kind, candidate, target, weights) for s in scores])
-    return np.array(found)
-
-
-def candidate_of(kind: str, fields: Any) -> Any:
-    """Return what a row scores of ([member,] time, y, x).
-
-    Parameters
-    ----------
-    kind : str
-        As in `Row`.
-    fields : array
-
-    Returns
-    -------
-    array
-    """
-    if kind == "mean":
-        return fields.mean(axis=0)
-    return fields[0] if kind == "first" else fields
-
-
-def _one_day(score: str, kind: str, candidate: Any, target: Any, weights: Any) -> Any:
-    if kind != "ensemble":
-        return KERNELS["mae" if score == "crps" else score](candidate, target, weights)
-    if score != "crps":
-        return np.full(len(target), np.nan)
-    return crps(np.moveaxis(candidate, 0, -3), target, weights)
 
 
 def table(
@@ -396,12 +66,12 @@ def table(
     by: By = None,
     regions: Mapping[str, Any] | None = None,
     seasons: Seasons = SEASONS,
-    baselines: Floors = "auto",
+    baselines: Baselines = "auto",
     coarse: xr.DataArray | None = None,
     train: xr.DataArray | None = None,
     weights: Weights = False,
 ) -> pd.DataFrame:
-    """Mean score of each prediction over the common days, by season and region if asked.
+    """Return the mean score of each prediction over the common days, by season and region if asked.
 
     Parameters
     ----------
@@ -475,7 +145,7 @@ def table(
     lacking: dict[str, str] = {}
     check_named(predictions)
     if predictions:
-        predictions, lacking = add_floors(predictions, truth, baselines, coarse, train)
+        predictions, lacking = add_baselines(predictions, truth, baselines, coarse, train)
     pairs = checked_pairs(predictions, truth)
     rows = make_rows(pairs, scores)
     parts = crops(pairs.truth, regions)
@@ -488,10 +158,9 @@ def table(
         means, spreads = overall_scores(pairs, rows, space, rest, groups, parts, weights)
         found |= {n: (means[..., k], spreads[..., k]) for k, n in enumerate(rest)}
     left = [np.isfinite(daily[g.region][..., g.days]).any(axis=(1, 2)).sum(1) for g in groups]
-    mean, spread = (np.stack([found[name][k] for name in scores], axis=-1) for k in (0, 1))
     return _frame(
-        mean,
-        spread,
+        np.stack([found[name][0] for name in scores], axis=-1),
+        np.stack([found[name][1] for name in scores], axis=-1),
         _index(groups, rows, ways),
         unit_names(space),
         scores,
@@ -503,8 +172,340 @@ def table(
     )
 
 
+def per_day(
+    predictions: Mapping[str, xr.DataArray],
+    truth: xr.DataArray,
+    transform: str | Scaling | None = "log10",
+    scores: Sequence[str] = ("r2", "pearson_r2", "rmse", "mae"),
+    *,
+    weights: Weights = False,
+) -> xr.DataArray:
+    """Score several predictions on the days that all of them share with the truth.
+
+    Parameters
+    ----------
+    predictions : mapping of str to DataArray
+        (time, lat, lon), with or without ``realization``, on the grid of the truth. An ensemble
+        makes two rows: its mean (taken in the units that are scored) and its first realization;
+        and a third, of the ensemble, where ``"crps"`` is asked.
+    truth : DataArray
+        (time, lat, lon).
+    transform : str, Scaling or None
+        Transformed units to score in, besides the physical ones; None or ``"identity"`` for the
+        physical ones alone.
+    scores : sequence of str
+        Of ``"r2"``, ``"pearson_r2"``, ``"rmse"``, ``"mae"``, ``"bias"`` and ``"crps"``, which
+        for a single field is its mean absolute error.
+    weights : bool or DataArray
+        As for `r2`.
+
+    Returns
+    -------
+    DataArray
+        (method, units, score, time). Lazy inputs are read a few days at a time.
+
+    Raises
+    ------
+    OptionError
+        If there is nothing to score, or a name is not known.
+    DataError
+        If values cannot be transformed.
+    GridError, TimeAxisError
+        As `r2`.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> days = pd.date_range("2000-01-01", periods=2)
+    >>> edges = {"time": days, "lat": [0.0], "lon": [0.0, 1.0]}
+    >>> truth = xr.DataArray([[[1.0, 10.0]], [[1.0, 100.0]]], coords=edges)
+    >>> per_day({"tenfold": 10 * truth}, truth, scores=["mae"]).sel(units="log10").values.ravel()
+    array([1., 1.])
+    """
+    for name in scores:
+        check_option("score of each day", name, DAILY)
+    space = scaling_of(transform)
+    pairs = checked_pairs(predictions, truth)
+    rows = make_rows(pairs, scores)
+    values = daily_scores(pairs, rows, space, scores, crops(pairs.truth, None), weights)
+    axis = pairs.time.name
+    return xr.DataArray(
+        values[WHOLE],
+        dims=("method", "units", "score", axis),
+        coords={
+            "method": [row.method for row in rows],
+            "units": unit_names(space),
+            "score": list(scores),
+            axis: pairs.time,
+        },
+        name="skill",
+    )
+
+
+def checked_pairs(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Matched:
+    """Match predictions with the truth, and refuse further dimensions.
+
+    Parameters
+    ----------
+    predictions : mapping of str to DataArray
+    truth : DataArray
+        With a time axis.
+
+    Returns
+    -------
+    Matched
+    """
+    check_named(predictions)
+    if not predictions:
+        raise OptionError("There is no prediction to score; give a mapping of name to DataArray.")
+    require_time(truth, "The truth")
+    pairs = match(predictions, truth)
+    for name, array in [("truth", pairs.truth), *pairs.predictions.items()]:
+        own = {pairs.time.name, pairs.axes.y, pairs.axes.x}
+        further = set(array.dims) - own - (set() if name == "truth" else {MEMBERS})
+        if further:
+            raise GridError(
+                f"{name!r} has the further dimensions {sorted(map(str, further))}; reduce or "
+                f"select them first. Only predictions may have one: {MEMBERS!r}."
+            )
+    return pairs
+
+
+def make_rows(pairs: Matched, scores: Sequence[str]) -> list[Row]:
+    """Return the table rows of the predictions; an ensemble makes two or three.
+
+    Parameters
+    ----------
+    pairs : Matched
+    scores : sequence of str
+        Scores of an ensemble among them make it a third row.
+
+    Returns
+    -------
+    list of Row
+    """
+    whole = {"crps", "spread_skill"} & set(scores)
+    rows = []
+    for name, prediction in pairs.predictions.items():
+        count = prediction.sizes.get(MEMBERS, 0)
+        if not count:
+            rows.append(Row(name, name, "field"))
+            continue
+        if count > 1:
+            rows.append(Row(f"{name} (mean of {count})", name, "mean"))
+        rows.append(Row(f"{name} (one realization)", name, "first"))
+        if count > 1 and whole:
+            rows.append(Row(f"{name} (ensemble of {count})", name, "ensemble"))
+    return rows
+
+
+def unit_names(space: Scaling) -> list[str]:
+    """Return the names of the units that are scored.
+
+    Parameters
+    ----------
+    space : Scaling
+
+    Returns
+    -------
+    list of str
+    """
+    return ["physical"] if space.transform == "identity" else [space.transform, "physical"]
+
+
+def daily_scores(
+    pairs: Matched,
+    rows: Sequence[Row],
+    space: Scaling,
+    scores: Sequence[str],
+    regions: Mapping[str, Crop],
+    weights: Weights,
+) -> dict[str, Any]:
+    """Score each day; every record is read once for all regions.
+
+    Parameters
+    ----------
+    pairs : Matched
+    rows : sequence of Row
+    space : Scaling
+    scores : sequence of str
+    regions : mapping of str to Crop
+    weights : bool or DataArray
+
+    Returns
+    -------
+    dict of str to ndarray
+        (row, units, score, time) for each region.
+    """
+    shares = pixel_weights(weights, pairs.truth, pairs.axes)
+    known = None if shares is None else shares.values
+    found: dict[str, list[Any]] = {region: [] for region in regions}
+    for predictions, truth in _day_blocks(pairs):
+        for region, crop in regions.items():
+            found[region].append(
+                _block_scores(predictions, truth, rows, space, scores, crop, crop.box(known))
+            )
+    return {region: np.concatenate(blocks, axis=-1) for region, blocks in found.items()}
+
+
+def _day_blocks(pairs: Matched) -> Iterator[tuple[dict[str, Any], Any]]:
+    """Yield predictions ([member,] time, y, x) and truth (time, y, x), some days at a time."""
+    order = (str(pairs.time.name), pairs.axes.y, pairs.axes.x)
+    listed = [pairs.truth, *pairs.predictions.values()]
+    for part in day_slices(listed, order[0], _BLOCK):
+        # one call for all: what several of them are made of is read once
+        read = compute(*[da.isel({order[0]: part}) for da in listed], traverse=False)
+        for inner in day_slices(read, order[0], _BLOCK):
+            truth, *others = (
+                da.isel({order[0]: inner}).transpose(..., *order).values.astype(float)
+                for da in read
+            )
+            yield dict(zip(pairs.predictions, others, strict=True)), truth
+
+
+def _block_scores(
+    predictions: Mapping[str, Any],
+    truth: Any,
+    rows: Sequence[Row],
+    space: Scaling,
+    scores: Sequence[str],
+    crop: Crop,
+    weights: Any,
+) -> Any:
+    """Score a block of days in a region; (row, units, score, time)."""
+    found: list[list[Any]] = [[] for _ in rows]
+    for unit in unit_names(space):
+        own = Scaling() if unit == "physical" else space
+        target = transformed("truth", crop.cut(truth), own)
+        fields = {name: transformed(name, crop.cut(p), own) for name, p in predictions.items()}
+        for scored, row in zip(found, rows, strict=True):
+            candidate = candidate_of(row.kind, fields[row.name])
+            scored.append([_daily_score(s, row.kind, candidate, target, weights) for s in scores])
+    return np.array(found)
+
+
+def candidate_of(kind: str, fields: Any) -> Any:
+    """Return the ensemble mean, first realization or all of ([member,] time, y, x), as a row needs.
+
+    Parameters
+    ----------
+    kind : str
+        As in `Row`.
+    fields : array
+
+    Returns
+    -------
+    array
+    """
+    if kind == "mean":
+        return fields.mean(axis=0)
+    return fields[0] if kind == "first" else fields
+
+
+def _daily_score(score: str, kind: str, candidate: Any, target: Any, weights: Any) -> Any:
+    if kind != "ensemble":
+        return KERNELS["mae" if score == "crps" else score](candidate, target, weights)
+    if score != "crps":
+        return np.full(len(target), np.nan)
+    return crps(np.moveaxis(candidate, 0, -3), target, weights)
+
+
+def overall_scores(
+    pairs: Matched,
+    rows: Sequence[Row],
+    space: Scaling,
+    scores: Sequence[str],
+    groups: Sequence[Group],
+    regions: Mapping[str, Crop],
+    weights: Weights,
+) -> tuple[Any, Any]:
+    """Return scores that need all time steps at once; each record is read once for all groups.
+
+    Parameters
+    ----------
+    pairs : Matched
+    rows : sequence of Row
+    space : Scaling
+    scores : sequence of str
+        Of `OVERALL`.
+    groups : sequence of Group
+    regions : mapping of str to Crop
+    weights : bool or DataArray
+
+    Returns
+    -------
+    mean, sd : ndarray
+        (group, row, units, score); the spread is over pixels, of ``spread_skill`` over days.
+    """
+    shares = pixel_weights(weights, pairs.truth, pairs.axes)
+    lazy = _streamed(pairs)
+    asked = []
+    for group in groups:
+        here = _part(lazy, group, regions[group.region])
+        own = False if shares is None else _cropped(shares, regions[group.region], pairs)
+        for row in rows:
+            for unit in unit_names(space):
+                way = Scaling() if unit == "physical" else space
+                asked += [_overall_score(score, row, here, way, own) for score in scores]
+    read = compute(*asked)
+    found = np.asarray(read, dtype=np.float64)
+    shape = (len(groups), len(rows), len(unit_names(space)), len(scores))
+    return found[:, 0].reshape(shape), found[:, 1].reshape(shape)
+
+
+def _streamed(pairs: Matched) -> Matched:
+    """Load small records into memory; keep large ones lazy."""
+    listed = [pairs.truth, *pairs.predictions.values()]
+    if sum(da.size for da in listed) <= _SMALL:
+        truth, *others = compute(*listed)
+    else:
+        truth, *others = (by_days(da, pairs.axes.time) for da in listed)
+    return pairs._replace(
+        truth=truth, predictions=dict(zip(pairs.predictions, others, strict=True))
+    )
+
+
+def _part(pairs: Matched, group: Group, crop: Crop) -> Matched:
+    """Select the days and pixels of a group; NaN outside its region."""
+    days = {str(pairs.time.name): np.flatnonzero(group.days)}
+    truth = _cropped(pairs.truth.isel(days), crop, pairs)
+    if crop.inside is not None:
+        truth = truth.where(xr.DataArray(crop.inside, dims=(pairs.axes.y, pairs.axes.x)))
+    predictions = {n: _cropped(p.isel(days), crop, pairs) for n, p in pairs.predictions.items()}
+    return pairs._replace(truth=truth, predictions=predictions, time=pairs.time.isel(days))
+
+
+def _cropped(da: xr.DataArray, crop: Crop, pairs: Matched) -> xr.DataArray:
+    return da.isel({pairs.axes.y: crop.rows, pairs.axes.x: crop.columns})
+
+
+def _overall_score(
+    score: str, row: Row, pairs: Matched, space: Scaling, weights: Weights
+) -> tuple[Any, Any]:
+    """Return mean and standard deviation of one score, lazy."""
+    if (score == "spread_skill") != (row.kind == "ensemble"):
+        return np.nan, np.nan
+    prediction = pairs.predictions[row.name]
+    if score == "spread_skill":
+        found = spread_skill(prediction, pairs.truth, weights=weights, transform=space)
+        return found["spread_skill"].data, found["ratio"].std(ddof=1).data
+    field, truth = (
+        da.copy(data=transformed(name, da.data, space))
+        for name, da in [(row.name, prediction), ("truth", pairs.truth)]
+    )
+    if row.kind != "field":
+        field = (
+            field.mean(MEMBERS, skipna=False) if row.kind == "mean" else field.isel({MEMBERS: 0})
+        )
+    scored = nse(field, truth, reduce=False)
+    if score == "kge":
+        scored = kge(field, truth, reduce=False)["kge"]
+    mean = scored if isinstance(weights, bool) else scored.weighted(weights.fillna(0))
+    return mean.mean().data, scored.std(ddof=1).data
+
+
 def _over_days(daily: Mapping[str, Any], groups: Sequence[Group], k: int) -> tuple[Any, Any]:
-    """Mean and standard deviation (group, row, units) of one score over the days of each group."""
+    """Average one score over the days of each group; mean and sd are (group, row, units)."""
     parts = [daily[group.region][:, :, k][..., group.days] for group in groups]
     flat = [pd.DataFrame(part.reshape(-1, part.shape[-1])) for part in parts]
     shape = (len(groups), *parts[0].shape[:2])
@@ -528,7 +529,7 @@ def _frame(
     scores: Sequence[str],
     about: dict[str, Any],
 ) -> pd.DataFrame:
-    """Frame of (group, row, units, score), with what stands beside the means in attrs."""
+    """Make a DataFrame of (group, row, units, score); all but the means goes to attrs."""
     columns = pd.MultiIndex.from_product([units, list(scores)], names=["units", "score"])
     shape = (len(index), len(columns))
     found = pd.DataFrame(mean.reshape(shape), index, columns)
