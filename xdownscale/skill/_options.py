@@ -1,4 +1,4 @@
-"""What the scores share: weights of the pixels, the units that are scored, levels of events."""
+"""Options of the scores: pixel weights, transforms, thresholds of events."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def pixel_weights(weights: Weights, truth: xr.DataArray, axes: Axes) -> xr.DataA
 
 
 def scaling_of(transform: str | Scaling | None) -> Scaling:
-    """Return the scaling of a transform's name; ``"auto"`` is not one.
+    """Return the `Scaling` of a transform by its name; ``"auto"`` is refused.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def scaling_of(transform: str | Scaling | None) -> Scaling:
 
 
 def transformed(name: str, fields: Any, space: Scaling) -> Any:
-    """Transform an array, infinities as NaN, or say whose values cannot be transformed.
+    """Transform an array, infinities as NaN; errors name the array.
 
     Parameters
     ----------
@@ -123,7 +123,7 @@ def transformed(name: str, fields: Any, space: Scaling) -> Any:
 
 
 def require_members(prediction: xr.DataArray, what: str) -> int:
-    """Return the number of realizations, or say that one is not enough.
+    """Return the number of realizations; raise `DataError` for fewer than two.
 
     Parameters
     ----------
@@ -140,7 +140,7 @@ def require_members(prediction: xr.DataArray, what: str) -> int:
     if count < 2:
         raise DataError(
             f"{what} needs an ensemble; the prediction has {count} realization along the "
-            f"dimension {MEMBERS!r} (dims: {tuple(prediction.dims)}). Draw 2 or more, with "
+            f"dimension {MEMBERS!r} (dims: {tuple(prediction.dims)}). Generate 2 or more, with "
             "predict(..., realizations=8)."
         )
     return count
@@ -151,7 +151,7 @@ def event_levels(
     thresholds: Sequence[float] | float | None,
     quantiles: Sequence[float] | float | None,
 ) -> xr.DataArray:
-    """Return the levels of events: given thresholds, or quantiles of the truth.
+    """Return the thresholds of events: as given, or as quantiles of the truth.
 
     Parameters
     ----------
