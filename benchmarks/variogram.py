@@ -31,7 +31,7 @@ from scipy.sparse import csr_matrix
 
 from xdownscale.core.grids import distances
 from xdownscale.geostat import semivariogram
-from xdownscale.geostat._pair_sampling import draw_pairs
+from xdownscale.geostat._pair_sampling import sample_pairs
 
 SEED = 7
 CHUNK = 10
@@ -82,7 +82,7 @@ class Reference:
     """scikit-gstat on the pairs that xdownscale draws."""
 
     def __init__(self) -> None:
-        pairs = draw_pairs(LAT, LON, 600, 30, 30_000)
+        pairs = sample_pairs(LAT, LON, 600, 30, 30_000)
         self.cells = pairs.cells
         lat, lon = np.meshgrid(LAT, LON, indexing="ij")
         lat, lon = lat.ravel()[pairs.cells], lon.ravel()[pairs.cells]

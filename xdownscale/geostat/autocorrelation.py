@@ -1,7 +1,7 @@
 """Autocorrelation and partial autocorrelation in time, of a regional mean or of every cell.
 
 Sums over pairs are gathered slab by slab of the time axis: neither the days nor their gaps cost
-memory. The kernels know arrays ``(time, ...)`` alone.
+memory. The kernels take arrays ``(time, ...)``.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def acf(
     *,
     adjusted: bool = False,
 ) -> xr.DataArray:
-    """Autocorrelation in time, of the regional mean or of every cell.
+    """Return the autocorrelation in time, of the regional mean or of every cell.
 
     Each lag uses the pairs of steps that exist: missing times, seasons with the rest of the year
     left out and NaN leave pairs out, and are never closed up.
@@ -110,7 +110,7 @@ def pacf(
     *,
     adjusted: bool = False,
 ) -> xr.DataArray:
-    """Partial autocorrelation in time, of the regional mean or of every cell.
+    """Return the partial autocorrelation in time, of the regional mean or of every cell.
 
     Yule-Walker equations on the estimate of `acf`, so gaps and NaN are treated as there.
 
@@ -197,7 +197,7 @@ def _labelled(
 
 
 def _stream(data: Any, series: Series, max_lag: int, finish: Any) -> Any:
-    """Sum over pairs slab by slab, each read only when the sums of the last but one are there."""
+    """Sum over pairs slab by slab; a slab is read once the last but one has been summed."""
     record = Record(as_dask(data, whole=4 * max_lag))
     x = record.array
     cut = slabs(x.chunks[0], series.positions, max_lag)
@@ -241,7 +241,7 @@ def _narrow(x: Any, max_lag: int) -> tuple[tuple[int, ...], ...]:
 
 
 def _first_valid(x: Array) -> Array:
-    """First valid value of each cell, 0 where there is none: sums of x less this are exact."""
+    """Return the first valid value of each cell, or 0: sums of x minus this are exact."""
     row = np.argmax(np.isfinite(x), axis=0)
     found = np.take_along_axis(x, row[None], axis=0)[0].astype(float)
     return np.where(np.isfinite(found), found, 0.0)
@@ -309,7 +309,7 @@ def _bartlett(rho: Array) -> Array:
 
 
 def _levinson_durbin(rho: Array) -> Array:
-    """Partial autocorrelations from autocorrelations ``(lag, ...)``, all cells at once."""
+    """Return partial autocorrelations of ``(lag, ...)`` autocorrelations, all cells at once."""
     found = np.empty_like(rho)
     found[0] = rho[0]
     coefficients = rho[1:1]

@@ -1,7 +1,8 @@
-"""How like an image is to those of the days before it: error and R2 by lag, image by image.
+"""Lagged RMSE and R2 between the fields of a record.
 
-Each block of the record gives its share of the moments of every pair of images; shares are merged
-over space, so that neither days nor cells cost memory. The kernels know ``(time, cell)`` arrays.
+Each block of the record gives its share of the moments of every pair of fields; shares are merged
+over space, so that memory grows neither with time steps nor with cells. The kernels take
+``(time, cell)`` arrays.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _CONSTANT = 1e-26  # a variance below this share of the mean square is rounding
 
 @for_each_variable(needs_time=True)
 def lag_rmse(da: xr.DataArray, max_lag: int = 10, *, weighted: bool = True) -> xr.Dataset:
-    """Root mean square difference between each image and the one some steps before it.
+    """Return the root mean square difference between each field and the one some steps earlier.
 
     Parameters
     ----------
@@ -43,8 +44,8 @@ def lag_rmse(da: xr.DataArray, max_lag: int = 10, *, weighted: bool = True) -> x
     -------
     Dataset
         Over ``lag`` from 1 to `max_lag` and any dims besides time and space: ``mean``, ``sd``
-        (divisor n - 1), ``p10`` and ``p90`` over the days, in the units of `da`, and
-        ``pair_count``, the number of pairs of days. Lazy where `da` is.
+        (divisor n - 1), ``p10`` and ``p90`` over the time steps, in the units of `da`, and
+        ``pair_count``, the number of pairs. Lazy where `da` is.
 
     Raises
     ------
@@ -58,7 +59,7 @@ def lag_rmse(da: xr.DataArray, max_lag: int = 10, *, weighted: bool = True) -> x
 
     Notes
     -----
-    Day t is compared with day t - lag where both are there, on the cells where both have values;
+    Step t is compared with step t - lag where both are there, on the cells where both have values;
     a pair with fewer than two such cells is left out. Gaps are never closed up.
 
     Examples
@@ -76,21 +77,21 @@ def lag_rmse(da: xr.DataArray, max_lag: int = 10, *, weighted: bool = True) -> x
 def lag_r2(
     da: xr.DataArray, max_lag: int = 10, *, kind: str = "r2", weighted: bool = True
 ) -> xr.Dataset:
-    """R2 between each image and the one some steps before it.
+    """Return R2 between each field and the one some steps earlier.
 
     Parameters
     ----------
     da, max_lag, weighted
         As for `lag_rmse`.
     kind : {"r2", "pearson"}
-        "r2": 1 - SSE/SST, the image of day t - lag taken as prediction of that of day t; negative
-        where it is worse than the mean of day t. "pearson": squared correlation of the two, which
+        "r2": 1 - SSE/SST, the field of step t - lag taken as prediction of that of step t; negative
+        where it is worse than the mean of step t. "pearson": squared correlation of the two, which
         is what many papers call R2.
 
     Returns
     -------
     Dataset
-        As for `lag_rmse`, without units. Constant images count as no pair.
+        As for `lag_rmse`, without units. Constant fields count as no pair.
 
     Raises
     ------
@@ -189,7 +190,7 @@ def _stream(data: Any, weights: Array, series: Series, max_lag: int, score: Any)
 
 
 def _summary(scores: Any) -> Any:
-    """Mean, sd, 10 % and 90 % quantile and number of the pairs of each lag; (5, lag, ...)."""
+    """Return mean, sd, 10 and 90 % quantile and number of pairs by lag; (5, lag, ...)."""
     whole = scores.rechunk({1: -1})
     return whole.map_blocks(
         _describe,
@@ -204,7 +205,7 @@ def _summary(scores: Any) -> Any:
 
 
 def _shares(x: Array, weights: Array, positions: Array, start: int, max_lag: int) -> Array:
-    """Moments of each pair of images over the cells of one block.
+    """Return the moments of each pair of fields over the cells of one block.
 
     Parameters
     ----------
@@ -226,7 +227,7 @@ def _shares(x: Array, weights: Array, positions: Array, start: int, max_lag: int
 
 
 def _moments(t: Array, p: Array, w: Array) -> Array:
-    """Weighted moments of pairs over the last axis, each about the pair's own mean."""
+    """Return weighted moments of pairs over the last axis, about each pair's mean."""
     both = ~(np.isnan(t) | np.isnan(p))
     v = w * both
     t = np.where(both, t, 0.0)
@@ -247,7 +248,7 @@ def _dot(a: Array, b: Array) -> Array:
 
 
 def _merge(shares: Array, score: Callable[..., Array]) -> Array:
-    """Add up the blocks of an image (Chan et al. 1979) and score; the last two axes are blocks."""
+    """Merge the blocks of a field (Chan et al. 1979) and score; the last two axes are blocks."""
     cells, w, t, p, tt, pp, tp, error = shares.reshape(*shares.shape[:-2], -1)
     total = w.sum(axis=-1)
     safe = np.where(total > 0, total, 1.0)
@@ -259,9 +260,8 @@ def _merge(shares: Array, score: Callable[..., Array]) -> Array:
     enough = cells.sum(axis=-1) >= 2
     total = np.where(enough, total, np.nan)
     sst, spp, stp = sums
-    sst, spp = (
-        np.where(s > _CONSTANT * total * m**2, s, np.nan) for s, m in ((sst, mean_t), (spp, mean_p))
-    )
+    sst = np.where(sst > _CONSTANT * total * mean_t**2, sst, np.nan)
+    spp = np.where(spp > _CONSTANT * total * mean_p**2, spp, np.nan)
     return np.where(enough, score(total, sst, spp, stp, error.sum(axis=-1)), np.nan)
 
 
@@ -281,21 +281,23 @@ SCORES: dict[str, Callable[..., Array]] = {"rmse": _rmse, "r2": _r2, "pearson": 
 
 
 def _describe(scores: Array) -> Array:
-    """Describe ``(lag, time, ...)`` over time; NaN where too few pairs exist."""
+    """Summarise ``(lag, time, ...)`` over time; NaN where too few pairs exist."""
     count = (~np.isnan(scores)).sum(axis=1)
     good = np.where(np.isnan(scores), 0.0, scores)
     mean = good.sum(axis=1) / np.where(count > 0, count, np.nan)
     spread = np.where(np.isnan(scores), 0.0, scores - mean[:, None]) ** 2
     sd = np.sqrt(spread.sum(axis=1) / np.where(count > 1, count - 1, np.nan))
-    low, high = (_quantile(scores, count, q) for q in (0.1, 0.9))
+    low = _quantile(scores, count, 0.1)
+    high = _quantile(scores, count, 0.9)
     return np.stack([mean, sd, low, high, count.astype(float)])
 
 
 def _quantile(scores: Array, count: Array, q: float) -> Array:
-    """Linear quantile of the values that are there; np.nanquantile warns where there are none."""
+    """Return the linear quantile of valid values; np.nanquantile warns where there are none."""
     ordered = np.sort(scores, axis=1)  # NaN last
     place = q * np.maximum(count - 1, 0)
     low = np.floor(place).astype(np.intp)
     high = np.minimum(low + 1, np.maximum(count - 1, 0))
-    a, b = (np.take_along_axis(ordered, k[:, None], axis=1)[:, 0] for k in (low, high))
+    a = np.take_along_axis(ordered, low[:, None], axis=1)[:, 0]
+    b = np.take_along_axis(ordered, high[:, None], axis=1)[:, 0]
     return np.asarray(a + (b - a) * (place - low))

@@ -1,4 +1,4 @@
-"""How wide patches should be: the reach of what a coarse record does not tell."""
+"""Patch size from the range of the residual that a coarse record leaves open."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def advise_patch(
     factor: int = 8,
     transform: str | Scaling | None = "auto",
 ) -> xr.Dataset:
-    """Advise the size of patches from the range of what the coarse record does not tell.
+    """Advise a patch size: the semivariogram range of fine minus interpolated coarse fields.
 
     The residual is the fine field minus the bicubic interpolation of the coarse one, in
     transformed space. A patch should be as wide as the effective range of its semivariogram:
@@ -43,7 +43,7 @@ def advise_patch(
     fine : DataArray
         ([time,] lat, lon).
     coarse : DataArray, optional
-        The coarse record that the fine one is to be learnt from; None takes the fine record itself,
+        The coarse record that a model will be trained on; None takes the fine record itself,
         averaged over `factor` x `factor` pixels. Unpaired records need None: their difference
         is weather (see `diagnose_pairing`).
     days : int
@@ -98,7 +98,7 @@ def advise_patch(
 def _residual(
     fine: xr.DataArray, coarse: xr.DataArray | None, days: int, factor: int, transform: Any
 ) -> tuple[xr.DataArray, float]:
-    """Fine minus interpolated coarse field in transformed space, and the size of a coarse cell."""
+    """Return fine minus interpolated coarse fields, transformed, and the coarse cell size (km)."""
     axes = require_rectilinear(fine)
     if axes.time and coarse is not None:
         there = require_time(coarse, "The coarse record")
@@ -127,7 +127,7 @@ def _residual(
 
 
 def _pixel_km(da: xr.DataArray) -> tuple[float, float]:
-    """Height and width of a cell in the middle of the grid."""
+    """Return the height and width (km) of a cell in the middle of the grid."""
     axes = require_rectilinear(da)
     lat, lon = (np.asarray(da[n].values, dtype=float) for n in (axes.latitude, axes.longitude))
     middle = float(np.median(lat))

@@ -1,4 +1,4 @@
-"""Whether one can see where patches were put together: variance and gradients on their borders."""
+"""Seams of stitched patches: variance and gradients on patch borders against elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MEMBERS = "realization"
 
 @for_each_variable()
 def seams(da: xr.DataArray, layout: PatchLayout) -> xr.Dataset:
-    """Return how much more variance and gradient lie on patch borders than off them.
+    """Return the ratio of variance and of gradient on patch borders to those off them.
 
     A border is a line between two rows (or columns) of pixels where the core of a patch begins or
     ends. Each border is held against the lines without one next to it, on both of its sides, so
@@ -94,7 +94,7 @@ def seams(da: xr.DataArray, layout: PatchLayout) -> xr.Dataset:
 
 
 def _borders(layout: PatchLayout, axis: int) -> NDArray[np.bool_]:
-    """Tell which lines between neighbouring pixels of an axis are borders, shape (n - 1,)."""
+    """Return which lines between neighbouring pixels of an axis are borders, shape (n - 1,)."""
     edges = (layout.corners[axis][:, None] + layout.cores[axis]).ravel()
     lines = np.arange(1, layout.shape[axis])
     return np.asarray(np.isin(lines, edges))
@@ -114,7 +114,7 @@ def _check_borders(borders: list[NDArray[np.bool_]]) -> None:
 
 
 def _variance(da: xr.DataArray, time: str | None) -> xr.DataArray:
-    """Variance of each pixel over realizations, else over time, else NaN."""
+    """Return the variance of each pixel over realizations, else over time, else NaN."""
     over = [dim for dim in (_MEMBERS, time) if dim in da.dims and da.sizes[dim] > 1]
     if not over:
         return xr.full_like(da, np.nan, dtype=float)
@@ -127,7 +127,7 @@ def _variance(da: xr.DataArray, time: str | None) -> xr.DataArray:
 
 
 def _profile(values: xr.DataArray, dim: str, name: str) -> xr.DataArray:
-    """Mean over everything but one axis."""
+    """Average over all dims but one."""
     others = [d for d in values.dims if d != dim]
     mean = values.sum(others) / values.notnull().sum(others).where(lambda n: n > 0)
     whole = mean.chunk({dim: -1}) if mean.chunks else mean
@@ -135,7 +135,7 @@ def _profile(values: xr.DataArray, dim: str, name: str) -> xr.DataArray:
 
 
 def _on_lines(pixels: xr.DataArray) -> xr.DataArray:
-    """Mean of the pixels on both sides of each line."""
+    """Average the pixels on both sides of each line."""
     late = pixels.isel(pixel=slice(1, None))
     early = pixels.isel(pixel=slice(None, -1))
     return ((late + early) / 2).rename(pixel="line")
@@ -175,7 +175,7 @@ def _ratio(*profiles: Array, borders: list[NDArray[np.bool_]]) -> Array:
 
 
 def _paired(values: Array, border: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Borders' values, and the means of the other lines in the nearest runs on both sides."""
+    """Return the values on borders, and the means of the lines in the nearest runs beside them."""
     valid = ~np.isnan(values)
     usable = ~border & valid
     if not usable.any():

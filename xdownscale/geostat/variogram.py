@@ -1,4 +1,4 @@
-"""Semivariograms: how unlike two cells are, by their distance."""
+"""Semivariograms: semivariance of pairs of cells by distance, and a fitted model."""
 
 from __future__ import annotations
 
@@ -13,10 +13,12 @@ from xdownscale.core.coords import Labels, Unlabelled, to_array
 from xdownscale.core.errors import DataError, OptionError, check_option
 from xdownscale.core.grids import Array
 from xdownscale.core.missing import finite
-from xdownscale.geostat._pair_sampling import DIRECTIONS, TOLERANCE, Pairs, draw_pairs
+from xdownscale.geostat._pair_sampling import DIRECTIONS, TOLERANCE, Pairs, sample_pairs
 from xdownscale.geostat._variables import for_each_variable
 from xdownscale.geostat.variogram_models import MESSAGE, MODELS, fit_curves
 
+ESTIMATORS = ("matheron", "cressie", "dowd")
+MIN_CELLS = 100
 _LAG = "lag"
 
 
@@ -33,11 +35,11 @@ def semivariogram(
     average: str | None = "time",
     bootstrap: int = 200,
 ) -> xr.Dataset:
-    """Return semivariance against distance, and a model fitted to it.
+    """Return the semivariance of a field by distance, and a model fitted to it.
 
     The same random pairs of cells serve every day, and every field on the same grid, so curves of
     two products on one grid can be compared. Distances are geodesics on the WGS84 ellipsoid. One
-    end of a pair is drawn uniformly over the area of the grid, the other at a uniform distance
+    end of a pair is sampled uniformly over the area of the grid, the other at a uniform distance
     and in a uniform direction from it, so all distance classes are filled alike.
 
     Parameters
@@ -120,13 +122,13 @@ def semivariogram(
     _check_options(max_distance, bins, pairs, model, estimator, direction, seed, average, bootstrap)
     lazy = on_disk_as_dask(da)
     unlabelled = to_array(lazy)
-    drawn = _draw(unlabelled, max_distance, bins, pairs, direction, seed)
+    drawn = _sample_pairs(unlabelled, max_distance, bins, pairs, direction, seed)
     lag = (np.arange(bins) + 0.5) * max_distance / bins
     curves = _days(unlabelled, drawn, estimator, lag)
     time = unlabelled.labels.axes.time
     if average == "time" and time is not None:
         curves = _average(curves, time, bootstrap, seed)
-    found = _finish(curves, model, lag, da.attrs.get("units")).assign_attrs(
+    found = _with_fit(curves, model, lag, da.attrs.get("units")).assign_attrs(
         max_distance=float(max_distance),
         pairs=int(drawn.first.size),
         model=model,
@@ -168,7 +170,7 @@ def _check_options(
             raise OptionError(f"{name} is {given!r}; give a whole number, {least} or more.")
 
 
-def _draw(
+def _sample_pairs(
     unlabelled: Unlabelled,
     max_distance: float,
     bins: int,
@@ -182,11 +184,11 @@ def _draw(
         raise DataError(
             f"The grid has {size} cells; a semivariogram needs {MIN_CELLS}. Give a larger area."
         )
-    return draw_pairs(lat, lon, max_distance, bins, pairs, direction, seed)
+    return sample_pairs(lat, lon, max_distance, bins, pairs, direction, seed)
 
 
 def _positions(labels: Labels) -> tuple[Array, Array]:
-    """Latitude and longitude of the cells, as `to_array` orders them: (y,) and (x,), or (y, x)."""
+    """Return latitude and longitude as `to_array` orders them: (y,) and (x,), or (y, x)."""
     axes = labels.axes
     (down, along) = labels.flips()[-2:]
     lat = labels.coords[axes.latitude]
@@ -200,7 +202,7 @@ def _positions(labels: Labels) -> tuple[Array, Array]:
 
 
 def _days(unlabelled: Unlabelled, pairs: Pairs, estimator: str, lag: Array) -> xr.Dataset:
-    """Curves of every day; with dask, lazy by chunks of days, then one small array."""
+    """Return the curve of every time step; with dask, lazy by chunks of time."""
     array, labels = unlabelled
     grid = [labels.axes.y, labels.axes.x]
     rows, columns = np.unravel_index(pairs.cells, array.shape[-2:])
@@ -250,8 +252,8 @@ def _average(curves: xr.Dataset, time: str, bootstrap: int, seed: int) -> xr.Dat
     return xr.Dataset({n: kept[n] for n in (names if band else names[:2])})
 
 
-def _finish(curves: xr.Dataset, model: str, lag: Array, units: Any) -> xr.Dataset:
-    """Fit the model, and say what everything is."""
+def _with_fit(curves: xr.Dataset, model: str, lag: Array, units: Any) -> xr.Dataset:
+    """Fit the model, and set long names and units."""
     curve, parameters, ok, message = xr.apply_ufunc(
         fit_curves,
         curves.semivariance,
@@ -297,14 +299,11 @@ _MEANING = {
     "message": ("why the fit failed", ""),
 }
 
-ESTIMATORS = ("matheron", "cressie", "dowd")
-MIN_CELLS = 100
-
 
 def daily_curves(
     field: Any, *, rows: Array, columns: Array, pairs: Pairs, estimator: str
 ) -> tuple[Array, Array, Array]:
-    """Return semivariance, pair counts and valid cells of every day.
+    """Return semivariance, pair counts and number of valid cells of every time step.
 
     Parameters
     ----------
@@ -347,7 +346,7 @@ def daily_curves(
 
 
 def _curve(values: Array, pairs: Pairs, estimator: str) -> tuple[Array, Array, int]:
-    """Curve of one day; `values` are those of `pairs.cells`."""
+    """Return the curve of one time step; `values` are those of `pairs.cells`."""
     gaps = np.take(values, pairs.first) - np.take(values, pairs.second)
     filled = np.flatnonzero(pairs.counts)
     starts = np.concatenate([[0], np.cumsum(pairs.counts[filled])[:-1]])
@@ -395,7 +394,7 @@ def _sums(x: Array, missing: Array, starts: Array) -> Array:
 
 
 def check_cells(gamma: Array, valid: Array, *, sampled: int) -> Array:
-    """Return the curves as they are, or say that no day has enough valid cells.
+    """Return the curves; raise `DataError` if no time step has enough valid cells.
 
     Parameters
     ----------
@@ -477,7 +476,7 @@ def mean_curve(
 
 
 def block_length(days: int) -> int:
-    """Return the number of consecutive days that are drawn together.
+    """Return the block length of the bootstrap, in days.
 
     Parameters
     ----------
@@ -497,7 +496,7 @@ def block_length(days: int) -> int:
 
 
 def _block_weights(days: int, draws: int, seed: int) -> Array:
-    """How often each day is in each sample, shape (draw, day)."""
+    """Count each day in each bootstrap sample, shape (sample, day)."""
     length = block_length(days)
     starts = np.random.default_rng(seed).integers(days, size=(draws, -(-days // length)))
     drawn = (starts[..., None] + np.arange(length)).reshape(draws, -1)[:, :days] % days

@@ -69,7 +69,7 @@ def nse(
     shares = pixel_weights(weights, pairs.truth, pairs.axes)
     p, t = _common(pairs.predictions["prediction"], pairs.truth)
     moments = _moments(p, t, time)
-    found = 1 - ((p - t) ** 2).sum(time) / moments.count / moments.variance_t
+    found = 1 - ((p - t) ** 2).sum(time) / moments.n_steps / moments.variance_t
     return _finished(found, "nse", "Nash-Sutcliffe efficiency", pairs, shares, reduce=reduce)
 
 
@@ -146,7 +146,7 @@ _GAMMA = {
 class _Moments(NamedTuple):
     """Count, means, variances and covariance over time; NaN where a score has no sense."""
 
-    count: xr.DataArray
+    n_steps: xr.DataArray
     mean_p: xr.DataArray
     mean_t: xr.DataArray
     variance_p: xr.DataArray
@@ -165,7 +165,7 @@ def _moments(p: xr.DataArray, t: xr.DataArray, time: str) -> _Moments:
     mean_a = a.sum(time) / count
     mean_b = b.sum(time) / count
     return _Moments(
-        count=count,
+        n_steps=count,
         mean_p=mean_a + first_p,
         mean_t=mean_b + first_t,
         variance_p=_variance(a, mean_a, mean_a + first_p, count, time),
