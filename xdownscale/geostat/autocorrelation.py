@@ -51,8 +51,9 @@ def acf(
 
     Parameters
     ----------
-    da : DataArray
-        (..., time, lat, lon), dims in any order; lazy or not.
+    da : DataArray or Dataset
+        (..., time, lat, lon), dims in any order; lazy or not. A Dataset gives a Dataset with the
+        dimension ``variable``.
     max_lag : int
         Largest lag, in time steps.
     reduce : {"mean"} or None

@@ -46,8 +46,10 @@ def compare(
 
     Parameters
     ----------
-    da, reference : DataArray
-        ([time,] lat, lon), dims in any order; grids and periods may differ.
+    da, reference : DataArray or Dataset
+        ([time,] lat, lon), dims in any order; grids and periods may differ. A Dataset gives one
+        result along ``variable``: each variable against that of the same name, or against one
+        DataArray.
     max_distance : float
         Longest distance of the semivariogram, km.
     max_lag : int

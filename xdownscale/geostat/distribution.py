@@ -44,8 +44,9 @@ def distribution(
 
     Parameters
     ----------
-    da : DataArray
-        Any dims; lazy or not. NaN are left out; every other value counts alike.
+    da : DataArray or Dataset
+        Any dims; lazy or not. NaN are left out; every other value counts alike. A Dataset gives
+        one result along ``variable``, of the variables that have a grid.
     quantiles : sequence of float
         Probabilities from 0 to 1.
     thresholds : sequence of float

@@ -33,8 +33,9 @@ def lag_rmse(da: xr.DataArray, max_lag: int = 10, *, weighted: bool = True) -> x
 
     Parameters
     ----------
-    da : DataArray
-        (..., time, lat, lon), dims in any order; lazy or not.
+    da : DataArray or Dataset
+        (..., time, lat, lon), dims in any order; lazy or not. A Dataset gives one result along
+        ``variable``.
     max_lag : int
         Largest lag, in time steps.
     weighted : bool

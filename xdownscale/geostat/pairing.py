@@ -48,8 +48,10 @@ def diagnose_pairing(
 
     Parameters
     ----------
-    coarse, fine : DataArray
-        (time, lat, lon) with common days and a common area. Both are read on those.
+    coarse, fine : DataArray or Dataset
+        (time, lat, lon) with common days and a common area. Both are read on those. A Dataset
+        gives one result along ``variable``: each variable against that of the same name, or
+        against one DataArray.
     shifts : int
         Circular shifts of the null distribution, 100 or more, sampled without replacement from
         those of 15 days and more (of a quarter of the record, where that is less). Short records

@@ -40,9 +40,9 @@ def advise_patch(
 
     Parameters
     ----------
-    fine : DataArray
-        ([time,] lat, lon).
-    coarse : DataArray, optional
+    fine : DataArray or Dataset
+        ([time,] lat, lon). A Dataset gives one result along ``variable``.
+    coarse : DataArray or Dataset, optional
         The coarse record that a model will be trained on; None takes the fine record itself,
         averaged over `factor` x `factor` pixels. Unpaired records need None: their difference
         is weather (see `diagnose_pairing`).
@@ -129,7 +129,8 @@ def _residual(
 def _pixel_km(da: xr.DataArray) -> tuple[float, float]:
     """Return the height and width (km) of a cell in the middle of the grid."""
     axes = require_rectilinear(da)
-    lat, lon = (np.asarray(da[n].values, dtype=float) for n in (axes.latitude, axes.longitude))
+    lat = np.asarray(da[axes.latitude].values, dtype=float)
+    lon = np.asarray(da[axes.longitude].values, dtype=float)
     middle = float(np.median(lat))
     step = spacing(lat)
     width = spacing(np.unwrap(lon, period=360.0))

@@ -29,8 +29,9 @@ def seams(da: xr.DataArray, layout: PatchLayout) -> xr.Dataset:
 
     Parameters
     ----------
-    da : DataArray
-        (..., lat, lon), dims in any order; lazy or not. For the variance two or more realizations
+    da : DataArray or Dataset
+        (..., lat, lon), dims in any order; lazy or not. A Dataset gives one result along
+        ``variable``. For the variance two or more realizations
         or times.
     layout : PatchLayout
         The layout that the field was put together with, for the image ``(latitude, longitude)``

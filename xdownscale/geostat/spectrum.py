@@ -62,8 +62,9 @@ def power_spectrum(
 
     Parameters
     ----------
-    da : DataArray
+    da : DataArray or Dataset
         (..., time, lat, lon) on a regular latitude-longitude grid, dims in any order; lazy or not.
+        A Dataset gives one result along ``variable``.
     average : {"time"} or None
         Average the images' spectra over time, where there is one, or keep them all.
     window : {"hann", "none"}

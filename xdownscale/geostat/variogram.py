@@ -44,10 +44,10 @@ def semivariogram(
 
     Parameters
     ----------
-    da : DataArray
+    da : DataArray or Dataset
         ([..., time,] lat, lon), dims in any order, latitude and longitude one- or
         two-dimensional, on its own grid. Bring it to logarithms first where that is wanted. A
-        pair with a NaN is left out of its day.
+        pair with a NaN is left out of its day. A Dataset gives one result along ``variable``.
     max_distance : float
         Longest distance, km.
     bins : int
@@ -197,7 +197,8 @@ def _positions(labels: Labels) -> tuple[Array, Array]:
         lat = lat[down]
         lon = lon[along]
     else:
-        lat, lon = (c.transpose(axes.y, axes.x) for c in (lat, lon))
+        lat = lat.transpose(axes.y, axes.x)
+        lon = lon.transpose(axes.y, axes.x)
     return np.asarray(lat.values, np.float64), np.asarray(lon.values, np.float64)
 
 

@@ -63,9 +63,10 @@ def wasserstein(
 
     Parameters
     ----------
-    da, other : DataArray
+    da, other : DataArray or Dataset
         ([time,] lat, lon) and further dims, in any order; their grids may differ. Every pixel
-        counts the same; NaN and infinite values are left out.
+        counts the same; NaN and infinite values are left out. A Dataset gives one result along
+        ``variable``: each variable against that of the same name, or against one DataArray.
     kind : {"daily", "pooled"}
         One distance for each day, or one for all days together. Days are matched by date.
     bins : int, optional
@@ -221,7 +222,8 @@ def similarity_table(
     options = {"bins": bins, "transform": transform, "floor": floor, "normalise": normalise}
     rows = {}
     for region, box in boxes.items():
-        a, b = (da if box is None else _crop(da, box) for da in (one, other))
+        a = one if box is None else _crop(one, box)
+        b = other if box is None else _crop(other, box)
         for season, days in _seasons(one, names, seasons):
             rows[(season, region)] = _row(a.isel(days), b.isel(days), options)
     return _frame(rows, ways, names, list(boxes))

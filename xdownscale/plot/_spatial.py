@@ -1,4 +1,4 @@
-"""Curves over distance: semivariograms and power spectra."""
+"""Plots over distance: semivariograms and power spectra."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BARS = 0.22  # share of the height that the tallest pair-count bar takes
 
 
 def semivariogram(results: Any, ax: Any = None, pair_counts: bool = True) -> Any:
-    """Draw semivariograms: points with their bands, fitted curves, pair counts as bars.
+    """Plot semivariograms: points with their bands, fitted curves, pair counts as bars.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def semivariogram(results: Any, ax: Any = None, pair_counts: bool = True) -> Any
 
 
 def power_spectrum(results: Any, ax: Any = None) -> Any:
-    """Draw power spectra on logarithmic axes, long wavelengths on the left.
+    """Plot power spectra on logarithmic axes, long wavelengths on the left.
 
     Parameters
     ----------
@@ -141,7 +141,7 @@ def _variogram(ax: Any, result: xr.Dataset, name: str, place: int) -> None:
 
 
 def _pair_bars(ax: Any, result: xr.Dataset) -> None:
-    """Bars at the bottom: their axis reaches to several times the tallest one."""
+    """Plot pair counts as bars at the bottom, on an axis several times as tall."""
     lag = result["lag"].values
     count = result["pair_count"].values
     width = 0.8 * float(np.min(np.diff(lag))) if lag.size > 1 else 1.0

@@ -1,4 +1,4 @@
-"""What all figures share: axes, colours, labels, and telling results from fields."""
+"""Shared parts of all plots: axes, colours, labels, and results computed from fields."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def _by_variable(name: str, given: Any) -> dict[str, Any]:
 
 
 def _first_member(name: str, given: Any) -> tuple[str, Any]:
-    """Take the first realization of an ensemble, and say so in its name, as maps do."""
+    """Select the first realization of an ensemble, and say so in its name, as maps do."""
     if MEMBERS not in getattr(given, "dims", ()):
         return name, given
     one = f"realization 1 of {given.sizes[MEMBERS]}"
@@ -129,7 +129,7 @@ def legend(ax: Any, names: Sequence[str], **options: Any) -> None:
 
 
 def tidy(ax: Any, x: str, y: str) -> Any:
-    """Label the axes and take away what is not needed."""
+    """Label the axes, add a light grid, and remove the upper and right spines."""
     ax.set(xlabel=x, ylabel=y)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(visible=True, color="#000000", alpha=0.08, linewidth=0.8)
@@ -138,7 +138,7 @@ def tidy(ax: Any, x: str, y: str) -> Any:
 
 
 def plain_ticks(axis: Any, values: Any) -> None:
-    """Write the ticks of a logarithmic axis as plain numbers, few enough to be read."""
+    """Label a logarithmic axis with a few plain numbers."""
     ticker = require("matplotlib.ticker", PURPOSE)
     low = float(np.nanmin(values))
     high = float(np.nanmax(values))

@@ -1,4 +1,4 @@
-"""Curves over days: autocorrelation and the likeness of a day to those before it."""
+"""Plots over time lags: autocorrelation, and R2 and RMSE between fields."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SCORES = {"r2": "R² of a day with an earlier one", "rmse": "RMSE of a day to a
 
 
 def acf(results: Any, ax: Any = None) -> Any:
-    """Draw autocorrelation functions as stems, with their confidence bands.
+    """Plot autocorrelation functions as stems, with their confidence bands.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def acf(results: Any, ax: Any = None) -> Any:
 
 
 def pacf(results: Any, ax: Any = None) -> Any:
-    """Draw partial autocorrelation functions as stems, with their confidence bands.
+    """Plot partial autocorrelation functions as stems, with their confidence bands.
 
     Parameters, errors and result as for `acf`.
 
@@ -77,7 +77,7 @@ def pacf(results: Any, ax: Any = None) -> Any:
 
 
 def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
-    """Draw how much a day is like the days before it: mean and spread over days, by lag.
+    """Plot R2 or RMSE between fields by lag: mean, and 10 to 90 % quantiles.
 
     Parameters
     ----------
@@ -131,7 +131,7 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
             markersize=4,
             label=name,
         )
-    ax.set_xticks(_whole(lag))
+    ax.set_xticks(_whole_ticks(lag))
     legend(ax, list(curves))
     units = "1" if score == "r2" else units_of(result["mean"])
     return tidy(ax, "lag [days]", with_units(_SCORES[score], units))
@@ -146,7 +146,7 @@ def _stems(
         shift = 0.22 * (place - (len(curves) - 1) / 2)
         _stem(ax, variable(result, name), label, place, shift)
     ax.axhline(0, color="#000000", linewidth=0.8)
-    ax.set_xticks(_whole(variable(result, name)["lag"].values))
+    ax.set_xticks(_whole_ticks(variable(result, name)["lag"].values))
     legend(ax, list(curves))
     return tidy(ax, "lag [days]", with_units(words, "1"))
 
@@ -164,7 +164,7 @@ def _stem(ax: Any, curve: xr.DataArray, label: str, place: int, shift: float) ->
     ax.plot(lag + shift, value, label=label, **points)
 
 
-def _whole(lag: Any) -> Any:
-    """Ticks at whole lags, some ten of them."""
+def _whole_ticks(lag: Any) -> Any:
+    """Return some ten ticks at whole lags."""
     step = max(1, int(np.ceil((lag.max() - lag.min()) / 10)))
     return np.arange(int(lag.min()), int(lag.max()) + 1, step)

@@ -1,4 +1,4 @@
-"""HTML that stands on its own: style, tables, figures. It asks nothing of the network."""
+"""Self-contained HTML: style, tables, figures, without any network access."""
 
 from __future__ import annotations
 

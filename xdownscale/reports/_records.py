@@ -1,4 +1,4 @@
-"""The records of a report: checked, and brought to the same region, season and units."""
+"""Check the records of a report, and bring them to the same region, season and units."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAST = 10  # days below which a record says too little
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
-    """What a report is about.
+    """The checked records of a report.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ def _transformed(name: str, units: str) -> str:
 def gather(
     prediction: xr.DataArray, coarse: xr.DataArray, fine: xr.DataArray | None, transform: str
 ) -> Records:
-    """Check the records and bring them together.
+    """Check the records, and bring them to the same region, season and units.
 
     Raises
     ------
@@ -122,8 +122,9 @@ def gather(
 
 
 def shared(da: xr.DataArray, other: xr.DataArray) -> Any:
-    """Tell which days of `da` the other record has too."""
-    ours, theirs = (record.indexes[require_time(record, "It")] for record in (da, other))
+    """Return which days of `da` the other record has too."""
+    ours = da.indexes[require_time(da, "It")]
+    theirs = other.indexes[require_time(other, "It")]
     names = (f"{da.name or 'One record'}", f"{other.name or 'the other record'}")
     mine, others = comparable_times(ours, theirs, names)
     return mine.isin(others)
@@ -166,7 +167,7 @@ def _check_units(records: dict[str, xr.DataArray]) -> None:
 
 
 def _in_region(coarse: xr.DataArray, prediction: xr.DataArray) -> xr.DataArray:
-    """Coarse cells whose centres lie within the prediction's outermost centres."""
+    """Select the coarse cells whose centres lie within the prediction's outermost centres."""
     here = find_axes(prediction)
     there = find_axes(coarse)
     lat = prediction[here.latitude]
@@ -215,7 +216,7 @@ def _days(da: xr.DataArray, chosen: Any) -> xr.DataArray | None:
 def _reference(
     fine: xr.DataArray | None, training: xr.DataArray | None, notes: list[str]
 ) -> xr.DataArray | None:
-    """Fine training period; the whole fine record where hardly anything else is left."""
+    """Return the fine training days; the whole fine record where hardly any are left."""
     if fine is None:
         return None
     if training is not None and days_of(training) >= LEAST:
@@ -230,7 +231,7 @@ def _reference(
 def _season(
     da: xr.DataArray, prediction: xr.DataArray, name: str, notes: list[str]
 ) -> xr.DataArray:
-    """Days in the months of the prediction, where there are enough of them."""
+    """Select the days in the months of the prediction, where there are enough."""
     time = require_time(da, "It")
     wanted = np.unique(months(prediction[require_time(prediction, "It")]))
     chosen = np.isin(months(da[time]), wanted)
