@@ -114,7 +114,8 @@ def _combine(conditions: Sequence[Condition], which: int) -> xr.DataArray:
 def _condition(name: str, what: Any, pair: Pair) -> Condition:
     if isinstance(what, str):
         return _by_season(name, what, pair)
-    field, edges = what if isinstance(what, tuple) and len(what) == 2 else (what, None)
+    has_edges = isinstance(what, tuple) and len(what) == 2
+    field, edges = what if has_edges else (what, None)
     if not isinstance(field, xr.DataArray):
         raise OptionError(
             f"by[{name!r}] is a {type(field).__name__}; give 'season', a DataArray, or a tuple of "

@@ -151,7 +151,8 @@ def _steps_differ(da: xr.DataArray, reference: xr.DataArray) -> str:
     times = [each[dim] for each, dim in zip((da, reference), dims, strict=True)]
     if min(time.size for time in times) < 2:
         return ""
-    first, second = (step_text(time) for time in times)
+    first = step_text(times[0])
+    second = step_text(times[1])
     if first == second:
         return ""
     return (
@@ -194,7 +195,8 @@ def _with_difference(part: xr.Dataset) -> xr.Dataset:
     for name, values in part.data_vars.items():
         if values.dtype.kind != "f":
             continue
-        this, reference = (values.sel(field=field, drop=True) for field in FIELDS)
+        this = values.sel(field="this", drop=True)
+        reference = values.sel(field="reference", drop=True)
         long = f"{values.attrs.get('long_name', name)}, this minus reference"
         added[f"{name}_difference"] = (this - reference).assign_attrs(
             values.attrs | {"long_name": long}

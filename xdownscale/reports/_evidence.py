@@ -93,7 +93,9 @@ def _finding(
 
 def _compared_with(name: str, value: float, centre: Any, spread: Any) -> dict[str, Any]:
     """Return the columns that a reference adds to a row; NaN where it lacks the statistic."""
-    low, high = (np.nan, np.nan) if spread is None else map(float, interval(spread, LEVEL))
+    low = high = np.nan
+    if spread is not None:
+        low, high = map(float, interval(spread, LEVEL))
     return {
         name: np.nan if centre is None else float(centre[0]),
         f"{name}_low": low,

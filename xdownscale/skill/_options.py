@@ -122,6 +122,25 @@ def transformed(name: str, fields: Any, space: Scaling) -> Any:
         ) from err
 
 
+def transformed_record(name: str, da: xr.DataArray, space: Scaling) -> xr.DataArray:
+    """Return a labelled array with its values transformed, as `transformed` does.
+
+    Parameters
+    ----------
+    name : str
+        What the array is, for the message.
+    da : DataArray
+        Lazy or not.
+    space : Scaling
+        Its transform is used, not its standardisation.
+
+    Returns
+    -------
+    DataArray
+    """
+    return da.copy(data=transformed(name, da.data, space))
+
+
 def require_members(prediction: xr.DataArray, what: str) -> int:
     """Return the number of realizations; raise `DataError` for fewer than two.
 

@@ -10,7 +10,13 @@ import xarray as xr
 from xdownscale.core.alignment import Matched, match
 from xdownscale.core.normalization import Scaling
 from xdownscale.skill import _kernels
-from xdownscale.skill._options import MEMBERS, Weights, pixel_weights, scaling_of, transformed
+from xdownscale.skill._options import (
+    MEMBERS,
+    Weights,
+    pixel_weights,
+    scaling_of,
+    transformed_record,
+)
 
 Transform = str | Scaling | None
 LONG_NAMES = {
@@ -191,11 +197,12 @@ def paired(prediction: xr.DataArray, truth: xr.DataArray, transform: Transform) 
     """
     space = scaling_of(transform)
     pairs = match({"prediction": prediction}, truth)
-    first, second = (
-        da.copy(data=transformed(name, da.data, space)).astype(float, copy=False)
-        for name, da in [("prediction", pairs.predictions["prediction"]), ("truth", pairs.truth)]
+    own = transformed_record("prediction", pairs.predictions["prediction"], space)
+    reference = transformed_record("truth", pairs.truth, space)
+    return pairs._replace(
+        predictions={"prediction": own.astype(float, copy=False)},
+        truth=reference.astype(float, copy=False),
     )
-    return pairs._replace(predictions={"prediction": first}, truth=second)
 
 
 def apply_kernel(

@@ -25,6 +25,7 @@ from xdownscale.skill._options import (
     pixel_weights,
     scaling_of,
     transformed,
+    transformed_record,
 )
 from xdownscale.skill._temporal import kge, nse
 from xdownscale.skill.baselines import Baselines, add_baselines
@@ -356,10 +357,10 @@ def _day_blocks(pairs: Matched) -> Iterator[tuple[dict[str, Any], Any]]:
         # one call for all: what several of them are made of is read once
         read = compute(*[da.isel({order[0]: part}) for da in listed], traverse=False)
         for inner in day_slices(read, order[0], _BLOCK):
-            truth, *others = (
+            truth, *others = [
                 da.isel({order[0]: inner}).transpose(..., *order).values.astype(float)
                 for da in read
-            )
+            ]
             yield dict(zip(pairs.predictions, others, strict=True)), truth
 
 
@@ -489,14 +490,12 @@ def _overall_score(
     if score == "spread_skill":
         found = spread_skill(prediction, pairs.truth, weights=weights, transform=space)
         return found["spread_skill"].data, found["ratio"].std(ddof=1).data
-    field, truth = (
-        da.copy(data=transformed(name, da.data, space))
-        for name, da in [(row.name, prediction), ("truth", pairs.truth)]
-    )
-    if row.kind != "field":
-        field = (
-            field.mean(MEMBERS, skipna=False) if row.kind == "mean" else field.isel({MEMBERS: 0})
-        )
+    field = transformed_record(row.name, prediction, space)
+    truth = transformed_record("truth", pairs.truth, space)
+    if row.kind == "mean":
+        field = field.mean(MEMBERS, skipna=False)
+    elif row.kind == "first":
+        field = field.isel({MEMBERS: 0})
     scored = nse(field, truth, reduce=False)
     if score == "kge":
         scored = kge(field, truth, reduce=False)["kge"]
