@@ -218,7 +218,7 @@ class TestPairs:
         assert np.all(across <= 1.2 * np.tan(np.radians(22.5)) * along + 1e-9)
 
     @pytest.mark.parametrize("flat", [True, False])
-    def test_drawn_uniformly_over_the_area(self, flat):
+    def test_sampled_uniformly_over_the_area(self, flat):
         axes = np.arange(-89, 90, 2.0), np.arange(0, 360, 2.0)
         lat, lon = np.meshgrid(*axes, indexing="ij")
         drawn = sample_pairs(*(axes if flat else (lat, lon)), 1500, 5, 20_000)
