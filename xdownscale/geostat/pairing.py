@@ -9,13 +9,14 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale.core.alignment import common_days, template
+from xdownscale.core.alignment import template
 from xdownscale.core.coords import from_array, require_time, to_array
 from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisError
 from xdownscale.core.grids import cell_weights, describe_grid, require_rectilinear, uncovered
 from xdownscale.core.missing import finite
 from xdownscale.core.normalization import Scaling, choose_transform
 from xdownscale.core.time import DAY, seconds, time_step
+from xdownscale.geostat._common_days import on_common_days
 from xdownscale.geostat._variables import for_each_variable
 from xdownscale.regridding import regrid
 
@@ -107,9 +108,8 @@ def diagnose_pairing(
     """
     if shifts < 100:
         raise OptionError(f"shifts is {shifts}; the 99 % quantile of the null needs 100 or more.")
-    name = require_time(coarse, "The coarse record")
-    there = require_time(fine, "The fine record")
-    own, other = common_days(coarse, fine.rename({} if there == name else {there: name}), name)
+    own, other = on_common_days(coarse, fine, ("The coarse record", "The fine record"))
+    name = require_time(own, "The coarse record")
     step = time_step(own[name])
     days = own.sizes[name] * min(step, DAY) / DAY
     if days < MIN_DAYS:

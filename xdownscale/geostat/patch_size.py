@@ -7,11 +7,12 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 
-from xdownscale.core.alignment import common_days, template
+from xdownscale.core.alignment import template
 from xdownscale.core.coords import require_time
 from xdownscale.core.errors import GridError, OptionError
 from xdownscale.core.grids import distances, require_rectilinear, spacing
 from xdownscale.core.normalization import Scaling, choose_transform
+from xdownscale.geostat._common_days import on_common_days
 from xdownscale.geostat._variables import for_each_variable
 from xdownscale.geostat.variogram import semivariogram
 from xdownscale.regridding import regrid
@@ -99,31 +100,43 @@ def _residual(
     fine: xr.DataArray, coarse: xr.DataArray | None, days: int, factor: int, transform: Any
 ) -> tuple[xr.DataArray, float]:
     """Return fine minus interpolated coarse fields, transformed, and the coarse cell size (km)."""
-    axes = require_rectilinear(fine)
-    if axes.time and coarse is not None:
-        there = require_time(coarse, "The coarse record")
-        names = {} if there == axes.time else {there: axes.time}
-        fine, coarse = common_days(fine, coarse.rename(names), axes.time)
-    if axes.time:
-        count = fine.sizes[axes.time]
-        chosen = np.unique(np.linspace(0, count - 1, min(days, count)).round().astype(int))
-        fine = fine.isel({axes.time: chosen})
-        coarse = coarse if coarse is None else coarse.isel({axes.time: chosen})
+    if require_rectilinear(fine).time:
+        fine, coarse = _some_days(fine, coarse, days)
     fine = fine.compute()
     space = transform
     if not isinstance(space, Scaling):
         space = choose_transform(np.asarray(fine.data), space or "identity")
     if coarse is None:
-        sizes = {d: fine.sizes[d] // factor * factor for d in (axes.y, axes.x)}
-        fine = fine.isel({d: slice(n) for d, n in sizes.items()})
-        coarse = cast(Any, fine.coarsen({axes.y: factor, axes.x: factor})).mean()
-    coarse = cast(xr.DataArray, coarse).compute()
+        fine, coarse = _coarsened(fine, factor)
+    coarse = coarse.compute()
     moved = regrid(coarse.copy(data=space.transform_only(coarse.data)), template(fine), "bicubic")
     own = fine.copy(data=space.transform_only(fine.data))
     residual = own - moved
     tiny = _ROUNDING * np.finfo(residual.dtype).eps * float(np.abs(own).max())
     residual = residual if float(np.abs(residual).max()) > tiny else residual * 0
     return residual, float(np.mean(_pixel_km(coarse)))
+
+
+def _some_days(
+    fine: xr.DataArray, coarse: xr.DataArray | None, days: int
+) -> tuple[xr.DataArray, xr.DataArray | None]:
+    """Return at most so many of the common days, evenly spaced."""
+    if coarse is not None:
+        fine, coarse = on_common_days(fine, coarse, ("The fine record", "The coarse record"))
+    time = require_time(fine, "The fine record")
+    count = fine.sizes[time]
+    chosen = np.unique(np.linspace(0, count - 1, min(days, count)).round().astype(int))
+    fine = fine.isel({time: chosen})
+    return fine, coarse if coarse is None else coarse.isel({time: chosen})
+
+
+def _coarsened(fine: xr.DataArray, factor: int) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return the pixels that fill whole blocks, and the means of the blocks."""
+    axes = require_rectilinear(fine)
+    sizes = {d: fine.sizes[d] // factor * factor for d in (axes.y, axes.x)}
+    whole = fine.isel({d: slice(n) for d, n in sizes.items()})
+    blocks = cast(Any, whole.coarsen({axes.y: factor, axes.x: factor}))
+    return whole, blocks.mean()
 
 
 def _pixel_km(da: xr.DataArray) -> tuple[float, float]:

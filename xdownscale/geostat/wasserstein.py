@@ -10,12 +10,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xdownscale.core.alignment import Pair, bring_together, common_days, on_one_grid, template
+from xdownscale.core.alignment import Pair, bring_together, on_one_grid, template
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import OptionError, check_option
 from xdownscale.core.normalization import TRANSFORMS, Scaling
 from xdownscale.core.streaming import Record, gather
 from xdownscale.geostat import _wasserstein_kernels
+from xdownscale.geostat._common_days import on_common_days
 from xdownscale.geostat._grouping import Groups, resolve
 from xdownscale.geostat._variables import for_each_variable
 from xdownscale.regridding import regrid
@@ -216,7 +217,7 @@ def similarity_table(
             f"regions names {list(regions)}, but by is {by!r}; put 'region' among by, or leave "
             "regions out."
         )
-    one, other = _on_common_days(fields_a, fields_b)
+    one, other = on_common_days(fields_a, fields_b, ("The first record", "The second record"))
     boxes: dict[str, Any] = dict(normalise_regions(regions)) or {_WHOLE: None}
     names = list(resolve_seasons(seasons)) if "season" in ways else [_WHOLE]
     options = {"bins": bins, "transform": transform, "floor": floor, "normalise": normalise}
@@ -384,14 +385,6 @@ def _describe(found: xr.Dataset, pair: Pair, space: Scaling, normalise: bool) ->
         unit = "1" if "count" in str(name) else units if name == "span" else distance
         found[name].attrs = {"long_name": _NAMES[str(name)], "units": unit}
     return found
-
-
-def _on_common_days(
-    fields_a: xr.DataArray, fields_b: xr.DataArray
-) -> tuple[xr.DataArray, xr.DataArray]:
-    time = require_time(fields_a, "The first record")
-    there = require_time(fields_b, "The second record")
-    return common_days(fields_a, fields_b.rename({} if there == time else {there: time}), time)
 
 
 def _seasons(
