@@ -7,7 +7,7 @@ memory. The kernels take arrays ``(time, ...)``.
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -26,13 +26,7 @@ _SUMS = 2**22  # float64 values of partial sums in one block of cells (32 MB)
 _CONSTANT = 1e-26  # a variance below this share of the mean square is rounding
 
 
-class _Names(NamedTuple):
-    name: str
-    long_name: str
-
-
-_ACF = _Names("acf", "autocorrelation")
-_PACF = _Names("pacf", "partial autocorrelation")
+_LONG_NAMES = {"acf": "autocorrelation", "pacf": "partial autocorrelation"}
 
 
 @for_each_variable(needs_time=True)
@@ -99,7 +93,7 @@ def acf(
     >>> acf(da, max_lag=2, adjusted=True).values
     array([ 1., -1.,  1.])
     """
-    return _correlogram(da, max_lag, reduce, alpha, adjusted, _ACF)
+    return _correlogram(da, max_lag, reduce, alpha, adjusted, "acf")
 
 
 @for_each_variable(needs_time=True)
@@ -146,7 +140,7 @@ def pacf(
     >>> pacf(da, max_lag=2).round(3).values
     array([ 1.   , -0.875, -0.067])
     """
-    return _correlogram(da, max_lag, reduce, alpha, adjusted, _PACF)
+    return _correlogram(da, max_lag, reduce, alpha, adjusted, "pacf")
 
 
 def _correlogram(
@@ -155,7 +149,7 @@ def _correlogram(
     reduce: str | None,
     alpha: float,
     adjusted: bool,
-    names: _Names,
+    name: str,
 ) -> xr.DataArray:
     if reduce is not None:
         check_option("reduce (None for every cell, or a name)", reduce, ["mean"])
@@ -168,14 +162,14 @@ def _correlogram(
         weighted = good.weighted(cell_weights(good))
         series = series._replace(da=weighted.mean((axes.y, axes.x)))
     ordered = series.da.transpose(series.time, ...)
-    finish = partial(_finish, alpha=alpha, adjusted=adjusted, partial_=names is _PACF)
+    finish = partial(_finish, alpha=alpha, adjusted=adjusted, partial_=name == "pacf")
     found = _stream(ordered.data, series, int(max_lag), finish)
     attrs = {"alpha": alpha, "adjusted": int(adjusted), "reduce": str(reduce)}
-    return _labelled(found, ordered, series, names, attrs)
+    return _labelled(found, ordered, series, name, attrs)
 
 
 def _labelled(
-    found: Any, ordered: xr.DataArray, series: Series, names: _Names, attrs: dict[str, Any]
+    found: Any, ordered: xr.DataArray, series: Series, name: str, attrs: dict[str, Any]
 ) -> xr.DataArray:
     """Name the ``(3, lag, ...)`` estimate, half width and number of pairs."""
     rest = ordered.isel({series.time: 0}, drop=True)
@@ -184,16 +178,17 @@ def _labelled(
     half = found[1]
     count = found[2]
     lags = lag_coordinate(np.arange(value.shape[0]), series.step)
-    label = f"{names.long_name} of {ordered.attrs.get('long_name', ordered.name or 'the record')}"
+    long_name = _LONG_NAMES[name]
+    label = f"{long_name} of {ordered.attrs.get('long_name', ordered.name or 'the record')}"
     coords = {
         **rest.coords,
         "lag": lags,
-        "lower": (dims, value - half, {"long_name": f"lower bound of {names.long_name}"}),
-        "upper": (dims, value + half, {"long_name": f"upper bound of {names.long_name}"}),
+        "lower": (dims, value - half, {"long_name": f"lower bound of {long_name}"}),
+        "upper": (dims, value + half, {"long_name": f"upper bound of {long_name}"}),
         "pair_count": (dims, count, {"long_name": "pairs of steps", "units": "1"}),
     }
     result = xr.DataArray(value, dims=dims, coords=coords)
-    result.name = names.name
+    result.name = name
     return result.assign_attrs(long_name=label, units="1", **attrs)
 
 

@@ -10,7 +10,6 @@ import xarray as xr
 
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.optional import require
-from xdownscale.geostat._variables import VARIABLE, fields_of
 
 # Okabe and Ito (2008), without the yellow that is lost on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -18,6 +17,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 4)))
 GREY = "#8a8a8a"
 MEMBERS = "realization"
+VARIABLE = "variable"  # of a result for several variables of a Dataset
 PURPOSE = "Drawing figures"
 
 
@@ -87,6 +87,8 @@ def named(
 
 def _fields(ds: xr.Dataset, needs_time: bool) -> Any:
     """Return the fields of a Dataset by name; the Dataset itself where it has none."""
+    from xdownscale.geostat._variables import fields_of
+
     try:
         return fields_of(ds, needs_time=needs_time)
     except (GridError, TimeAxisError):
