@@ -122,15 +122,15 @@ def semivariogram(
     _check_options(max_distance, bins, pairs, model, estimator, direction, seed, average, bootstrap)
     lazy = on_disk_as_dask(da)
     unlabelled = to_array(lazy)
-    drawn = _sample_pairs(unlabelled, max_distance, bins, pairs, direction, seed)
+    sampled = _sample_pairs(unlabelled, max_distance, bins, pairs, direction, seed)
     lag = (np.arange(bins) + 0.5) * max_distance / bins
-    curves = _days(unlabelled, drawn, estimator, lag)
+    curves = _days(unlabelled, sampled, estimator, lag)
     time = unlabelled.labels.axes.time
     if average == "time" and time is not None:
         curves = _average(curves, time, bootstrap, seed)
     found = _with_fit(curves, model, lag, da.attrs.get("units")).assign_attrs(
         max_distance=float(max_distance),
-        pairs=int(drawn.first.size),
+        pairs=int(sampled.first.size),
         model=model,
         estimator=estimator,
         direction=direction or "any",
@@ -424,7 +424,7 @@ def check_cells(gamma: Array, valid: Array, *, sampled: int) -> Array:
     needed = min(MIN_CELLS, sampled)
     if valid.size and valid.max() < needed:
         raise DataError(
-            f"At most {int(valid.max())} of the {sampled} cells that were drawn are valid on any "
+            f"At most {int(valid.max())} of the {sampled} cells that were sampled are valid on any "
             f"day; a semivariogram needs {needed}. Give a field with fewer gaps, or more pairs."
         )
     return gamma
@@ -435,7 +435,7 @@ def mean_curve(
 ) -> tuple[Array, Array, Array, Array]:
     """Average daily curves, with a bootstrap band.
 
-    Blocks of about ``days^(1/3)`` consecutive days are drawn with replacement (circular block
+    Blocks of about ``days^(1/3)`` consecutive days are sampled with replacement (circular block
     bootstrap), since days that follow each other are alike.
 
     Parameters
@@ -500,6 +500,6 @@ def _block_weights(days: int, draws: int, seed: int) -> Array:
     """Count each day in each bootstrap sample, shape (sample, day)."""
     length = block_length(days)
     starts = np.random.default_rng(seed).integers(days, size=(draws, -(-days // length)))
-    drawn = (starts[..., None] + np.arange(length)).reshape(draws, -1)[:, :days] % days
-    places = (drawn + days * np.arange(draws)[:, None]).ravel()
+    resampled = (starts[..., None] + np.arange(length)).reshape(draws, -1)[:, :days] % days
+    places = (resampled + days * np.arange(draws)[:, None]).ravel()
     return np.bincount(places, minlength=draws * days).reshape(draws, days).astype(float)
