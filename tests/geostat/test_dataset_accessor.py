@@ -209,6 +209,14 @@ def test_figures_have_a_curve_for_each_variable(ds, name):
     assert drawn.get_legend_handles_labels()[1] == ["dust", "t2m"]
 
 
+def test_an_axis_says_that_units_differ(ds):
+    result = ds.geostat.semivariogram(**METHODS["semivariogram"])
+    assert plot.semivariogram(result).get_ylabel() == "semivariance [various]"
+    ds.t2m.attrs["units"] = ds.dust.attrs["units"] = "K"
+    result = ds.geostat.semivariogram(**METHODS["semivariogram"])
+    assert plot.semivariogram(result).get_ylabel() == "semivariance [(K)^2]"
+
+
 def same(found, alone):
     """Hold one variable's part of a result against the result of that variable alone."""
     alone = alone.to_dataset() if isinstance(alone, xr.DataArray) else alone

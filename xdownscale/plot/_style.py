@@ -100,10 +100,19 @@ def _by_variable(name: str, given: Any) -> dict[str, Any]:
     if isinstance(given, dict):
         parts = given
     elif VARIABLE in getattr(given, "dims", ()):
-        parts = {str(v): given.sel({VARIABLE: v}, drop=True) for v in given[VARIABLE].values}
+        parts = {str(v): _one_variable(given, v) for v in given[VARIABLE].values}
     else:
         return {name: given}
     return {f"{name}, {v}" if name else v: part for v, part in parts.items()}
+
+
+def _one_variable(result: Any, name: Any) -> Any:
+    """Select a variable of a result; units that the variables do not share are "various"."""
+    part = result.sel({VARIABLE: name}, drop=True)
+    if isinstance(part, xr.DataArray):
+        return part
+    shared = {quantity: da.attrs.get("units", "various") for quantity, da in part.items()}
+    return part.assign({n: part[n].assign_attrs(units=units) for n, units in shared.items()})
 
 
 def _first_member(name: str, given: Any) -> tuple[str, Any]:
