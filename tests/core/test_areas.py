@@ -86,5 +86,5 @@ def test_bounds_that_are_midpoints_change_nothing():
 
 def test_bounds_that_do_not_hold_their_cell():
     wrong = grid([2.0, 6.0], [1.0, 3.0], [[0, 3], [0, 0]])
-    with pytest.raises(GridError, match="1 latitudes whose bounds do not hold them.*at 6"):
+    with pytest.raises(GridError, match=r"1 latitudes whose bounds do not hold them.*at 6"):
         xd.grids.area(wrong)

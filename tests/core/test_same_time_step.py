@@ -136,7 +136,7 @@ def clean():
 
 
 def test_fit_and_predict_match_dates(clean):
-    model, want = clean
+    _, want = clean
     coarse, fine = records()
     noons = fine.assign_coords(time=fine.time + np.timedelta64(12, "h"))
     got = coarse.downscale.predict(small(coarse, noons), time=noons.time[40:43], seed=1)

@@ -944,7 +944,7 @@ def _typical_step(values: Array, *, cyclic: bool) -> float:
 
 
 def _tolerance(width: float) -> float:
-    """A thousandth of a cell, or what float32 makes of degrees where cells are that small."""
+    """Return a thousandth of a cell, or the rounding of float32 where cells are that small."""
     return max(SAME_CELL * width, min(FLOAT32_DEGREES, width / 10))
 
 
