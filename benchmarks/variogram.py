@@ -42,7 +42,7 @@ from scipy.sparse import csr_matrix
 
 from xdownscale.core.grids import distances
 from xdownscale.geostat import semivariogram
-from xdownscale.geostat._pair_sampling import draw_pairs
+from xdownscale.geostat._pair_sampling import sample_pairs
 
 LAT, LON = 10 + 0.0625 * np.arange(561), -20 + 0.0625 * np.arange(721)
 
@@ -58,7 +58,7 @@ class Reference:
     """scikit-gstat on the pairs that xdownscale samples."""
 
     def __init__(self) -> None:
-        pairs = draw_pairs(LAT, LON, 600, 30, 30_000)
+        pairs = sample_pairs(LAT, LON, 600, 30, 30_000)
         self.cells = pairs.cells
         lat, lon = np.meshgrid(LAT, LON, indexing="ij")
         lat, lon = lat.ravel()[pairs.cells], lon.ravel()[pairs.cells]

@@ -1,4 +1,4 @@
-"""The accessor ``.geostat``: every method has the signature of the function that it calls."""
+"""The accessors ``.geostat``: every method has the signature of the function that it calls."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from xdownscale import geostat, plot
         ("power_spectrum", lambda: geostat.power_spectrum),
         ("seams", lambda: geostat.seams),
         ("distribution", lambda: geostat.distribution),
+        ("diagnose_pairing", lambda: geostat.diagnose_pairing),
         ("wasserstein", lambda: geostat.wasserstein),
         ("advise_patch", lambda: geostat.advise_patch),
         ("compare", lambda: geostat.compare),
-        ("plot_maps", lambda: plot.maps),
         ("plot_semivariogram", lambda: plot.semivariogram),
         ("plot_acf", lambda: plot.acf),
         ("plot_pacf", lambda: plot.pacf),
@@ -32,10 +32,22 @@ from xdownscale import geostat, plot
         ("plot_power_spectrum", lambda: plot.power_spectrum),
     ],
 )
-def test_accessor_signature_is_the_functions(method, function):
-    accessor = getattr(xr.DataArray.geostat, method)
-    own = list(inspect.signature(accessor).parameters.values())[1:]
-    other = list(inspect.signature(function()).parameters.values())[1:]
-    assert [(p.name, p.default, p.kind) for p in own] == [
-        (p.name, p.default, p.kind) for p in other
-    ]
+@pytest.mark.parametrize("kind", [xr.DataArray, xr.Dataset])
+def test_accessor_signature_is_the_functions(method, function, kind):
+    assert _parameters(getattr(kind.geostat, method)) == _parameters(function())
+
+
+def test_accessor_signature_of_plot_maps_is_the_functions():
+    assert _parameters(xr.DataArray.geostat.plot_maps) == _parameters(plot.maps)
+
+
+def test_records_are_annotated_as_data_array_or_dataset():
+    parameters = inspect.signature(geostat.wasserstein).parameters
+    assert parameters["da"].annotation == "xr.DataArray | xr.Dataset"
+    assert parameters["other"].annotation == "xr.DataArray | xr.Dataset"
+    assert parameters["kind"].annotation == "str"
+
+
+def _parameters(function):
+    listed = list(inspect.signature(function).parameters.values())[1:]
+    return [(p.name, p.default, p.kind) for p in listed]

@@ -177,8 +177,248 @@ class DownscaleAccessor(_Downscale):
         return stitch(self._da, layout)
 
 
+class _Geostat:
+    """Diagnostics of a DataArray, or of each variable of a Dataset."""
+
+    def __init__(self, obj: xr.DataArray | xr.Dataset) -> None:
+        self._obj: Any = obj
+
+    def semivariogram(
+        self,
+        max_distance: float = 600,
+        bins: int = 30,
+        pairs: int = 30_000,
+        model: str = "spherical",
+        estimator: str = "matheron",
+        direction: str | None = None,
+        seed: int = 0,
+        average: str | None = "time",
+        bootstrap: int = 200,
+    ) -> xr.Dataset:
+        """Return semivariance by distance and a fitted model; see `geostat.semivariogram`."""
+        from xdownscale.geostat import semivariogram
+
+        return semivariogram(
+            self._obj,
+            max_distance=max_distance,
+            bins=bins,
+            pairs=pairs,
+            model=model,
+            estimator=estimator,
+            direction=direction,
+            seed=seed,
+            average=average,
+            bootstrap=bootstrap,
+        )
+
+    def diagnose_pairing(
+        self,
+        fine: xr.DataArray | xr.Dataset,
+        shifts: int = 200,
+        seed: int = 0,
+        *,
+        transform: str | Scaling = "auto",
+    ) -> xr.Dataset:
+        """Test whether time steps of two records match; see `geostat.diagnose_pairing`."""
+        from xdownscale.geostat import diagnose_pairing
+
+        return diagnose_pairing(self._obj, fine, shifts=shifts, seed=seed, transform=transform)
+
+    def advise_patch(
+        self,
+        coarse: xr.DataArray | xr.Dataset | None = None,
+        days: int = 30,
+        seed: int = 0,
+        *,
+        factor: int = 8,
+        transform: str | Scaling | None = "auto",
+    ) -> xr.Dataset:
+        """Advise a patch size for this fine record; see `xdownscale.geostat.advise_patch`."""
+        from xdownscale.geostat import advise_patch
+
+        return advise_patch(
+            self._obj, coarse, days=days, seed=seed, factor=factor, transform=transform
+        )
+
+    def compare(
+        self,
+        reference: xr.DataArray | xr.Dataset,
+        *,
+        max_distance: float = 600,
+        max_lag: int = 10,
+        transform: str | Scaling | None = "log10",
+        floor: float | None = None,
+        seed: int = 0,
+    ) -> xr.Dataset:
+        """Compare all diagnostics with those of a reference; see `xdownscale.geostat.compare`."""
+        from xdownscale.geostat import compare
+
+        return compare(
+            self._obj,
+            reference,
+            max_distance=max_distance,
+            max_lag=max_lag,
+            transform=transform,
+            floor=floor,
+            seed=seed,
+        )
+
+    def wasserstein(
+        self,
+        other: xr.DataArray | xr.Dataset,
+        kind: str = "daily",
+        bins: int | None = None,
+        by: Any = None,
+        *,
+        transform: str | Scaling | None = "log10",
+        floor: float | None = None,
+        normalise: bool = True,
+        common: bool = True,
+    ) -> xr.Dataset:
+        """Return the Wasserstein distance to another record; see `geostat.wasserstein`."""
+        from xdownscale.geostat import wasserstein
+
+        return wasserstein(
+            self._obj,
+            other,
+            kind=kind,
+            bins=bins,
+            by=by,
+            transform=transform,
+            floor=floor,
+            normalise=normalise,
+            common=common,
+        )
+
+    def acf(
+        self,
+        max_lag: int = 30,
+        reduce: str | None = "mean",
+        alpha: float = 0.05,
+        *,
+        adjusted: bool = False,
+    ) -> xr.DataArray | xr.Dataset:
+        """Return the autocorrelation in time; see `xdownscale.geostat.acf`."""
+        from xdownscale.geostat import acf
+
+        found: xr.DataArray | xr.Dataset = acf(
+            self._obj, max_lag=max_lag, reduce=reduce, alpha=alpha, adjusted=adjusted
+        )
+        return found
+
+    def pacf(
+        self,
+        max_lag: int = 30,
+        reduce: str | None = "mean",
+        alpha: float = 0.05,
+        *,
+        adjusted: bool = False,
+    ) -> xr.DataArray | xr.Dataset:
+        """Return the partial autocorrelation in time; see `xdownscale.geostat.pacf`."""
+        from xdownscale.geostat import pacf
+
+        found: xr.DataArray | xr.Dataset = pacf(
+            self._obj, max_lag=max_lag, reduce=reduce, alpha=alpha, adjusted=adjusted
+        )
+        return found
+
+    def lag_rmse(self, max_lag: int = 10, *, weighted: bool = True) -> xr.Dataset:
+        """Return the RMSE between fields some steps apart; see `xdownscale.geostat.lag_rmse`."""
+        from xdownscale.geostat import lag_rmse
+
+        return lag_rmse(self._obj, max_lag=max_lag, weighted=weighted)
+
+    def lag_r2(self, max_lag: int = 10, *, kind: str = "r2", weighted: bool = True) -> xr.Dataset:
+        """Return the R2 between fields some steps apart; see `xdownscale.geostat.lag_r2`."""
+        from xdownscale.geostat import lag_r2
+
+        return lag_r2(self._obj, max_lag=max_lag, kind=kind, weighted=weighted)
+
+    def power_spectrum(
+        self, average: str | None = "time", *, window: str = "hann", max_missing: float = 0.2
+    ) -> xr.Dataset:
+        """Return the radial power spectrum; see `xdownscale.geostat.power_spectrum`."""
+        from xdownscale.geostat import power_spectrum
+
+        return power_spectrum(self._obj, average=average, window=window, max_missing=max_missing)
+
+    def seams(self, layout: PatchLayout) -> xr.Dataset:
+        """Measure how visible patch borders are; see `xdownscale.geostat.seams`."""
+        from xdownscale.geostat import seams
+
+        return seams(self._obj, layout)
+
+    def distribution(
+        self,
+        quantiles: Sequence[float] = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999),
+        thresholds: Sequence[float] = (),
+        *,
+        tail: float = 0.01,
+    ) -> xr.Dataset:
+        """Return moments, quantiles and tail index; see `xdownscale.geostat.distribution`."""
+        from xdownscale.geostat import distribution
+
+        return distribution(self._obj, quantiles=quantiles, thresholds=thresholds, tail=tail)
+
+    def plot_semivariogram(self, ax: Any = None, pair_counts: bool = True) -> Any:
+        """Plot the semivariogram; see `xdownscale.plot.semivariogram`."""
+        from xdownscale.plot import semivariogram
+
+        return semivariogram(self._obj, ax=ax, pair_counts=pair_counts)
+
+    def plot_acf(self, ax: Any = None) -> Any:
+        """Plot the autocorrelation of the regional mean; see `xdownscale.plot.acf`."""
+        from xdownscale.plot import acf
+
+        return acf(self._obj, ax=ax)
+
+    def plot_pacf(self, ax: Any = None) -> Any:
+        """Plot the partial autocorrelation of the regional mean; see `xdownscale.plot.pacf`."""
+        from xdownscale.plot import pacf
+
+        return pacf(self._obj, ax=ax)
+
+    def plot_lag_curve(self, ax: Any = None, score: str = "r2") -> Any:
+        """Plot RMSE or R2 between fields by lag; see `xdownscale.plot.lag_curve`."""
+        from xdownscale.plot import lag_curve
+
+        return lag_curve(self._obj, ax=ax, score=score)
+
+    def plot_power_spectrum(self, ax: Any = None) -> Any:
+        """Plot the power spectrum; see `xdownscale.plot.power_spectrum`."""
+        from xdownscale.plot import power_spectrum
+
+        return power_spectrum(self._obj, ax=ax)
+
+
+@xr.register_dataset_accessor("geostat")  # type: ignore[no-untyped-call]
+class DatasetGeostatAccessor(_Geostat):
+    """Diagnostics of each variable of the Dataset that it hangs on.
+
+    Every method returns one Dataset, with the names of the variables along ``variable``.
+    Variables without a grid are left out (see `xdownscale.geostat`). Stateless: every method
+    returns a new object and leaves the Dataset as it was.
+
+    Parameters
+    ----------
+    ds : Dataset
+        The Dataset that the accessor was asked for.
+
+    Examples
+    --------
+    >>> import xdownscale as xd
+    >>> ds = xd.datasets.load_twin().isel(time=slice(3))
+    >>> v = ds[["dust_fine", "elevation"]].geostat.semivariogram(max_distance=400, bins=8)
+    >>> v.semivariance.dims, v["variable"].values.tolist(), v.units.values.tolist()
+    (('variable', 'lag'), ['dust_fine', 'elevation'], ['1', 'm'])
+    """
+
+    def __init__(self, ds: xr.Dataset) -> None:
+        super().__init__(ds)
+
+
 @xr.register_dataarray_accessor("geostat")  # type: ignore[no-untyped-call]
-class GeostatAccessor:
+class GeostatAccessor(_Geostat):
     """Diagnostics of the field that it hangs on.
 
     Stateless: every method returns a new object and leaves the array as it was.
@@ -198,178 +438,8 @@ class GeostatAccessor:
     """
 
     def __init__(self, da: xr.DataArray) -> None:
+        super().__init__(da)
         self._da = da
-
-    def semivariogram(
-        self,
-        max_distance: float = 600,
-        bins: int = 30,
-        pairs: int = 30_000,
-        model: str = "spherical",
-        estimator: str = "matheron",
-        direction: str | None = None,
-        seed: int = 0,
-        average: str | None = "time",
-        bootstrap: int = 200,
-    ) -> xr.Dataset:
-        """Return semivariance against distance; see `xdownscale.geostat.semivariogram`."""
-        from xdownscale.geostat import semivariogram
-
-        return semivariogram(
-            self._da,
-            max_distance=max_distance,
-            bins=bins,
-            pairs=pairs,
-            model=model,
-            estimator=estimator,
-            direction=direction,
-            seed=seed,
-            average=average,
-            bootstrap=bootstrap,
-        )
-
-    def diagnose_pairing(
-        self,
-        fine: xr.DataArray,
-        shifts: int = 200,
-        seed: int = 0,
-        *,
-        transform: str | Scaling = "auto",
-    ) -> xr.Dataset:
-        """Return whether a fine record has this one's days; see `xdownscale.geostat`."""
-        from xdownscale.geostat import diagnose_pairing
-
-        return diagnose_pairing(self._da, fine, shifts=shifts, seed=seed, transform=transform)
-
-    def advise_patch(
-        self,
-        coarse: xr.DataArray | None = None,
-        days: int = 30,
-        seed: int = 0,
-        *,
-        factor: int = 8,
-        transform: str | Scaling | None = "auto",
-    ) -> xr.Dataset:
-        """Return a size of patches for this fine record; see `xdownscale.geostat.advise_patch`."""
-        from xdownscale.geostat import advise_patch
-
-        return advise_patch(
-            self._da, coarse, days=days, seed=seed, factor=factor, transform=transform
-        )
-
-    def compare(
-        self,
-        reference: xr.DataArray,
-        *,
-        max_distance: float = 600,
-        max_lag: int = 10,
-        transform: str | Scaling | None = "log10",
-        floor: float | None = None,
-        seed: int = 0,
-    ) -> xr.Dataset:
-        """Hold every diagnostic against a reference's; see `xdownscale.geostat.compare`."""
-        from xdownscale.geostat import compare
-
-        return compare(
-            self._da,
-            reference,
-            max_distance=max_distance,
-            max_lag=max_lag,
-            transform=transform,
-            floor=floor,
-            seed=seed,
-        )
-
-    def wasserstein(
-        self,
-        other: xr.DataArray,
-        kind: str = "daily",
-        bins: int | None = None,
-        by: Any = None,
-        *,
-        transform: str | Scaling | None = "log10",
-        floor: float | None = None,
-        normalise: bool = True,
-        common: bool = True,
-    ) -> xr.Dataset:
-        """Return how far apart the values of two records are; see `xdownscale.geostat`."""
-        from xdownscale.geostat import wasserstein
-
-        return wasserstein(
-            self._da,
-            other,
-            kind=kind,
-            bins=bins,
-            by=by,
-            transform=transform,
-            floor=floor,
-            normalise=normalise,
-            common=common,
-        )
-
-    def acf(
-        self,
-        max_lag: int = 30,
-        reduce: str | None = "mean",
-        alpha: float = 0.05,
-        *,
-        adjusted: bool = False,
-    ) -> xr.DataArray:
-        """Return the autocorrelation in time; see `xdownscale.geostat.acf`."""
-        from xdownscale.geostat import acf
-
-        return acf(self._da, max_lag=max_lag, reduce=reduce, alpha=alpha, adjusted=adjusted)
-
-    def pacf(
-        self,
-        max_lag: int = 30,
-        reduce: str | None = "mean",
-        alpha: float = 0.05,
-        *,
-        adjusted: bool = False,
-    ) -> xr.DataArray:
-        """Return the partial autocorrelation in time; see `xdownscale.geostat.pacf`."""
-        from xdownscale.geostat import pacf
-
-        return pacf(self._da, max_lag=max_lag, reduce=reduce, alpha=alpha, adjusted=adjusted)
-
-    def lag_rmse(self, max_lag: int = 10, *, weighted: bool = True) -> xr.Dataset:
-        """Return how far images differ from earlier ones; see `xdownscale.geostat.lag_rmse`."""
-        from xdownscale.geostat import lag_rmse
-
-        return lag_rmse(self._da, max_lag=max_lag, weighted=weighted)
-
-    def lag_r2(self, max_lag: int = 10, *, kind: str = "r2", weighted: bool = True) -> xr.Dataset:
-        """Return how like images are to earlier ones; see `xdownscale.geostat.lag_r2`."""
-        from xdownscale.geostat import lag_r2
-
-        return lag_r2(self._da, max_lag=max_lag, kind=kind, weighted=weighted)
-
-    def power_spectrum(
-        self, average: str | None = "time", *, window: str = "hann", max_missing: float = 0.2
-    ) -> xr.Dataset:
-        """Return the radial power spectrum; see `xdownscale.geostat.power_spectrum`."""
-        from xdownscale.geostat import power_spectrum
-
-        return power_spectrum(self._da, average=average, window=window, max_missing=max_missing)
-
-    def seams(self, layout: PatchLayout) -> xr.Dataset:
-        """Return whether patch borders can be seen; see `xdownscale.geostat.seams`."""
-        from xdownscale.geostat import seams
-
-        return seams(self._da, layout)
-
-    def distribution(
-        self,
-        quantiles: Sequence[float] = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999),
-        thresholds: Sequence[float] = (),
-        *,
-        tail: float = 0.01,
-    ) -> xr.Dataset:
-        """Return moments, quantiles and tail; see `xdownscale.geostat.distribution`."""
-        from xdownscale.geostat import distribution
-
-        return distribution(self._da, quantiles=quantiles, thresholds=thresholds, tail=tail)
 
     def plot_maps(
         self,
@@ -379,37 +449,7 @@ class GeostatAccessor:
         scale: str = "auto",
         axes: Any = None,
     ) -> Any:
-        """Draw one day beside truth and coarse record; see `xdownscale.plot.maps`."""
+        """Plot one time step beside truth and coarse record; see `xdownscale.plot.maps`."""
         from xdownscale.plot import maps
 
         return maps(self._da, truth=truth, coarse=coarse, time=time, scale=scale, axes=axes)
-
-    def plot_semivariogram(self, ax: Any = None, pair_counts: bool = True) -> Any:
-        """Draw the semivariogram; see `xdownscale.plot.semivariogram`."""
-        from xdownscale.plot import semivariogram
-
-        return semivariogram(self._da, ax=ax, pair_counts=pair_counts)
-
-    def plot_acf(self, ax: Any = None) -> Any:
-        """Draw the autocorrelation of the regional mean; see `xdownscale.plot.acf`."""
-        from xdownscale.plot import acf
-
-        return acf(self._da, ax=ax)
-
-    def plot_pacf(self, ax: Any = None) -> Any:
-        """Draw its partial autocorrelation; see `xdownscale.plot.pacf`."""
-        from xdownscale.plot import pacf
-
-        return pacf(self._da, ax=ax)
-
-    def plot_lag_curve(self, ax: Any = None, score: str = "r2") -> Any:
-        """Draw the likeness of days to those before; see `xdownscale.plot.lag_curve`."""
-        from xdownscale.plot import lag_curve
-
-        return lag_curve(self._da, ax=ax, score=score)
-
-    def plot_power_spectrum(self, ax: Any = None) -> Any:
-        """Draw the power spectrum; see `xdownscale.plot.power_spectrum`."""
-        from xdownscale.plot import power_spectrum
-
-        return power_spectrum(self._da, ax=ax)

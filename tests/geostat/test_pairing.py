@@ -102,7 +102,7 @@ def test_with_many_shifts_the_p_value_is_counted():
     assert pairing._p_value(np.median(null), null) == 101 / 201
     # independent shifts, few of them: the t distribution of one more draw
     few = np.resize([1.0, -1.0], 20)
-    assert pairing._independent(few) == 20
+    assert pairing._effective_size(few) == 20
     expected = stats.t.sf(5 / np.sqrt(1 + 1 / 20), 19)
     assert pairing._p_value(5.0, few) == pytest.approx(expected, rel=1e-9)
 
@@ -144,7 +144,7 @@ def test_gaps_order_and_chunks_do_not_matter():
 
 
 def test_shifts_are_seeded_and_never_small():
-    first, again, other = (pairing._draw_shifts(1000, 200, s) for s in (0, 0, 1))
+    first, again, other = (pairing._sample_shifts(1000, 200, s) for s in (0, 0, 1))
     np.testing.assert_array_equal(first, again)
     assert not np.array_equal(first, other)
     assert len(set(first)) == 200

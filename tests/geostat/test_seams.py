@@ -52,7 +52,7 @@ def test_a_smooth_field_has_no_seam(layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_patches_drawn_apart_show(layout):
+def test_independent_patches_show_seams(layout):
     found = seams(labelled(stitched(layout)), layout)
     assert found.gradient_ratio > 2
     assert found.gradient_ratio - 5 * found.gradient_error > 1

@@ -20,7 +20,7 @@ import xdownscale as xd
 from xdownscale.core.errors import DataError, GridError, OptionError
 from xdownscale.core.grids import distances
 from xdownscale.geostat import semivariogram
-from xdownscale.geostat._pair_sampling import Pairs, draw_pairs
+from xdownscale.geostat._pair_sampling import Pairs, sample_pairs
 from xdownscale.geostat.variogram import block_length, daily_curves, mean_curve
 from xdownscale.geostat.variogram_models import MODELS, SHAPES, fit_curve, fit_curves
 
@@ -137,7 +137,7 @@ def reference(da: xr.DataArray, drawn: Pairs, **options: object) -> skgstat.Vari
 @pytest.fixture(scope="module")
 def one_day() -> tuple[xr.DataArray, Pairs]:
     da = gaussian_field("spherical", reach=300.0, days=1).isel(time=0)
-    return da, draw_pairs(da.lat.values, da.lon.values, 500, 10, 8000)
+    return da, sample_pairs(da.lat.values, da.lon.values, 500, 10, 8000)
 
 
 class TestOtherTools:
@@ -203,7 +203,7 @@ class TestPairs:
     lat, lon = PLANE
 
     def test_classes_are_filled_alike(self, where):
-        drawn = draw_pairs(*where, 600, 8, 4000)
+        drawn = sample_pairs(*where, 600, 8, 4000)
         assert drawn.counts.sum() == 4000
         assert drawn.counts.min() > 0.5 * 4000 / 8
         assert drawn.counts[1:].min() > 0.8 * 4000 / 8
@@ -211,7 +211,7 @@ class TestPairs:
         np.testing.assert_allclose(drawn.distance[1:], 112.5 + 75 * np.arange(7), atol=6)
 
     def test_pairs_are_different_and_within_reach(self, where):
-        drawn = draw_pairs(*where, 300, 5, 3000)
+        drawn = sample_pairs(*where, 300, 5, 3000)
         one, other = drawn.cells[drawn.first], drawn.cells[drawn.second]
         keys = np.minimum(one, other) * self.lat.size + np.maximum(one, other)
         assert np.unique(keys).size == 3000
@@ -222,7 +222,7 @@ class TestPairs:
 
     @pytest.mark.parametrize("direction", ["N-S", "E-W"])
     def test_direction(self, where, direction):
-        drawn = draw_pairs(*where, 600, 5, 2000, direction)
+        drawn = sample_pairs(*where, 600, 5, 2000, direction)
         lat, lon = self.lat.ravel()[drawn.cells], self.lon.ravel()[drawn.cells]
         north = np.abs(lat[drawn.first] - lat[drawn.second])
         east = np.abs(lon[drawn.first] - lon[drawn.second]) * np.cos(np.radians(lat[drawn.first]))
@@ -230,10 +230,10 @@ class TestPairs:
         assert np.all(across <= 1.2 * np.tan(np.radians(22.5)) * along + 1e-9)
 
     @pytest.mark.parametrize("flat", [True, False])
-    def test_drawn_uniformly_over_the_area(self, flat):
+    def test_sampled_uniformly_over_the_area(self, flat):
         axes = np.arange(-89, 90, 2.0), np.arange(0, 360, 2.0)
         lat, lon = np.meshgrid(*axes, indexing="ij")
-        drawn = draw_pairs(*(axes if flat else (lat, lon)), 1500, 5, 20_000)
+        drawn = sample_pairs(*(axes if flat else (lat, lon)), 1500, 5, 20_000)
         ends = np.concatenate([drawn.cells[drawn.first], drawn.cells[drawn.second]])
         sines = np.sin(np.radians(lat.ravel()[ends]))
         assert abs(sines.mean()) < 0.02
@@ -241,22 +241,22 @@ class TestPairs:
 
     def test_a_small_grid_gives_all_its_pairs(self):
         lat, lon = np.meshgrid(np.arange(10.0), np.arange(10.0), indexing="ij")
-        assert draw_pairs(lat, lon, 2000, 5, 5000).counts.sum() == 4950
+        assert sample_pairs(lat, lon, 2000, 5, 5000).counts.sum() == 4950
 
     def test_seed(self, where):
-        first, again, other = (draw_pairs(*where, 600, 5, 500, seed=s) for s in (1, 1, 2))
+        first, again, other = (sample_pairs(*where, 600, 5, 500, seed=s) for s in (1, 1, 2))
         np.testing.assert_array_equal(first.cells, again.cells)
         assert not np.array_equal(first.cells, other.cells)
 
     def test_cells_without_position_are_left_out(self):
         lat = self.lat.copy()
         lat[:30] = np.nan
-        drawn = draw_pairs(lat, self.lon, 600, 5, 2000)
+        drawn = sample_pairs(lat, self.lon, 600, 5, 2000)
         assert np.isfinite(lat.ravel()[drawn.cells]).all()
 
     def test_max_distance_below_the_spacing(self):
         with pytest.raises(GridError, match=r"No two of the 3840 cells are within 5 km"):
-            draw_pairs(self.lat, self.lon, 5, 3, 1000)
+            sample_pairs(self.lat, self.lon, 5, 3, 1000)
 
 
 class TestDays:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+
 import dask
 import numpy as np
 import pandas as pd
@@ -16,6 +18,7 @@ from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisEr
 from xdownscale.core.normalization import Scaling
 from xdownscale.geostat import _wasserstein_kernels, similarity_table, wasserstein
 
+MODULE = import_module("xdownscale.geostat.wasserstein")  # the name is the function's too
 PLAIN = {"transform": None, "normalise": False}
 
 
@@ -202,7 +205,7 @@ def test_the_histogram_form_is_off_by_a_bin_at_most(kind, bins):
 def test_a_large_record_is_within_its_error_bound(monkeypatch):
     one, other = record((30, 10, 12), seed=1), record((30, 10, 12), seed=2)
     exact = wasserstein(one, other, "pooled")
-    monkeypatch.setattr(wasserstein, "EXACT", 100)
+    monkeypatch.setattr(MODULE, "EXACT", 100)
     streamed = wasserstein(one, other, "pooled")
     assert 0 < streamed.error_bound.item() < 1e-4
     assert abs(streamed.wasserstein - exact.wasserstein) <= streamed.error_bound
@@ -432,8 +435,8 @@ def test_order_convention_gaps_and_chunks_do_not_matter(data):
 @pytest.mark.parametrize("exact", [10**9, 1])
 @pytest.mark.parametrize("kind", ["daily", "pooled"])
 def test_lazy_until_asked_and_the_same_in_memory(monkeypatch, kind, exact):
-    monkeypatch.setattr(wasserstein, "EXACT", exact)
-    monkeypatch.setattr(wasserstein, "_BLOCK", 50)
+    monkeypatch.setattr(MODULE, "EXACT", exact)
+    monkeypatch.setattr(MODULE, "_BLOCK", 50)
     one, other = record(seed=1), record(seed=2, shape=(6, 7, 9))
     height = field(np.arange(40.0).reshape(5, 8)).assign_coords(lat=one.lat, lon=one.lon)
     by = {"season": "season", "height": (height, [0, 20, 40])}

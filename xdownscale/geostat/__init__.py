@@ -1,7 +1,13 @@
-"""What the spatial and temporal structure of a gridded field is like: no torch, ever.
+"""Diagnostics of the spatial and temporal structure of gridded fields; no torch.
 
-Every diagnostic is a public function here and a method of the accessor ``.geostat``. The packages
+Every diagnostic is a public function here and a method of the accessors ``.geostat``. The packages
 that do the heavy work are imported inside the functions that use them.
+
+A diagnostic takes a DataArray, or a Dataset: then it is applied to each variable that has latitude
+and longitude (curves over time: and a time axis), and the results are joined along the dimension
+``variable``, with the units of the variables as the coordinate ``units``. Attributes that differ
+between the variables are dropped. A Dataset without any variable has an empty result, so that
+``xr.map_over_datasets(semivariogram, tree)`` works on a DataTree with empty nodes.
 """
 
 from __future__ import annotations

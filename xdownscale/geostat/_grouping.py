@@ -1,4 +1,4 @@
-"""The groups of conditional distances: days by season, pixels by elevation, wind and the like."""
+"""Groups of conditional distances: days by season, pixels by elevation, wind and the like."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from xdownscale.core.time import check_time, match_times
 from xdownscale.regridding import regrid, regrid_static
 from xdownscale.splits import SEASONS, season_of
 
-_MANY = 50
+_MOST = 50
 CELL = ("_cell_y", "_cell_x")
 
 
@@ -81,10 +81,16 @@ def resolve(by: Any, pair: Pair) -> Groups:
     found = [_condition(str(name), what, pair) for name, what in given.items()]
     days = [c for c in found if c.of_days]
     pixels = [c for c in found if not c.of_days]
-    when, where = ([_combine(kind, k) for k in (0, 1)] for kind in (days, pixels))
-    sizes = [int(np.prod([len(c.labels) for c in kind])) for kind in (days, pixels)]
-    coords = {c.name: c.labels for c in (*days, *pixels)}
-    return Groups(when, where, (sizes[0], sizes[1]), coords)
+    return Groups(
+        when=[_combine(days, which) for which in (0, 1)],
+        where=[_combine(pixels, which) for which in (0, 1)],
+        sizes=(_count_groups(days), _count_groups(pixels)),
+        coords={c.name: c.labels for c in (*days, *pixels)},
+    )
+
+
+def _count_groups(conditions: Sequence[Condition]) -> int:
+    return int(np.prod([len(c.labels) for c in conditions]))
 
 
 def _name(by: Any) -> str:
@@ -95,8 +101,9 @@ def _name(by: Any) -> str:
 
 
 def _combine(conditions: Sequence[Condition], which: int) -> xr.DataArray:
-    """Return one code for the groups of several conditions, the last one running fastest."""
-    combined, inside = xr.DataArray(0), xr.DataArray(True)
+    """Combine the group codes of several conditions, the last one running fastest."""
+    combined = xr.DataArray(0)
+    inside = xr.DataArray(True)
     for condition in conditions:
         codes = (condition.codes, condition.other_codes)[which]
         combined = combined * len(condition.labels) + codes
@@ -107,7 +114,8 @@ def _combine(conditions: Sequence[Condition], which: int) -> xr.DataArray:
 def _condition(name: str, what: Any, pair: Pair) -> Condition:
     if isinstance(what, str):
         return _by_season(name, what, pair)
-    field, edges = what if isinstance(what, tuple) and len(what) == 2 else (what, None)
+    has_edges = isinstance(what, tuple) and len(what) == 2
+    field, edges = what if has_edges else (what, None)
     if not isinstance(field, xr.DataArray):
         raise OptionError(
             f"by[{name!r}] is a {type(field).__name__}; give 'season', a DataArray, or a tuple of "
@@ -116,30 +124,30 @@ def _condition(name: str, what: Any, pair: Pair) -> Condition:
     labels, codes = _sort_values(name, field, edges)
     if not has_grid(field):
         return _by_days(name, labels, codes(field), pair)
-    placed = [_on_days(_place(field, da, codes), da) for da in (pair.one, pair.other)]
+    placed = [_on_days(_codes_on_grid(field, da, codes), da) for da in (pair.one, pair.other)]
     return Condition(name, labels, placed[0], placed[1], False)
 
 
-def _place(field: xr.DataArray, da: xr.DataArray, codes: Any) -> xr.DataArray:
-    """Return the groups of a field on the grid of a record."""
+def _codes_on_grid(field: xr.DataArray, da: xr.DataArray, codes: Any) -> xr.DataArray:
+    """Sort a field into groups on the grid of a record."""
     if same_grid(field, da):
         return codes(turn(field, template(da)))  # type: ignore[no-any-return]
     if field.dtype.kind != "f":
-        return _bring_codes(codes(field), da)
-    return codes(_bring(field, da))  # type: ignore[no-any-return]
+        return _regrid_codes(codes(field), da)
+    return codes(_regrid_values(field, da))  # type: ignore[no-any-return]
 
 
 def _by_season(name: str, what: str, pair: Pair) -> Condition:
     check_option(f"condition by[{name!r}]", what, ["season"])
     time = require_time(pair.one, "The record that is to be sorted by season")
     codes = [
-        xr.DataArray(_places(season_of(da[time]), SEASONS), dims=time)
+        xr.DataArray(_codes_of(season_of(da[time]), SEASONS), dims=time)
         for da in (pair.one, pair.other)
     ]
     return Condition(name, list(SEASONS), codes[0], codes[1], True)
 
 
-def _places(values: Any, names: Any) -> npt.NDArray[np.int64]:
+def _codes_of(values: Any, names: Any) -> npt.NDArray[np.int64]:
     found = np.full(np.shape(values), -1)
     for code, label in enumerate(names):
         found[values == label] = code
@@ -147,15 +155,15 @@ def _places(values: Any, names: Any) -> npt.NDArray[np.int64]:
 
 
 def _sort_values(name: str, field: xr.DataArray, edges: Any) -> tuple[list[str], Any]:
-    """Return the names of the groups, and the function that sorts values into them."""
+    """Return the labels of the groups, and the function that sorts values into them."""
     if edges is None and field.dtype.kind != "f":
         kinds = np.unique(np.asarray(field.values))
-        if kinds.size > _MANY:
+        if kinds.size > _MOST:
             raise OptionError(
-                f"by[{name!r}] holds {kinds.size} different values; at most {_MANY} can be groups "
+                f"by[{name!r}] holds {kinds.size} different values; at most {_MOST} can be groups "
                 "by themselves. Give a tuple of the field and the edges of its bins."
             )
-        return [str(k) for k in kinds], lambda da: _apply(lambda x: _places(x, kinds), da)
+        return [str(k) for k in kinds], lambda da: _apply(lambda x: _codes_of(x, kinds), da)
     if edges is None:
         values = field.values[np.isfinite(field.values)]
         edges = np.unique(np.quantile(values, [0, 0.25, 0.5, 0.75, 1])) if values.size else []
@@ -170,7 +178,7 @@ def _sort_values(name: str, field: xr.DataArray, edges: Any) -> tuple[list[str],
 
 
 def _digitize(values: Any, edges: Any) -> npt.NDArray[np.int64]:
-    """Bin of each value, its lower edge included and of the last bin both; -1 outside and NaN."""
+    """Return the bin of each value; it holds its lower edge, the last both; -1 outside and NaN."""
     x = np.asarray(values, dtype=np.float64)
     codes = np.searchsorted(edges, x, side="right") - 1
     codes[x == edges[-1]] = len(edges) - 2
@@ -197,7 +205,7 @@ def _by_days(name: str, labels: list[str], codes: xr.DataArray, pair: Pair) -> C
 
 
 def _on_days(codes: xr.DataArray, da: xr.DataArray) -> xr.DataArray:
-    """Take the days of a record; without coordinates, so that nothing is aligned any more."""
+    """Select the days of a record and drop coordinates, so that nothing is aligned any more."""
     axes_time = find_axes(da).time
     try:
         name = require_time(codes, "A condition")
@@ -220,14 +228,14 @@ def _on_days(codes: xr.DataArray, da: xr.DataArray) -> xr.DataArray:
     return taken.rename({name: axes_time}) if name != axes_time else taken
 
 
-def _bring(field: xr.DataArray, da: xr.DataArray) -> xr.DataArray:
-    """Bring a field of numbers to the grid of a record; NaN beyond the field's own area."""
+def _regrid_values(field: xr.DataArray, da: xr.DataArray) -> xr.DataArray:
+    """Regrid a field of numbers to the grid of a record; NaN beyond the field's own area."""
     outside = _outside(field, da)
     return regrid_static(field, template(da), extrapolate="nearest").where(~outside)
 
 
-def _bring_codes(codes: xr.DataArray, da: xr.DataArray) -> xr.DataArray:
-    """Bring groups to the grid of a record: those of the nearest cell."""
+def _regrid_codes(codes: xr.DataArray, da: xr.DataArray) -> xr.DataArray:
+    """Regrid group codes to the grid of a record, from the nearest cell."""
     outside = _outside(codes, da)
     moved = regrid(codes.astype(float), template(da), "nearest", extrapolate="nearest")
     return moved.where(~outside, -1).fillna(-1).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Which steps of a record are a given lag apart: only pairs that exist, whatever the gaps."""
+"""Pairs of time steps that are a given lag apart, in records with gaps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _WHAT = "The record"
 
 
 class Series(NamedTuple):
-    """A record whose times ascend in whole steps.
+    """A record whose times ascend in whole steps, with the position of each time.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Series(NamedTuple):
     time : str
         Its time dimension.
     positions : ndarray of int, shape (time,)
-        Number of each time on the regular axis, from 0; a gap leaves numbers out.
+        Position of each time on the regular axis, from 0; a gap leaves positions out.
     step : int
         Length of a step in seconds; `MONTH` for monthly records, whose months are all one step.
     """
@@ -102,7 +102,7 @@ def lag_coordinate(lags: NDArray[np.int64], step: int) -> xr.DataArray:
 def pairs(
     positions: NDArray[np.int64], start: int, lag: int
 ) -> tuple[NDArray[np.intp] | slice, NDArray[np.intp] | slice]:
-    """Return the rows from `start` on that have a row `lag` steps before them, and those rows.
+    """Return the rows from `start` on that have a row `lag` steps earlier, and those earlier rows.
 
     Slices where nothing is missing: they cost no copy.
     """

@@ -1,7 +1,7 @@
-"""The arithmetic of the 1-Wasserstein distance: arrays only, no labels.
+"""Kernels of the 1-Wasserstein distance: arrays only, no labels.
 
-In one dimension the distance is the area between two quantile functions, so that sorting is all
-there is to do: no transport problem is solved.
+In one dimension the distance is the area between two quantile functions, so that values need only
+be sorted: no transport problem is solved.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _RELATIVE = 2.0**-16  # half a cell
 
 
 def quantile_steps(n: int, m: int) -> tuple[Array, Array, Array]:
-    """Return the steps that the quantile functions of n and of m values have in common.
+    """Return the common steps of the quantile functions of n and of m values.
 
     Parameters
     ----------
@@ -68,7 +68,9 @@ def distances(u: Array, v: Array) -> Array:
     >>> distances(np.array([[0.0, 1.0, 3.0]]), np.array([[5.0, 6.0, 8.0]]))
     array([5.])
     """
-    u, v = np.sort(u, axis=-1), np.sort(v, axis=-1)  # NaN goes last
+    # NaN goes last
+    u = np.sort(u, axis=-1)
+    v = np.sort(v, axis=-1)
     counts = np.stack([(~np.isnan(a)).sum(axis=-1) for a in (u, v)], axis=-1)
     result = np.full(len(u), np.nan)
     for n, m in np.unique(counts, axis=0):
@@ -142,7 +144,8 @@ def daily(
     """
     lead = np.broadcast_shapes(u.shape[:-2], v.shape[:-2], when.shape)
     # (t, y x)
-    one, other = _rows(clean(u, space), lead), _rows(clean(v, space), lead)
+    one = _rows(clean(u, space), lead)
+    other = _rows(clean(v, space), lead)
     low, span = _range(one, other)
     where = _rows(np.broadcast_to(codes_u, (*codes_u.shape[:-2], *u.shape[-2:])), lead)
     there = _rows(np.broadcast_to(codes_v, (*codes_v.shape[:-2], *v.shape[-2:])), lead)
@@ -152,7 +155,7 @@ def daily(
     for day_code in range(groups[0]):
         days = np.flatnonzero(day_group == day_code)
         for code in range(groups[1]):
-            inside = [_only(a[days], c[days] == code) for a, c in ((one, where), (other, there))]
+            inside = [_masked(a[days], c[days] == code) for a, c in ((one, where), (other, there))]
             found[days, day_code, code] = _entries(
                 inside[0], inside[1], low[days], span[days], bins, normalise
             )
@@ -189,13 +192,13 @@ def _rows(a: Array, lead: tuple[int, ...]) -> Array:
 
 
 def _range(u: Array, v: Array) -> tuple[Array, Array]:
-    """Least value of each row of both, and its distance to the largest; NaN without values."""
+    """Return the joint minimum and range of each row; NaN without values."""
     low = np.fmin(np.fmin.reduce(u, axis=-1), np.fmin.reduce(v, axis=-1)).astype(np.float64)
     high = np.fmax(np.fmax.reduce(u, axis=-1), np.fmax.reduce(v, axis=-1)).astype(np.float64)
     return low, high - low
 
 
-def _only(a: Array, good: Array) -> Array:
+def _masked(a: Array, good: Array) -> Array:
     return a if good.all() else np.where(good, a, np.nan)
 
 
@@ -214,12 +217,12 @@ def _entries(
 
 
 def _share(distance: Any, span: Any) -> Any:
-    """Divide by the span; two fields that are one and the same number are 0 apart."""
+    """Divide by the span; two constant fields of one value are 0 apart."""
     return np.where(span > 0, distance / np.where(span > 0, span, 1.0), distance)
 
 
 class Points(NamedTuple):
-    """A distribution as values and how many pixels each stands for.
+    """A distribution: values, and the number of pixels that each stands for.
 
     Attributes
     ----------
@@ -233,7 +236,7 @@ class Points(NamedTuple):
 def summarise(
     values: Array, _: None, codes: Array, groups: int, exact: bool, space: Any
 ) -> list[Points]:
-    """Sum up a block of values as one distribution for each group.
+    """Summarise a block of values as one distribution for each group.
 
     Parameters
     ----------
@@ -251,7 +254,8 @@ def summarise(
     -------
     list of Points
     """
-    moved, groups_of = clean(values, space).ravel(), np.broadcast_to(codes, values.shape).ravel()
+    moved = clean(values, space).ravel()
+    groups_of = np.broadcast_to(codes, values.shape).ravel()
     parts = []
     for code in range(groups):
         kept = np.sort(moved[(groups_of == code) & ~np.isnan(moved)]).astype(np.float64)
@@ -272,7 +276,7 @@ def merge(parts: Sequence[list[Points]], exact: bool) -> list[Points]:
 
 
 def squeeze(points: Points) -> Points:
-    """Keep one value for each cell: the mean of those in it. The values ascend.
+    """Merge values that agree in the leading bits of a float32 into their mean; values ascend.
 
     The cells are those of the leading 24 bits of a float32, the same for any data, so that it
     does not matter in which order blocks are merged.
@@ -317,7 +321,7 @@ def pooled(
 
 
 def _weighted_distance(u: Points, v: Points) -> float:
-    """Area between two distribution functions."""
+    """Return the area between two distribution functions."""
     values = np.concatenate([u.values, v.values])
     shares = np.concatenate([u.weights / u.weights.sum(), -v.weights / v.weights.sum()])
     order = np.argsort(values, kind="stable")
@@ -325,13 +329,13 @@ def _weighted_distance(u: Points, v: Points) -> float:
 
 
 def _histogram_distance(u: Points, v: Points, low: float, span: float, bins: int) -> float:
-    """Area between two cumulative histograms over a range, in units of the range."""
+    """Return the area between two cumulative histograms, in units of their range."""
     shares = [_histogram(p, low, span, bins) for p in (u, v)]
     return float(np.abs(np.cumsum(shares[0] - shares[1])).sum() / bins)
 
 
 def _histogram(points: Points, low: float, span: float, bins: int) -> Array:
-    """Share of the values in each bin; NaN without values."""
+    """Return the share of the values in each bin; NaN without values."""
     good = ~np.isnan(points.values)
     place = (points.values[good] - low) * (bins / span if span > 0 else 0.0)
     counts = np.bincount(

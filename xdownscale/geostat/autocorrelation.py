@@ -1,13 +1,13 @@
 """Autocorrelation and partial autocorrelation in time, of a regional mean or of every cell.
 
 Sums over pairs are gathered slab by slab of the time axis: neither the days nor their gaps cost
-memory. The kernels know arrays ``(time, ...)`` alone.
+memory. The kernels take arrays ``(time, ...)``.
 """
 
 from __future__ import annotations
 
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,21 +19,17 @@ from xdownscale.core.grids import cell_weights
 from xdownscale.core.missing import finite
 from xdownscale.core.streaming import Record, as_dask, like_input, slabs
 from xdownscale.geostat._lags import Series, lag_coordinate, pairs, series_of
+from xdownscale.geostat._variables import for_each_variable
 
 Array = NDArray[Any]
 _SUMS = 2**22  # float64 values of partial sums in one block of cells (32 MB)
 _CONSTANT = 1e-26  # a variance below this share of the mean square is rounding
 
 
-class _Names(NamedTuple):
-    name: str
-    long_name: str
+_LONG_NAMES = {"acf": "autocorrelation", "pacf": "partial autocorrelation"}
 
 
-_ACF = _Names("acf", "autocorrelation")
-_PACF = _Names("pacf", "partial autocorrelation")
-
-
+@for_each_variable(needs_time=True)
 def acf(
     da: xr.DataArray,
     max_lag: int = 30,
@@ -42,15 +38,16 @@ def acf(
     *,
     adjusted: bool = False,
 ) -> xr.DataArray:
-    """Autocorrelation in time, of the regional mean or of every cell.
+    """Return the autocorrelation in time, of the regional mean or of every cell.
 
     Each lag uses the pairs of steps that exist: missing times, seasons with the rest of the year
     left out and NaN leave pairs out, and are never closed up.
 
     Parameters
     ----------
-    da : DataArray
-        (..., time, lat, lon), dims in any order; lazy or not.
+    da : DataArray or Dataset
+        (..., time, lat, lon), dims in any order; lazy or not. A Dataset gives a Dataset with the
+        dimension ``variable``.
     max_lag : int
         Largest lag, in time steps.
     reduce : {"mean"} or None
@@ -96,9 +93,10 @@ def acf(
     >>> acf(da, max_lag=2, adjusted=True).values
     array([ 1., -1.,  1.])
     """
-    return _correlogram(da, max_lag, reduce, alpha, adjusted, _ACF)
+    return _correlogram(da, max_lag, reduce, alpha, adjusted, "acf")
 
 
+@for_each_variable(needs_time=True)
 def pacf(
     da: xr.DataArray,
     max_lag: int = 30,
@@ -107,7 +105,7 @@ def pacf(
     *,
     adjusted: bool = False,
 ) -> xr.DataArray:
-    """Partial autocorrelation in time, of the regional mean or of every cell.
+    """Return the partial autocorrelation in time, of the regional mean or of every cell.
 
     Yule-Walker equations on the estimate of `acf`, so gaps and NaN are treated as there.
 
@@ -142,7 +140,7 @@ def pacf(
     >>> pacf(da, max_lag=2).round(3).values
     array([ 1.   , -0.875, -0.067])
     """
-    return _correlogram(da, max_lag, reduce, alpha, adjusted, _PACF)
+    return _correlogram(da, max_lag, reduce, alpha, adjusted, "pacf")
 
 
 def _correlogram(
@@ -151,7 +149,7 @@ def _correlogram(
     reduce: str | None,
     alpha: float,
     adjusted: bool,
-    names: _Names,
+    name: str,
 ) -> xr.DataArray:
     if reduce is not None:
         check_option("reduce (None for every cell, or a name)", reduce, ["mean"])
@@ -164,35 +162,38 @@ def _correlogram(
         weighted = good.weighted(cell_weights(good))
         series = series._replace(da=weighted.mean((axes.y, axes.x)))
     ordered = series.da.transpose(series.time, ...)
-    finish = partial(_finish, alpha=alpha, adjusted=adjusted, partial_=names is _PACF)
+    finish = partial(_finish, alpha=alpha, adjusted=adjusted, partial_=name == "pacf")
     found = _stream(ordered.data, series, int(max_lag), finish)
     attrs = {"alpha": alpha, "adjusted": int(adjusted), "reduce": str(reduce)}
-    return _labelled(found, ordered, series, names, attrs)
+    return _labelled(found, ordered, series, name, attrs)
 
 
 def _labelled(
-    found: Any, ordered: xr.DataArray, series: Series, names: _Names, attrs: dict[str, Any]
+    found: Any, ordered: xr.DataArray, series: Series, name: str, attrs: dict[str, Any]
 ) -> xr.DataArray:
     """Name the ``(3, lag, ...)`` estimate, half width and number of pairs."""
     rest = ordered.isel({series.time: 0}, drop=True)
     dims = ("lag", *rest.dims)
-    value, half, count = found[0], found[1], found[2]
+    value = found[0]
+    half = found[1]
+    count = found[2]
     lags = lag_coordinate(np.arange(value.shape[0]), series.step)
-    label = f"{names.long_name} of {ordered.attrs.get('long_name', ordered.name or 'the record')}"
+    long_name = _LONG_NAMES[name]
+    label = f"{long_name} of {ordered.attrs.get('long_name', ordered.name or 'the record')}"
     coords = {
         **rest.coords,
         "lag": lags,
-        "lower": (dims, value - half, {"long_name": f"lower bound of {names.long_name}"}),
-        "upper": (dims, value + half, {"long_name": f"upper bound of {names.long_name}"}),
+        "lower": (dims, value - half, {"long_name": f"lower bound of {long_name}"}),
+        "upper": (dims, value + half, {"long_name": f"upper bound of {long_name}"}),
         "pair_count": (dims, count, {"long_name": "pairs of steps", "units": "1"}),
     }
     result = xr.DataArray(value, dims=dims, coords=coords)
-    result.name = names.name
+    result.name = name
     return result.assign_attrs(long_name=label, units="1", **attrs)
 
 
 def _stream(data: Any, series: Series, max_lag: int, finish: Any) -> Any:
-    """Sum over pairs slab by slab, each read only when the sums of the last but one are there."""
+    """Sum over pairs slab by slab; a slab is read once the last but one has been summed."""
     record = Record(as_dask(data, whole=4 * max_lag))
     x = record.array
     cut = slabs(x.chunks[0], series.positions, max_lag)
@@ -236,7 +237,7 @@ def _narrow(x: Any, max_lag: int) -> tuple[tuple[int, ...], ...]:
 
 
 def _first_valid(x: Array) -> Array:
-    """First valid value of each cell, 0 where there is none: sums of x less this are exact."""
+    """Return the first valid value of each cell, or 0: sums of x minus this are exact."""
     row = np.argmax(np.isfinite(x), axis=0)
     found = np.take_along_axis(x, row[None], axis=0)[0].astype(float)
     return np.where(np.isfinite(found), found, 0.0)
@@ -256,13 +257,17 @@ def _pair_sums(x: Array, shift: Array, positions: Array, start: int, max_lag: in
         cells = np.where(valid, cells, 0.0)
     for lag in range(max_lag + 1):
         late, early = pairs(positions, start, lag)
-        a, b = cells[late], cells[early]
+        a = cells[late]
+        b = cells[early]
         sums[0, lag] = _dot(a, b)
         if whole:
-            sums[1, lag], sums[2, lag] = a.sum(axis=0) + b.sum(axis=0), len(a)
+            sums[1, lag] = a.sum(axis=0) + b.sum(axis=0)
+            sums[2, lag] = len(a)
         else:
-            v, w = ones[late], ones[early]
-            sums[1, lag], sums[2, lag] = _dot(a, w) + _dot(v, b), _dot(v, w)
+            v = ones[late]
+            w = ones[early]
+            sums[1, lag] = _dot(a, w) + _dot(v, b)
+            sums[2, lag] = _dot(v, w)
     return sums.reshape(3, max_lag + 1, *x.shape[1:])
 
 
@@ -300,7 +305,7 @@ def _bartlett(rho: Array) -> Array:
 
 
 def _levinson_durbin(rho: Array) -> Array:
-    """Partial autocorrelations from autocorrelations ``(lag, ...)``, all cells at once.
+    """Return partial autocorrelations of ``(lag, ...)`` autocorrelations, all cells at once.
 
     statsmodels' `levinson_durbin`, which takes one series, needs 170 times as long for 30 lags; it
     is the oracle of the tests.

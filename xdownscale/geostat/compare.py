@@ -1,4 +1,4 @@
-"""Two records side by side: every diagnostic of both, and their differences."""
+"""Compare two records: every diagnostic of both, and the differences."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from xdownscale.core.coords import find_time
 from xdownscale.core.errors import DataError, OptionError, XDownscaleError
 from xdownscale.core.normalization import Scaling
 from xdownscale.core.time import step_text
+from xdownscale.geostat._variables import for_each_variable
 from xdownscale.geostat.autocorrelation import acf, pacf
 from xdownscale.geostat.distribution import distribution
 from xdownscale.geostat.lag_scores import lag_r2, lag_rmse
@@ -28,6 +29,7 @@ _OVER_TIME = ("acf", "pacf", "lag_r2", "lag_rmse")
 _FIT = ("nugget", "psill", "sill", "effective_range", "fit_ok")
 
 
+@for_each_variable(other="reference")
 def compare(
     da: xr.DataArray,
     reference: xr.DataArray,
@@ -38,15 +40,17 @@ def compare(
     floor: float | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
-    """All diagnostics of a record and of a reference, and their differences.
+    """Return all diagnostics of a record and of a reference, and their differences.
 
-    Each record is looked at on its own grid and over its own days. Structure in space and time is
+    Each record is measured on its own grid and over its own days. Structure in space and time is
     measured in transformed units, the distribution in the units of the record.
 
     Parameters
     ----------
-    da, reference : DataArray
-        ([time,] lat, lon), dims in any order; grids and periods may differ.
+    da, reference : DataArray or Dataset
+        ([time,] lat, lon), dims in any order; grids and periods may differ. A Dataset gives one
+        result along ``variable``: each variable against that of the same name, or against one
+        DataArray.
     max_distance : float
         Longest distance of the semivariogram, km.
     max_lag : int
@@ -95,18 +99,19 @@ def compare(
     space = as_space(transform, floor)
     require_same_units(da, reference, ("The record", "the reference"))
     records = dict(zip(FIELDS, (da, reference), strict=True))
-    parts, status = [], {}
+    parts = []
+    status = {}
     steps = _steps_differ(da, reference)
     for name, measure in _diagnostics(max_distance, max_lag, seed).items():
         if steps and name in _OVER_TIME:
             status[name] = dict.fromkeys(FIELDS, steps)
             continue
-        found, said = _both(measure, records, space)
+        found, said = _measure_both(measure, records, space)
         parts += [found] if found else []
         status[name] = said
     distances, said = _distances(da, reference, space)
     status["wasserstein"] = said
-    _refer(status)
+    _shorten_reasons(status)
     merged = xr.merge([*map(_with_difference, parts), distances], join="outer", compat="override")
     texts = xr.DataArray(
         [[status[name][f] for f in FIELDS] for name in status],
@@ -120,7 +125,7 @@ def compare(
 
 
 def _diagnostics(max_distance: float, max_lag: int, seed: int) -> dict[str, Any]:
-    """Each diagnostic as a function of a record and its transformed values."""
+    """Return each diagnostic as a function of a record and its transformed values."""
     return {
         "semivariogram": partial(_semivariogram, max_distance=max_distance, seed=seed),
         "power_spectrum": _power,
@@ -132,8 +137,8 @@ def _diagnostics(max_distance: float, max_lag: int, seed: int) -> dict[str, Any]
     }
 
 
-def _refer(status: dict[str, dict[str, str]]) -> None:
-    """Tell each reason once: later diagnostics refer to the first one that has it."""
+def _shorten_reasons(status: dict[str, dict[str, str]]) -> None:
+    """Give each reason once; later diagnostics refer to the first one that has it."""
     for field in FIELDS:
         first: dict[str, str] = {}
         for name, said in status.items():
@@ -143,14 +148,15 @@ def _refer(status: dict[str, dict[str, str]]) -> None:
 
 
 def _steps_differ(da: xr.DataArray, reference: xr.DataArray) -> str:
-    """Say that the records' time steps differ; nothing where they do not, or one has no time."""
+    """Describe how the time steps differ; "" where they do not, or a record has no time."""
     dims = [find_time(each) for each in (da, reference)]
     if None in dims:
         return ""
     times = [each[dim] for each, dim in zip((da, reference), dims, strict=True)]
     if min(time.size for time in times) < 2:
         return ""
-    first, second = (step_text(time) for time in times)
+    first = step_text(times[0])
+    second = step_text(times[1])
     if first == second:
         return ""
     return (
@@ -160,13 +166,14 @@ def _steps_differ(da: xr.DataArray, reference: xr.DataArray) -> str:
     )
 
 
-def _both(
+def _measure_both(
     measure: Callable[[xr.DataArray, xr.DataArray], xr.Dataset],
     records: dict[str, xr.DataArray],
     space: Scaling,
 ) -> tuple[xr.Dataset | None, dict[str, str]]:
-    """Measure both records; what cannot be measured is told and left out."""
-    found, said = {}, {}
+    """Measure both records; leave out what cannot be measured, and say why."""
+    found = {}
+    said = {}
     for field, da in records.items():
         try:
             moved = da.copy(data=space.transform_only(da.data))
@@ -177,12 +184,12 @@ def _both(
     if not found:
         return None, said
     some = next(iter(found.values()))
-    parts = [found.get(field, _nothing(some)) for field in FIELDS]
+    parts = [found.get(field, _missing_like(some)) for field in FIELDS]
     index = xr.DataArray(list(FIELDS), dims="field", name="field")
     return xr.concat(parts, index, join="outer", coords="minimal", compat="override"), said
 
 
-def _nothing(like: xr.Dataset) -> xr.Dataset:
+def _missing_like(like: xr.Dataset) -> xr.Dataset:
     """Return the same Dataset full of NaN; False and no text where there are no numbers."""
     return like.map(lambda v: v.where(False) if v.dtype.kind == "f" else xr.zeros_like(v))
 
@@ -192,7 +199,8 @@ def _with_difference(part: xr.Dataset) -> xr.Dataset:
     for name, values in part.data_vars.items():
         if values.dtype.kind != "f":
             continue
-        this, reference = (values.sel(field=field, drop=True) for field in FIELDS)
+        this = values.sel(field="this", drop=True)
+        reference = values.sel(field="reference", drop=True)
         long = f"{values.attrs.get('long_name', name)}, this minus reference"
         added[f"{name}_difference"] = (this - reference).assign_attrs(
             values.attrs | {"long_name": long}
@@ -205,11 +213,13 @@ def _semivariogram(
 ) -> xr.Dataset:
     found = semivariogram(moved, max_distance=max_distance, seed=seed, bootstrap=0)
     kept = found[["semivariance", *_FIT]].assign(fit_message=found.message)
-    return _bare(kept.drop_vars("distance", errors="ignore").rename(lag="distance"), "distance")
+    return _without_coords(
+        kept.drop_vars("distance", errors="ignore").rename(lag="distance"), "distance"
+    )
 
 
 def _power(da: xr.DataArray, moved: xr.DataArray) -> xr.Dataset:
-    """Density at common wavelengths, interpolated between logarithms."""
+    """Interpolate the power density to common wavelengths, in logarithms."""
     found = power_spectrum(moved)
     if found.message.chunks is None and (found.message != "").all():
         raise DataError(str(found.message.values.flat[0]))
@@ -230,7 +240,9 @@ def _power(da: xr.DataArray, moved: xr.DataArray) -> xr.Dataset:
     )
     attrs = {"long_name": "wavelength", "units": "km"}
     power = power.assign_coords(wavelength=("wavelength", _WAVELENGTHS, attrs))
-    return _bare(xr.Dataset({"power": power.assign_attrs(found.power.attrs)}), "wavelength")
+    return _without_coords(
+        xr.Dataset({"power": power.assign_attrs(found.power.attrs)}), "wavelength"
+    )
 
 
 def _interpolate(power: Any, own: Any, wanted: Any) -> Any:
@@ -245,7 +257,7 @@ def _curve(
 ) -> xr.Dataset:
     found = function(moved, max_lag=max_lag)
     curve = found["mean"] if isinstance(found, xr.Dataset) else found
-    bare = _bare(curve.rename(name).reset_coords(drop=True).to_dataset(), "lag")
+    bare = _without_coords(curve.rename(name).reset_coords(drop=True).to_dataset(), "lag")
     steps = np.arange(max_lag + 1) if bare.sizes["lag"] == max_lag + 1 else 1 + np.arange(max_lag)
     attrs = {"long_name": "lag", "units": "1", "comment": "in time steps"}
     bare = bare.assign_coords(lag=("lag", steps, attrs))
@@ -254,10 +266,10 @@ def _curve(
 
 def _values(da: xr.DataArray, moved: xr.DataArray) -> xr.Dataset:
     found = distribution(da)[["value", "mean", "sd", "skewness", "tail_index"]]
-    return _bare(found, "quantile")
+    return _without_coords(found, "quantile")
 
 
-def _bare(found: xr.Dataset, *kept: str) -> xr.Dataset:
+def _without_coords(found: xr.Dataset, *kept: str) -> xr.Dataset:
     """Drop every coordinate but those of the named dimensions."""
     bare = found.drop_vars([c for c in found.coords if c not in kept])
     bare.attrs = {}
@@ -267,8 +279,9 @@ def _bare(found: xr.Dataset, *kept: str) -> xr.Dataset:
 def _distances(
     da: xr.DataArray, reference: xr.DataArray, space: Scaling
 ) -> tuple[xr.Dataset, dict[str, str]]:
-    """Daily distances where there are common days; pooled ones of all days."""
-    found, said = {}, _DONE
+    """Return daily distances where there are common days, and pooled ones of all days."""
+    found = {}
+    said = _DONE
     try:
         pooled = wasserstein(da, reference, "pooled", transform=space, common=False)
         found["wasserstein_pooled"] = pooled.wasserstein

@@ -1,6 +1,6 @@
-"""How the values of a field are distributed: moments, quantiles, tail and exceedances.
+"""Distribution of the values of a field: moments, quantiles, tail and exceedances.
 
-The record is read a few times, block by block; nothing but counts and sums stays in memory.
+The record is read a few times, block by block; only counts and sums stay in memory.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from xdownscale.core.errors import DataError, OptionError
 from xdownscale.core.quantiles import DIGIT, count_digits, floats, narrow
 from xdownscale.core.streaming import Record, as_dask, gather
+from xdownscale.geostat._variables import for_each_variable
 
 Array = NDArray[Any]
 QUANTILES = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999)
@@ -23,7 +24,7 @@ _CONSTANT = 1e-26  # a variance below this share of the mean square is rounding
 
 
 class _Ranks(NamedTuple):
-    """Digits found so far of the wanted order statistics, and their ranks behind these digits."""
+    """Radix search: digits found so far of the order statistics, and ranks behind these digits."""
 
     known: int
     ranks: Array
@@ -31,6 +32,7 @@ class _Ranks(NamedTuple):
     size: int
 
 
+@for_each_variable()
 def distribution(
     da: xr.DataArray,
     quantiles: Sequence[float] = QUANTILES,
@@ -38,12 +40,13 @@ def distribution(
     *,
     tail: float = 0.01,
 ) -> xr.Dataset:
-    """Describe the distribution of all values of a field, over space, time and any other dims.
+    """Return moments, quantiles, tail index and exceedances of all values of a field.
 
     Parameters
     ----------
-    da : DataArray
-        Any dims; lazy or not. NaN are left out; every other value counts alike.
+    da : DataArray or Dataset
+        Any dims; lazy or not. NaN are left out; every other value counts alike. A Dataset gives
+        one result along ``variable``, of the variables that have a grid.
     quantiles : sequence of float
         Probabilities from 0 to 1.
     thresholds : sequence of float
@@ -118,23 +121,20 @@ def _computed(parts: dict[str, Any]) -> dict[str, Any]:
 
 
 def _describe(x: Any, probabilities: Array, levels: Array, tail: float) -> dict[str, Any]:
-    """Return lazy arrays: three passes over the digits, moments and exceedances beside the first.
-
-    The last pass is the tail's.
-    """
+    """Describe a dask array lazily: moments, then a pass for each digit, then one for the tail."""
     import dask.array
     from dask.delayed import delayed
 
     record = Record(x)
-    moments = _pass(record.array, _moments, _merge_moments)
-    state = delayed(_wanted)(moments, probabilities, tail)
+    moments = _read_once(record.array, _moments, _merge_moments)
+    state = delayed(_initial_ranks)(moments, probabilities, tail)
     for known in range(0, 8 * x.dtype.itemsize, DIGIT):
         again = record.again(state)
-        counts = _pass(again, _count, _add, state)
-        state = delayed(_next)(counts, state, known)
-    found = delayed(_values)(state, probabilities, tail, x.dtype)
+        counts = _read_once(again, _count_next_digit, _add, state)
+        state = delayed(_next_digit)(counts, state, known)
+    found = delayed(_read_off)(state, probabilities, tail, x.dtype)
     last = record.again(found)
-    sums = _pass(last, _above, _add, delayed(_tail_and_levels)(found, levels))
+    sums = _read_once(last, _tail_sums, _add, delayed(_tail_and_levels)(found, levels))
     summary = delayed(_summary)(moments, found, sums)
     shapes = {"value": probabilities.shape, "exceedance": levels.shape, "scalars": (7,)}
     return {
@@ -173,8 +173,8 @@ def _labelled(
     return xr.Dataset(data, coords=coords, attrs={"variable": str(da.name), "tail": tail})
 
 
-def _pass(x: Any, kernel: Any, merge: Any, given: Any = None) -> Any:
-    """Apply a kernel to the valid values of every block, and merge what comes out."""
+def _read_once(x: Any, kernel: Any, merge: Any, given: Any = None) -> Any:
+    """Apply a kernel to the valid values of every block, and merge the results."""
     return gather(x, partial(_on_valid, kernel), merge, given)
 
 
@@ -190,7 +190,7 @@ def _add(parts: list[Array]) -> Array:
 
 
 def _moments(values: Array, _: Any) -> Array:
-    """Count, mean and central sums of squares and cubes."""
+    """Return count, mean and central sums of squares and cubes."""
     if not values.size:
         return np.zeros(4)
     values = values.astype(float)
@@ -212,8 +212,8 @@ def _merge_moments(parts: list[Array]) -> Array:
     return np.array([total, mean, squares.sum() + (count * off**2).sum(), m3])
 
 
-def _wanted(moments: Array, probabilities: Array, tail: float) -> _Ranks:
-    """Ranks on both sides of each quantile, and of the value that the tail begins at."""
+def _initial_ranks(moments: Array, probabilities: Array, tail: float) -> _Ranks:
+    """Return the ranks on both sides of each quantile, and that of the tail threshold."""
     size = int(moments[0])
     if not size:
         return _Ranks(0, np.zeros(0, np.int64), np.zeros(0, np.uint64), 0)
@@ -228,24 +228,25 @@ def _tail_count(size: int, tail: float) -> int:
     return int(np.ceil(round(tail * size, 6)))
 
 
-def _count(values: Array, state: _Ranks) -> Array:
+def _count_next_digit(values: Array, state: _Ranks) -> Array:
     heads = np.unique(state.heads)
     return count_digits(values, state.known, heads) if heads.size else np.zeros((0, 1), np.int64)
 
 
-def _next(counts: Array, state: _Ranks, known: int) -> _Ranks:
+def _next_digit(counts: Array, state: _Ranks, known: int) -> _Ranks:
     if not state.size:
         return state
     ranks, heads = narrow(counts, state.ranks, state.heads)
     return _Ranks(known + DIGIT, ranks, heads, state.size)
 
 
-def _values(state: _Ranks, probabilities: Array, tail: float, dtype: Any) -> dict[str, Any]:
-    """Quantiles, the value that the tail begins at, and the number of values in it."""
+def _read_off(state: _Ranks, probabilities: Array, tail: float, dtype: Any) -> dict[str, Any]:
+    """Read quantiles, the tail threshold and the size of the tail off the order statistics."""
     if not state.size:
         return {"value": np.full(probabilities.shape, np.nan), "edge": np.nan, "count": 0}
     found = floats(state.heads, np.dtype(dtype)).astype(float)
-    low, high = found[: probabilities.size], found[probabilities.size : -1]
+    low = found[: probabilities.size]
+    high = found[probabilities.size : -1]
     place = probabilities * (state.size - 1)
     share = place - np.floor(place)
     with np.errstate(invalid="ignore"):  # inf - inf
@@ -258,8 +259,8 @@ def _tail_and_levels(found: dict[str, Any], levels: Array) -> tuple[float, Array
     return found["edge"], levels
 
 
-def _above(values: Array, given: tuple[float, Array]) -> Array:
-    """Sum of log(x / edge) over the values above the edge, and the number above each level."""
+def _tail_sums(values: Array, given: tuple[float, Array]) -> Array:
+    """Return the sum of log(x / edge) above the edge, and the number of values above each level."""
     edge, levels = given
     logs = 0.0
     if edge > 0:

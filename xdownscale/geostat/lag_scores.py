@@ -1,7 +1,8 @@
-"""How like an image is to those of the days before it: error and R2 by lag, image by image.
+"""Lagged RMSE and R2 between the fields of a record.
 
-Each block of the record gives its share of the moments of every pair of images; shares are merged
-over space, so that neither days nor cells cost memory. The kernels know ``(time, cell)`` arrays.
+Each block of the record gives its share of the moments of every pair of fields; shares are merged
+over space, so that memory grows neither with time steps nor with cells. The kernels take
+``(time, cell)`` arrays.
 """
 
 from __future__ import annotations
@@ -19,19 +20,22 @@ from xdownscale.core.grids import cell_weights
 from xdownscale.core.missing import finite
 from xdownscale.core.streaming import Record, as_dask, like_input, slabs
 from xdownscale.geostat._lags import Series, lag_coordinate, pairs, series_of
+from xdownscale.geostat._variables import for_each_variable
 
 Array = NDArray[Any]
 _MOMENTS = 8  # cells, weight, mean t, mean p, M2 of t, M2 of p, comoment, squared error
 _CONSTANT = 1e-26  # a variance below this share of the mean square is rounding
 
 
+@for_each_variable(needs_time=True)
 def lag_rmse(da: xr.DataArray, max_lag: int = 10, *, weighted: bool = True) -> xr.Dataset:
-    """Root mean square difference between each image and the one some steps before it.
+    """Return the root mean square difference between each field and the one some steps earlier.
 
     Parameters
     ----------
-    da : DataArray
-        (..., time, lat, lon), dims in any order; lazy or not.
+    da : DataArray or Dataset
+        (..., time, lat, lon), dims in any order; lazy or not. A Dataset gives one result along
+        ``variable``.
     max_lag : int
         Largest lag, in time steps.
     weighted : bool
@@ -41,8 +45,8 @@ def lag_rmse(da: xr.DataArray, max_lag: int = 10, *, weighted: bool = True) -> x
     -------
     Dataset
         Over ``lag`` from 1 to `max_lag` and any dims besides time and space: ``mean``, ``sd``
-        (divisor n - 1), ``p10`` and ``p90`` over the days, in the units of `da`, and
-        ``pair_count``, the number of pairs of days. Lazy where `da` is.
+        (divisor n - 1), ``p10`` and ``p90`` over the time steps, in the units of `da`, and
+        ``pair_count``, the number of pairs. Lazy where `da` is.
 
     Raises
     ------
@@ -56,7 +60,7 @@ def lag_rmse(da: xr.DataArray, max_lag: int = 10, *, weighted: bool = True) -> x
 
     Notes
     -----
-    Day t is compared with day t - lag where both are there, on the cells where both have values;
+    Step t is compared with step t - lag where both are there, on the cells where both have values;
     a pair with fewer than two such cells is left out. Gaps are never closed up.
 
     Examples
@@ -70,24 +74,25 @@ def lag_rmse(da: xr.DataArray, max_lag: int = 10, *, weighted: bool = True) -> x
     return _curves(da, max_lag, weighted, "rmse")
 
 
+@for_each_variable(needs_time=True)
 def lag_r2(
     da: xr.DataArray, max_lag: int = 10, *, kind: str = "r2", weighted: bool = True
 ) -> xr.Dataset:
-    """R2 between each image and the one some steps before it.
+    """Return R2 between each field and the one some steps earlier.
 
     Parameters
     ----------
     da, max_lag, weighted
         As for `lag_rmse`.
     kind : {"r2", "pearson"}
-        "r2": 1 - SSE/SST, the image of day t - lag taken as prediction of that of day t; negative
-        where it is worse than the mean of day t. "pearson": squared correlation of the two, which
+        "r2": 1 - SSE/SST, the field of step t - lag taken as prediction of that of step t; negative
+        where it is worse than the mean of step t. "pearson": squared correlation of the two, which
         is what many papers call R2.
 
     Returns
     -------
     Dataset
-        As for `lag_rmse`, without units. Constant images count as no pair.
+        As for `lag_rmse`, without units. Constant fields count as no pair.
 
     Raises
     ------
@@ -186,7 +191,7 @@ def _stream(data: Any, weights: Array, series: Series, max_lag: int, score: Any)
 
 
 def _summary(scores: Any) -> Any:
-    """Mean, sd, 10 % and 90 % quantile and number of the pairs of each lag; (5, lag, ...)."""
+    """Return mean, sd, 10 and 90 % quantile and number of pairs by lag; (5, lag, ...)."""
     whole = scores.rechunk({1: -1})
     return whole.map_blocks(
         _describe,
@@ -201,7 +206,7 @@ def _summary(scores: Any) -> Any:
 
 
 def _shares(x: Array, weights: Array, positions: Array, start: int, max_lag: int) -> Array:
-    """Moments of each pair of images over the cells of one block.
+    """Return the moments of each pair of fields over the cells of one block.
 
     Parameters
     ----------
@@ -223,15 +228,18 @@ def _shares(x: Array, weights: Array, positions: Array, start: int, max_lag: int
 
 
 def _moments(t: Array, p: Array, w: Array) -> Array:
-    """Weighted moments of pairs over the last axis, each about the pair's own mean."""
+    """Return weighted moments of pairs over the last axis, about each pair's mean."""
     both = ~(np.isnan(t) | np.isnan(p))
     v = w * both
-    t, p = np.where(both, t, 0.0), np.where(both, p, 0.0)
+    t = np.where(both, t, 0.0)
+    p = np.where(both, p, 0.0)
     total = v.sum(axis=-1)
     safe = np.where(total > 0, total, 1.0)
-    mean_t, mean_p = _dot(v, t) / safe, _dot(v, p) / safe
+    mean_t = _dot(v, t) / safe
+    mean_p = _dot(v, p) / safe
     error = np.einsum("...c,...c,...c->...", v, t - p, t - p)
-    t, p = t - mean_t[..., None], p - mean_p[..., None]
+    t = t - mean_t[..., None]
+    p = p - mean_p[..., None]
     second = [np.einsum("...c,...c,...c->...", v, a, b) for a, b in ((t, t), (p, p), (t, p))]
     return np.stack([both.sum(axis=-1), total, mean_t, mean_p, *second, error])
 
@@ -241,19 +249,20 @@ def _dot(a: Array, b: Array) -> Array:
 
 
 def _merge(shares: Array, score: Callable[..., Array]) -> Array:
-    """Add up the blocks of an image (Chan et al. 1979) and score; the last two axes are blocks."""
+    """Merge the blocks of a field (Chan et al. 1979) and score; the last two axes are blocks."""
     cells, w, t, p, tt, pp, tp, error = shares.reshape(*shares.shape[:-2], -1)
     total = w.sum(axis=-1)
     safe = np.where(total > 0, total, 1.0)
-    mean_t, mean_p = (w * t).sum(axis=-1) / safe, (w * p).sum(axis=-1) / safe
-    t, p = t - mean_t[..., None], p - mean_p[..., None]
+    mean_t = (w * t).sum(axis=-1) / safe
+    mean_p = (w * p).sum(axis=-1) / safe
+    t = t - mean_t[..., None]
+    p = p - mean_p[..., None]
     sums = [(own + w * a * b).sum(axis=-1) for own, a, b in ((tt, t, t), (pp, p, p), (tp, t, p))]
     enough = cells.sum(axis=-1) >= 2
     total = np.where(enough, total, np.nan)
     sst, spp, stp = sums
-    sst, spp = (
-        np.where(s > _CONSTANT * total * m**2, s, np.nan) for s, m in ((sst, mean_t), (spp, mean_p))
-    )
+    sst = np.where(sst > _CONSTANT * total * mean_t**2, sst, np.nan)
+    spp = np.where(spp > _CONSTANT * total * mean_p**2, spp, np.nan)
     return np.where(enough, score(total, sst, spp, stp, error.sum(axis=-1)), np.nan)
 
 
@@ -273,21 +282,23 @@ SCORES: dict[str, Callable[..., Array]] = {"rmse": _rmse, "r2": _r2, "pearson": 
 
 
 def _describe(scores: Array) -> Array:
-    """Describe ``(lag, time, ...)`` over time; NaN where too few pairs exist."""
+    """Summarise ``(lag, time, ...)`` over time; NaN where too few pairs exist."""
     count = (~np.isnan(scores)).sum(axis=1)
     good = np.where(np.isnan(scores), 0.0, scores)
     mean = good.sum(axis=1) / np.where(count > 0, count, np.nan)
     spread = np.where(np.isnan(scores), 0.0, scores - mean[:, None]) ** 2
     sd = np.sqrt(spread.sum(axis=1) / np.where(count > 1, count - 1, np.nan))
-    low, high = (_quantile(scores, count, q) for q in (0.1, 0.9))
+    low = _quantile(scores, count, 0.1)
+    high = _quantile(scores, count, 0.9)
     return np.stack([mean, sd, low, high, count.astype(float)])
 
 
 def _quantile(scores: Array, count: Array, q: float) -> Array:
-    """Linear quantile of the values that are there; np.nanquantile warns where there are none."""
+    """Return the linear quantile of valid values; np.nanquantile warns where there are none."""
     ordered = np.sort(scores, axis=1)  # NaN last
     place = q * np.maximum(count - 1, 0)
     low = np.floor(place).astype(np.intp)
     high = np.minimum(low + 1, np.maximum(count - 1, 0))
-    a, b = (np.take_along_axis(ordered, k[:, None], axis=1)[:, 0] for k in (low, high))
+    a = np.take_along_axis(ordered, low[:, None], axis=1)[:, 0]
+    b = np.take_along_axis(ordered, high[:, None], axis=1)[:, 0]
     return np.asarray(a + (b - a) * (place - low))

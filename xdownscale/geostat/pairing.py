@@ -1,21 +1,23 @@
-"""Whether the days of two records are the same days."""
+"""Test whether two records are paired: whether the same days show the same weather."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale.core.alignment import common_days, template
+from xdownscale.core.alignment import template
 from xdownscale.core.coords import from_array, require_time, to_array
 from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisError
 from xdownscale.core.grids import cell_weights, describe_grid, require_rectilinear, uncovered
 from xdownscale.core.missing import finite
 from xdownscale.core.normalization import Scaling, choose_transform
 from xdownscale.core.time import DAY, seconds, time_step
+from xdownscale.geostat._common_days import on_common_days
+from xdownscale.geostat._variables import for_each_variable
 from xdownscale.regridding import regrid
 
 Array = npt.NDArray[Any]
@@ -29,6 +31,7 @@ _QUANTILES = (0.01, 0.05, 0.5, 0.95, 0.99)
 _YEAR = 365.2425
 
 
+@for_each_variable(other="fine", needs_time=True)
 def diagnose_pairing(
     coarse: xr.DataArray,
     fine: xr.DataArray,
@@ -37,19 +40,21 @@ def diagnose_pairing(
     *,
     transform: str | Scaling = "auto",
 ) -> xr.Dataset:
-    """Tell whether the days of two records show the same weather.
+    """Test whether the same days of two records show the same weather.
 
     The correlation of the anomalies of coarse and coarsened fine record, against the same after
     circular shifts of the days. A free-running simulation shares the climate of the real world and
-    not its weather: then the true alignment is no better than a shifted one, and day-by-day
-    learning would learn noise. Wasserstein distances cannot see that.
+    not its weather: then the true alignment is no better than a shifted one, and a model fitted day
+    by day would fit noise. Wasserstein distances cannot see that.
 
     Parameters
     ----------
-    coarse, fine : DataArray
-        (time, lat, lon) with common days and a common area. Both are read on those.
+    coarse, fine : DataArray or Dataset
+        (time, lat, lon) with common days and a common area. Both are read on those. A Dataset
+        gives one result along ``variable``: each variable against that of the same name, or
+        against one DataArray.
     shifts : int
-        Circular shifts of the null distribution, 100 or more, drawn without replacement from
+        Circular shifts of the null distribution, 100 or more, sampled without replacement from
         those of 15 days and more (of a quarter of the record, where that is less). Short records
         have fewer: then all of them are taken.
     seed : int
@@ -103,9 +108,8 @@ def diagnose_pairing(
     """
     if shifts < 100:
         raise OptionError(f"shifts is {shifts}; the 99 % quantile of the null needs 100 or more.")
-    name = require_time(coarse, "The coarse record")
-    there = require_time(fine, "The fine record")
-    own, other = common_days(coarse, fine.rename({} if there == name else {there: name}), name)
+    own, other = on_common_days(coarse, fine, ("The coarse record", "The fine record"))
+    name = require_time(own, "The coarse record")
     step = time_step(own[name])
     days = own.sizes[name] * min(step, DAY) / DAY
     if days < MIN_DAYS:
@@ -117,22 +121,27 @@ def diagnose_pairing(
     space = transform
     if not isinstance(space, Scaling):
         space = choose_transform([np.asarray(da.data) for da in pair], space)
-    anomalies = _anomalies(pair, space, name)
-    if not all((a.std(axis=0) > 0).any() for a in anomalies.cells):
+    climatology = _regressors(seconds(pair[0][name]) / DAY)
+    weights = np.asarray(to_array(cell_weights(pair[0])).array).ravel()
+    fields = [_flat(da, space) for da in pair]
+    cells = [_residuals(x, climatology) for x in fields]
+    regional = [_residuals(_weighted_mean(x, weights), climatology) for x in fields]
+    if not all((a.std(axis=0) > 0).any() for a in cells):
         raise DataError(
             "A record has no anomalies on the common days and area: it does not change, or is all "
             "NaN. Check the variable and its mask."
         )
     spared = math.ceil(_SPARED * DAY / step)
-    moved = _draw_shifts(own.sizes[name], shifts, seed, spared)
-    return _judge(anomalies, moved, pair[0], seed, step)
+    moved = _sample_shifts(own.sizes[name], shifts, seed, spared)
+    return _judge(cells, regional, weights, moved, pair[0], seed, step)
 
 
 def _coarsened(coarse: xr.DataArray, fine: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     """Return both records on the coarse cells that the fine grid covers, in memory."""
     axes = require_rectilinear(coarse, "The coarse grid")
     outside = uncovered(fine, template(coarse))
-    rows, columns = ~outside.all(axes.x).values, ~outside.all(axes.y).values
+    rows = ~outside.all(axes.x).values
+    columns = ~outside.all(axes.y).values
     if not (rows.any() and columns.any()):
         raise GridError(
             f"The grids do not overlap: the coarse one has {describe_grid(coarse)}, the fine one "
@@ -146,30 +155,22 @@ def _coarsened(coarse: xr.DataArray, fine: xr.DataArray) -> tuple[xr.DataArray, 
     return own.where(both), moved.transpose(*own.dims).where(both)
 
 
-class _Anomalies(NamedTuple):
-    cells: tuple[Array, Array]  # (time, cell), 0 where there is no value
-    regional: tuple[Array, Array]  # (time, 1)
-    weights: Array  # (cell,)
+def _flat(da: xr.DataArray, space: Scaling) -> Array:
+    """Return transformed values (time, cell)."""
+    x: Array = space.transform_only(np.asarray(to_array(da).array, dtype=np.float64))
+    return x.reshape(len(x), -1)
 
 
-def _anomalies(pair: tuple[xr.DataArray, xr.DataArray], space: Scaling, name: str) -> _Anomalies:
-    """Take the climatology out of both records' cells and regional means."""
-    seasons = _seasons(seconds(pair[0][name]) / DAY)
-    weights = np.asarray(to_array(cell_weights(pair[0])).array).ravel()
-    cells, regional = [], []
-    for da in pair:
-        x = space.transform_only(np.asarray(to_array(da).array, dtype=np.float64))
-        x = x.reshape(len(x), -1)
-        good = ~np.isnan(x)
-        total = (good * weights).sum(axis=1, keepdims=True)
-        mean = np.nansum(x * weights, axis=1, keepdims=True) / np.where(total > 0, total, np.nan)
-        cells.append(_without(x, seasons))
-        regional.append(_without(mean, seasons))
-    return _Anomalies((cells[0], cells[1]), (regional[0], regional[1]), weights)
+def _weighted_mean(x: Array, weights: Array) -> Array:
+    """Return the mean (time, 1) over the valid cells."""
+    good = ~np.isnan(x)
+    total = (good * weights).sum(axis=1, keepdims=True)
+    mean: Array = np.nansum(x * weights, axis=1, keepdims=True)
+    return mean / np.where(total > 0, total, np.nan)
 
 
-def _seasons(day: Array) -> Array:
-    """Regressors (time, k) of a climatology: harmonics of the year, or a trend."""
+def _regressors(day: Array) -> Array:
+    """Return regressors (time, k) of a climatology: harmonics of the year, or a trend."""
     if np.ptp(day) < 0.9 * _YEAR:
         return np.stack([np.ones_like(day), day - day.mean()], axis=1)
     angle = 2 * np.pi * day / _YEAR
@@ -177,8 +178,8 @@ def _seasons(day: Array) -> Array:
     return np.stack([np.ones_like(day), *waves], axis=1)
 
 
-def _without(x: Array, regressors: Array) -> Array:
-    """Residuals (time, cell) of a least-squares fit to the days that are there, else 0."""
+def _residuals(x: Array, regressors: Array) -> Array:
+    """Return residuals (time, cell) of a least-squares fit to the valid steps, 0 elsewhere."""
     good = ~np.isnan(x)
     residual = np.zeros_like(x)
     whole = good.all(axis=0)
@@ -198,8 +199,8 @@ def _without(x: Array, regressors: Array) -> Array:
     return residual
 
 
-def _draw_shifts(times: int, count: int, seed: int, spared: int = _SPARED) -> Array:
-    """Draw circular shifts in steps; never one that leaves times near their own."""
+def _sample_shifts(times: int, count: int, seed: int, spared: int = _SPARED) -> Array:
+    """Sample circular shifts in steps, none of them shorter than `spared`."""
     spared = min(spared, times // 4)
     allowed = np.arange(spared, times - spared + 1)
     if allowed.size <= count:
@@ -208,7 +209,7 @@ def _draw_shifts(times: int, count: int, seed: int, spared: int = _SPARED) -> Ar
 
 
 def _correlations(a: Array, b: Array) -> Array:
-    """Correlation (cell,) of anomalies (time, cell); NaN where one has none."""
+    """Correlate anomalies (time, cell) over time; NaN where one has none."""
     both = (a != 0) & (b != 0)
     square = np.einsum("tc,tc->c", a**2, both) * np.einsum("tc,tc->c", b**2, both)
     product = np.einsum("tc,tc->c", a, b)
@@ -216,21 +217,26 @@ def _correlations(a: Array, b: Array) -> Array:
     return found
 
 
-def _mean(values: Array, weights: Array) -> float:
+def _area_mean(values: Array, weights: Array) -> float:
     good = ~np.isnan(values)
     return float(values[good] @ weights[good] / weights[good].sum()) if good.any() else np.nan
 
 
 def _judge(
-    anomalies: _Anomalies, shifts: Array, coarse: xr.DataArray, seed: int, step: int
+    cells: list[Array],
+    regional: list[Array],
+    weights: Array,
+    shifts: Array,
+    coarse: xr.DataArray,
+    seed: int,
+    step: int,
 ) -> xr.Dataset:
-    """Hold the true alignment against the shifted ones."""
-    one = np.ones(1)
-    scales = ((anomalies.regional, one), (anomalies.cells, anomalies.weights))
-    true = np.array([_mean(_correlations(*pair), weights) for pair, weights in scales])
+    """Compare the correlation of the true alignment with those of the shifted ones."""
+    scales = ((regional, np.ones(1)), (cells, weights))
+    true = np.array([_area_mean(_correlations(a, b), w) for (a, b), w in scales])
     null = np.array(
         [
-            [_mean(_correlations(a, np.roll(b, s, axis=0)), w) for (a, b), w in scales]
+            [_area_mean(_correlations(a, np.roll(b, s, axis=0)), w) for (a, b), w in scales]
             for s in shifts
         ]
     )
@@ -238,11 +244,11 @@ def _judge(
     p_value = np.array([_p_value(true[k], null[:, k]) for k in range(len(scales))])
     paired = bool(p_value[1] <= LEVEL)
     decided = paired or bool(p_value[1] > _DOUBT) or len(shifts) >= _ENOUGH
-    times = len(anomalies.regional[0])
+    times = len(regional[0])
     message = _message(paired, true[1], levels[:, 1])
     if not decided:
         message = _undecided(p_value[1], len(shifts), times * min(step, DAY) / DAY)
-    per_cell = _on_grid(_correlations(*anomalies.cells), template(coarse))
+    per_cell = _on_grid(_correlations(cells[0], cells[1]), template(coarse))
     found = xr.Dataset(
         {
             "correlation": ("scale", true, {"long_name": "correlation of anomalies"}),
@@ -263,7 +269,7 @@ def _judge(
 
 
 def _p_value(true: float, null: Array) -> float:
-    """Chance that a shift does as well as the true alignment."""
+    """Return the probability that a shift does as well as the true alignment."""
     good = null[~np.isnan(null)]
     share = float((1 + (good >= true).sum()) / (1 + len(good)))
     if len(good) >= _ENOUGH or np.isnan(true):
@@ -272,22 +278,22 @@ def _p_value(true: float, null: Array) -> float:
 
     if good.std() == 0:
         return share
-    free = max(_independent(good) - 1, 1.0)
+    free = max(_effective_size(good) - 1, 1.0)
     distance = (true - good.mean()) / (good.std() * np.sqrt(1 + 1 / (free + 1)))
     return float(stats.t.sf(distance, free))
 
 
-def _independent(null: Array) -> float:
-    """Count the independent values in a series, by the sum of its autocorrelation.
+def _effective_size(null: Array) -> float:
+    """Return the effective sample size of a series, by the sum of its autocorrelation.
 
     The sum of a short series comes out too small. Taken twice, 1 to 3 of 100 unrelated pairs with
-    memories of 0.5 to 0.95 on 30 to 120 days are called paired; taken once, up to 7 are.
+    autocorrelations of 0.5 to 0.95 on 30 to 120 days are called paired; taken once, up to 7 are.
     """
     moved = null - null.mean()
     rho = np.correlate(moved, moved, "full")[len(null) - 1 :] / (moved @ moved)
     below = np.flatnonzero(rho <= 0)
-    memory = rho[1 : below[0] if below.size else len(rho)].sum()
-    return float(len(null) / (1 + 4 * memory))
+    correlated = rho[1 : below[0] if below.size else len(rho)].sum()
+    return float(len(null) / (1 + 4 * correlated))
 
 
 def _on_grid(values: Array, grid: xr.DataArray) -> xr.DataArray:

@@ -1,4 +1,4 @@
-"""How wide patches should be: the reach of what a coarse record does not tell."""
+"""Patch size from the range of the residual that a coarse record leaves open."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ from typing import Any, cast
 import numpy as np
 import xarray as xr
 
-from xdownscale.core.alignment import common_days, template
+from xdownscale.core.alignment import template
 from xdownscale.core.coords import require_time
 from xdownscale.core.errors import GridError, OptionError
 from xdownscale.core.grids import distances, require_rectilinear, spacing
 from xdownscale.core.normalization import Scaling, choose_transform
+from xdownscale.geostat._common_days import on_common_days
+from xdownscale.geostat._variables import for_each_variable
 from xdownscale.geostat.variogram import semivariogram
 from xdownscale.regridding import regrid
 
@@ -20,6 +22,7 @@ _CLASSES = 24  # distance classes, to eight coarse cells
 _ROUNDING = 64  # times the dtype's precision: a residual of no more than that is none
 
 
+@for_each_variable(other="coarse")
 def advise_patch(
     fine: xr.DataArray,
     coarse: xr.DataArray | None = None,
@@ -29,7 +32,7 @@ def advise_patch(
     factor: int = 8,
     transform: str | Scaling | None = "auto",
 ) -> xr.Dataset:
-    """Advise the size of patches from the range of what the coarse record does not tell.
+    """Advise a patch size: the semivariogram range of fine minus interpolated coarse fields.
 
     The residual is the fine field minus the bicubic interpolation of the coarse one, in
     transformed space. A patch should be as wide as the effective range of its semivariogram:
@@ -38,10 +41,10 @@ def advise_patch(
 
     Parameters
     ----------
-    fine : DataArray
-        ([time,] lat, lon).
-    coarse : DataArray, optional
-        The coarse record that the fine one is to be learnt from; None takes the fine record itself,
+    fine : DataArray or Dataset
+        ([time,] lat, lon). A Dataset gives one result along ``variable``.
+    coarse : DataArray or Dataset, optional
+        The coarse record that a model will be trained on; None takes the fine record itself,
         averaged over `factor` x `factor` pixels. Unpaired records need None: their difference
         is weather (see `diagnose_pairing`).
     days : int
@@ -96,26 +99,16 @@ def advise_patch(
 def _residual(
     fine: xr.DataArray, coarse: xr.DataArray | None, days: int, factor: int, transform: Any
 ) -> tuple[xr.DataArray, float]:
-    """Fine minus interpolated coarse field in transformed space, and the size of a coarse cell."""
-    axes = require_rectilinear(fine)
-    if axes.time and coarse is not None:
-        there = require_time(coarse, "The coarse record")
-        names = {} if there == axes.time else {there: axes.time}
-        fine, coarse = common_days(fine, coarse.rename(names), axes.time)
-    if axes.time:
-        count = fine.sizes[axes.time]
-        chosen = np.unique(np.linspace(0, count - 1, min(days, count)).round().astype(int))
-        fine = fine.isel({axes.time: chosen})
-        coarse = coarse if coarse is None else coarse.isel({axes.time: chosen})
+    """Return fine minus interpolated coarse fields, transformed, and the coarse cell size (km)."""
+    if require_rectilinear(fine).time:
+        fine, coarse = _some_days(fine, coarse, days)
     fine = fine.compute()
     space = transform
     if not isinstance(space, Scaling):
         space = choose_transform(np.asarray(fine.data), space or "identity")
     if coarse is None:
-        sizes = {d: fine.sizes[d] // factor * factor for d in (axes.y, axes.x)}
-        fine = fine.isel({d: slice(n) for d, n in sizes.items()})
-        coarse = cast(Any, fine.coarsen({axes.y: factor, axes.x: factor})).mean()
-    coarse = cast(xr.DataArray, coarse).compute()
+        fine, coarse = _coarsened(fine, factor)
+    coarse = coarse.compute()
     moved = regrid(coarse.copy(data=space.transform_only(coarse.data)), template(fine), "bicubic")
     own = fine.copy(data=space.transform_only(fine.data))
     residual = own - moved
@@ -124,11 +117,36 @@ def _residual(
     return residual, float(np.mean(_pixel_km(coarse)))
 
 
+def _some_days(
+    fine: xr.DataArray, coarse: xr.DataArray | None, days: int
+) -> tuple[xr.DataArray, xr.DataArray | None]:
+    """Return at most so many of the common days, evenly spaced."""
+    if coarse is not None:
+        fine, coarse = on_common_days(fine, coarse, ("The fine record", "The coarse record"))
+    time = require_time(fine, "The fine record")
+    count = fine.sizes[time]
+    chosen = np.unique(np.linspace(0, count - 1, min(days, count)).round().astype(int))
+    fine = fine.isel({time: chosen})
+    return fine, coarse if coarse is None else coarse.isel({time: chosen})
+
+
+def _coarsened(fine: xr.DataArray, factor: int) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return the pixels that fill whole blocks, and the means of the blocks."""
+    axes = require_rectilinear(fine)
+    sizes = {d: fine.sizes[d] // factor * factor for d in (axes.y, axes.x)}
+    whole = fine.isel({d: slice(n) for d, n in sizes.items()})
+    blocks = cast(Any, whole.coarsen({axes.y: factor, axes.x: factor}))
+    return whole, blocks.mean()
+
+
 def _pixel_km(da: xr.DataArray) -> tuple[float, float]:
-    """Height and width of a cell in the middle of the grid."""
+    """Return the height and width (km) of a cell in the middle of the grid."""
     axes = require_rectilinear(da)
-    lat, lon = (np.asarray(da[n].values, dtype=float) for n in (axes.latitude, axes.longitude))
-    middle, step, width = float(np.median(lat)), spacing(lat), spacing(np.unwrap(lon, period=360.0))
+    lat = np.asarray(da[axes.latitude].values, dtype=float)
+    lon = np.asarray(da[axes.longitude].values, dtype=float)
+    middle = float(np.median(lat))
+    step = spacing(lat)
+    width = spacing(np.unwrap(lon, period=360.0))
     north = distances(middle - step / 2, 0.0, middle + step / 2, 0.0)
     east = distances(middle, 0.0, middle, width)
     return north.item(), east.item()

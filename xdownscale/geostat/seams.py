@@ -1,4 +1,4 @@
-"""Whether one can see where patches were put together: variance and gradients on their borders."""
+"""Seams of stitched patches: variance and gradients on patch borders against elsewhere."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError
 from xdownscale.core.missing import finite
+from xdownscale.geostat._variables import for_each_variable
 from xdownscale.patches import PatchLayout
 from xdownscale.patches.arrays import check_shape
 
@@ -18,8 +19,9 @@ Array = NDArray[Any]
 _MEMBERS = "realization"
 
 
+@for_each_variable()
 def seams(da: xr.DataArray, layout: PatchLayout) -> xr.Dataset:
-    """Return how much more variance and gradient lie on patch borders than off them.
+    """Return the ratio of variance and of gradient on patch borders to those off them.
 
     A border is a line between two rows (or columns) of pixels where the core of a patch begins or
     ends. Each border is held against the lines without one next to it, on both of its sides, so
@@ -27,8 +29,9 @@ def seams(da: xr.DataArray, layout: PatchLayout) -> xr.Dataset:
 
     Parameters
     ----------
-    da : DataArray
-        (..., lat, lon), dims in any order; lazy or not. For the variance two or more realizations
+    da : DataArray or Dataset
+        (..., lat, lon), dims in any order; lazy or not. A Dataset gives one result along
+        ``variable``. For the variance two or more realizations
         or times.
     layout : PatchLayout
         The layout that the field was put together with, for the image ``(latitude, longitude)``
@@ -92,7 +95,7 @@ def seams(da: xr.DataArray, layout: PatchLayout) -> xr.Dataset:
 
 
 def _borders(layout: PatchLayout, axis: int) -> NDArray[np.bool_]:
-    """Tell which lines between neighbouring pixels of an axis are borders, shape (n - 1,)."""
+    """Return which lines between neighbouring pixels of an axis are borders, shape (n - 1,)."""
     edges = (layout.corners[axis][:, None] + layout.cores[axis]).ravel()
     lines = np.arange(1, layout.shape[axis])
     return np.asarray(np.isin(lines, edges))
@@ -112,7 +115,7 @@ def _check_borders(borders: list[NDArray[np.bool_]]) -> None:
 
 
 def _variance(da: xr.DataArray, time: str | None) -> xr.DataArray:
-    """Variance of each pixel over realizations, else over time, else NaN."""
+    """Return the variance of each pixel over realizations, else over time, else NaN."""
     over = [dim for dim in (_MEMBERS, time) if dim in da.dims and da.sizes[dim] > 1]
     if not over:
         return xr.full_like(da, np.nan, dtype=float)
@@ -125,7 +128,7 @@ def _variance(da: xr.DataArray, time: str | None) -> xr.DataArray:
 
 
 def _profile(values: xr.DataArray, dim: str, name: str) -> xr.DataArray:
-    """Mean over everything but one axis."""
+    """Average over all dims but one."""
     others = [d for d in values.dims if d != dim]
     mean = values.sum(others) / values.notnull().sum(others).where(lambda n: n > 0)
     whole = mean.chunk({dim: -1}) if mean.chunks else mean
@@ -133,8 +136,9 @@ def _profile(values: xr.DataArray, dim: str, name: str) -> xr.DataArray:
 
 
 def _on_lines(pixels: xr.DataArray) -> xr.DataArray:
-    """Mean of the pixels on both sides of each line."""
-    late, early = pixels.isel(pixel=slice(1, None)), pixels.isel(pixel=slice(None, -1))
+    """Average the pixels on both sides of each line."""
+    late = pixels.isel(pixel=slice(1, None))
+    early = pixels.isel(pixel=slice(None, -1))
     return ((late + early) / 2).rename(pixel="line")
 
 
@@ -172,7 +176,7 @@ def _ratio(*profiles: Array, borders: list[NDArray[np.bool_]]) -> Array:
 
 
 def _paired(values: Array, border: NDArray[np.bool_]) -> tuple[Array, Array]:
-    """Borders' values, and the means of the other lines in the nearest runs on both sides."""
+    """Return the values on borders, and the means of the lines in the nearest runs beside them."""
     valid = ~np.isnan(values)
     usable = ~border & valid
     if not usable.any():
@@ -180,9 +184,11 @@ def _paired(values: Array, border: NDArray[np.bool_]) -> tuple[Array, Array]:
     lines = np.flatnonzero(usable)
     run = np.cumsum(border)[lines]  # lines between the same two borders share a number
     names, place = np.unique(run, return_inverse=True)
-    sums, counts = np.bincount(place, values[lines]), np.bincount(place)
+    sums = np.bincount(place, values[lines])
+    counts = np.bincount(place)
     on = np.flatnonzero(border & valid)
     after = np.searchsorted(names, np.cumsum(border)[on])  # first run behind the border
-    left, right = np.maximum(after - 1, 0), np.minimum(after, names.size - 1)
+    left = np.maximum(after - 1, 0)
+    right = np.minimum(after, names.size - 1)
     # at an end both are the one run that there is
     return values[on], (sums[left] + sums[right]) / (counts[left] + counts[right])

@@ -1,4 +1,4 @@
-"""Radially averaged power spectra: how much variance a field has at which wavelength."""
+"""Radially averaged power spectra: variance by wavelength."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError, OptionError, check_option
 from xdownscale.core.grids import SAME_CELL, Axis, distances, grid_axes
 from xdownscale.core.missing import finite
+from xdownscale.geostat._variables import for_each_variable
 
 Array = NDArray[Any]
 _TEXT = "<U120"
@@ -23,7 +24,7 @@ _FEWEST = 4  # cells, one more than a plane has parameters
 
 
 class Rings(NamedTuple):
-    """Rings of the wavenumber plane.
+    """Rings of modes in the wavenumber plane.
 
     Attributes
     ----------
@@ -46,6 +47,7 @@ class Rings(NamedTuple):
     reach: float
 
 
+@for_each_variable()
 def power_spectrum(
     da: xr.DataArray,
     average: str | None = "time",
@@ -53,15 +55,16 @@ def power_spectrum(
     window: str = "hann",
     max_missing: float = 0.2,
 ) -> xr.Dataset:
-    """Radially averaged two-dimensional power spectral density.
+    """Return the radially averaged power spectral density of fields.
 
     Each image loses its least-squares plane, is tapered, loses what mean is left, and is
     Fourier transformed. Modes are averaged over rings of one mode's width.
 
     Parameters
     ----------
-    da : DataArray
+    da : DataArray or Dataset
         (..., time, lat, lon) on a regular latitude-longitude grid, dims in any order; lazy or not.
+        A Dataset gives one result along ``variable``.
     average : {"time"} or None
         Average the images' spectra over time, where there is one, or keep them all.
     window : {"hann", "none"}
@@ -77,8 +80,8 @@ def power_spectrum(
         Over ``wavelength`` (km, long to short; coordinate ``wavenumber`` in cycles per km) and any
         dims that are left: ``power``, the mean density of the ring (units of `da` squared, km2);
         ``variance``, what the ring adds to the variance; ``mode_count``; ``complete``, True where
-        the whole ring lies in the plane; ``missing``, the share of cells that are (of its days,
-        the least); ``message``, why there is no spectrum, empty where there is one; and
+        the whole ring lies in the plane; ``missing``, the share of cells that are (the least of its
+        time steps); ``message``, why there is no spectrum, empty where there is one; and
         ``day_count`` with ``average="time"``. Lazy where `da` is.
 
     Raises
@@ -111,11 +114,12 @@ def power_spectrum(
     check_option("window", window, list(_WINDOWS))
     if not 0 <= max_missing < 1:
         raise OptionError(f"max_missing is {max_missing}; give a share from 0 to below 1.")
-    axes, (latitude, longitude) = find_axes(da), grid_axes(da)
+    axes = find_axes(da)
+    (latitude, longitude) = grid_axes(da)
     _check_even(latitude, "latitude")
     _check_even(longitude, "longitude")
     rings = _rings(latitude, longitude)
-    taper = np.outer(*(_WINDOWS[window](da.sizes[dim]) for dim in (axes.y, axes.x)))
+    taper = np.outer(_WINDOWS[window](da.sizes[axes.y]), _WINDOWS[window](da.sizes[axes.x]))
     variance, missing = xr.apply_ufunc(
         _ring_variance,
         _in_order(da, axes.x, longitude),
@@ -144,7 +148,7 @@ def _averaged(variance: xr.DataArray, missing: xr.DataArray, time: str | None) -
 
 
 def _message(found: xr.Dataset, most: float) -> xr.DataArray:
-    """Say where there is no spectrum, and why."""
+    """Explain where there is no spectrum."""
 
     def say(share: float, first: float) -> str:
         if not np.isnan(first):
@@ -167,10 +171,11 @@ def _message(found: xr.Dataset, most: float) -> xr.DataArray:
 
 
 def _comment(latitude: Axis) -> dict[str, str]:
-    """Say how uneven the spacing of longitudes is, where it is."""
+    """Describe how uneven the spacing of longitudes is, where it is."""
     widths = np.cos(np.deg2rad(latitude.values))
     middle = np.cos(np.deg2rad(latitude.values.mean()))
-    low, high = float(widths.min() / middle), float(widths.max() / middle)
+    low = float(widths.min() / middle)
+    high = float(widths.max() / middle)
     if low > 0 and high / low <= _UNEVEN:
         return {}
     return {
@@ -208,15 +213,16 @@ def _labelled(
 
 
 def _in_order(da: xr.DataArray, dim: str, axis: Axis) -> xr.DataArray:
-    """Longitudes 0 to 5 and 355 to 359 are neighbours: put them so."""
+    """Reorder longitudes so that 355 to 359 and 0 to 5 are neighbours."""
     together = np.array_equal(np.abs(np.diff(axis.inverse)), np.ones(axis.inverse.size - 1))
     return da if together else da.isel({dim: axis.first})
 
 
 def _rings(latitude: Axis, longitude: Axis) -> Rings:
-    """Rings of an evenly spaced grid."""
+    """Return the rings of an evenly spaced grid."""
     middle = latitude.values.mean()
-    lat_step, lon_step = (np.diff(axis.values).mean() for axis in (latitude, longitude))
+    lat_step = np.diff(latitude.values).mean()
+    lon_step = np.diff(longitude.values).mean()
     dy, dx = distances(
         [middle - lat_step / 2, middle], 0.0, [middle + lat_step / 2, middle], [0.0, lon_step]
     )
@@ -247,9 +253,13 @@ def _check_even(axis: Axis, kind: str) -> None:
 
 def make_rings(shape: tuple[int, int], spacing: tuple[float, float]) -> Rings:
     """Sort the modes of an ``(ny, nx)`` image with a `spacing` of (dy, dx) km into rings."""
-    ky, kx = (np.fft.fftfreq(n, step) for n, step in zip(shape, spacing, strict=True))
+    ny, nx = shape
+    dy, dx = spacing
+    ky = np.fft.fftfreq(ny, dy)
+    kx = np.fft.fftfreq(nx, dx)
     k = np.hypot(ky[:, None], kx)
-    one_y, one_x = (1 / (n * step) for n, step in zip(shape, spacing, strict=True))
+    one_y = 1 / (ny * dy)
+    one_x = 1 / (nx * dx)
     # as wide as the smaller mode: only the mean rounds to ring 0
     number = np.rint(k / min(one_y, one_x)).astype(np.intp)
     filled, number = np.unique(number, return_inverse=True)
@@ -261,7 +271,7 @@ def make_rings(shape: tuple[int, int], spacing: tuple[float, float]) -> Rings:
 
 
 def _hann(n: int) -> Array:
-    """Half-sample Hann taper: positive everywhere."""
+    """Return the half-sample Hann taper, positive everywhere."""
     return np.asarray(np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2)
 
 
@@ -271,17 +281,17 @@ _WINDOWS: dict[str, Callable[[int], Array]] = {"hann": _hann, "none": np.ones}
 def _ring_variance(
     images: Array, taper: Array, rings: Rings, max_missing: float
 ) -> tuple[Array, Array]:
-    """Variance in each ring but the first, ``(..., rings - 1)``, and the missing share."""
+    """Return the variance of all rings but the first (..., rings - 1), and the missing share."""
     flat = images.reshape(-1, *images.shape[-2:])
     found = np.empty((len(flat), rings.modes.size - 1))
     for row, image in zip(found, flat, strict=True):
-        row[:] = _one(finite(image.astype(float)), taper, rings, max_missing)
+        row[:] = _spectrum_of(finite(image.astype(float)), taper, rings, max_missing)
     lead = images.shape[:-2]
     missing = 1 - np.isfinite(flat).mean(axis=(1, 2))
     return found.reshape(*lead, -1), missing.reshape(lead)
 
 
-def _one(image: Array, taper: Array, rings: Rings, max_missing: float) -> Any:
+def _spectrum_of(image: Array, taper: Array, rings: Rings, max_missing: float) -> Any:
     valid = ~np.isnan(image)
     missing = 1 - valid.mean()
     if missing > max_missing + _ROUNDING or valid.sum() < _FEWEST:
@@ -294,7 +304,7 @@ def _one(image: Array, taper: Array, rings: Rings, max_missing: float) -> Any:
 
 
 def detrend(image: Array, valid: Array) -> Array:
-    """Take off the least-squares plane through the valid cells; 0 where there are none."""
+    """Subtract the least-squares plane through the valid cells; 0 elsewhere."""
     ny, nx = image.shape
     y, x = np.meshgrid(np.linspace(-1, 1, ny), np.linspace(-1, 1, nx), indexing="ij")
     design = np.stack([np.ones(image.size), y.ravel(), x.ravel()], axis=1)[valid.ravel()]

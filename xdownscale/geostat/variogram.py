@@ -1,4 +1,4 @@
-"""Semivariograms: how unlike two cells are, by their distance."""
+"""Semivariograms: semivariance of pairs of cells by distance, and a fitted model."""
 
 from __future__ import annotations
 
@@ -14,12 +14,16 @@ from xdownscale.core.coords import Labels, Unlabelled, to_array
 from xdownscale.core.errors import DataError, OptionError, check_option
 from xdownscale.core.grids import Array
 from xdownscale.core.missing import finite
-from xdownscale.geostat._pair_sampling import DIRECTIONS, TOLERANCE, Pairs, draw_pairs
+from xdownscale.geostat._pair_sampling import DIRECTIONS, TOLERANCE, Pairs, sample_pairs
+from xdownscale.geostat._variables import for_each_variable
 from xdownscale.geostat.variogram_models import MESSAGE, MODELS, SHAPES, fit_curves
 
+ESTIMATORS = ("matheron", "cressie", "dowd", "genton")
+MIN_CELLS = 100
 _LAG = "lag"
 
 
+@for_each_variable()
 def semivariogram(
     da: xr.DataArray,
     max_distance: float = 600,
@@ -32,19 +36,19 @@ def semivariogram(
     average: str | None = "time",
     bootstrap: int = 200,
 ) -> xr.Dataset:
-    """Return semivariance against distance, and a model fitted to it.
+    """Return the semivariance of a field by distance, and a model fitted to it.
 
     The same random pairs of cells serve every day, and every field on the same grid, so curves of
     two products on one grid can be compared. Distances are geodesics on the WGS84 ellipsoid. One
-    end of a pair is drawn uniformly over the area of the grid, the other at a uniform distance
+    end of a pair is sampled uniformly over the area of the grid, the other at a uniform distance
     and in a uniform direction from it, so all distance classes are filled alike.
 
     Parameters
     ----------
-    da : DataArray
+    da : DataArray or Dataset
         ([..., time,] lat, lon), dims in any order, latitude and longitude one- or
         two-dimensional, on its own grid. Bring it to logarithms first where that is wanted. A
-        pair with a NaN is left out of its day.
+        pair with a NaN is left out of its day. A Dataset gives one result along ``variable``.
     max_distance : float
         Longest distance, km.
     bins : int
@@ -124,15 +128,15 @@ def semivariogram(
     _check_options(max_distance, bins, pairs, model, estimator, direction, seed, average, bootstrap)
     lazy = chunked(da)
     unlabelled = to_array(lazy)
-    drawn = _draw(unlabelled, max_distance, bins, pairs, direction, seed)
+    sampled = _sample_pairs(unlabelled, max_distance, bins, pairs, direction, seed)
     lag = (np.arange(bins) + 0.5) * max_distance / bins
-    curves = _days(unlabelled, drawn, estimator, lag)
+    curves = _days(unlabelled, sampled, estimator, lag)
     time = unlabelled.labels.axes.time
     if average == "time" and time is not None:
         curves = _average(curves, time, bootstrap, seed)
-    found = _finish(curves, model, lag, da.attrs.get("units")).assign_attrs(
+    found = _with_fit(curves, model, lag, da.attrs.get("units")).assign_attrs(
         max_distance=float(max_distance),
-        pairs=int(drawn.first.size),
+        pairs=int(sampled.first.size),
         model=model,
         estimator=estimator,
         direction=direction or "any",
@@ -172,7 +176,7 @@ def _check_options(
             raise OptionError(f"{name} is {given!r}; give a whole number, {least} or more.")
 
 
-def _draw(
+def _sample_pairs(
     unlabelled: Unlabelled,
     max_distance: float,
     bins: int,
@@ -186,22 +190,26 @@ def _draw(
         raise DataError(
             f"The grid has {size} cells; a semivariogram needs {MIN_CELLS}. Give a larger area."
         )
-    return draw_pairs(lat, lon, max_distance, bins, pairs, direction, seed)
+    return sample_pairs(lat, lon, max_distance, bins, pairs, direction, seed)
 
 
 def _positions(labels: Labels) -> tuple[Array, Array]:
-    """Latitude and longitude of the cells, as `to_array` orders them: (y,) and (x,), or (y, x)."""
-    axes, (down, along) = labels.axes, labels.flips()[-2:]
-    lat, lon = labels.coords[axes.latitude], labels.coords[axes.longitude]
+    """Return latitude and longitude as `to_array` orders them: (y,) and (x,), or (y, x)."""
+    axes = labels.axes
+    (down, along) = labels.flips()[-2:]
+    lat = labels.coords[axes.latitude]
+    lon = labels.coords[axes.longitude]
     if lat.ndim == 1:
-        lat, lon = lat[down], lon[along]
+        lat = lat[down]
+        lon = lon[along]
     else:
-        lat, lon = (c.transpose(axes.y, axes.x) for c in (lat, lon))
+        lat = lat.transpose(axes.y, axes.x)
+        lon = lon.transpose(axes.y, axes.x)
     return np.asarray(lat.values, np.float64), np.asarray(lon.values, np.float64)
 
 
 def _days(unlabelled: Unlabelled, pairs: Pairs, estimator: str, lag: Array) -> xr.Dataset:
-    """Curves of every day; with dask, lazy by chunks of days, then one small array."""
+    """Return the curve of every time step; with dask, lazy by chunks of time."""
     array, labels = unlabelled
     grid = [labels.axes.y, labels.axes.x]
     rows, columns = np.unravel_index(pairs.cells, array.shape[-2:])
@@ -251,8 +259,8 @@ def _average(curves: xr.Dataset, time: str, bootstrap: int, seed: int) -> xr.Dat
     return xr.Dataset({n: kept[n] for n in (names if band else names[:2])})
 
 
-def _finish(curves: xr.Dataset, model: str, lag: Array, units: Any) -> xr.Dataset:
-    """Fit the model, and say what everything is."""
+def _with_fit(curves: xr.Dataset, model: str, lag: Array, units: Any) -> xr.Dataset:
+    """Fit the model, and set long names and units."""
     curve, parameters, ok, message = xr.apply_ufunc(
         fit_curves,
         curves.semivariance,
@@ -299,14 +307,11 @@ _MEANING = {
     "message": ("why the fit failed", ""),
 }
 
-ESTIMATORS = ("matheron", "cressie", "dowd", "genton")
-MIN_CELLS = 100
-
 
 def daily_curves(
     field: Any, *, rows: Array, columns: Array, pairs: Pairs, estimator: str
 ) -> tuple[Array, Array, Array]:
-    """Return semivariance, pair counts and valid cells of every day.
+    """Return semivariance, pair counts and number of valid cells of every time step.
 
     Parameters
     ----------
@@ -333,8 +338,11 @@ def daily_curves(
     >>> count
     array([2.])
     """
-    lead, bins = field.shape[:-2], pairs.counts.size
-    gamma, count, valid = np.empty((*lead, bins)), np.empty((*lead, bins)), np.empty(lead)
+    lead = field.shape[:-2]
+    bins = pairs.counts.size
+    gamma = np.empty((*lead, bins))
+    count = np.empty((*lead, bins))
+    valid = np.empty(lead)
     flat = np.ravel_multi_index((rows, columns), field.shape[-2:])
     for day in np.ndindex(lead):  # one at a time: then everything stays in the cache
         image = field[day]
@@ -346,12 +354,13 @@ def daily_curves(
 
 
 def _curve(values: Array, pairs: Pairs, estimator: str) -> tuple[Array, Array, int]:
-    """Curve of one day; `values` are those of `pairs.cells`."""
+    """Return the curve of one time step; `values` are those of `pairs.cells`."""
     gaps = np.take(values, pairs.first) - np.take(values, pairs.second)
     filled = np.flatnonzero(pairs.counts)
     starts = np.concatenate([[0], np.cumsum(pairs.counts[filled])[:-1]])
     missing = np.isnan(gaps)
-    count, gamma = pairs.counts.astype(float), np.full(pairs.counts.size, np.nan)
+    count = pairs.counts.astype(float)
+    gamma = np.full(pairs.counts.size, np.nan)
     if missing.any():
         count[filled] -= np.add.reduceat(missing, starts, dtype=np.int64)
     valid = int(np.count_nonzero(~np.isnan(values)))
@@ -405,7 +414,7 @@ def _sums(x: Array, missing: Array, starts: Array) -> Array:
 
 
 def check_cells(gamma: Array, valid: Array, *, sampled: int) -> Array:
-    """Return the curves as they are, or say that no day has enough valid cells.
+    """Return the curves; raise `DataError` if no time step has enough valid cells.
 
     Parameters
     ----------
@@ -434,7 +443,7 @@ def check_cells(gamma: Array, valid: Array, *, sampled: int) -> Array:
     needed = min(MIN_CELLS, sampled)
     if valid.size and valid.max() < needed:
         raise DataError(
-            f"At most {int(valid.max())} of the {sampled} cells that were drawn are valid on any "
+            f"At most {int(valid.max())} of the {sampled} cells that were sampled are valid on any "
             f"day; a semivariogram needs {needed}. Give a field with fewer gaps, or more pairs."
         )
     return gamma
@@ -445,7 +454,7 @@ def mean_curve(
 ) -> tuple[Array, Array, Array, Array]:
     """Average daily curves, with a bootstrap band.
 
-    Blocks of about ``days^(1/3)`` consecutive days are drawn with replacement (circular block
+    Blocks of about ``days^(1/3)`` consecutive days are sampled with replacement (circular block
     bootstrap), since days that follow each other are alike.
 
     Parameters
@@ -487,7 +496,7 @@ def mean_curve(
 
 
 def block_length(days: int) -> int:
-    """Return the number of consecutive days that are drawn together.
+    """Return the block length of the bootstrap, in days.
 
     Parameters
     ----------
@@ -507,9 +516,9 @@ def block_length(days: int) -> int:
 
 
 def _block_weights(days: int, draws: int, seed: int) -> Array:
-    """How often each day is in each sample, shape (draw, day)."""
+    """Count each day in each bootstrap sample, shape (sample, day)."""
     length = block_length(days)
     starts = np.random.default_rng(seed).integers(days, size=(draws, -(-days // length)))
-    drawn = (starts[..., None] + np.arange(length)).reshape(draws, -1)[:, :days] % days
-    places = (drawn + days * np.arange(draws)[:, None]).ravel()
+    resampled = (starts[..., None] + np.arange(length)).reshape(draws, -1)[:, :days] % days
+    places = (resampled + days * np.arange(draws)[:, None]).ravel()
     return np.bincount(places, minlength=draws * days).reshape(draws, days).astype(float)

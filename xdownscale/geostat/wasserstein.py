@@ -1,4 +1,4 @@
-"""How far apart the values of two records are, wherever they lie: Wasserstein distances."""
+"""1-Wasserstein distances between the values of two records, and tables of them."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xdownscale.core.alignment import Pair, bring_together, common_days, template
+from xdownscale.core.alignment import Pair, bring_together, template
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import OptionError, check_option
 from xdownscale.core.grids import same_grid
 from xdownscale.core.normalization import TRANSFORMS, Scaling
 from xdownscale.core.streaming import Record, gather
 from xdownscale.geostat import _wasserstein_kernels
+from xdownscale.geostat._common_days import on_common_days
 from xdownscale.geostat._grouping import Groups, resolve
+from xdownscale.geostat._variables import for_each_variable
 from xdownscale.regridding import regrid
 from xdownscale.splits import SEASONS, normalise_regions, region_mask, resolve_seasons, season_of
 
@@ -26,6 +28,9 @@ EXACT = 1 << 22  # values of both records up to which a pooled distance is exact
 _BLOCK = 1 << 22  # values of an array in memory that are summed up at a time
 _MERGED = 4  # partial results that are merged at a time
 _CORES = (("_y", "_x"), ("_other_y", "_other_x"), ("_cell_y", "_cell_x"), ("_c_y", "_c_x"))
+_WAYS = ("season", "region")
+_WHOLE = "all"
+_COLUMNS = ["daily mean", "daily p10", "daily p90", "pooled", "days"]
 _NAMES = {
     "wasserstein": "1-Wasserstein distance",
     "span": "joint range of the transformed values",
@@ -38,6 +43,7 @@ _NAMES = {
 }
 
 
+@for_each_variable(other="other")
 def wasserstein(
     da: xr.DataArray,
     other: xr.DataArray,
@@ -50,7 +56,7 @@ def wasserstein(
     normalise: bool = True,
     common: bool = True,
 ) -> xr.Dataset:
-    """How far apart the values of two records are, wherever they lie (1-Wasserstein distance).
+    """Return the 1-Wasserstein distance between the values of two records.
 
     The least mean distance by which the values of one must be moved to become those of the
     other. It looks at marginal distributions only: it sees neither where a value lies nor when,
@@ -59,9 +65,10 @@ def wasserstein(
 
     Parameters
     ----------
-    da, other : DataArray
+    da, other : DataArray or Dataset
         ([time,] lat, lon) and further dims, in any order; their grids may differ. Every pixel
-        counts the same; NaN and infinite values are left out.
+        counts the same; NaN and infinite values are left out. A Dataset gives one result along
+        ``variable``: each variable against that of the same name, or against one DataArray.
     kind : {"daily", "pooled"}
         One distance for each day, or one for all days together. Days are matched by date.
     bins : int, optional
@@ -146,164 +153,6 @@ def wasserstein(
     return _describe(found, pair, space, normalise).assign_attrs(attrs)
 
 
-def _check_bins(bins: int | None) -> None:
-    whole = isinstance(bins, (int, np.integer)) and not isinstance(bins, bool)
-    if bins is not None and not (whole and bins >= 1):
-        raise OptionError(
-            f"bins is {bins!r}; give a whole number of 1 or more, or None for the exact distance."
-        )
-
-
-def as_space(transform: str | Scaling | None, floor: float | None) -> Scaling:
-    """Return the transform that is asked for, or raise `OptionError`."""
-    name = transform.transform if isinstance(transform, Scaling) else transform or "identity"
-    check_option("transform", name, [t for t in TRANSFORMS if t != "auto"])
-    if floor is not None and (isinstance(transform, Scaling) or name != "log10"):
-        raise OptionError(
-            f"floor={floor} means nothing with transform={name!r}; leave it out, or choose "
-            "transform='log10'."
-        )
-    return transform if isinstance(transform, Scaling) else Scaling(transform=name, floor=floor)
-
-
-def _daily(
-    pair: Pair, groups: Groups, space: Scaling, bins: int | None, normalise: bool
-) -> xr.Dataset:
-    """Distances over time and groups, with their mean and quantiles over time."""
-    kernel = partial(
-        _wasserstein_kernels.daily, groups=groups.sizes, bins=bins, normalise=normalise, space=space
-    )
-    fields = [pair.one, pair.other]
-    grids = [(pair.axes.y, pair.axes.x), (pair.other_axes.y, pair.other_axes.x)]
-    arrays = [
-        *(_core(da, grid, core) for da, grid, core in zip(fields, grids, _CORES[:2], strict=True)),
-        *(_core(c, g, core) for c, g, core in zip(groups.where, grids, _CORES[2:], strict=True)),
-    ]
-    entries = xr.apply_ufunc(
-        kernel,
-        *arrays,
-        groups.when[0].astype(np.int64),
-        input_core_dims=[*map(list, _CORES), []],
-        output_core_dims=[["_when", "_where", "_entry"]],
-        dask="parallelized",
-        output_dtypes=[np.float64],
-        dask_gufunc_kwargs={
-            "allow_rechunk": True,
-            "output_sizes": {
-                "_when": groups.sizes[0],
-                "_where": groups.sizes[1],
-                "_entry": len(_wasserstein_kernels.DAILY),
-            },
-        },
-    )
-    found = _split(entries, groups, _wasserstein_kernels.DAILY)
-    time = pair.axes.time
-    if time is None:
-        return found
-    statistics = xr.apply_ufunc(
-        _wasserstein_kernels.day_statistics,
-        found.wasserstein,
-        input_core_dims=[[time]],
-        output_core_dims=[["_entry"]],
-        dask="parallelized",
-        output_dtypes=[np.float64],
-        dask_gufunc_kwargs={"allow_rechunk": True, "output_sizes": {"_entry": 3}},
-    )
-    parts = {f"wasserstein_{n}": statistics[..., k] for k, n in enumerate(("mean", "p10", "p90"))}
-    return found.assign(parts)
-
-
-def _core(da: xr.DataArray, grid: tuple[str, str], names: tuple[str, str]) -> xr.DataArray:
-    """Rename the horizontal dims, which differ between the records though their names may not."""
-    bare = da.drop_vars([c for c in da.coords if set(da[c].dims) & set(grid)])
-    here = [d for d in grid if d in da.dims]
-    renamed = bare.rename({d: names[grid.index(d)] for d in here})
-    whole = renamed.expand_dims([n for n in names if n not in renamed.dims])
-    return whole.chunk(dict.fromkeys(names, -1)) if whole.chunks is not None else whole
-
-
-def _split(entries: xr.DataArray, groups: Groups, names: tuple[str, ...]) -> xr.Dataset:
-    """Give each entry its name, and the groups their dimensions."""
-    shape = tuple(len(labels) for labels in groups.coords.values())
-    lead = [d for d in entries.dims if d not in ("_when", "_where", "_entry")]
-    ordered = entries.transpose(*lead, "_when", "_where", "_entry")
-    data = ordered.data.reshape((*ordered.shape[: len(lead)], *shape, len(names)))
-    coords = {c: v for c, v in entries.coords.items() if set(v.dims) <= set(lead)}
-    dims = [*lead, *groups.coords]
-    parts = {name: (dims, data[..., k]) for k, name in enumerate(names)}
-    return xr.Dataset(parts, coords={**coords, **groups.coords})
-
-
-def _pooled(
-    pair: Pair, groups: Groups, space: Scaling, bins: int | None, normalise: bool
-) -> xr.Dataset:
-    """Distances of all days together."""
-    exact = pair.one.size + pair.other.size <= EXACT
-    sums = [
-        _summary(da, when, where, groups, exact, space)
-        for da, when, where in zip((pair.one, pair.other), groups.when, groups.where, strict=True)
-    ]
-    size = (groups.sizes[0] * groups.sizes[1], len(_wasserstein_kernels.POOLED))
-    if any(da.chunks is not None for da in (pair.one, pair.other)):
-        import dask.array
-        from dask.delayed import delayed
-
-        late = delayed(_wasserstein_kernels.pooled, pure=False)(*sums, bins, normalise, exact)
-        make: Any = dask.array.from_delayed
-        data = make(late, size, dtype=np.float64)
-    else:
-        data = _wasserstein_kernels.pooled(sums[0], sums[1], bins, normalise, exact)
-    entries = xr.DataArray(
-        data.reshape((*groups.sizes, size[1])), dims=("_when", "_where", "_entry")
-    )
-    return _split(entries, groups, _wasserstein_kernels.POOLED)
-
-
-def _summary(
-    da: xr.DataArray,
-    when: xr.DataArray,
-    where: xr.DataArray,
-    groups: Groups,
-    exact: bool,
-    space: Scaling,
-) -> Any:
-    """Distributions of a record's groups; delayed where the record is lazy."""
-    codes = when * groups.sizes[1] + where
-    codes = codes.where((when >= 0) & (where >= 0), -1)
-    codes = codes.expand_dims([d for d in da.dims if d not in codes.dims]).transpose(*da.dims)
-    total = groups.sizes[0] * groups.sizes[1]
-    kernel = partial(_wasserstein_kernels.summarise, groups=total, exact=exact, space=space)
-    merge = partial(_wasserstein_kernels.merge, exact=exact)
-    if da.chunks is not None:
-        cut = tuple(c if n > 1 else (1,) for c, n in zip(da.chunks, codes.shape, strict=True))
-        beside = codes.chunk(dict(zip(da.dims, cut, strict=True))).data
-        return gather(Record(da.data).array, kernel, merge, beside=beside)
-    parts: list[Any] = []
-    step = max(1, _BLOCK * len(da) // max(1, da.size))
-    for start in range(0, len(da), step):
-        part = slice(start, start + step)
-        own = codes[part] if len(codes) > 1 else codes
-        parts.append(kernel(da[part].values, None, own.values))
-        parts = [merge(parts)] if len(parts) == _MERGED else parts
-    return merge(parts)
-
-
-def _describe(found: xr.Dataset, pair: Pair, space: Scaling, normalise: bool) -> xr.Dataset:
-    """Say what each variable is, and in which units."""
-    own = str(pair.one.attrs.get("units", "1"))
-    units = {"identity": own}.get(space.transform, f"{space.transform}({own})")
-    distance = "1" if normalise else units
-    for name in found.data_vars:
-        unit = "1" if "count" in str(name) else units if name == "span" else distance
-        found[name].attrs = {"long_name": _NAMES[str(name)], "units": unit}
-    return found
-
-
-_WAYS = ("season", "region")
-_WHOLE = "all"
-_COLUMNS = ["daily mean", "daily p10", "daily p90", "pooled", "days"]
-
-
 def similarity_table(
     fields_a: xr.DataArray,
     fields_b: xr.DataArray,
@@ -316,7 +165,7 @@ def similarity_table(
     floor: float | None = None,
     normalise: bool = True,
 ) -> pd.DataFrame:
-    """How far apart the values of two records are in each season and region.
+    """Tabulate the Wasserstein distances of two records by season and region.
 
     Table 2 of arXiv:2512.05139: the mean and the 10 and 90 % quantiles of the daily Wasserstein
     distances, and the pooled distance, each over the days and the area that both records have.
@@ -369,22 +218,174 @@ def similarity_table(
             f"regions names {list(regions)}, but by is {by!r}; put 'region' among by, or leave "
             "regions out."
         )
-    one, other = _shared(fields_a, fields_b)
+    one, other = on_common_days(fields_a, fields_b, ("The first record", "The second record"))
     boxes: dict[str, Any] = dict(normalise_regions(regions)) or {_WHOLE: None}
     names = list(resolve_seasons(seasons)) if "season" in ways else [_WHOLE]
     options = {"bins": bins, "transform": transform, "floor": floor, "normalise": normalise}
     rows = {}
     for region, box in boxes.items():
-        a, b = (da if box is None else _inside(da, box) for da in (one, other))
+        a = one if box is None else _crop(one, box)
+        b = other if box is None else _crop(other, box)
         for season, days in _seasons(one, names, seasons):
             rows[(season, region)] = _row(a.isel(days), b.isel(days), options)
     return _frame(rows, ways, names, list(boxes))
 
 
-def _shared(fields_a: xr.DataArray, fields_b: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    time = require_time(fields_a, "The first record")
-    there = require_time(fields_b, "The second record")
-    return common_days(fields_a, fields_b.rename({} if there == time else {there: time}), time)
+def as_space(transform: str | Scaling | None, floor: float | None) -> Scaling:
+    """Return the `Scaling` of a transform and a floor, or raise `OptionError`."""
+    name = transform.transform if isinstance(transform, Scaling) else transform or "identity"
+    check_option("transform", name, [t for t in TRANSFORMS if t != "auto"])
+    if floor is not None and (isinstance(transform, Scaling) or name != "log10"):
+        raise OptionError(
+            f"floor={floor} means nothing with transform={name!r}; leave it out, or choose "
+            "transform='log10'."
+        )
+    return transform if isinstance(transform, Scaling) else Scaling(transform=name, floor=floor)
+
+
+def _check_bins(bins: int | None) -> None:
+    whole = isinstance(bins, (int, np.integer)) and not isinstance(bins, bool)
+    if bins is not None and not (whole and bins >= 1):
+        raise OptionError(
+            f"bins is {bins!r}; give a whole number of 1 or more, or None for the exact distance."
+        )
+
+
+def _daily(
+    pair: Pair, groups: Groups, space: Scaling, bins: int | None, normalise: bool
+) -> xr.Dataset:
+    """Return the distance of each day and group, and mean and quantiles over the days."""
+    kernel = partial(
+        _wasserstein_kernels.daily, groups=groups.sizes, bins=bins, normalise=normalise, space=space
+    )
+    grid = (pair.axes.y, pair.axes.x)
+    other_grid = (pair.other_axes.y, pair.other_axes.x)
+    arrays = [
+        _with_core_dims(pair.one, grid, _CORES[0]),
+        _with_core_dims(pair.other, other_grid, _CORES[1]),
+        _with_core_dims(groups.where[0], grid, _CORES[2]),
+        _with_core_dims(groups.where[1], other_grid, _CORES[3]),
+    ]
+    entries = xr.apply_ufunc(
+        kernel,
+        *arrays,
+        groups.when[0].astype(np.int64),
+        input_core_dims=[*map(list, _CORES), []],
+        output_core_dims=[["_when", "_where", "_entry"]],
+        dask="parallelized",
+        output_dtypes=[np.float64],
+        dask_gufunc_kwargs={
+            "allow_rechunk": True,
+            "output_sizes": {
+                "_when": groups.sizes[0],
+                "_where": groups.sizes[1],
+                "_entry": len(_wasserstein_kernels.DAILY),
+            },
+        },
+    )
+    found = _split(entries, groups, _wasserstein_kernels.DAILY)
+    time = pair.axes.time
+    if time is None:
+        return found
+    statistics = xr.apply_ufunc(
+        _wasserstein_kernels.day_statistics,
+        found.wasserstein,
+        input_core_dims=[[time]],
+        output_core_dims=[["_entry"]],
+        dask="parallelized",
+        output_dtypes=[np.float64],
+        dask_gufunc_kwargs={"allow_rechunk": True, "output_sizes": {"_entry": 3}},
+    )
+    parts = {f"wasserstein_{n}": statistics[..., k] for k, n in enumerate(("mean", "p10", "p90"))}
+    return found.assign(parts)
+
+
+def _with_core_dims(
+    da: xr.DataArray, grid: tuple[str, str], names: tuple[str, str]
+) -> xr.DataArray:
+    """Rename the horizontal dims, which differ between the records though their names may not."""
+    bare = da.drop_vars([c for c in da.coords if set(da[c].dims) & set(grid)])
+    here = [d for d in grid if d in da.dims]
+    renamed = bare.rename({d: names[grid.index(d)] for d in here})
+    whole = renamed.expand_dims([n for n in names if n not in renamed.dims])
+    return whole.chunk(dict.fromkeys(names, -1)) if whole.chunks is not None else whole
+
+
+def _split(entries: xr.DataArray, groups: Groups, names: tuple[str, ...]) -> xr.Dataset:
+    """Give each entry its name, and the groups their dimensions."""
+    shape = tuple(len(labels) for labels in groups.coords.values())
+    lead = [d for d in entries.dims if d not in ("_when", "_where", "_entry")]
+    ordered = entries.transpose(*lead, "_when", "_where", "_entry")
+    data = ordered.data.reshape((*ordered.shape[: len(lead)], *shape, len(names)))
+    coords = {c: v for c, v in entries.coords.items() if set(v.dims) <= set(lead)}
+    dims = [*lead, *groups.coords]
+    parts = {name: (dims, data[..., k]) for k, name in enumerate(names)}
+    return xr.Dataset(parts, coords={**coords, **groups.coords})
+
+
+def _pooled(
+    pair: Pair, groups: Groups, space: Scaling, bins: int | None, normalise: bool
+) -> xr.Dataset:
+    """Return the distance of all days together, for each group."""
+    exact = pair.one.size + pair.other.size <= EXACT
+    sums = [
+        _summary(da, when, where, groups, exact, space)
+        for da, when, where in zip((pair.one, pair.other), groups.when, groups.where, strict=True)
+    ]
+    size = (groups.sizes[0] * groups.sizes[1], len(_wasserstein_kernels.POOLED))
+    if any(da.chunks is not None for da in (pair.one, pair.other)):
+        import dask.array
+        from dask.delayed import delayed
+
+        late = delayed(_wasserstein_kernels.pooled, pure=False)(*sums, bins, normalise, exact)
+        make: Any = dask.array.from_delayed
+        data = make(late, size, dtype=np.float64)
+    else:
+        data = _wasserstein_kernels.pooled(sums[0], sums[1], bins, normalise, exact)
+    entries = xr.DataArray(
+        data.reshape((*groups.sizes, size[1])), dims=("_when", "_where", "_entry")
+    )
+    return _split(entries, groups, _wasserstein_kernels.POOLED)
+
+
+def _summary(
+    da: xr.DataArray,
+    when: xr.DataArray,
+    where: xr.DataArray,
+    groups: Groups,
+    exact: bool,
+    space: Scaling,
+) -> Any:
+    """Summarise the values of each group of a record; delayed where the record is lazy."""
+    codes = when * groups.sizes[1] + where
+    codes = codes.where((when >= 0) & (where >= 0), -1)
+    codes = codes.expand_dims([d for d in da.dims if d not in codes.dims]).transpose(*da.dims)
+    total = groups.sizes[0] * groups.sizes[1]
+    kernel = partial(_wasserstein_kernels.summarise, groups=total, exact=exact, space=space)
+    merge = partial(_wasserstein_kernels.merge, exact=exact)
+    if da.chunks is not None:
+        cut = tuple(c if n > 1 else (1,) for c, n in zip(da.chunks, codes.shape, strict=True))
+        beside = codes.chunk(dict(zip(da.dims, cut, strict=True))).data
+        return gather(Record(da.data).array, kernel, merge, beside=beside)
+    parts: list[Any] = []
+    step = max(1, _BLOCK * len(da) // max(1, da.size))
+    for start in range(0, len(da), step):
+        part = slice(start, start + step)
+        own = codes[part] if len(codes) > 1 else codes
+        parts.append(kernel(da[part].values, None, own.values))
+        parts = [merge(parts)] if len(parts) == _MERGED else parts
+    return merge(parts)
+
+
+def _describe(found: xr.Dataset, pair: Pair, space: Scaling, normalise: bool) -> xr.Dataset:
+    """Set long names and units."""
+    own = str(pair.one.attrs.get("units", "1"))
+    units = {"identity": own}.get(space.transform, f"{space.transform}({own})")
+    distance = "1" if normalise else units
+    for name in found.data_vars:
+        unit = "1" if "count" in str(name) else units if name == "span" else distance
+        found[name].attrs = {"long_name": _NAMES[str(name)], "units": unit}
+    return found
 
 
 def _seasons(
@@ -399,13 +400,15 @@ def _seasons(
         yield name, {time: season_of(da[time], {name: resolved[name]}) == name}
 
 
-def _inside(da: xr.DataArray, region: Any) -> xr.DataArray:
-    """Cut a region's bounding box out, NaN outside the region."""
+def _crop(da: xr.DataArray, region: Any) -> xr.DataArray:
+    """Cut out the bounding box of a region, NaN outside the region."""
     if isinstance(region, xr.DataArray) and not same_grid(region, da):
         there = regrid(region.astype(float), template(da), "nearest", extrapolate="nearest")
         region = there > 0.5
-    axes, mask = find_axes(da), region_mask(da, region)
-    rows, columns = mask.any(axes.x).values, mask.any(axes.y).values
+    axes = find_axes(da)
+    mask = region_mask(da, region)
+    rows = mask.any(axes.x).values
+    columns = mask.any(axes.y).values
     where = {axes.y: np.flatnonzero(rows), axes.x: np.flatnonzero(columns)}
     return da.isel(where).where(mask.isel(where))
 
@@ -426,10 +429,11 @@ def _frame(
     seasons: Sequence[str],
     regions: Sequence[str],
 ) -> pd.DataFrame:
-    """Order the rows as asked."""
+    """Make a DataFrame with the rows in the order asked."""
     levels = {"season": list(seasons), "region": list(regions)}
     if not ways:
-        index, keys = pd.Index([_WHOLE]), [(_WHOLE, _WHOLE)]
+        index = pd.Index([_WHOLE])
+        keys = [(_WHOLE, _WHOLE)]
     else:
         full = pd.MultiIndex.from_product([levels[w] for w in ways], names=list(ways))
         words = [dict(zip(ways, label, strict=True)) for label in full]

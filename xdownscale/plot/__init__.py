@@ -1,8 +1,9 @@
-"""Figures of labelled results: every function takes matplotlib axes and returns them.
+"""Plot labelled results with matplotlib: every function takes axes and returns them.
 
 Curves take what `xdownscale.geostat` and `xdownscale.skill` return, a field to compute it from with
-the defaults, or a mapping of names to either, which are then compared in one figure. Colours are
-told apart by colour-blind readers too (cividis; Okabe and Ito 2008). matplotlib is imported late.
+the defaults, a Dataset of fields, or a mapping of names to these, which are then compared in one
+figure. Colours are safe for colour-blind readers (cividis; Okabe and Ito 2008). matplotlib is
+imported late.
 """
 
 from __future__ import annotations

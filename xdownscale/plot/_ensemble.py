@@ -1,4 +1,4 @@
-"""Figures of ensembles: rank histogram, spread against error."""
+"""Plots of ensembles: rank histogram, spread against error."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from xdownscale.plot._style import (
 
 
 def rank_histogram(results: Any, ax: Any = None) -> Any:
-    """Draw rank histograms beside the flat line of a calibrated ensemble.
+    """Plot rank histograms, and the flat line of a calibrated ensemble.
 
     Parameters
     ----------
@@ -67,7 +67,7 @@ def rank_histogram(results: Any, ax: Any = None) -> Any:
 
 
 def spread_skill(results: Any, ax: Any = None) -> Any:
-    """Draw the spread of an ensemble against the error of its mean, day by day.
+    """Plot the spread of an ensemble against the error of its mean, for each time step.
 
     Parameters
     ----------
@@ -95,11 +95,12 @@ def spread_skill(results: Any, ax: Any = None) -> Any:
     >>> spread_skill(days).get_xlabel()
     'spread [1]'
     """
-    curves = named(results, None, "skill.spread_skill", ["spread", "rmse"], _days(results))
+    curves = named(results, None, "skill.spread_skill", ["spread", "rmse"], _time_dim(results))
     ax = new_axes(ax, (4.8, 4.4))
     top = 0.0
     for place, (name, result) in enumerate(curves.items()):
-        spread, error = result["spread"].values, result["rmse"].values
+        spread = result["spread"].values
+        error = result["rmse"].values
         points = {"s": 16, "alpha": 0.7, "linewidths": 0, "marker": MARKERS[place % 7]}
         ax.scatter(spread, error, color=COLOURS[place % 7], label=name, **points)
         top = float(np.nanmax([top, 1.05 * np.nanmax(spread), 1.05 * np.nanmax(error)]))
@@ -110,8 +111,8 @@ def spread_skill(results: Any, ax: Any = None) -> Any:
     return tidy(ax, with_units("spread", units), with_units("RMSE of the mean", units))
 
 
-def _days(results: Any) -> str:
-    """Return the name of the days' dimension: the last one of the first result."""
+def _time_dim(results: Any) -> str:
+    """Return the name of the time dimension: the last one of the first result."""
     several = isinstance(results, Mapping) and not isinstance(results, xr.Dataset)
     first = next(iter(results.values()), None) if several else results
     spread = first.get("spread") if isinstance(first, xr.Dataset) else None

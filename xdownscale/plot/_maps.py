@@ -1,4 +1,4 @@
-"""Maps of one day: coarse record, truth, prediction and their difference."""
+"""Maps of one time step: coarse record, truth, prediction and their difference."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def maps(
     scale: str = "auto",
     axes: Any = None,
 ) -> Any:
-    """Draw one day side by side: coarse record, truth, prediction, prediction minus truth.
+    """Plot one time step side by side: coarse, truth, prediction, prediction minus truth.
 
     Parameters
     ----------
@@ -78,12 +78,12 @@ def maps(
     axes = _axes(len(panels) + (truth is not None), axes, panels[-1][1])
     norm = _norm([field for _, field in panels], scale)
     for ax, (title, field) in zip(axes, panels, strict=False):
-        mesh = _draw(ax, field, title, norm=norm, cmap="cividis")
+        mesh = _plot_map(ax, field, title, norm=norm, cmap="cividis")
     words = str(prediction.attrs.get("long_name") or prediction.name or "value")
     place = "bottom" if len(axes) == 3 else "right"
     _colorbar(mesh, axes[: min(2, len(panels))], with_units(words, units_of(prediction)), place)
     if truth is not None:
-        mesh = _draw_difference(axes[-1], panels[-1][1], panels[-2][1])
+        mesh = _plot_difference(axes[-1], panels[-1][1], panels[-2][1])
         _colorbar(mesh, axes[-1:], with_units("difference", units_of(prediction)), place)
     _frame(axes, panels[-1][1])
     return axes
@@ -92,25 +92,25 @@ def maps(
 def _panels(
     prediction: xr.DataArray, truth: xr.DataArray | None, coarse: xr.DataArray | None, time: Any
 ) -> list[tuple[str, xr.DataArray]]:
-    """Titles and fields (lat, lon) in memory; the prediction comes last."""
-    day = _first_day(prediction) if time is None else time
+    """Return titles and fields (lat, lon) in memory, the prediction last."""
+    day = _first_time(prediction) if time is None else time
     middle = _middle(prediction)
     members = prediction.sizes.get(MEMBERS, 1)
     own = "Prediction" if members == 1 else f"Prediction, realization 1 of {members}"
     listed = [("Coarse", coarse), ("Truth", truth), (own, prediction)]
     return [
-        (title, _centred(_one_day(da, day, title), middle))
+        (title, _centred(_one_time(da, day, title), middle))
         for title, da in listed
         if da is not None
     ]
 
 
-def _first_day(da: xr.DataArray) -> Any:
+def _first_time(da: xr.DataArray) -> Any:
     time = find_axes(da).time
     return None if time is None else da[time].values[0]
 
 
-def _one_day(da: xr.DataArray, day: Any, what: str) -> xr.DataArray:
+def _one_time(da: xr.DataArray, day: Any, what: str) -> xr.DataArray:
     """Return one (lat, lon) field in memory."""
     axes = find_axes(da)
     if MEMBERS in da.dims:
@@ -127,7 +127,7 @@ def _one_day(da: xr.DataArray, day: Any, what: str) -> xr.DataArray:
 
 
 def _select(da: xr.DataArray, time: str, day: Any, what: str) -> xr.DataArray:
-    """Day of a record; noon of a day and its midnight are the same day."""
+    """Select a day of a record; noon of a day and its midnight are the same day."""
     wanted = da.indexes[time]
     try:
         found = da.sel({time: day if isinstance(day, str) else str(day)[:10]})
@@ -141,7 +141,7 @@ def _select(da: xr.DataArray, time: str, day: Any, what: str) -> xr.DataArray:
 
 
 def _norm(fields: list[xr.DataArray], scale: str) -> Any:
-    """Colour scale that all panels share: between the 0.5 % and 99.5 % quantiles of all values."""
+    """Return the shared colour scale, from the 0.5 % to the 99.5 % quantile of all values."""
     colors = require("matplotlib.colors", PURPOSE)
     values = np.concatenate([_sample(field.values) for field in fields])
     low, high = np.quantile(values, [0.005, 0.995])
@@ -155,7 +155,8 @@ def _norm(fields: list[xr.DataArray], scale: str) -> Any:
         first, last = np.quantile(values, [0.01, 0.99])
         scale = "log" if positive and last > _WIDE * first else "linear"
     if not high > low:
-        low, high = low - 0.5, high + 0.5
+        low = low - 0.5
+        high = high + 0.5
     return colors.LogNorm(low, high) if scale == "log" else colors.Normalize(low, high)
 
 
@@ -188,7 +189,7 @@ def _axes(count: int, given: Any, field: xr.DataArray) -> Any:
 
 
 def _projection() -> dict[str, Any]:
-    """Cartopy's plate carree where cartopy is installed; it is never asked for."""
+    """Return cartopy's plate carree projection where cartopy is installed."""
     if importlib.util.find_spec("cartopy") is None:
         return {}
     return {"projection": require("cartopy.crs", PURPOSE).PlateCarree()}
@@ -200,7 +201,7 @@ def _degrees(field: xr.DataArray) -> tuple[Any, Any]:
 
 
 def _middle(da: xr.DataArray) -> float:
-    """Longitude in the middle of a grid; on one that leaps (Greenwich), from -180 to 180."""
+    """Return the middle longitude; on a grid across the date line or Greenwich in -180 to 180."""
     lon = da[find_axes(da).longitude].values
     first = float(lon.flat[0])
     middle = first + float(np.median(wrap_longitude(lon - first, -180.0)))
@@ -210,17 +211,18 @@ def _middle(da: xr.DataArray) -> float:
 
 
 def _centred(field: xr.DataArray, middle: float) -> xr.DataArray:
-    """Bring longitudes to the convention that has `middle` in its middle, ascending."""
+    """Wrap longitudes around `middle`, and sort them."""
     axes = find_axes(field)
     lon = field[axes.longitude]
     turned = field.assign_coords({axes.longitude: lon.copy(data=wrap_longitude(lon, middle - 180))})
     return turned.sortby(axes.x) if axes.rectilinear else turned
 
 
-def _draw(ax: Any, field: xr.DataArray, title: str, **options: Any) -> Any:
+def _plot_map(ax: Any, field: xr.DataArray, title: str, **options: Any) -> Any:
     lon, lat = _degrees(field)
     if lon.ndim == 1 and min(lon.size, lat.size) > 1:
-        lon, lat = cell_bounds(lon), cell_bounds(lat)
+        lon = cell_bounds(lon)
+        lat = cell_bounds(lat)
         options["shading"] = "flat"
     else:
         options["shading"] = "nearest"
@@ -232,16 +234,16 @@ def _draw(ax: Any, field: xr.DataArray, title: str, **options: Any) -> Any:
     return mesh
 
 
-def _draw_difference(ax: Any, prediction: xr.DataArray, truth: xr.DataArray) -> Any:
-    pair = match({"prediction": _bare(prediction)}, _bare(truth))
+def _plot_difference(ax: Any, prediction: xr.DataArray, truth: xr.DataArray) -> Any:
+    pair = match({"prediction": _without_scalars(prediction)}, _without_scalars(truth))
     difference = pair.predictions["prediction"] - pair.truth
     values = np.abs(_sample(difference.values))
     limit = float(np.quantile(values, 0.99)) if values.size else 0.0
     reach = {"vmin": -(limit or 1.0), "vmax": limit or 1.0}
-    return _draw(ax, difference, "Prediction minus truth", cmap="RdBu_r", **reach)
+    return _plot_map(ax, difference, "Prediction minus truth", cmap="RdBu_r", **reach)
 
 
-def _bare(field: xr.DataArray) -> xr.DataArray:
+def _without_scalars(field: xr.DataArray) -> xr.DataArray:
     return field.drop_vars([name for name, c in field.coords.items() if c.ndim == 0])
 
 
@@ -252,7 +254,7 @@ def _colorbar(mesh: Any, axes: Any, label: str, place: str) -> None:
 
 
 def _frame(axes: Any, field: xr.DataArray) -> None:
-    """Show the region of the prediction, in degrees, each axis labelled once."""
+    """Set limits to the region of the prediction, and label each axis once."""
     lon, lat = _degrees(field)
     edges = [cell_bounds(v) if v.ndim == 1 and v.size > 1 else v for v in (lon, lat)]
     for ax in axes:
@@ -264,5 +266,5 @@ def _frame(axes: Any, field: xr.DataArray) -> None:
 
 
 def _aspect(lat: Any) -> float:
-    """Degrees of latitude over degrees of longitude, as long as they are in the middle."""
+    """Return the aspect ratio of a degree of latitude to one of longitude, in the middle."""
     return 1 / max(float(np.cos(np.deg2rad(np.mean(lat)))), 0.2)

@@ -1,4 +1,4 @@
-"""Curves over distance: semivariograms and power spectra."""
+"""Plots over distance: semivariograms and power spectra."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BARS = 0.22  # share of the height that the tallest pair-count bar takes
 
 
 def semivariogram(results: Any, ax: Any = None, pair_counts: bool = True) -> Any:
-    """Draw semivariograms: points with their bands, fitted curves, pair counts as bars.
+    """Plot semivariograms: points with their bands, fitted curves, pair counts as bars.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def semivariogram(results: Any, ax: Any = None, pair_counts: bool = True) -> Any
 
 
 def power_spectrum(results: Any, ax: Any = None) -> Any:
-    """Draw power spectra on logarithmic axes, long wavelengths on the left.
+    """Plot power spectra on logarithmic axes, long wavelengths on the left.
 
     Parameters
     ----------
@@ -110,10 +110,12 @@ def power_spectrum(results: Any, ax: Any = None) -> Any:
     for place, (name, result) in enumerate(curves.items()):
         whole = result["complete"].values if "complete" in result else True
         power = result["power"].where((result["power"] > 0) & whole)
-        colour, dash = COLOURS[place % 7], DASHES[place % 7]
+        colour = COLOURS[place % 7]
+        dash = DASHES[place % 7]
         ax.plot(power["wavelength"], power, color=colour, linestyle=dash, label=name)
         if "lower" in result and "upper" in result:
-            low, high = result["lower"], result["upper"]
+            low = result["lower"]
+            high = result["upper"]
             ax.fill_between(power["wavelength"], low, high, color=colour, alpha=0.18, linewidth=0)
         lengths.append(power["wavelength"].values[power.notnull().values])
     ax.set(xscale="log", yscale="log")
@@ -124,7 +126,9 @@ def power_spectrum(results: Any, ax: Any = None) -> Any:
 
 
 def _variogram(ax: Any, result: xr.Dataset, name: str, place: int) -> None:
-    colour, marker, dash = COLOURS[place % 7], MARKERS[place % 7], DASHES[place % 7]
+    colour = COLOURS[place % 7]
+    marker = MARKERS[place % 7]
+    dash = DASHES[place % 7]
     lag = result["lag"].values
     if "lower" in result and "upper" in result:
         band = {"color": colour, "alpha": 0.18, "linewidth": 0}
@@ -137,8 +141,9 @@ def _variogram(ax: Any, result: xr.Dataset, name: str, place: int) -> None:
 
 
 def _pair_bars(ax: Any, result: xr.Dataset) -> None:
-    """Bars at the bottom: their axis reaches to several times the tallest one."""
-    lag, count = result["lag"].values, result["pair_count"].values
+    """Plot pair counts as bars at the bottom, on an axis several times as tall."""
+    lag = result["lag"].values
+    count = result["pair_count"].values
     width = 0.8 * float(np.min(np.diff(lag))) if lag.size > 1 else 1.0
     bars = ax.twinx()
     bars.bar(lag, count, width=width, color=GREY, alpha=0.35, linewidth=0)

@@ -1,4 +1,4 @@
-"""What all figures share: axes, colours, labels, and telling results from fields."""
+"""Shared parts of all plots: axes, colours, labels, and results computed from fields."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.core.errors import DataError
+from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.optional import require
 
 # Okabe and Ito (2008), without the yellow that is lost on white
@@ -17,6 +17,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 DASHES = ("-", "--", "-.", (0, (1, 1.2)), (0, (5, 1, 1, 1, 1, 1)), (0, (8, 2)), (0, (3, 4)))
 GREY = "#8a8a8a"
 MEMBERS = "realization"
+VARIABLE = "variable"  # of a result for several variables of a Dataset
 PURPOSE = "Drawing figures"
 
 
@@ -40,13 +41,16 @@ def named(
     what: str,
     variables: Sequence[str] = (),
     dim: str = "lag",
+    *,
+    needs_time: bool = False,
 ) -> dict[str, Any]:
-    """Results by name: one or several, given as such or computed from fields.
+    """Return results by name: one or several, given as such or computed from fields.
 
     Parameters
     ----------
     results : Dataset, DataArray or mapping of str to these
-        Results along `dim`, or fields; of an ensemble the first realization is taken.
+        Results along `dim`, or fields; a Dataset of fields, or a result along ``variable``, makes
+        one result for each variable. Of an ensemble the first realization is taken.
     compute : callable, optional
         From a field to its result; without, fields are refused.
     what : str
@@ -55,6 +59,8 @@ def named(
         What a result must have; a DataArray will do where there are none.
     dim : str
         The only dimension that they may have.
+    needs_time : bool
+        Leave out variables of a Dataset without a time axis.
 
     Raises
     ------
@@ -62,12 +68,16 @@ def named(
         If something is neither a result of that kind nor a field.
     """
     several = isinstance(results, Mapping) and not isinstance(results, xr.Dataset)
-    listed = dict(results) if several else {"": results}
-    if not listed:
+    given = dict(results) if several else {"": results}
+    if not given:
         raise DataError(f"There is nothing to draw; give what {what} returns, or a field.")
+    listed: dict[str, Any] = {}
+    for name, one in given.items():
+        is_fields = isinstance(one, xr.Dataset) and compute is not None and dim not in one.dims
+        listed |= _by_variable(str(name), _fields(one, needs_time) if is_fields else one)
     found = {}
-    for name, given in listed.items():
-        label, shown = _first_member(str(name), given)
+    for name, one in listed.items():
+        label, shown = _first_member(name, one)
         if compute is not None and isinstance(shown, xr.DataArray) and dim not in shown.dims:
             shown = compute(shown)
         _check(shown, variables, dim, what, label)
@@ -75,8 +85,38 @@ def named(
     return found
 
 
+def _fields(ds: xr.Dataset, needs_time: bool) -> Any:
+    """Return the fields of a Dataset by name; the Dataset itself where it has none."""
+    from xdownscale.geostat._variables import fields_of
+
+    try:
+        return fields_of(ds, needs_time=needs_time)
+    except (GridError, TimeAxisError):
+        return ds
+
+
+def _by_variable(name: str, given: Any) -> dict[str, Any]:
+    """Take fields by name, or a result of several variables, apart."""
+    if isinstance(given, dict):
+        parts = given
+    elif VARIABLE in getattr(given, "dims", ()):
+        parts = {str(v): _one_variable(given, v) for v in given[VARIABLE].values}
+    else:
+        return {name: given}
+    return {f"{name}, {v}" if name else v: part for v, part in parts.items()}
+
+
+def _one_variable(result: Any, name: Any) -> Any:
+    """Select a variable of a result; units that the variables do not share are "various"."""
+    part = result.sel({VARIABLE: name}, drop=True)
+    if isinstance(part, xr.DataArray):
+        return part
+    shared = {quantity: da.attrs.get("units", "various") for quantity, da in part.items()}
+    return part.assign({n: part[n].assign_attrs(units=units) for n, units in shared.items()})
+
+
 def _first_member(name: str, given: Any) -> tuple[str, Any]:
-    """Take the first realization of an ensemble, and say so in its name, as maps do."""
+    """Select the first realization of an ensemble, and say so in its name, as maps do."""
     if MEMBERS not in getattr(given, "dims", ()):
         return name, given
     one = f"realization 1 of {given.sizes[MEMBERS]}"
@@ -100,7 +140,7 @@ def legend(ax: Any, names: Sequence[str], **options: Any) -> None:
 
 
 def tidy(ax: Any, x: str, y: str) -> Any:
-    """Label the axes and take away what is not needed."""
+    """Label the axes, add a light grid, and remove the upper and right spines."""
     ax.set(xlabel=x, ylabel=y)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(visible=True, color="#000000", alpha=0.08, linewidth=0.8)
@@ -109,9 +149,10 @@ def tidy(ax: Any, x: str, y: str) -> Any:
 
 
 def plain_ticks(axis: Any, values: Any) -> None:
-    """Write the ticks of a logarithmic axis as plain numbers, few enough to be read."""
+    """Label a logarithmic axis with a few plain numbers."""
     ticker = require("matplotlib.ticker", PURPOSE)
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    low = float(np.nanmin(values))
+    high = float(np.nanmax(values))
     decades = np.log10(high / low) if low > 0 else 1.0
     steps = (1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)
     axis.set_major_locator(ticker.LogLocator(subs=steps))

@@ -1,4 +1,4 @@
-"""Curves over days: autocorrelation and the likeness of a day to those before it."""
+"""Plots over time lags: autocorrelation, and R2 and RMSE between fields."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SCORES = {"r2": "R² of a day with an earlier one", "rmse": "RMSE of a day to a
 
 
 def acf(results: Any, ax: Any = None) -> Any:
-    """Draw autocorrelation functions as stems, with their confidence bands.
+    """Plot autocorrelation functions as stems, with their confidence bands.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def acf(results: Any, ax: Any = None) -> Any:
 
 
 def pacf(results: Any, ax: Any = None) -> Any:
-    """Draw partial autocorrelation functions as stems, with their confidence bands.
+    """Plot partial autocorrelation functions as stems, with their confidence bands.
 
     Parameters, errors and result as for `acf`.
 
@@ -77,7 +77,7 @@ def pacf(results: Any, ax: Any = None) -> Any:
 
 
 def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
-    """Draw how much a day is like the days before it: mean and spread over days, by lag.
+    """Plot R2 or RMSE between fields by lag: mean, and 10 to 90 % quantiles.
 
     Parameters
     ----------
@@ -113,12 +113,14 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
 
     check_option("score", score, _SCORES)
     compute = geostat.lag_r2 if score == "r2" else geostat.lag_rmse
-    curves = named(results, compute, f"geostat.lag_{score}", ["mean"])
+    curves = named(results, compute, f"geostat.lag_{score}", ["mean"], needs_time=True)
     ax = new_axes(ax)
     for place, (name, result) in enumerate(curves.items()):
-        colour, lag = COLOURS[place % 7], result["lag"].values
+        colour = COLOURS[place % 7]
+        lag = result["lag"].values
         if "p10" in result and "p90" in result:
-            low, high = result["p10"].values, result["p90"].values
+            low = result["p10"].values
+            high = result["p90"].values
             ax.fill_between(lag, low, high, color=colour, alpha=0.18, linewidth=0)
         ax.plot(
             lag,
@@ -129,7 +131,7 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
             markersize=4,
             label=name,
         )
-    ax.set_xticks(_whole(lag))
+    ax.set_xticks(_whole_ticks(lag))
     legend(ax, list(curves))
     units = "1" if score == "r2" else units_of(result["mean"])
     return tidy(ax, "lag [days]", with_units(_SCORES[score], units))
@@ -138,19 +140,21 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
 def _stems(
     results: Any, compute: Callable[[xr.DataArray], Any], name: str, words: str, ax: Any
 ) -> Any:
-    curves = named(results, compute, f"geostat.{name}")
+    curves = named(results, compute, f"geostat.{name}", needs_time=True)
     ax = new_axes(ax)
     for place, (label, result) in enumerate(curves.items()):
         shift = 0.22 * (place - (len(curves) - 1) / 2)
         _stem(ax, variable(result, name), label, place, shift)
     ax.axhline(0, color="#000000", linewidth=0.8)
-    ax.set_xticks(_whole(variable(result, name)["lag"].values))
+    ax.set_xticks(_whole_ticks(variable(result, name)["lag"].values))
     legend(ax, list(curves))
     return tidy(ax, "lag [days]", with_units(words, "1"))
 
 
 def _stem(ax: Any, curve: xr.DataArray, label: str, place: int, shift: float) -> None:
-    colour, lag, value = COLOURS[place % 7], curve["lag"].values, curve.values
+    colour = COLOURS[place % 7]
+    lag = curve["lag"].values
+    value = curve.values
     if "lower" in curve.coords and "upper" in curve.coords:
         # confidence intervals lie around the estimate; shown around zero they tell what is not zero
         half = (curve["upper"].values - curve["lower"].values) / 2
@@ -160,7 +164,7 @@ def _stem(ax: Any, curve: xr.DataArray, label: str, place: int, shift: float) ->
     ax.plot(lag + shift, value, label=label, **points)
 
 
-def _whole(lag: Any) -> Any:
-    """Ticks at whole lags, some ten of them."""
+def _whole_ticks(lag: Any) -> Any:
+    """Return some ten ticks at whole lags."""
     step = max(1, int(np.ceil((lag.max() - lag.min()) / 10)))
     return np.arange(int(lag.min()), int(lag.max()) + 1, step)

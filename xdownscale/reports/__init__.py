@@ -1,7 +1,7 @@
-"""One HTML page that judges a prediction, against truth where there is some, and without.
+"""HTML reports on a prediction, with truth and without.
 
-`report` writes the page, `evidence` returns what its sentences say as a table. The records are
-brought together in ``_records.py``, curves and intervals are made in ``_curves.py`` and
+`report` writes the page, `evidence` returns the statistics in its sentences as a table. The records
+are checked and matched in ``_records.py``, curves and intervals are made in ``_curves.py`` and
 ``_intervals.py``, sections in ``_sections.py``, and HTML in ``_page.py``.
 """
 

@@ -1,4 +1,4 @@
-"""The page as a whole, and its sentences as a table."""
+"""The public functions `report` and `evidence`."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def report(
     draws: int = 400,
     seed: int = 0,
 ) -> Path:
-    """Write one HTML page that judges a prediction; it needs nothing from the network.
+    """Write an HTML report on a prediction, as one file that needs no network.
 
     Days that `fine` and the prediction share are the truth: scores beside baselines. All other
     days need no truth: each curve of the prediction (semivariogram, spectrum, autocorrelation,
-    likeness of successive days, distribution) is held against those of the coarse record and of
+    R2 between successive days, distribution) is compared with those of the coarse record and of
     the rest of `fine`, in the months of the prediction. A sentence for each statistic says
     whether it lies inside the 95 % interval of stretches of as many days (see `evidence`).
 
@@ -51,7 +51,7 @@ def report(
     transform : str
         Units that curves and scores are made in, as in `xdownscale.fit`.
     draws : int
-        Draws of the bootstrap over days, 20 or more.
+        Resamples of the bootstrap over days, 20 or more.
     seed : int
         Of the bootstrap.
 
@@ -103,11 +103,11 @@ def evidence(
     draws: int = 400,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Hold each statistic of a prediction against the coarse and the fine record; no truth needed.
+    """Compare each statistic of a prediction with the coarse and the fine record; no truth needed.
 
-    Intervals: the reference's days are drawn again in blocks of ten consecutive days
-    (moving-block bootstrap, Kuensch 1989), as many days as the prediction has, and the statistic
-    is read off the mean of each draw; the central 95 % are the interval. So a prediction that is
+    Intervals: the reference's days are resampled in blocks of ten consecutive days (moving-block
+    bootstrap, Kuensch 1989), as many days as the prediction has, and the statistic is read off the
+    mean of each resample; the central 95 % are the interval. So a prediction that is
     a stretch of the reference lies inside 95 times in 100.
 
     Parameters, errors
@@ -147,7 +147,7 @@ def _gathered(
 
 
 def _check_folder(path: str | os.PathLike[str]) -> None:
-    """Raise before anything is computed for a page that has no place."""
+    """Raise `StorageError` before anything is computed if there is no such folder."""
     folder = Path(os.path.realpath(path)).parent
     if not folder.is_dir():
         raise StorageError(
@@ -156,7 +156,7 @@ def _check_folder(path: str | os.PathLike[str]) -> None:
 
 
 def _describe(model: Any) -> str:
-    """Return the HTML by which a model describes itself."""
+    """Return the HTML representation of a model."""
     if model is None:
         return ""
     describe = getattr(model, "_repr_html_", None)

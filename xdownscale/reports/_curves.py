@@ -1,4 +1,4 @@
-"""The curves of a record, day by day, and the statistics that are read off their mean."""
+"""Diagnostic curves of a record by time step, and the statistics read off their mean."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAGS = tuple(range(1, 11))
 _LEVELS = (0.05, 0.5, 0.95, 0.99)
 _EDGES = 400
 _MAX_DISTANCE = 600.0
-_FITS = 40  # draws that a model is fitted to; each takes 50 ms
+_FITS = 40  # resamples that a model is fitted to; each takes 50 ms
 _ZERO = 1e-3  # share of the sill below which a nugget is a rounding error of the fit
 
 
@@ -46,7 +46,7 @@ class Curve:
 
 @dataclass(frozen=True, kw_only=True)
 class Scope:
-    """What all records of a report are measured with.
+    """Settings that all records of a report are measured with.
 
     Attributes
     ----------
@@ -71,7 +71,7 @@ class Scope:
 
 @dataclass(frozen=True, kw_only=True)
 class Diagnostic:
-    """How a curve is made, and what is read off it.
+    """A kind of curve: how it is measured, and the statistics read off it.
 
     Attributes
     ----------
@@ -94,7 +94,7 @@ class Diagnostic:
 
 
 def scope_of(fields: Mapping[str, xr.DataArray]) -> Scope:
-    """Return what serves all records: the prediction's extent, lags for the shortest one."""
+    """Choose settings that serve all records: the prediction's extent, lags of the shortest one."""
     sample = np.concatenate([_thinned(f) for f in fields.values()])
     return Scope(
         reach=min(_MAX_DISTANCE, 0.6 * _diagonal(fields["prediction"])),
@@ -106,12 +106,13 @@ def scope_of(fields: Mapping[str, xr.DataArray]) -> Scope:
 
 
 def _variogram(field: xr.DataArray, scope: Scope) -> Curve:
-    """Columns semivariance, pair count and mean distance of every class, on the own grid."""
+    """Measure semivariance, pair count and mean distance of every class, on the record's grid."""
     time = require_time(field, "It")
     # lazy, so that no model is fitted to every day: only the semivariance is computed
     lazy = field if field.chunks else field.chunk({time: 64})
     result = geostat.semivariogram(lazy, max_distance=scope.reach, bins=BINS, average=None)
-    gamma, count = (result[n].transpose(time, "lag").values for n in ("semivariance", "pair_count"))
+    gamma = result["semivariance"].transpose(time, "lag").values
+    count = result["pair_count"].transpose(time, "lag").values
     count = np.where(np.isnan(gamma).all(axis=1, keepdims=True), np.nan, count)
     distance = np.broadcast_to(result["distance"].values, gamma.shape)
     columns = np.concatenate([gamma, count, distance], axis=1)
@@ -119,12 +120,12 @@ def _variogram(field: xr.DataArray, scope: Scope) -> Curve:
 
 
 def _semivariance(columns: Array) -> Array:
-    """Semivariance ``(..., lag)`` from columns ``(..., 3 lag)``."""
+    """Return semivariance ``(..., lag)`` from columns ``(..., 3 lag)``."""
     return columns[..., : columns.shape[-1] // 3]
 
 
 def _read_variogram(lag: Array, columns: Array, scope: Scope) -> dict[str, Array]:
-    """Semivariance at three distances, and the spherical model of the first draws."""
+    """Read off semivariance at three distances, and the spherical model of some resamples."""
     gamma, count, distance = np.split(columns, 3, axis=-1)
     places = [int(np.argmin(np.abs(lag - share * scope.reach))) for share in (0.1, 0.3, 0.9)]
     found = {f"semivariance at {lag[p]:.0f} km": gamma[:, p] for p in places}
@@ -136,10 +137,11 @@ def _read_variogram(lag: Array, columns: Array, scope: Scope) -> dict[str, Array
 
 
 def _resolved(coarse: xr.DataArray) -> float:
-    """Two of the longer spacings in the middle of a grid, km."""
+    """Return twice the longer grid spacing in the middle of a grid, km."""
     axes = find_axes(coarse)
     here = {axes.y: coarse.sizes[axes.y] // 2 - 1, axes.x: coarse.sizes[axes.x] // 2 - 1}
-    lat, lon = coarse[axes.latitude], coarse[axes.longitude]
+    lat = coarse[axes.latitude]
+    lon = coarse[axes.longitude]
     steps = []
     for dim in (axes.y, axes.x):
         ends = [here, {**here, dim: here[dim] + 1}]
@@ -153,13 +155,14 @@ def _resolved(coarse: xr.DataArray) -> float:
 
 def _diagonal(field: xr.DataArray) -> float:
     axes = find_axes(field)
-    lat, lon = field[axes.latitude].values, field[axes.longitude].values
+    lat = field[axes.latitude].values
+    lon = field[axes.longitude].values
     corners = lat.flat[0], lon.flat[0], lat.flat[-1], lon.flat[-1]
     return float(np.asarray(distances(*corners)).item())
 
 
 def _spectrum(field: xr.DataArray, scope: Scope) -> Curve:
-    """Power of every day on the record's own grid; whole rings only."""
+    """Measure the power of every day on the record's own grid; whole rings only."""
     result = geostat.power_spectrum(field, average=None)
     power = result["power"].isel(wavelength=np.flatnonzero(result["complete"].values))
     values = power.transpose(require_time(field, "It"), "wavelength").values
@@ -167,7 +170,7 @@ def _spectrum(field: xr.DataArray, scope: Scope) -> Curve:
 
 
 def _read_spectrum(wavelength: Array, power: Array, scope: Scope) -> dict[str, Array]:
-    """Slopes d log(power) / d log(wavenumber), where the coarse grid resolves waves and below."""
+    """Read off d log(power) / d log(wavenumber) above and below the coarse resolution."""
     limit = scope.resolved
     bands = {"above": wavelength >= limit, "below": wavelength < limit}
     return {
@@ -177,7 +180,7 @@ def _read_spectrum(wavelength: Array, power: Array, scope: Scope) -> dict[str, A
 
 
 def _slope(wavelength: Array, power: Array) -> Array:
-    """Least squares in logarithms; NaN with fewer than three points."""
+    """Fit a slope by least squares in logarithms; NaN with fewer than three points."""
     if wavelength.size < 3:
         return np.full(power.shape[:-1], np.nan)
     x = -np.log(wavelength)
@@ -189,7 +192,7 @@ def _slope(wavelength: Array, power: Array) -> Array:
 
 
 def _autocorrelation(field: xr.DataArray, scope: Scope) -> Curve:
-    """Moments of the regional mean and of its value some days before, for each lag."""
+    """Measure moments of the regional mean and of its value some days before, for each lag."""
     axes = find_axes(field)
     weights: xr.DataArray = np.cos(np.deg2rad(field[axes.latitude]))  # type: ignore[assignment]
     series = field.weighted(weights).mean([axes.y, axes.x]).compute()
@@ -198,17 +201,18 @@ def _autocorrelation(field: xr.DataArray, scope: Scope) -> Curve:
 
 
 def _moments(series: xr.DataArray, lag: int) -> Array:
-    """Columns x, y, x^2, y^2, x y of the pairs of days that exist, about the series' mean."""
+    """Return columns x, y, x^2, y^2, x y of the pairs of days, about the series' mean."""
     time = require_time(series, "It")
     centred = series - series.mean()
-    late, early = centred.values, _before(centred, time, lag)
+    late = centred.values
+    early = _before(centred, time, lag)
     early = np.where(np.isnan(late), np.nan, early)
     late = np.where(np.isnan(early), np.nan, late)
     return np.stack([early, late, early**2, late**2, early * late], axis=1)
 
 
 def _before(series: xr.DataArray, time: str, lag: int) -> Array:
-    """Value of the series `lag` days before each day, NaN where that day is not there."""
+    """Return the series `lag` days before each day, NaN where that day is missing."""
     index = series.indexes[time]
     step = np.timedelta64(lag, "D")
     wanted = index - (step if index.dtype.kind == "M" else step.astype(object))
@@ -218,7 +222,7 @@ def _before(series: xr.DataArray, time: str, lag: int) -> Array:
 
 
 def _correlation(moments: Array) -> Array:
-    """Correlation ``(..., lag)`` from moments ``(..., 5 lag)``."""
+    """Return the correlation ``(..., lag)`` from moments ``(..., 5 lag)``."""
     x, y, xx, yy, xy = np.moveaxis(moments.reshape(*moments.shape[:-1], -1, 5), -1, 0)
     with np.errstate(invalid="ignore", divide="ignore"):
         found: Array = (xy - x * y) / np.sqrt((xx - x**2) * (yy - y**2))
@@ -233,13 +237,13 @@ def _read_acf(lag: Array, moments: Array, scope: Scope) -> dict[str, Array]:
     }
 
 
-def _likeness(field: xr.DataArray, scope: Scope) -> Curve:
-    """R2 of each day with the day some days before it."""
+def _lagged_r2(field: xr.DataArray, scope: Scope) -> Curve:
+    """Measure R2 between the fields of each day and some days before."""
     scores = [skill.r2(persistence(field, lag=lag), field).values for lag in scope.lags]
     return Curve(x=np.array(scope.lags), per_step=np.stack(scores, axis=1))
 
 
-def _read_likeness(lag: Array, r2: Array, scope: Scope) -> dict[str, Array]:
+def _read_lagged_r2(lag: Array, r2: Array, scope: Scope) -> dict[str, Array]:
     return {
         f"R² with the field {_days(lag[p])} before": r2[..., p]
         for p in np.flatnonzero(np.isin(lag, (1, 3)))
@@ -251,12 +255,12 @@ def _days(lag: int) -> str:
 
 
 def _lags(count: int) -> tuple[int, ...]:
-    """Lags of which a record has at least four stretches."""
+    """Return the lags of which a record has at least four stretches."""
     return tuple(lag for lag in LAGS if 4 * lag <= count) or (1,)
 
 
 def _distribution(field: xr.DataArray, scope: Scope) -> Curve:
-    """Share of the cells of each day that lie below each of some 400 values."""
+    """Measure the share of cells of each time step below each of some 400 values."""
     time = require_time(field, "It")
     rows = [_below(field.isel({time: i}).values, scope.edges) for i in range(field.sizes[time])]
     return Curve(x=scope.edges, per_step=np.array(rows))
@@ -315,7 +319,7 @@ DIAGNOSTICS = (
     ),
     Diagnostic(
         key="acf",
-        title="Memory in time: autocorrelation of the regional mean",
+        title="Persistence: autocorrelation of the regional mean",
         measure=_autocorrelation,
         read=_read_acf,
         shape=_correlation,
@@ -323,11 +327,11 @@ DIAGNOSTICS = (
     ),
     Diagnostic(
         key="lag_curve",
-        title="Motion: likeness of a day to those before it",
-        measure=_likeness,
-        read=_read_likeness,
+        title="Motion: R² of a day with earlier days",
+        measure=_lagged_r2,
+        read=_read_lagged_r2,
         shape=_as_is,
-        meaning="How much the map of a day is like the map some days earlier. Too low means maps "
+        meaning="How similar the map of a day is to the map some days earlier. Too low means maps "
         "that flicker, too high means maps that stand still.",
     ),
     Diagnostic(

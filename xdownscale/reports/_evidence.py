@@ -1,4 +1,4 @@
-"""What the curves say: each statistic of the prediction against the intervals of the records."""
+"""Evidence: each statistic of the prediction against the intervals of the records."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Finding:
 
 
 def judge(records: Records, draws: int, seed: int) -> list[Finding]:
-    """Hold every curve of the prediction against those of the other records."""
+    """Compare every curve of the prediction with those of the other records."""
     scope = scope_of(records.fields)
     found = []
     for diagnostic in DIAGNOSTICS:
@@ -56,7 +56,7 @@ def judge(records: Records, draws: int, seed: int) -> list[Finding]:
 
 
 def _measured(diagnostic: Diagnostic, records: Records, scope: Scope) -> dict[str, Curve]:
-    """Curves of the records that are large enough for them; others make a note."""
+    """Measure the curves of the records that are large enough; others make a note."""
     curves = {}
     for name, field in records.fields.items():
         try:
@@ -75,25 +75,27 @@ def _finding(
         label: {"statistic": label, "prediction": float(value[0])} for label, value in own.items()
     }
     bands = {}
+    days = len(judged.per_step) / scope.steps["prediction"]
     for name in (n for n in curves if n != "prediction"):
         curve = curves[name]
-        days = len(judged.per_step) / scope.steps["prediction"]
-        length = min(round(days * scope.steps[name]), len(curve.per_step))
-        block = round(BLOCK * scope.steps[name])
-        sample = resampled_means(curve.per_step, length, draws, seed, block)
+        steps = scope.steps[name]
+        length = min(round(days * steps), len(curve.per_step))
+        sample = resampled_means(curve.per_step, length, draws, seed, round(BLOCK * steps))
         bands[name] = interval(diagnostic.shape(sample), LEVEL)
         centre = diagnostic.read(curve.x, mean(curve.per_step)[None], scope)
         spread = diagnostic.read(curve.x, sample, scope)
         for label in rows:
             value = rows[label]["prediction"]
-            rows[label] |= _held_against(name, value, centre.get(label), spread.get(label))
+            rows[label] |= _compared_with(name, value, centre.get(label), spread.get(label))
     table = pd.DataFrame([{**row, "sentence": sentence(row)} for row in rows.values()])
     return Finding(diagnostic=diagnostic, curves=curves, table=table, bands=bands)
 
 
-def _held_against(name: str, value: float, centre: Any, spread: Any) -> dict[str, Any]:
-    """Columns that a reference adds to a row; NaN where it lacks the statistic."""
-    low, high = (np.nan, np.nan) if spread is None else map(float, interval(spread, LEVEL))
+def _compared_with(name: str, value: float, centre: Any, spread: Any) -> dict[str, Any]:
+    """Return the columns that a reference adds to a row; NaN where it lacks the statistic."""
+    low = high = np.nan
+    if spread is not None:
+        low, high = map(float, interval(spread, LEVEL))
     return {
         name: np.nan if centre is None else float(centre[0]),
         f"{name}_low": low,
@@ -118,7 +120,7 @@ def verdict(value: float, low: float, high: float) -> str:
 
 
 def sentence(row: dict[str, Any]) -> str:
-    """Say in plain words how a statistic stands to the intervals.
+    """Describe in words how a statistic relates to the intervals.
 
     Examples
     --------
@@ -145,7 +147,7 @@ def _part(row: dict[str, Any], name: str, said: dict[str, str]) -> str:
 
 
 def as_frame(findings: list[Finding]) -> pd.DataFrame:
-    """Return the rows of all findings below each other, with the diagnostic in front."""
+    """Concatenate the tables of all findings, with the diagnostic as first column."""
     tables = [f.table.assign(diagnostic=f.diagnostic.key) for f in findings]
     frame = pd.concat(tables, ignore_index=True)
     return frame[["diagnostic", *[c for c in frame.columns if c != "diagnostic"]]]

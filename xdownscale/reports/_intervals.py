@@ -1,4 +1,4 @@
-"""How far a statistic of some days wanders by chance: arrays only, no labels."""
+"""Bootstrap intervals of statistics over time: arrays only, no labels."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 BLOCK = 10  # days that stay together, so that weather systems are not cut up
-_ENOUGH = 0.9  # share of the draws that a statistic must be found in
+_ENOUGH = 0.9  # share of the resamples in which a statistic must be finite
 
 
 def resampled_means(per_step: Any, length: int, draws: int, seed: int, block: int = BLOCK) -> Any:
-    """Means over `length` steps of a record, drawn in blocks of consecutive ones.
+    """Return means over `length` steps of a record, resampled in blocks of consecutive ones.
 
     Moving-block bootstrap (Kuensch 1989): blocks start anywhere in the record.
 
@@ -20,9 +20,9 @@ def resampled_means(per_step: Any, length: int, draws: int, seed: int, block: in
     per_step : ndarray, shape (step, n)
         Values of each step; NaN is left out.
     length : int
-        Steps in a draw.
+        Steps in a resample.
     draws : int
-        Number of draws.
+        Number of resamples.
     seed : int
         Of the blocks.
     block : int
@@ -31,7 +31,7 @@ def resampled_means(per_step: Any, length: int, draws: int, seed: int, block: in
     Returns
     -------
     ndarray, shape (draws, n)
-        NaN where no step of a draw has a value.
+        NaN where no step of a resample has a value.
     """
     steps = len(per_step)
     block = min(block, length, steps)
@@ -45,12 +45,12 @@ def resampled_means(per_step: Any, length: int, draws: int, seed: int, block: in
 
 
 def mean(per_step: Any) -> Any:
-    """Mean over all steps, shape (n,)."""
+    """Average over all steps, shape (n,)."""
     return _weighted_means(np.ones((1, len(per_step))), per_step)[0]
 
 
 def interval(draws: Any, level: float = 0.95) -> tuple[Any, Any]:
-    """Return the central interval of draws along the first axis; NaN where one in ten is NaN."""
+    """Return the central interval along the first axis; NaN where one resample in ten is NaN."""
     tail = (1 - level) / 2
     good = np.isfinite(draws).mean(axis=0) > _ENOUGH
     # what is left out afterwards may be all NaN, of which numpy would warn

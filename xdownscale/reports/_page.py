@@ -1,4 +1,4 @@
-"""HTML that stands on its own: style, tables, figures. It asks nothing of the network."""
+"""Self-contained HTML: style, tables, figures, without any network access."""
 
 from __future__ import annotations
 
@@ -111,7 +111,8 @@ def figure(drawn: Any, words: str, caption: str = "") -> str:
     SVG, but PNG where there are maps: they have too many cells.
     """
     has_maps = any(ax.collections and ax.get_title(loc="left") for ax in drawn.axes)
-    kind, mime = ("png", "png") if has_maps else ("svg", "svg+xml")
+    kind = "png" if has_maps else "svg"
+    mime = "png" if has_maps else "svg+xml"
     buffer = io.BytesIO()
     context = require("matplotlib", "Drawing figures").rc_context
     with context({"svg.fonttype": "path", "svg.hashsalt": "xdownscale"}):

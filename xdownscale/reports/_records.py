@@ -1,4 +1,4 @@
-"""The records of a report: checked, and brought to the same region, season and units."""
+"""Check the records of a report, and bring them to the same region, season and units."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LEAST = 10  # days below which a record says too little
 
 @dataclass(frozen=True, kw_only=True)
 class Records:
-    """What a report is about.
+    """The checked records of a report.
 
     Attributes
     ----------
@@ -73,7 +73,7 @@ def _transformed(name: str, units: str) -> str:
 def gather(
     prediction: xr.DataArray, coarse: xr.DataArray, fine: xr.DataArray | None, transform: str
 ) -> Records:
-    """Check the records and bring them together.
+    """Check the records, and bring them to the same region, season and units.
 
     Raises
     ------
@@ -86,7 +86,9 @@ def gather(
     """
     given = {"prediction": prediction, "coarse": coarse, "fine": fine}
     here = {name: _checked(da, name) for name, da in given.items() if da is not None}
-    prediction, coarse, fine = here["prediction"], here["coarse"], here.get("fine")
+    prediction = here["prediction"]
+    coarse = here["coarse"]
+    fine = here.get("fine")
     _check_units(here)
     inside = _in_region(coarse, prediction)
     check_calendars(
@@ -100,7 +102,8 @@ def gather(
     if fine is not None:
         _check_grid(fine, prediction)
         is_truth = shared(fine, prediction)
-        truth, training = _days(fine, is_truth), _days(fine, ~is_truth)
+        truth = _days(fine, is_truth)
+        training = _days(fine, ~is_truth)
     notes: list[str] = []
     one = prediction.isel({MEMBERS: 0}, drop=True) if MEMBERS in prediction.dims else prediction
     references = {"coarse": inside, "fine": _reference(fine, training, notes)}
@@ -124,8 +127,9 @@ def gather(
 
 
 def shared(da: xr.DataArray, other: xr.DataArray) -> Any:
-    """Tell which days of `da` the other record has too."""
-    ours, theirs = (record[require_time(record, "It")] for record in (da, other))
+    """Return which days of `da` the other record has too."""
+    ours = da[require_time(da, "It")]
+    theirs = other[require_time(other, "It")]
     names = (f"{da.name or 'One record'}", f"{other.name or 'the other record'}")
     return match_times(ours, theirs, names) >= 0
 
@@ -147,7 +151,8 @@ def _checked(da: Any, name: str) -> xr.DataArray:
             f"{name} is a {type(da).__name__}; give a DataArray (time, lat, lon), such as one "
             "variable of a Dataset."
         )
-    time, axes = require_time(da, f"{name!r}"), find_axes(da)
+    time = require_time(da, f"{name!r}")
+    axes = find_axes(da)
     known = {time, axes.y, axes.x, *([MEMBERS] if name == "prediction" else [])}
     further = sorted(str(d) for d in da.dims if d not in known)
     if further:
@@ -166,15 +171,18 @@ def _check_units(records: dict[str, xr.DataArray]) -> None:
 
 
 def _in_region(coarse: xr.DataArray, prediction: xr.DataArray) -> xr.DataArray:
-    """Coarse cells whose centres lie within the prediction's outermost centres."""
-    here, there = find_axes(prediction), find_axes(coarse)
-    lat, lon = prediction[here.latitude], prediction[here.longitude]
+    """Select the coarse cells whose centres lie within the prediction's outermost centres."""
+    here = find_axes(prediction)
+    there = find_axes(coarse)
+    lat = prediction[here.latitude]
+    lon = prediction[here.longitude]
     west = float(lon.values.flat[0])
     span = np.mod(lon - west + 180, 360) - 180
     offset = np.mod(coarse[there.longitude] - west + 180, 360) - 180
     inside = (coarse[there.latitude] >= lat.min()) & (coarse[there.latitude] <= lat.max())
     inside = inside & (offset >= span.min()) & (offset <= span.max())
-    rows, columns = inside.any(there.x), inside.any(there.y)
+    rows = inside.any(there.x)
+    columns = inside.any(there.y)
     if min(int(rows.sum()), int(columns.sum())) < 2:
         raise GridError(
             f"The coarse record has fewer than 2 x 2 cells in the prediction's region: it has "
@@ -207,7 +215,7 @@ def _days(da: xr.DataArray, chosen: Any) -> xr.DataArray | None:
 def _reference(
     fine: xr.DataArray | None, training: xr.DataArray | None, notes: list[str]
 ) -> xr.DataArray | None:
-    """Fine training period; the whole fine record where hardly anything else is left."""
+    """Return the fine training days; the whole fine record where hardly any are left."""
     if fine is None:
         return None
     if training is not None and days_of(training) >= LEAST:
@@ -222,7 +230,7 @@ def _reference(
 def _season(
     da: xr.DataArray, prediction: xr.DataArray, name: str, notes: list[str]
 ) -> xr.DataArray:
-    """Days in the months of the prediction, where there are enough of them."""
+    """Select the days in the months of the prediction, where there are enough."""
     time = require_time(da, "It")
     wanted = np.unique(months(prediction[require_time(prediction, "It")]))
     chosen = np.isin(months(da[time]), wanted)

@@ -1,4 +1,4 @@
-"""The sections of the page, each a piece of HTML."""
+"""Sections of the report, each a piece of HTML."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def summary(findings: list[Finding]) -> str:
 
 
 def records_table(records: Records) -> str:
-    """Describe what was judged, and against what."""
+    """Describe the records of the report in a table."""
     rows = {}
     for name in ("prediction", "coarse", "fine"):
         da = getattr(records, name)
@@ -62,13 +62,13 @@ def records_table(records: Records) -> str:
 
 
 def _length(da: xr.DataArray) -> str:
-    """Days of a record, with the step where it is shorter than a day."""
+    """Return the number of days of a record, with the time step where it is shorter than a day."""
     time = da[require_time(da, "It")]
     return f"{days_of(da)}{f', every {step_text(time)}' if is_subdaily(time) else ''}"
 
 
 def maps(records: Records) -> str:
-    """One time in the middle of those that the prediction shares with the coarse record."""
+    """Plot maps of one time step, in the middle of those shared with the coarse record."""
     here = records.prediction if records.truth is None else records.truth
     common = shared(here, records.coarse)
     coarse = records.coarse if common.any() else None
@@ -84,7 +84,7 @@ def maps(records: Records) -> str:
 
 
 def against_truth(records: Records) -> str:
-    """Scores beside the baselines, and the ensemble's calibration."""
+    """Table scores and baselines, and plot the calibration of an ensemble."""
     truth = records.truth
     if truth is None:
         return ""
@@ -109,7 +109,7 @@ def against_truth(records: Records) -> str:
 
 
 def finding(found: Finding, records: Records) -> str:
-    """Figure, table and sentences of one diagnostic."""
+    """Return figure, table and sentences of one diagnostic."""
     key = found.diagnostic.key
     ax = _DRAW[key](found, _new_axes(1, 1, (7.2, 4.2))[0], records)
     others = " and ".join(NAMES[name] for name in found.bands)
@@ -130,7 +130,7 @@ def finding(found: Finding, records: Records) -> str:
 
 
 def provenance(records: Records) -> str:
-    """Attributes, history and versions."""
+    """Return attributes, history and package versions."""
     parts = []
     for name in ("prediction", "coarse", "fine"):
         da = getattr(records, name)
@@ -147,7 +147,7 @@ def provenance(records: Records) -> str:
 
 
 def _scores(records: Records, truth: xr.DataArray) -> pd.DataFrame:
-    """Table of scores, with the baselines that the records allow."""
+    """Return the table of scores, with the baselines that the records allow."""
     given = {"prediction": records.prediction}
     options: dict[str, Any] = {"transform": records.space, "train": records.training}
     lacks = dict(_LACKS)
@@ -164,14 +164,14 @@ def _scores(records: Records, truth: xr.DataArray) -> pd.DataFrame:
 def _new_axes(
     rows: int, columns: int, size: tuple[float, float], layout: str = "constrained"
 ) -> Any:
-    """Axes of a figure of its own: pyplot, and with it the caller's figures, is left alone."""
+    """Return axes of a new figure that pyplot does not know, so that figures of the caller stay."""
     figures = require("matplotlib.figure", "Drawing figures")
     drawn = figures.Figure(figsize=size, layout=layout)
     return drawn.subplots(rows, columns, squeeze=False).ravel()
 
 
 def _powers(units: str) -> str:
-    """Write the squares of units as readers do: K² km² for (K)2 km2, and (log10)²."""
+    """Write squares of units with superscripts: K² km² for (K)2 km2, and (log10)²."""
     text = re.sub(r"\(([^\s()]*[^\s()\d])\)\^?2", r"\1²", units)
     return re.sub(r"(?<=[a-z)])\^?2\b", "²", text)
 
@@ -213,7 +213,7 @@ def _draw_acf(found: Finding, ax: Any, records: Records) -> Any:
     return _draw_lines(found, ax, "autocorrelation [1]")
 
 
-def _draw_likeness(found: Finding, ax: Any, records: Records) -> Any:
+def _draw_lagged_r2(found: Finding, ax: Any, records: Records) -> Any:
     return _draw_lines(found, ax, "R² of a day with an earlier one [1]")
 
 
@@ -231,8 +231,10 @@ def _draw_lines(found: Finding, ax: Any, label: str) -> Any:
 
 def _draw_distribution(found: Finding, ax: Any, records: Records) -> Any:
     for place, name in enumerate(_names(found)):
-        colour, dash = plot.COLOURS[place], plot.DASHES[place]
-        share, x = found.centre(name), found.curves[name].x
+        colour = plot.COLOURS[place]
+        dash = plot.DASHES[place]
+        share = found.centre(name)
+        x = found.curves[name].x
         if name in found.bands:
             low, high = found.bands[name]
             ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
@@ -268,6 +270,6 @@ _DRAW: dict[str, Callable[[Finding, Any, Records], Any]] = {
     "semivariogram": _draw_variogram,
     "power_spectrum": _draw_spectrum,
     "acf": _draw_acf,
-    "lag_curve": _draw_likeness,
+    "lag_curve": _draw_lagged_r2,
     "distribution": _draw_distribution,
 }

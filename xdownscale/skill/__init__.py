@@ -1,4 +1,4 @@
-"""Scores of a prediction against the truth, and the tables that sum them up.
+"""Scores of a prediction against the truth, and tables of scores.
 
 Over the pixels of each day: `r2`, `pearson_r2`, `rmse`, `mae`, `bias`, `crps`. Over time at each
 pixel: `nse`, `kge`. Of ensembles: `spread_skill`, `rank_histogram`. Of extremes: `events`, `fss`.
@@ -6,7 +6,7 @@ Tables: `table` of scores, `describe` of fields.
 
 NaN in truth or prediction leaves that pixel out, and so does an infinity; a day with fewer than
 two pixels left scores NaN.
-The arithmetic is in ``_arrays.py``, the labelled functions stand beside it.
+The arithmetic is in ``_kernels.py``; the labelled functions are in the modules beside it.
 """
 
 from __future__ import annotations

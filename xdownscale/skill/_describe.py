@@ -1,4 +1,4 @@
-"""What fields are like: mean, spread and quantiles by season and region; and scores over days."""
+"""Summary statistics: of fields by season and region, and of daily scores over days."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def describe(
     seasons: Seasons = SEASONS,
     quantiles: Sequence[float] = (0.25, 0.5, 0.75),
 ) -> pd.DataFrame:
-    """Describe fields by season and region: mean, standard deviation, minimum, quantiles, maximum.
+    """Summarise fields by season and region: mean, standard deviation, minimum, quantiles, maximum.
 
     Parameters
     ----------
@@ -101,8 +101,9 @@ def _described(
     seasons: Seasons,
     quantiles: Sequence[float],
 ) -> list[tuple[Group, tuple[int, list[float]]]]:
-    """Count and numbers of each group of a field; both passes read it once for all groups."""
-    time, axes = require_time(da, f"The field {name!r}"), find_axes(da)
+    """Summarise each group of a field; both passes read the field once for all groups."""
+    time = require_time(da, f"The field {name!r}")
+    axes = find_axes(da)
     parts = crops(da, regions)
     groups = make_groups(da[time], ways, list(parts), seasons)
     order = da.transpose(time, ..., axes.y, axes.x)
@@ -112,23 +113,24 @@ def _described(
             block = order.isel({time: part}).values
             yield [parts[g.region].cut(block[g.days[part]]) for g in groups]
 
-    sums = [_Sums(quantiles) for _ in groups]
+    summaries = [_RunningSummary(quantiles) for _ in groups]
     for cut in blocks():
-        for one, block in zip(sums, cut, strict=True):
-            one.first(block)
+        for summary, block in zip(summaries, cut, strict=True):
+            summary.first(block)
     for cut in blocks():
-        for one, block in zip(sums, cut, strict=True):
-            one.counts.second(block)
-    return [(group, one.finished()) for group, one in zip(groups, sums, strict=True)]
+        for summary, block in zip(summaries, cut, strict=True):
+            summary.counts.second(block)
+    return [(group, summary.finished()) for group, summary in zip(groups, summaries, strict=True)]
 
 
-class _Sums:
-    """Moments, quantiles, minimum and maximum of blocks."""
+class _RunningSummary:
+    """Running moments, quantiles, minimum and maximum of blocks."""
 
     def __init__(self, quantiles: Sequence[float]) -> None:
         self.counts = QuantileCounts(quantiles)
         self.moments = Moments()
-        self.low, self.high = np.inf, -np.inf
+        self.low = np.inf
+        self.high = -np.inf
 
     def first(self, block: Any) -> None:
         """Add a block of any shape; what is not finite is left out."""
@@ -147,7 +149,7 @@ class _Sums:
 
 
 def over_days(daily: xr.DataArray) -> xr.Dataset:
-    """Mean and standard deviation over days of scores of each day.
+    """Return mean and standard deviation over time of daily scores.
 
     Parameters
     ----------

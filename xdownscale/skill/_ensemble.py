@@ -1,4 +1,4 @@
-"""Is an ensemble calibrated? Spread against error, and the rank of the truth among the members."""
+"""Calibration of ensembles: spread against error, and rank histograms."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def spread_skill(
     weights: Weights = False,
     transform: Transform = None,
 ) -> xr.Dataset:
-    """Spread of an ensemble against the error of its mean; 1 is calibrated.
+    """Return the spread of an ensemble over the error of its mean; 1 is calibrated.
 
     ``sqrt(mean ensemble variance) * sqrt(1 + 1/M)`` over the RMSE of the mean of M realizations
     (Fortin et al. 2014): below 1 the ensemble is too sure of itself.
@@ -96,10 +96,10 @@ def rank_histogram(
     average: str | None = "time",
     seed: int = 0,
 ) -> xr.Dataset:
-    """How often the truth has each rank among the realizations; flat is calibrated.
+    """Count how often the truth has each rank among the realizations; flat is calibrated.
 
     A U says that the ensemble is too narrow, a hill that it is too wide, a slope that it is
-    biased. Where members equal the truth (days without rain), its rank among them is drawn at
+    biased. Where members equal the truth (days without rain), its rank among them is
     random, keyed by seed, day and pixel: not by chunking or order.
 
     Parameters
@@ -165,8 +165,10 @@ def rank_histogram(
 
 def _chance(pairs: Matched, seed: int) -> xr.DataArray:
     """Return numbers in [0, 1) keyed by seed, day and cell, chunked as the truth is."""
-    axes, truth = pairs.axes, pairs.truth
-    rows, columns = (_places(truth, name, dim) for name, dim in _axis_names(pairs))
+    axes = pairs.axes
+    truth = pairs.truth
+    rows = _places(truth, axes.latitude, axes.y)
+    columns = _places(truth, axes.longitude, axes.x)
     days = time_keys(pairs.time) if axes.time else np.zeros(1, np.int64)
     key = xr.DataArray(days, dims=axes.time or "day")
     key = (key if axes.time else key[0]).drop_vars(list(key.coords))
@@ -179,28 +181,23 @@ def _chance(pairs: Matched, seed: int) -> xr.DataArray:
     return mixed
 
 
-def _axis_names(pairs: Matched) -> list[tuple[str, str]]:
-    axes = pairs.axes
-    return [(axes.latitude, axes.y), (axes.longitude, axes.x)]
-
-
 def _places(truth: xr.DataArray, name: str, dim: str) -> xr.DataArray:
-    """Rank of each row or column by its degrees, so that orientation does not matter."""
+    """Rank rows or columns by their degrees, so that orientation does not matter."""
     values = truth[name].values
     order = np.argsort(np.argsort(values)) if values.ndim == 1 else np.arange(truth.sizes[dim])
     return xr.DataArray(order.astype(np.int64), dims=dim)
 
 
 def _uniform(day: np.ndarray, cell: np.ndarray, seed: int) -> np.ndarray:
-    """Hash of day, cell and seed (three rounds of splitmix64), as a number in [0, 1)."""
+    """Hash day, cell and seed (three rounds of splitmix64) to a number in [0, 1)."""
     with np.errstate(over="ignore"):
         state = np.full(1, seed % 2**64, dtype=np.uint64)
         for part in (day, cell, np.zeros(1, np.int64)):
-            state = _mixed(state ^ np.asarray(part).astype(np.uint64))
+            state = _splitmix64(state ^ np.asarray(part).astype(np.uint64))
     return (state >> np.uint64(11)).astype(float) / 2.0**53
 
 
-def _mixed(x: np.ndarray) -> np.ndarray:
+def _splitmix64(x: np.ndarray) -> np.ndarray:
     x = x + np.uint64(0x9E3779B97F4A7C15)
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

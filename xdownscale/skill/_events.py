@@ -1,4 +1,4 @@
-"""Scores of events: what exceeds a threshold, pixel by pixel and in neighbourhoods."""
+"""Scores of threshold exceedances, pixel by pixel and in neighbourhoods."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def events(
     quantiles: Levels = None,
     weights: Weights = False,
 ) -> xr.Dataset:
-    """Score the extremes: pixels above thresholds, such as dust storms.
+    """Score events above thresholds, such as dust storms, pixel by pixel.
 
     With hits h, misses m and false alarms f: frequency bias ``(h + f)/(h + m)``, hit rate
     ``h/(h + m)``, false-alarm ratio ``f/(h + f)``, critical success index ``h/(h + m + f)``.
@@ -102,8 +102,11 @@ def _kernel(levels: Any) -> Any:
 
 
 def _ratios(counts: dict[str, xr.DataArray]) -> dict[str, xr.DataArray]:
-    hits, misses, alarms = (counts[name] for name in _COUNTS[:3])
-    observed, predicted = hits + misses, hits + alarms
+    hits = counts["hits"]
+    misses = counts["misses"]
+    alarms = counts["false_alarms"]
+    observed = hits + misses
+    predicted = hits + alarms
     either = hits + misses + alarms
     return {
         "frequency_bias": predicted / observed.where(observed > 0),
@@ -121,7 +124,7 @@ def fss(
     *,
     quantiles: Levels = None,
 ) -> xr.Dataset:
-    """Fractions skill score: events in the neighbourhood, if not in the very pixel.
+    """Return the fractions skill score of events, over neighbourhoods of several sizes.
 
     ``1 - sum (p - o)^2 / (sum p^2 + sum o^2)`` for the fractions p and o of pixels above a
     threshold in all square windows that lie inside the grid (Roberts and Lean 2008). Fractions
@@ -173,13 +176,16 @@ def fss(
     terms = apply_kernel(kernel, pairs, None, outputs=(tuple(sizes),), sizes=sizes)
     terms = terms.transpose("threshold", "window", ...).assign_coords(levels.coords)
     side = ("window", sides, {"long_name": "side of the window", "units": "pixels"})
-    return _fss(terms.assign_coords(window=side), axes.time)
+    return _labelled_fss(terms.assign_coords(window=side), axes.time)
 
 
-def _fss(terms: xr.DataArray, time: str | None) -> xr.Dataset:
+def _labelled_fss(terms: xr.DataArray, time: str | None) -> xr.Dataset:
     days = [time] if time else []
-    error, reference, base = (terms.isel(term=k) for k in range(3))
-    whole, most = error.sum(days), reference.sum(days)
+    error = terms.isel(term=0)
+    reference = terms.isel(term=1)
+    base = terms.isel(term=2)
+    whole = error.sum(days)
+    most = reference.sum(days)
     found = {"fss": (1 - whole / most.where(most > 0), "fractions skill score, pooled over days")}
     if time:
         daily = 1 - error / reference.where(reference > 0)
@@ -187,9 +193,9 @@ def _fss(terms: xr.DataArray, time: str | None) -> xr.Dataset:
     rate = base.isel(window=0, drop=True).mean(days)
     found["base_rate"] = (rate, "share of the truth above the threshold")
     found["useful"] = (0.5 + rate / 2, "score above which a window is useful")
-    named = {
-        n: da.assign_attrs({"long_name": text, "units": "1"}) for n, (da, text) in found.items()
-    }
+    named = {}
+    for name, (da, text) in found.items():
+        named[name] = da.assign_attrs({"long_name": text, "units": "1"})
     return xr.Dataset(named)
 
 

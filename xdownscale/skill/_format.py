@@ -1,4 +1,4 @@
-"""Tables as text: ``mean (sd)``, Markdown, LaTeX."""
+"""Write tables of scores as ``mean (sd)``, Markdown or LaTeX."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ def left_out_note(scores: pd.DataFrame) -> list[str]:
 
 
 def _cells(scores: pd.DataFrame, digits: int, *, spread: bool) -> tuple[list[str], list[list[str]]]:
-    """Head and rows of a table as texts."""
+    """Return the head and the rows of a table as texts."""
     if spread and "sd" in scores.attrs:
         scores = format_table(scores, digits)
     columns: list[Any] = list(scores.columns)
@@ -154,7 +154,7 @@ def _cells(scores: pd.DataFrame, digits: int, *, spread: bool) -> tuple[list[str
 
 
 def _sparse(above: tuple[str, ...] | None, label: tuple[str, ...]) -> list[str]:
-    """Blank the outer words that the row above has too."""
+    """Blank the outer labels that repeat those of the row above."""
     same = 0
     while above and same < len(label) - 1 and above[same] == label[same]:
         same += 1

@@ -1,4 +1,4 @@
-"""Seasons and regions: which days and which pixels each group of a table is made of."""
+"""Groups of a table: the days of a season, the pixels of a region."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ WHOLE = "all"
 
 
 class Group(NamedTuple):
-    """Days and region that are scored together.
+    """Season and region whose days and pixels are scored together.
 
     Attributes
     ----------
     words : tuple of str
-        What the group is called, one word for each way of grouping.
+        Labels of the group, one for each way of grouping.
     days : ndarray of bool
         Which of the days belong to it.
     region : str
@@ -62,7 +62,7 @@ class Crop(NamedTuple):
 
 
 def check_by(by: By, regions: Mapping[str, Any] | None) -> tuple[str, ...]:
-    """Return the ways of grouping, checked.
+    """Check the ways of grouping and return them.
 
     Parameters
     ----------
@@ -92,7 +92,7 @@ def check_by(by: By, regions: Mapping[str, Any] | None) -> tuple[str, ...]:
 
 
 def crops(grid: xr.DataArray, regions: Mapping[str, Any] | None) -> dict[str, Crop]:
-    """Return each region as a box and a mask on a grid; one whole grid where there is none.
+    """Return each region as a bounding box and a mask; the whole grid where there is none.
 
     Parameters
     ----------
@@ -114,10 +114,16 @@ def crops(grid: xr.DataArray, regions: Mapping[str, Any] | None) -> dict[str, Cr
 
 
 def _crop(mask: Any) -> Crop:
-    edges = [np.flatnonzero(mask.any(axis=axis))[[0, -1]] for axis in (1, 0)]
-    rows, columns = (slice(int(first), int(last) + 1) for first, last in edges)
+    rows = _extent(mask.any(axis=1))
+    columns = _extent(mask.any(axis=0))
     inside = mask[rows, columns]
     return Crop(rows, columns, None if inside.all() else inside)
+
+
+def _extent(inside: Any) -> slice:
+    """Return the slice from the first True to the last."""
+    places = np.flatnonzero(inside)
+    return slice(int(places[0]), int(places[-1]) + 1)
 
 
 def make_groups(

@@ -1,4 +1,4 @@
-"""The arithmetic of scores: arrays only, no labels. Each reduces the last axes of (..., y, x).
+"""Kernels of the scores: arrays (..., y, x), reduced over the last two axes.
 
 Every kernel takes weights (y, x) as its last argument; None counts each pixel once.
 """
@@ -15,7 +15,7 @@ _ROUNDING = 1e-28  # share of the mean square below which a variance is rounding
 
 
 def mean(x: Any, good: Any, w: Any = None) -> Any:
-    """Mean over the good pixels; NaN where there are fewer than two."""
+    """Average the valid pixels; NaN where there are fewer than two."""
     count = good.sum(axis=_YX)
     kept = np.where(good, x, 0.0)
     if w is None:
@@ -41,12 +41,13 @@ def rmse(p: Any, t: Any, w: Any = None) -> Any:
 
 
 def _covariance(a: Any, b: Any, good: Any, w: Any) -> Any:
-    first, second = (x - mean(x, good, w)[..., None, None] for x in (a, b))
+    first = a - mean(a, good, w)[..., None, None]
+    second = b - mean(b, good, w)[..., None, None]
     return mean(first * second, good, w)
 
 
 def _variance(x: Any, good: Any, w: Any) -> Any:
-    """NaN where the pixels differ by no more than the rounding of their mean."""
+    """Return the variance; NaN where pixels differ by no more than the rounding of their mean."""
     found = _covariance(x, x, good, w)
     return np.where(found > _ROUNDING * mean(x**2, good, w), found, np.nan)
 
@@ -62,7 +63,7 @@ def pearson_r2(p: Any, t: Any, w: Any = None) -> Any:
 
 
 def crps(members: Any, t: Any, w: Any = None) -> Any:
-    """Fair CRPS of ``(..., member, y, x)`` against ``(..., y, x)``; members sorted once."""
+    """Return the fair CRPS of ``(..., member, y, x)`` against ``(..., y, x)``."""
     count = members.shape[-3]
     error = np.abs(members - t[..., None, :, :]).mean(axis=-3)
     if count > 1:
@@ -73,8 +74,9 @@ def crps(members: Any, t: Any, w: Any = None) -> Any:
 
 
 def spread_and_error(members: Any, t: Any, w: Any = None) -> tuple[Any, Any]:
-    """Mean unbiased variance of ``(..., member, y, x)``, and mean square error of its mean."""
-    variance, error = members.var(axis=-3, ddof=1), members.mean(axis=-3) - t
+    """Return the mean ensemble variance (unbiased) and the mean square error of its mean."""
+    variance = members.var(axis=-3, ddof=1)
+    error = members.mean(axis=-3) - t
     good = ~np.isnan(error)
     return mean(variance, good, w), mean(error**2, good, w)
 
@@ -85,7 +87,8 @@ def rank_counts(members: Any, t: Any, chance: Any, w: Any = None) -> Any:
     ``chance`` (..., y, x) in [0, 1) places the truth among the members that equal it.
     """
     truth = t[..., None, :, :]
-    below, ties = (members < truth).sum(axis=-3), (members == truth).sum(axis=-3)
+    below = (members < truth).sum(axis=-3)
+    ties = (members == truth).sum(axis=-3)
     rank = below + np.floor(chance * (ties + 1)).astype(int)
     share = np.where(np.isnan(t) | np.isnan(members).any(axis=-3), 0.0, 1.0 if w is None else w)
     ranks = range(members.shape[-3] + 1)
@@ -93,31 +96,37 @@ def rank_counts(members: Any, t: Any, chance: Any, w: Any = None) -> Any:
 
 
 def contingency(p: Any, t: Any, levels: Any, w: Any = None) -> Any:
-    """Hits, misses, false alarms, correct negatives ``(..., level, 4)`` of events above levels."""
+    """Count hits, misses, false alarms and correct negatives of events; ``(..., level, 4)``."""
     good = _good(p, t)
     share = np.where(good, 1.0 if w is None else w, 0.0)
     whole = share.sum(axis=_YX)
     found = []
     for level in levels:
-        drawn, true = p > level, t > level
-        hits, draws, truths = ((share * e).sum(axis=_YX) for e in (drawn & true, drawn, true))
-        parts = (hits, truths - hits, draws - hits, whole - draws - truths + hits)
+        predicted = p > level
+        observed = t > level
+        hits = (share * (predicted & observed)).sum(axis=_YX)
+        n_predicted = (share * predicted).sum(axis=_YX)
+        n_observed = (share * observed).sum(axis=_YX)
+        misses = n_observed - hits
+        false_alarms = n_predicted - hits
+        parts = (hits, misses, false_alarms, whole - n_predicted - n_observed + hits)
         found.append(np.stack([np.where(whole > 0, part, np.nan) for part in parts], axis=-1))
     return np.stack(found, axis=-2)
 
 
 def _window_sums(x: Any, size: int) -> Any:
-    """Return sums over all size x size windows inside (..., y, x), by a summed-area table."""
+    """Sum all size x size windows inside (..., y, x), by a summed-area table."""
     table = np.cumsum(np.cumsum(x, axis=-2), axis=-1)
     table = np.pad(table, [(0, 0)] * (x.ndim - 2) + [(1, 0), (1, 0)])
-    upper, lower = table[..., :-size, :], table[..., size:, :]
+    upper = table[..., :-size, :]
+    lower = table[..., size:, :]
     return (
         lower[..., size:] - lower[..., :-size] - upper[..., size:] + upper[..., :-size]
     )  # (..., y - size + 1, x - size + 1)
 
 
 def fractions(p: Any, t: Any, levels: Any, sizes: Any) -> Any:
-    """Terms of the fractions skill score, ``(..., level, size, 3)``.
+    """Return the terms of the fractions skill score, ``(..., level, size, 3)``.
 
     The mean square difference of the event fractions, the mean of the sum of their squares, and
     the share of the truth's pixels with an event (Roberts and Lean 2008, equations 5-7).
@@ -125,17 +134,21 @@ def fractions(p: Any, t: Any, levels: Any, sizes: Any) -> Any:
     good = _good(p, t)
     found = []
     for level in levels:
-        drawn, true = good & (p > level), good & (t > level)
+        predicted = good & (p > level)
+        observed = good & (t > level)
         count = good.sum(axis=_YX)
-        base = true.sum(axis=_YX) / np.where(count > 0, count, np.nan)
-        found.append(np.stack([_terms(drawn, true, good, base, int(s)) for s in sizes], axis=-2))
+        base = observed.sum(axis=_YX) / np.where(count > 0, count, np.nan)
+        found.append(
+            np.stack([_terms(predicted, observed, good, base, int(s)) for s in sizes], axis=-2)
+        )
     return np.stack(found, axis=-3)
 
 
-def _terms(drawn: Any, true: Any, good: Any, base: Any, size: int) -> Any:
+def _terms(predicted: Any, observed: Any, good: Any, base: Any, size: int) -> Any:
     count = _window_sums(good.astype(float), size)
     count = np.where(count > 0, count, np.nan)
-    first, second = (_window_sums(e.astype(float), size) / count for e in (drawn, true))
+    first = _window_sums(predicted.astype(float), size) / count
+    second = _window_sums(observed.astype(float), size) / count
     valid = ~np.isnan(count)
     windows = valid.sum(axis=_YX)
     windows = np.where(windows > 0, windows, np.nan)

@@ -1,4 +1,4 @@
-"""What the scores share: weights of the pixels, the units that are scored, levels of events."""
+"""Options of the scores: pixel weights, transforms, thresholds of events."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def pixel_weights(weights: Weights, truth: xr.DataArray, axes: Axes) -> xr.DataA
 
 
 def scaling_of(transform: str | Scaling | None) -> Scaling:
-    """Return the scaling of a transform's name; ``"auto"`` is not one.
+    """Return the `Scaling` of a transform by its name; ``"auto"`` is refused.
 
     Parameters
     ----------
@@ -95,7 +95,7 @@ def scaling_of(transform: str | Scaling | None) -> Scaling:
 
 
 def transformed(name: str, fields: Any, space: Scaling) -> Any:
-    """Transform an array, infinities as NaN, or say whose values cannot be transformed.
+    """Transform an array, infinities as NaN; errors name the array.
 
     Parameters
     ----------
@@ -122,8 +122,27 @@ def transformed(name: str, fields: Any, space: Scaling) -> Any:
         ) from err
 
 
+def transformed_record(name: str, da: xr.DataArray, space: Scaling) -> xr.DataArray:
+    """Return a labelled array with its values transformed, as `transformed` does.
+
+    Parameters
+    ----------
+    name : str
+        What the array is, for the message.
+    da : DataArray
+        Lazy or not.
+    space : Scaling
+        Its transform is used, not its standardisation.
+
+    Returns
+    -------
+    DataArray
+    """
+    return da.copy(data=transformed(name, da.data, space))
+
+
 def require_members(prediction: xr.DataArray, what: str) -> int:
-    """Return the number of realizations, or say that one is not enough.
+    """Return the number of realizations; raise `DataError` for fewer than two.
 
     Parameters
     ----------
@@ -140,7 +159,7 @@ def require_members(prediction: xr.DataArray, what: str) -> int:
     if count < 2:
         raise DataError(
             f"{what} needs an ensemble; the prediction has {count} realization along the "
-            f"dimension {MEMBERS!r} (dims: {tuple(prediction.dims)}). Draw 2 or more, with "
+            f"dimension {MEMBERS!r} (dims: {tuple(prediction.dims)}). Generate 2 or more, with "
             "predict(..., realizations=8)."
         )
     return count
@@ -151,7 +170,7 @@ def event_levels(
     thresholds: Sequence[float] | float | None,
     quantiles: Sequence[float] | float | None,
 ) -> xr.DataArray:
-    """Return the levels of events: given thresholds, or quantiles of the truth.
+    """Return the thresholds of events: as given, or as quantiles of the truth.
 
     Parameters
     ----------
@@ -179,10 +198,12 @@ def event_levels(
         )
     asked = np.atleast_1d(np.asarray(thresholds if quantiles is None else quantiles, dtype=float))
     if quantiles is None:
-        levels, extra = _finite_levels(asked), {}
+        levels = _finite_levels(asked)
+        extra = {}
     else:
         check_quantiles(asked)
-        levels, extra = record_quantiles(truth, asked), {"quantile": ("threshold", asked)}
+        levels = record_quantiles(truth, asked)
+        extra = {"quantile": ("threshold", asked)}
     units = {"units": truth.attrs["units"]} if "units" in truth.attrs else {}
     axis = xr.DataArray(levels, dims="threshold", attrs={"long_name": "threshold", **units})
     return axis.assign_coords({"threshold": axis, **extra})

@@ -1,4 +1,4 @@
-"""One labelled function for each score over the pixels of a day."""
+"""Scores of each time step over its pixels: R2, RMSE, MAE, bias, CRPS."""
 
 from __future__ import annotations
 
@@ -10,7 +10,13 @@ import xarray as xr
 from xdownscale.core.alignment import Matched, match
 from xdownscale.core.normalization import Scaling
 from xdownscale.skill import _kernels
-from xdownscale.skill._options import MEMBERS, Weights, pixel_weights, scaling_of, transformed
+from xdownscale.skill._options import (
+    MEMBERS,
+    Weights,
+    pixel_weights,
+    scaling_of,
+    transformed_record,
+)
 
 Transform = str | Scaling | None
 LONG_NAMES = {
@@ -30,7 +36,7 @@ def r2(
     weights: Weights = False,
     transform: Transform = None,
 ) -> xr.DataArray:
-    """Coefficient of determination of each day: 1 - SSE/SST over its pixels.
+    """Return the coefficient of determination of each day: 1 - SSE/SST over its pixels.
 
     Parameters
     ----------
@@ -75,7 +81,7 @@ def pearson_r2(
     weights: Weights = False,
     transform: Transform = None,
 ) -> xr.DataArray:
-    """Squared correlation of each day over its pixels (what many tables call R2).
+    """Return the squared correlation of each day over its pixels (what many tables call R2).
 
     Parameters, errors and result as for `r2`; NaN where either field is constant.
 
@@ -95,7 +101,7 @@ def rmse(
     weights: Weights = False,
     transform: Transform = None,
 ) -> xr.DataArray:
-    """Root mean square error of each day, in the units of the truth.
+    """Return the root mean square error of each day, in the units of the truth.
 
     Parameters, errors and result as for `r2`.
 
@@ -115,7 +121,7 @@ def mae(
     weights: Weights = False,
     transform: Transform = None,
 ) -> xr.DataArray:
-    """Mean absolute error of each day, in the units of the truth.
+    """Return the mean absolute error of each day, in the units of the truth.
 
     Parameters, errors and result as for `r2`.
 
@@ -135,7 +141,7 @@ def bias(
     weights: Weights = False,
     transform: Transform = None,
 ) -> xr.DataArray:
-    """Mean of prediction minus truth of each day, in the units of the truth.
+    """Return the mean of prediction minus truth of each day, in the units of the truth.
 
     Parameters, errors and result as for `r2`.
 
@@ -155,7 +161,7 @@ def crps(
     weights: Weights = False,
     transform: Transform = None,
 ) -> xr.DataArray:
-    """Fair continuous ranked probability score of each day, mean over its pixels.
+    """Return the fair continuous ranked probability score of each day, mean over its pixels.
 
     ``(1/M) sum|x_m - y| - 1/(2 M (M-1)) sum|x_i - x_j|`` (Ferro 2014), for M realizations along
     the dimension ``realization``; with one, or none, it is the mean absolute error.
@@ -175,7 +181,7 @@ def crps(
 
 
 def paired(prediction: xr.DataArray, truth: xr.DataArray, transform: Transform) -> Matched:
-    """Match a prediction with the truth, as floats in the units that are scored.
+    """Match a prediction with the truth, and transform both to the units that are scored.
 
     Parameters
     ----------
@@ -191,11 +197,12 @@ def paired(prediction: xr.DataArray, truth: xr.DataArray, transform: Transform) 
     """
     space = scaling_of(transform)
     pairs = match({"prediction": prediction}, truth)
-    first, second = (
-        da.copy(data=transformed(name, da.data, space)).astype(float, copy=False)
-        for name, da in [("prediction", pairs.predictions["prediction"]), ("truth", pairs.truth)]
+    own = transformed_record("prediction", pairs.predictions["prediction"], space)
+    reference = transformed_record("truth", pairs.truth, space)
+    return pairs._replace(
+        predictions={"prediction": own.astype(float, copy=False)},
+        truth=reference.astype(float, copy=False),
     )
-    return pairs._replace(predictions={"prediction": first}, truth=second)
 
 
 def apply_kernel(
@@ -248,7 +255,7 @@ def apply_kernel(
 
 
 def units_of(truth: xr.DataArray, transform: Transform) -> str | None:
-    """Units of an error: those of the truth, with the transform named.
+    """Return the units of an error: those of the truth, and the transform.
 
     Parameters
     ----------
@@ -259,7 +266,8 @@ def units_of(truth: xr.DataArray, transform: Transform) -> str | None:
     -------
     str or None
     """
-    name, units = scaling_of(transform).transform, truth.attrs.get("units")
+    name = scaling_of(transform).transform
+    units = truth.attrs.get("units")
     if not units:
         return None
     return str(units) if name == "identity" else f"{name}({units})"

@@ -1,4 +1,4 @@
-"""Scores that need all days at once, for the groups of a table."""
+"""Tables of scores: one row for each prediction and baseline, by season and region if asked."""
 
 from __future__ import annotations
 
@@ -25,110 +25,19 @@ from xdownscale.skill._options import (
     pixel_weights,
     scaling_of,
     transformed,
+    transformed_record,
 )
 from xdownscale.skill._temporal import kge, nse
-from xdownscale.skill.baselines import Floors, add_floors
+from xdownscale.skill.baselines import Baselines, add_baselines
 from xdownscale.splits import SEASONS
 
 compute: Any = base.compute  # untyped in dask
-_SMALL = 1 << 22
-OVERALL = ("nse", "kge", "spread_skill")
 
 
-def overall_scores(
-    pairs: Matched,
-    rows: Sequence[Row],
-    space: Scaling,
-    scores: Sequence[str],
-    groups: Sequence[Group],
-    regions: Mapping[str, Crop],
-    weights: Weights,
-) -> tuple[Any, Any]:
-    """Score over time, reading every record once, whatever the number of groups.
-
-    Parameters
-    ----------
-    pairs : Matched
-    rows : sequence of Row
-    space : Scaling
-    scores : sequence of str
-        Of `OVERALL`.
-    groups : sequence of Group
-    regions : mapping of str to Crop
-    weights : bool or DataArray
-
-    Returns
-    -------
-    mean, sd : ndarray
-        (group, row, units, score); the spread is over pixels, of ``spread_skill`` over days.
-    """
-    shares = pixel_weights(weights, pairs.truth, pairs.axes)
-    lazy = _streamed(pairs)
-    asked = []
-    for group in groups:
-        here = _part(lazy, group, regions[group.region])
-        own = False if shares is None else _cropped(shares, regions[group.region], pairs)
-        for row in rows:
-            for unit in unit_names(space):
-                way = Scaling() if unit == "physical" else space
-                asked += [_one(score, row, here, way, own) for score in scores]
-    read = compute(*asked)
-    found = np.asarray(read, dtype=np.float64)
-    shape = (len(groups), len(rows), len(unit_names(space)), len(scores))
-    return found[:, 0].reshape(shape), found[:, 1].reshape(shape)
-
-
-def _streamed(pairs: Matched) -> Matched:
-    """Small records in memory, where they are faster; large ones lazy."""
-    listed = [pairs.truth, *pairs.predictions.values()]
-    if sum(da.size for da in listed) <= _SMALL:
-        truth, *others = compute(*listed)
-    else:
-        truth, *others = (by_days(da, pairs.axes.time) for da in listed)
-    return pairs._replace(
-        truth=truth, predictions=dict(zip(pairs.predictions, others, strict=True))
-    )
-
-
-def _part(pairs: Matched, group: Group, crop: Crop) -> Matched:
-    """Days and pixels of a group; NaN outside its region."""
-    days = {str(pairs.time.name): np.flatnonzero(group.days)}
-    truth = _cropped(pairs.truth.isel(days), crop, pairs)
-    if crop.inside is not None:
-        truth = truth.where(xr.DataArray(crop.inside, dims=(pairs.axes.y, pairs.axes.x)))
-    predictions = {n: _cropped(p.isel(days), crop, pairs) for n, p in pairs.predictions.items()}
-    return pairs._replace(truth=truth, predictions=predictions, time=pairs.time.isel(days))
-
-
-def _cropped(da: xr.DataArray, crop: Crop, pairs: Matched) -> xr.DataArray:
-    return da.isel({pairs.axes.y: crop.rows, pairs.axes.x: crop.columns})
-
-
-def _one(score: str, row: Row, pairs: Matched, space: Scaling, weights: Weights) -> tuple[Any, Any]:
-    """Mean and spread of one score, lazy."""
-    if (score == "spread_skill") != (row.kind == "ensemble"):
-        return np.nan, np.nan
-    prediction = pairs.predictions[row.name]
-    if score == "spread_skill":
-        found = spread_skill(prediction, pairs.truth, weights=weights, transform=space)
-        return found["spread_skill"].data, found["ratio"].std(ddof=1).data
-    field, truth = (
-        da.copy(data=transformed(name, da.data, space))
-        for name, da in [(row.name, prediction), ("truth", pairs.truth)]
-    )
-    if row.kind != "field":
-        field = (
-            field.mean(MEMBERS, skipna=False) if row.kind == "mean" else field.isel({MEMBERS: 0})
-        )
-    scored = nse(field, truth, reduce=False)
-    if score == "kge":
-        scored = kge(field, truth, reduce=False)["kge"]
-    mean = scored if isinstance(weights, bool) else scored.weighted(weights.fillna(0))
-    return mean.mean().data, scored.std(ddof=1).data
-
-
-DAILY = (*KERNELS, "crps")
-_BLOCK = 1 << 22
+DAILY = (*KERNELS, "crps")  # scores of each time step, over its pixels
+OVERALL = ("nse", "kge", "spread_skill")  # scores that need all time steps at once
+_BLOCK = 1 << 22  # values that are read and scored at a time
+_SMALL = 1 << 22  # values up to which records are scored in memory, where that is faster
 
 
 class Row(NamedTuple):
@@ -137,9 +46,9 @@ class Row(NamedTuple):
     Attributes
     ----------
     method : str
-        What the row is called.
+        Name of the row.
     name : str
-        Which prediction it is made of.
+        Name of the prediction that it scores.
     kind : str
         ``"field"``, ``"mean"``, ``"first"`` (realization) or ``"ensemble"``.
     """
@@ -147,6 +56,121 @@ class Row(NamedTuple):
     method: str
     name: str
     kind: str
+
+
+def table(
+    predictions: Mapping[str, xr.DataArray],
+    truth: xr.DataArray,
+    transform: str | Scaling | None = "log10",
+    scores: Sequence[str] = ("r2", "pearson_r2", "rmse", "mae"),
+    *,
+    by: By = None,
+    regions: Mapping[str, Any] | None = None,
+    seasons: Seasons = SEASONS,
+    baselines: Baselines = "auto",
+    coarse: xr.DataArray | None = None,
+    train: xr.DataArray | None = None,
+    weights: Weights = False,
+) -> pd.DataFrame:
+    """Return the mean score of each prediction over the common days, by season and region if asked.
+
+    Parameters
+    ----------
+    predictions, truth, transform, weights
+        As for `per_day`, and so are the rows of an ensemble.
+    scores : sequence of str
+        Those of `per_day`, and ``"nse"``, ``"kge"`` (over time at each pixel; mean and standard
+        deviation are over pixels) and ``"spread_skill"`` (of ensembles; pooled over days).
+    by : {"season", "region"}, both in any order, or None
+        Ways to group the rows.
+    regions : mapping of str to (west, east, south, north) or mask, optional
+        As for `splits.region_mask`; without, ``"region"`` is the whole grid, ``"all"``.
+    seasons : str, sequence of str or mapping of str to months
+        As for `splits.resolve_seasons`; a season without a day has no row.
+    baselines : {"auto", None} or mapping of str to DataArray
+        Further rows, last. ``"auto"``: ``persistence`` (the true field of yesterday, which a
+        teacher-forced model sees) and those that `coarse` and `train` allow; a prediction that
+        has the name of one stands instead of it.
+    coarse : DataArray, optional
+        Coarse record of the days: makes the row ``bicubic``. Days that it lacks are not scored.
+        It must cover the fine grid; else give your own in `baselines`.
+    train : DataArray, optional
+        Training days of the fine record: makes the row ``climatology``, and gives
+        ``persistence`` the days before the truth begins. The climatology of each day of the year
+        is held in memory.
+
+    Returns
+    -------
+    DataFrame
+        One row for each group and method, columns (units, score). ``attrs["days"]`` is the
+        number of common days, ``attrs["days_scored"]`` what is left of them for each row
+        (persistence has no first day), ``attrs["sd"]`` the standard deviation, as nested dicts;
+        ``attrs["left_out"]`` says of each baseline that is not there what it needs. `to_markdown`
+        and `to_latex` write ``mean (sd)``, as papers do, and below it what was left out;
+        ``DataFrame.to_csv`` writes the means, or with `format_table` both.
+
+    Raises
+    ------
+    OptionError
+        If there is nothing to score, a name is unknown, or regions are given and not grouped by.
+    DataError, GridError, TimeAxisError
+        As `per_day`; if a region holds no cell, no day lies in the seasons, or the coarse record
+        has none of the days.
+
+    Examples
+    --------
+    >>> days = pd.date_range("2000-02-29", periods=2)
+    >>> edges = {"time": days, "lat": [0.0], "lon": [0.0, 1.0]}
+    >>> truth = xr.DataArray([[[1.0, 10.0]], [[1.0, 100.0]]], coords=edges)
+    >>> from xdownscale.skill import to_markdown
+    >>> skill = table({"tenfold": 10 * truth}, truth, scores=["r2", "mae"])
+    >>> print(to_markdown(skill))
+    | method | log10 r2 | log10 mae | physical r2 | physical mae |
+    |---|---|---|---|---|
+    | tenfold | -1.5 (2.12) | 1 (0) | -183 (25.9) | 252 (286) |
+    | persistence | 0.5 | 0.5 | -0.653 | 45 |
+    <BLANKLINE>
+    Not in the table: bicubic (give coarse=, the coarse record of these days), climatology (give
+    train=, the training days of the fine record).
+    >>> alone = {"scores": ["mae"], "baselines": None}
+    >>> print(to_markdown(table({"tenfold": 10 * truth}, truth, by="season", **alone)))
+    | season | method | log10 mae | physical mae |
+    |---|---|---|---|
+    | DJF | tenfold | 1 | 49.5 |
+    | MAM | tenfold | 1 | 454 |
+    """
+    for name in scores:
+        check_option("score", name, (*DAILY, *OVERALL))
+    ways = check_by(by, regions)
+    space = scaling_of(transform)
+    lacking: dict[str, str] = {}
+    check_named(predictions)
+    if predictions:
+        predictions, lacking = add_baselines(predictions, truth, baselines, coarse, train)
+    pairs = checked_pairs(predictions, truth)
+    rows = make_rows(pairs, scores)
+    parts = crops(pairs.truth, regions)
+    groups = make_groups(pairs.time, ways, list(parts), seasons)
+    own = [name for name in scores if name in DAILY] or ["mae"]  # of each day
+    daily = daily_scores(pairs, rows, space, own, parts, weights)
+    found = {name: _over_days(daily, groups, k) for k, name in enumerate(own)}
+    rest = [name for name in scores if name in OVERALL]
+    if rest:
+        means, spreads = overall_scores(pairs, rows, space, rest, groups, parts, weights)
+        found |= {n: (means[..., k], spreads[..., k]) for k, n in enumerate(rest)}
+    left = [np.isfinite(daily[g.region][..., g.days]).any(axis=(1, 2)).sum(1) for g in groups]
+    return _frame(
+        np.stack([found[name][0] for name in scores], axis=-1),
+        np.stack([found[name][1] for name in scores], axis=-1),
+        _index(groups, rows, ways),
+        unit_names(space),
+        scores,
+        {
+            "days": pairs.time.size,
+            "days_scored": np.concatenate(left).tolist(),
+            "left_out": lacking,
+        },
+    )
 
 
 def per_day(
@@ -220,7 +244,7 @@ def per_day(
 
 
 def checked_pairs(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Matched:
-    """Match predictions with the truth, and refuse dimensions that are none of theirs.
+    """Match predictions with the truth, and refuse further dimensions.
 
     Parameters
     ----------
@@ -248,22 +272,8 @@ def checked_pairs(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) 
     return pairs
 
 
-def unit_names(space: Scaling) -> list[str]:
-    """Return the names of the units that are scored.
-
-    Parameters
-    ----------
-    space : Scaling
-
-    Returns
-    -------
-    list of str
-    """
-    return ["physical"] if space.transform == "identity" else [space.transform, "physical"]
-
-
 def make_rows(pairs: Matched, scores: Sequence[str]) -> list[Row]:
-    """Return the rows that predictions make.
+    """Return the table rows of the predictions; an ensemble makes two or three.
 
     Parameters
     ----------
@@ -290,6 +300,20 @@ def make_rows(pairs: Matched, scores: Sequence[str]) -> list[Row]:
     return rows
 
 
+def unit_names(space: Scaling) -> list[str]:
+    """Return the names of the units that are scored.
+
+    Parameters
+    ----------
+    space : Scaling
+
+    Returns
+    -------
+    list of str
+    """
+    return ["physical"] if space.transform == "identity" else [space.transform, "physical"]
+
+
 def daily_scores(
     pairs: Matched,
     rows: Sequence[Row],
@@ -298,7 +322,7 @@ def daily_scores(
     regions: Mapping[str, Crop],
     weights: Weights,
 ) -> dict[str, Any]:
-    """Score each day, reading every record once.
+    """Score each day; every record is read once for all regions.
 
     Parameters
     ----------
@@ -326,17 +350,17 @@ def daily_scores(
 
 
 def _day_blocks(pairs: Matched) -> Iterator[tuple[dict[str, Any], Any]]:
-    """Predictions ([member,] time, y, x) and truth (time, y, x) in memory, some days at a time."""
+    """Yield predictions ([member,] time, y, x) and truth (time, y, x), some days at a time."""
     order = (str(pairs.time.name), pairs.axes.y, pairs.axes.x)
     listed = [pairs.truth, *pairs.predictions.values()]
     for part in day_slices(listed, order[0], _BLOCK):
         # one call for all: what several of them are made of is read once
         read = compute(*[da.isel({order[0]: part}) for da in listed], traverse=False)
         for inner in day_slices(read, order[0], _BLOCK):
-            truth, *others = (
+            truth, *others = [
                 da.isel({order[0]: inner}).transpose(..., *order).values.astype(float)
                 for da in read
-            )
+            ]
             yield dict(zip(pairs.predictions, others, strict=True)), truth
 
 
@@ -349,7 +373,7 @@ def _block_scores(
     crop: Crop,
     weights: Any,
 ) -> Any:
-    """Scores (row, units, score, time) of a block of days in a region."""
+    """Score a block of days in a region; (row, units, score, time)."""
     found: list[list[Any]] = [[] for _ in rows]
     for unit in unit_names(space):
         own = Scaling() if unit == "physical" else space
@@ -357,12 +381,12 @@ def _block_scores(
         fields = {name: transformed(name, crop.cut(p), own) for name, p in predictions.items()}
         for scored, row in zip(found, rows, strict=True):
             candidate = candidate_of(row.kind, fields[row.name])
-            scored.append([_one_day(s, row.kind, candidate, target, weights) for s in scores])
+            scored.append([_daily_score(s, row.kind, candidate, target, weights) for s in scores])
     return np.array(found)
 
 
 def candidate_of(kind: str, fields: Any) -> Any:
-    """Return what a row scores of ([member,] time, y, x).
+    """Return the ensemble mean, first realization or all of ([member,] time, y, x), as a row needs.
 
     Parameters
     ----------
@@ -379,7 +403,7 @@ def candidate_of(kind: str, fields: Any) -> Any:
     return fields[0] if kind == "first" else fields
 
 
-def _one_day(score: str, kind: str, candidate: Any, target: Any, weights: Any) -> Any:
+def _daily_score(score: str, kind: str, candidate: Any, target: Any, weights: Any) -> Any:
     if kind != "ensemble":
         return KERNELS["mae" if score == "crps" else score](candidate, target, weights)
     if score != "crps":
@@ -387,122 +411,100 @@ def _one_day(score: str, kind: str, candidate: Any, target: Any, weights: Any) -
     return crps(np.moveaxis(candidate, 0, -3), target, weights)
 
 
-def table(
-    predictions: Mapping[str, xr.DataArray],
-    truth: xr.DataArray,
-    transform: str | Scaling | None = "log10",
-    scores: Sequence[str] = ("r2", "pearson_r2", "rmse", "mae"),
-    *,
-    by: By = None,
-    regions: Mapping[str, Any] | None = None,
-    seasons: Seasons = SEASONS,
-    baselines: Floors = "auto",
-    coarse: xr.DataArray | None = None,
-    train: xr.DataArray | None = None,
-    weights: Weights = False,
-) -> pd.DataFrame:
-    """Mean score of each prediction over the common days, by season and region if asked.
+def overall_scores(
+    pairs: Matched,
+    rows: Sequence[Row],
+    space: Scaling,
+    scores: Sequence[str],
+    groups: Sequence[Group],
+    regions: Mapping[str, Crop],
+    weights: Weights,
+) -> tuple[Any, Any]:
+    """Return scores that need all time steps at once; each record is read once for all groups.
 
     Parameters
     ----------
-    predictions, truth, transform, weights
-        As for `per_day`, and so are the rows of an ensemble.
+    pairs : Matched
+    rows : sequence of Row
+    space : Scaling
     scores : sequence of str
-        Those of `per_day`, and ``"nse"``, ``"kge"`` (over time at each pixel; mean and standard
-        deviation are over pixels) and ``"spread_skill"`` (of ensembles; pooled over days).
-    by : {"season", "region"}, both in any order, or None
-        Ways to group the rows.
-    regions : mapping of str to (west, east, south, north) or mask, optional
-        As for `splits.region_mask`; without, ``"region"`` is the whole grid, ``"all"``.
-    seasons : str, sequence of str or mapping of str to months
-        As for `splits.resolve_seasons`; a season without a day has no row.
-    baselines : {"auto", None} or mapping of str to DataArray
-        Further rows, last. ``"auto"``: ``persistence`` (the true field of yesterday, which a
-        teacher-forced model sees) and those that `coarse` and `train` allow; a prediction that
-        has the name of one stands instead of it.
-    coarse : DataArray, optional
-        Coarse record of the days: makes the row ``bicubic``. Days that it lacks are not scored.
-        It must cover the fine grid; else give your own in `baselines`.
-    train : DataArray, optional
-        Training days of the fine record: makes the row ``climatology``, and gives
-        ``persistence`` the days before the truth begins. The climatology of each day of the year
-        is held in memory.
+        Of `OVERALL`.
+    groups : sequence of Group
+    regions : mapping of str to Crop
+    weights : bool or DataArray
 
     Returns
     -------
-    DataFrame
-        One row for each group and method, columns (units, score). ``attrs["days"]`` is the
-        number of common days, ``attrs["days_scored"]`` what is left of them for each row
-        (persistence has no first day), ``attrs["sd"]`` the standard deviation, as nested dicts;
-        ``attrs["left_out"]`` says of each baseline that is not there what it needs. `to_markdown`
-        and `to_latex` write ``mean (sd)``, as papers do, and below it what was left out;
-        ``DataFrame.to_csv`` writes the means, or with `format_table` both.
-
-    Raises
-    ------
-    OptionError
-        If there is nothing to score, a name is unknown, or regions are given and not grouped by.
-    DataError, GridError, TimeAxisError
-        As `per_day`; if a region holds no cell, no day lies in the seasons, or the coarse record
-        has none of the days.
-
-    Examples
-    --------
-    >>> days = pd.date_range("2000-02-29", periods=2)
-    >>> edges = {"time": days, "lat": [0.0], "lon": [0.0, 1.0]}
-    >>> truth = xr.DataArray([[[1.0, 10.0]], [[1.0, 100.0]]], coords=edges)
-    >>> from xdownscale.skill import to_markdown
-    >>> skill = table({"tenfold": 10 * truth}, truth, scores=["r2", "mae"])
-    >>> print(to_markdown(skill))
-    | method | log10 r2 | log10 mae | physical r2 | physical mae |
-    |---|---|---|---|---|
-    | tenfold | -1.5 (2.12) | 1 (0) | -183 (25.9) | 252 (286) |
-    | persistence | 0.5 | 0.5 | -0.653 | 45 |
-    <BLANKLINE>
-    Not in the table: bicubic (give coarse=, the coarse record of these days), climatology (give
-    train=, the training days of the fine record).
-    >>> alone = {"scores": ["mae"], "baselines": None}
-    >>> print(to_markdown(table({"tenfold": 10 * truth}, truth, by="season", **alone)))
-    | season | method | log10 mae | physical mae |
-    |---|---|---|---|
-    | DJF | tenfold | 1 | 49.5 |
-    | MAM | tenfold | 1 | 454 |
+    mean, sd : ndarray
+        (group, row, units, score); the spread is over pixels, of ``spread_skill`` over days.
     """
-    for name in scores:
-        check_option("score", name, (*DAILY, *OVERALL))
-    ways, space = check_by(by, regions), scaling_of(transform)
-    lacking: dict[str, str] = {}
-    check_named(predictions)
-    if predictions:
-        predictions, lacking = add_floors(predictions, truth, baselines, coarse, train)
-    pairs = checked_pairs(predictions, truth)
-    rows, parts = make_rows(pairs, scores), crops(pairs.truth, regions)
-    groups = make_groups(pairs.time, ways, list(parts), seasons)
-    own = [name for name in scores if name in DAILY] or ["mae"]  # of each day
-    daily = daily_scores(pairs, rows, space, own, parts, weights)
-    found = {name: _over_days(daily, groups, k) for k, name in enumerate(own)}
-    rest = [name for name in scores if name in OVERALL]
-    if rest:
-        means, spreads = overall_scores(pairs, rows, space, rest, groups, parts, weights)
-        found |= {n: (means[..., k], spreads[..., k]) for k, n in enumerate(rest)}
-    left = [np.isfinite(daily[g.region][..., g.days]).any(axis=(1, 2)).sum(1) for g in groups]
-    mean, spread = (np.stack([found[name][k] for name in scores], axis=-1) for k in (0, 1))
-    return _frame(
-        mean,
-        spread,
-        _index(groups, rows, ways),
-        unit_names(space),
-        scores,
-        {
-            "days": pairs.time.size,
-            "days_scored": np.concatenate(left).tolist(),
-            "left_out": lacking,
-        },
+    shares = pixel_weights(weights, pairs.truth, pairs.axes)
+    lazy = _streamed(pairs)
+    asked = []
+    for group in groups:
+        here = _part(lazy, group, regions[group.region])
+        own = False if shares is None else _cropped(shares, regions[group.region], pairs)
+        for row in rows:
+            for unit in unit_names(space):
+                way = Scaling() if unit == "physical" else space
+                asked += [_overall_score(score, row, here, way, own) for score in scores]
+    read = compute(*asked)
+    found = np.asarray(read, dtype=np.float64)
+    shape = (len(groups), len(rows), len(unit_names(space)), len(scores))
+    return found[:, 0].reshape(shape), found[:, 1].reshape(shape)
+
+
+def _streamed(pairs: Matched) -> Matched:
+    """Load small records into memory; keep large ones lazy."""
+    listed = [pairs.truth, *pairs.predictions.values()]
+    if sum(da.size for da in listed) <= _SMALL:
+        truth, *others = compute(*listed)
+    else:
+        truth, *others = (by_days(da, pairs.axes.time) for da in listed)
+    return pairs._replace(
+        truth=truth, predictions=dict(zip(pairs.predictions, others, strict=True))
     )
 
 
+def _part(pairs: Matched, group: Group, crop: Crop) -> Matched:
+    """Select the days and pixels of a group; NaN outside its region."""
+    days = {str(pairs.time.name): np.flatnonzero(group.days)}
+    truth = _cropped(pairs.truth.isel(days), crop, pairs)
+    if crop.inside is not None:
+        truth = truth.where(xr.DataArray(crop.inside, dims=(pairs.axes.y, pairs.axes.x)))
+    predictions = {n: _cropped(p.isel(days), crop, pairs) for n, p in pairs.predictions.items()}
+    return pairs._replace(truth=truth, predictions=predictions, time=pairs.time.isel(days))
+
+
+def _cropped(da: xr.DataArray, crop: Crop, pairs: Matched) -> xr.DataArray:
+    return da.isel({pairs.axes.y: crop.rows, pairs.axes.x: crop.columns})
+
+
+def _overall_score(
+    score: str, row: Row, pairs: Matched, space: Scaling, weights: Weights
+) -> tuple[Any, Any]:
+    """Return mean and standard deviation of one score, lazy."""
+    if (score == "spread_skill") != (row.kind == "ensemble"):
+        return np.nan, np.nan
+    prediction = pairs.predictions[row.name]
+    if score == "spread_skill":
+        found = spread_skill(prediction, pairs.truth, weights=weights, transform=space)
+        return found["spread_skill"].data, found["ratio"].std(ddof=1).data
+    field = transformed_record(row.name, prediction, space)
+    truth = transformed_record("truth", pairs.truth, space)
+    if row.kind == "mean":
+        field = field.mean(MEMBERS, skipna=False)
+    elif row.kind == "first":
+        field = field.isel({MEMBERS: 0})
+    scored = nse(field, truth, reduce=False)
+    if score == "kge":
+        scored = kge(field, truth, reduce=False)["kge"]
+    mean = scored if isinstance(weights, bool) else scored.weighted(weights.fillna(0))
+    return mean.mean().data, scored.std(ddof=1).data
+
+
 def _over_days(daily: Mapping[str, Any], groups: Sequence[Group], k: int) -> tuple[Any, Any]:
-    """Mean and standard deviation (group, row, units) of one score over the days of each group."""
+    """Average one score over the days of each group; mean and sd are (group, row, units)."""
     parts = [daily[group.region][:, :, k][..., group.days] for group in groups]
     flat = [pd.DataFrame(part.reshape(-1, part.shape[-1])) for part in parts]
     shape = (len(groups), *parts[0].shape[:2])
@@ -526,7 +528,7 @@ def _frame(
     scores: Sequence[str],
     about: dict[str, Any],
 ) -> pd.DataFrame:
-    """Frame of (group, row, units, score), with what stands beside the means in attrs."""
+    """Make a DataFrame of (group, row, units, score); all but the means goes to attrs."""
     columns = pd.MultiIndex.from_product([units, list(scores)], names=["units", "score"])
     shape = (len(index), len(columns))
     found = pd.DataFrame(mean.reshape(shape), index, columns)

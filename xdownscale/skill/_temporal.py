@@ -1,8 +1,8 @@
 """Scores over time at each pixel: Nash-Sutcliffe and Kling-Gupta efficiency.
 
 Each is made of sums over time, which dask adds up chunk by chunk, so a lazy record is read once and
-never held. (`scores.continuous.nse` and `kge` subtract a mean first, and so
-hold the record; they are the oracles of the tests.)
+never held. (`scores.continuous.nse` and `kge` subtract a mean first, and so hold the record;
+they are the oracles of the tests.)
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def nse(
     transform: Transform = None,
     reduce: bool = True,
 ) -> xr.DataArray:
-    """Nash-Sutcliffe efficiency: 1 - SSE/SST over time at each pixel, mean over pixels.
+    """Return the Nash-Sutcliffe efficiency: 1 - SSE/SST over time at each pixel, mean over pixels.
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def nse(
     shares = pixel_weights(weights, pairs.truth, pairs.axes)
     p, t = _common(pairs.predictions["prediction"], pairs.truth)
     moments = _moments(p, t, time)
-    found = 1 - ((p - t) ** 2).sum(time) / moments.days / moments.theirs
+    found = 1 - ((p - t) ** 2).sum(time) / moments.n_steps / moments.variance_t
     return _finished(found, "nse", "Nash-Sutcliffe efficiency", pairs, shares, reduce=reduce)
 
 
@@ -82,7 +82,7 @@ def kge(
     transform: Transform = None,
     reduce: bool = True,
 ) -> xr.Dataset:
-    """Kling-Gupta efficiency over time at each pixel, with its three parts; means over pixels.
+    """Return the Kling-Gupta efficiency over time at each pixel and its parts; means over pixels.
 
     ``kge = 1 - sqrt((r - 1)^2 + (beta - 1)^2 + (gamma - 1)^2)``: r the correlation, beta the
     ratio of the means, gamma that of the coefficients of variation (Kling et al. 2012) or, with
@@ -146,35 +146,38 @@ _GAMMA = {
 class _Moments(NamedTuple):
     """Count, means, variances and covariance over time; NaN where a score has no sense."""
 
-    days: xr.DataArray
+    n_steps: xr.DataArray
     mean_p: xr.DataArray
     mean_t: xr.DataArray
-    ours: xr.DataArray
-    theirs: xr.DataArray
-    both: xr.DataArray
+    variance_p: xr.DataArray
+    variance_t: xr.DataArray
+    covariance: xr.DataArray
 
 
 def _moments(p: xr.DataArray, t: xr.DataArray, time: str) -> _Moments:
-    """Moments from plain sums of the distance to the first day, so that no digits are lost."""
+    """Compute moments from differences to the first time step, so that no digits are lost."""
     count = (p.notnull() & t.notnull()).sum(time)
     count = count.where(count >= 2)
-    first = [x.isel({time: 0}, drop=True).fillna(0.0) for x in (p, t)]
-    a, b = ((x - start).fillna(0.0) for x, start in zip((p, t), first, strict=True))
-    mean_a, mean_b = (x.sum(time) / count for x in (a, b))
+    first_p = p.isel({time: 0}, drop=True).fillna(0.0)
+    first_t = t.isel({time: 0}, drop=True).fillna(0.0)
+    a = (p - first_p).fillna(0.0)
+    b = (t - first_t).fillna(0.0)
+    mean_a = a.sum(time) / count
+    mean_b = b.sum(time) / count
     return _Moments(
-        days=count,
-        mean_p=mean_a + first[0],
-        mean_t=mean_b + first[1],
-        ours=_variance(a, mean_a, mean_a + first[0], count, time),
-        theirs=_variance(b, mean_b, mean_b + first[1], count, time),
-        both=(a * b).sum(time) / count - mean_a * mean_b,
+        n_steps=count,
+        mean_p=mean_a + first_p,
+        mean_t=mean_b + first_t,
+        variance_p=_variance(a, mean_a, mean_a + first_p, count, time),
+        variance_t=_variance(b, mean_b, mean_b + first_t, count, time),
+        covariance=(a * b).sum(time) / count - mean_a * mean_b,
     )
 
 
 def _variance(
     x: xr.DataArray, mean: xr.DataArray, level: xr.DataArray, count: xr.DataArray, time: str
 ) -> xr.DataArray:
-    """Variance about the mean; NaN where the days differ by no more than rounding."""
+    """Return the variance; NaN where values differ by no more than rounding."""
     square = (x**2).sum(time) / count
     found = square - mean**2
     return found.where((found > _CANCELLED * square) & (found > _ROUNDING * level**2))
@@ -182,9 +185,9 @@ def _variance(
 
 def _parts(m: _Moments, method: str) -> dict[str, xr.DataArray]:
     parts = {
-        "r": m.both / (m.ours * m.theirs) ** 0.5,
+        "r": m.covariance / (m.variance_p * m.variance_t) ** 0.5,
         "beta": m.mean_p / m.mean_t.where(m.mean_t != 0),
-        "gamma": (m.ours / m.theirs) ** 0.5,
+        "gamma": (m.variance_p / m.variance_t) ** 0.5,
     }
     if method == "2012":
         parts["gamma"] = parts["gamma"] / parts["beta"].where(parts["beta"] != 0)
@@ -195,7 +198,7 @@ def _parts(m: _Moments, method: str) -> dict[str, xr.DataArray]:
 
 
 def _common(p: xr.DataArray, t: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
-    """NaN in one is NaN in both."""
+    """Mask each record where the other is NaN."""
     good = p.notnull() & t.notnull()
     return p.where(good), t.where(good)
 

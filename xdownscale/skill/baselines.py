@@ -1,7 +1,7 @@
-"""What a downscaled field has to beat: interpolation, climatology, persistence.
+"""Baselines of downscaling: interpolation, climatology and persistence.
 
-Labelled in, labelled out: each returns a DataArray on the fine grid for the days asked, with the
-dimensions, the order and the name of the fine record.
+Each returns a DataArray on the fine grid for the days asked, with the dimensions, their order and
+the name of the fine record.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xdownscale.core.alignment import (
-    onto_grid,
-    require_same_units,
-)
+from xdownscale.core.alignment import onto_grid, require_same_units
 from xdownscale.core.blocks import by_days
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import OptionError, TimeAxisError, check_option
@@ -26,6 +23,7 @@ from xdownscale.core.normalization import Scaling, choose_transform
 from xdownscale.core.time import check_calendars, check_steps, check_unique, match_times, rounded
 from xdownscale.regridding import regrid
 
+Baselines = str | Mapping[str, xr.DataArray] | None
 _YEAR = 365.25
 _ROW = "_day_of_year"
 
@@ -89,20 +87,20 @@ def interpolate(
     space = transform
     if not isinstance(space, Scaling):
         space = choose_transform(days.data, space)
-    drawn = regrid(
+    moved = regrid(
         days.copy(data=space.transform_only(days.data)),
         fine,
         method=method,
         extrapolate=extrapolate,
     )
-    drawn = drawn.copy(data=space.untransform(drawn.data))
+    moved = moved.copy(data=space.untransform(moved.data))
     if transform == "auto" and space.minimum is not None and space.minimum >= 0:
-        drawn = drawn.clip(min=space.minimum, keep_attrs=True)
-    return _like(drawn, name, fine, wanted)
+        moved = moved.clip(min=space.minimum, keep_attrs=True)
+    return _like(moved, name, fine, wanted)
 
 
 def climatology(fine: xr.DataArray, time: Any, window_days: float = 15) -> xr.DataArray:
-    """Mean of the training days at the same time of the year, pixel by pixel.
+    """Return the mean of the training days at the same time of the year, pixel by pixel.
 
     Parameters
     ----------
@@ -156,7 +154,7 @@ def climatology(fine: xr.DataArray, time: Any, window_days: float = 15) -> xr.Da
 
 
 def persistence(fine: xr.DataArray, time: Any = None, lag: int = 1) -> xr.DataArray:
-    """Return the true fine field of `lag` days before.
+    """Return the true fine field `lag` days before each day.
 
     Parameters
     ----------
@@ -200,7 +198,7 @@ def persistence(fine: xr.DataArray, time: Any = None, lag: int = 1) -> xr.DataAr
 
 
 def persistence_from_start(fine: xr.DataArray, time: Any) -> xr.DataArray:
-    """Hold the last training day: persistence where no new fine field is seen.
+    """Return the last training day for every day asked: persistence without new fine fields.
 
     Parameters
     ----------
@@ -235,66 +233,14 @@ def persistence_from_start(fine: xr.DataArray, time: Any) -> xr.DataArray:
     return _like(held, name, fine, wanted)
 
 
-def _index(time: Any) -> Any:
-    """Make an index of a DataArray, an index or any sequence."""
-    if isinstance(time, pd.Index):
-        return time
-    values = np.atleast_1d(time.values if isinstance(time, xr.DataArray) else np.asarray(time))
-    if values.size and hasattr(values.flat[0], "calendar"):
-        return xr.DataArray(values, dims="time").to_index()
-    return pd.DatetimeIndex(values)
-
-
-def _positions(
-    da: xr.DataArray, wanted: pd.Index[Any], what: str, *, complete: bool = False
-) -> Any:
-    """Place of each day in the record, -1 where it is not there."""
-    have = da.indexes[require_time(da, what)]
-    check_unique(have, what)
-    check_calendars(have, wanted, (what, "the days asked"))
-    check_steps(have, wanted, (what, "the days asked"))
-    found = match_times(wanted, have)
-    if complete and (found < 0).any():
-        raise TimeAxisError(
-            f"{what} lacks {int((found < 0).sum())} of the {len(wanted)} days asked, the first "
-            f"being {wanted[found < 0][0]}; it runs from {have.min()} to {have.max()}."
-        )
-    return found
-
-
-def _place_in_year(times: pd.Index[Any]) -> Any:
-    """Share of the year that is over, in [0, 1)."""
-    stamps = rounded(xr.DataArray(times, dims="time")).dt
-    return ((stamps.dayofyear - 1) / stamps.days_in_year).values
-
-
-def _like(result: xr.DataArray, name: str, fine: xr.DataArray, time: pd.Index[Any]) -> xr.DataArray:
-    """Give a result the dims, order, coordinates and name of the fine record."""
-    axes = find_axes(fine)
-    new = axes.time or name
-    attrs = fine[new].attrs if new in fine.coords else {}
-    grid = {c: fine[c] for c in (axes.latitude, axes.longitude)}
-    bare = result.drop_vars([c for c in result.coords if name in result[c].dims])
-    here = bare.rename({} if new == name else {name: new})
-    here = here.assign_coords({**grid, new: (new, time, attrs)})
-    order = fine.dims if axes.time else (new, *fine.dims)
-    kept = here.transpose(*[d for d in order if d in here.dims])
-    if axes.time:
-        kept.name, kept.attrs = fine.name, dict(fine.attrs)
-    return kept
-
-
-Floors = str | Mapping[str, xr.DataArray] | None
-
-
-def add_floors(
+def add_baselines(
     predictions: Mapping[str, xr.DataArray],
     truth: xr.DataArray,
-    wanted: Floors,
+    wanted: Baselines,
     coarse: xr.DataArray | None,
     train: xr.DataArray | None,
 ) -> tuple[dict[str, xr.DataArray], dict[str, str]]:
-    """Return predictions and the baselines asked for; a prediction's name wins.
+    """Add the baselines asked for to the predictions; a prediction replaces a baseline of its name.
 
     Parameters
     ----------
@@ -334,9 +280,10 @@ def add_floors(
 def _automatic(
     truth: xr.DataArray, coarse: xr.DataArray | None, train: xr.DataArray | None
 ) -> tuple[dict[str, xr.DataArray], dict[str, str]]:
-    """Make what can be made of the records at hand, and say what the others need."""
+    """Make the baselines that the records allow, and say what the others need."""
     time = require_time(truth, "The truth")
-    made, lacking = {}, {}
+    made = {}
+    lacking = {}
     if coarse is None:
         lacking["bicubic"] = "give coarse=, the coarse record of these days"
     else:
@@ -357,30 +304,6 @@ def _automatic(
     return made, lacking
 
 
-def _training_days(train: xr.DataArray, truth: xr.DataArray, time: str) -> xr.DataArray:
-    """Training days on the grid and under the names of the truth, checked."""
-    have = train.indexes[require_time(train, "The training record")]
-    what = ("The training record", "the truth")
-    check_calendars(have, truth.indexes[time], what)
-    check_steps(have, truth.indexes[time], what)
-    return onto_grid(train, truth, "train")
-
-
-def _persistence(truth: xr.DataArray, train: xr.DataArray | None, time: str) -> Any:
-    """Field of yesterday, from the truth and else the training days; None where there is none."""
-    wanted, found = truth.indexes[time], None
-    for da in (truth, train):
-        if da is None or not _has_yesterdays(da.indexes[time], wanted):
-            continue
-        part = persistence(by_days(da, time), wanted)
-        found = part if found is None else found.fillna(part)
-    return found
-
-
-def _has_yesterdays(have: Any, wanted: Any) -> bool:
-    return bool((match_times(wanted - datetime.timedelta(days=1), have) >= 0).any())
-
-
 def _bicubic(coarse: xr.DataArray, truth: xr.DataArray, time: str) -> xr.DataArray:
     have = coarse.indexes[require_time(coarse, "The coarse record")]
     wanted = truth.indexes[time]
@@ -396,12 +319,85 @@ def _bicubic(coarse: xr.DataArray, truth: xr.DataArray, time: str) -> xr.DataArr
     return interpolate(by_days(coarse, find_axes(coarse).time), truth, wanted[there])
 
 
+def _training_days(train: xr.DataArray, truth: xr.DataArray, time: str) -> xr.DataArray:
+    """Check the training days, and bring them to the grid and the names of the truth."""
+    have = train.indexes[require_time(train, "The training record")]
+    what = ("The training record", "the truth")
+    check_calendars(have, truth.indexes[time], what)
+    check_steps(have, truth.indexes[time], what)
+    return onto_grid(train, truth, "train")
+
+
 def _climatology(train: xr.DataArray, times: Any) -> xr.DataArray:
-    """Climatology of each day of the year asked, computed once; days of other years share it."""
+    """Compute the climatology once for each day of the year that is asked."""
     time = require_time(train, "The training record")
-    stamps = xr.DataArray(times, dims="time").dt
-    place = (stamps.dayofyear - 1) / stamps.days_in_year
-    _, first, row = np.unique(place.values, return_index=True, return_inverse=True)
+    _, first, row = np.unique(_place_in_year(times), return_index=True, return_inverse=True)
     each = climatology(train, times[first]).compute()
     spread = each.chunk({time: 1}).isel({time: row.ravel()})
     return spread.assign_coords({time: times})
+
+
+def _persistence(truth: xr.DataArray, train: xr.DataArray | None, time: str) -> Any:
+    """Return the field of the day before, from truth or training days; None without any."""
+    wanted = truth.indexes[time]
+    found = None
+    for da in (truth, train):
+        if da is None or not _has_yesterdays(da.indexes[time], wanted):
+            continue
+        part = persistence(by_days(da, time), wanted)
+        found = part if found is None else found.fillna(part)
+    return found
+
+
+def _has_yesterdays(have: Any, wanted: Any) -> bool:
+    return bool((match_times(wanted - datetime.timedelta(days=1), have) >= 0).any())
+
+
+def _index(time: Any) -> Any:
+    """Convert times (DataArray, index or any sequence) to an index."""
+    if isinstance(time, pd.Index):
+        return time
+    values = np.atleast_1d(time.values if isinstance(time, xr.DataArray) else np.asarray(time))
+    if values.size and hasattr(values.flat[0], "calendar"):
+        return xr.DataArray(values, dims="time").to_index()
+    return pd.DatetimeIndex(values)
+
+
+def _positions(
+    da: xr.DataArray, wanted: pd.Index[Any], what: str, *, complete: bool = False
+) -> Any:
+    """Return the position of each day in the record, -1 where it lacks the day."""
+    have = da.indexes[require_time(da, what)]
+    check_unique(have, what)
+    check_calendars(have, wanted, (what, "the days asked"))
+    check_steps(have, wanted, (what, "the days asked"))
+    found = match_times(wanted, have)
+    if complete and (found < 0).any():
+        raise TimeAxisError(
+            f"{what} lacks {int((found < 0).sum())} of the {len(wanted)} days asked, the first "
+            f"being {wanted[found < 0][0]}; it runs from {have.min()} to {have.max()}."
+        )
+    return found
+
+
+def _place_in_year(times: pd.Index[Any]) -> Any:
+    """Return the elapsed share of the year, in [0, 1)."""
+    stamps = rounded(xr.DataArray(times, dims="time")).dt
+    return ((stamps.dayofyear - 1) / stamps.days_in_year).values
+
+
+def _like(result: xr.DataArray, name: str, fine: xr.DataArray, time: pd.Index[Any]) -> xr.DataArray:
+    """Give a result the dims, their order, coordinates and name of the fine record."""
+    axes = find_axes(fine)
+    new = axes.time or name
+    attrs = fine[new].attrs if new in fine.coords else {}
+    grid = {c: fine[c] for c in (axes.latitude, axes.longitude)}
+    bare = result.drop_vars([c for c in result.coords if name in result[c].dims])
+    here = bare.rename({} if new == name else {name: new})
+    here = here.assign_coords({**grid, new: (new, time, attrs)})
+    order = fine.dims if axes.time else (new, *fine.dims)
+    kept = here.transpose(*[d for d in order if d in here.dims])
+    if axes.time:
+        kept.name = fine.name
+        kept.attrs = dict(fine.attrs)
+    return kept
