@@ -158,9 +158,10 @@ def onto_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> xr.Da
     >>> onto_grid(upside_down, truth, "mine").values.ravel()
     array([1., 2.])
     """
+    here = find_axes(prediction)
+    there = find_axes(truth)
     if not same_grid(truth, prediction):
         raise GridError(_other_grid(prediction, truth, name))
-    here, there = find_axes(prediction), find_axes(truth)
     bare = turn(prediction, truth).reset_coords(drop=True)
     if here.time and there.time:
         bare = bare.rename({here.time: there.time} if here.time != there.time else {})
