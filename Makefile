@@ -44,7 +44,7 @@ $(VENV)/.plot: $(SOURCES) | $(VENV)/bin/python
 	touch $@
 
 $(VENV)/.dev: $(SOURCES) | $(VENV)/bin/python
-	$(PIP) -e ".[plot,docs,dev]"
+	$(PIP) -e ".[plot,dev]"
 	touch $@ $(VENV)/.plot
 
 clean:

@@ -1,9 +1,9 @@
-"""Learning from a fine record that is larger than memory: what it holds, reads and takes.
+"""Train on a fine record that is larger than memory: memory, bytes read and time of each part.
 
 A synthetic record of 20 GB is written chunk by chunk to Zarr (its values take few levels, so that
 it is small on disc; each chunk unpacks to real, varying numbers). Preset `fast`, with small
-networks, learns from it for one bounded epoch of each stage. Resident memory, with that of
-children, is looked at every 20 ms; reads of the fine record are counted where its chunks arrive.
+networks, trains on it for one bounded epoch of each stage. Resident memory, with that of child
+processes, is sampled every 20 ms; reads of the fine record are counted as its chunks arrive.
 
 Run: OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/beyond_memory.py
 [--gigabytes 20] [--batches 40] [--folder DIR]
@@ -11,13 +11,9 @@ Run: OMP_NUM_THREADS=1 taskset -c 0 python benchmarks/beyond_memory.py
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import functools
 import importlib
-import os
-import platform
-import shlex
 import sys
 import tempfile
 import threading
@@ -31,6 +27,15 @@ import dask.array
 import numpy as np
 import psutil
 import xarray as xr
+from common import (
+    PYTHON,
+    SMALL_NETWORK,
+    make_parser,
+    print_head,
+    print_row,
+    run_facts,
+    stored_bytes,
+)
 
 import xdownscale as xd
 
@@ -51,7 +56,7 @@ PHASES = (
 
 
 def blocks(rng: np.random.Generator, days: int) -> np.ndarray[Any, Any]:
-    """Fields (days, y, x) of few levels: weather on the coarse grid, and a texture that drifts."""
+    """Return fields (days, y, x) of few levels: noise on the coarse grid, and a shifted texture."""
     coarse = rng.integers(-16, 17, (days, SHAPE[0] // FACTOR, SHAPE[1] // FACTOR)) / 8
     field = coarse.astype(np.float32).repeat(FACTOR, 1).repeat(FACTOR, 2)
     y, x = np.arange(SHAPE[0])[:, None], np.arange(SHAPE[1])
@@ -85,7 +90,7 @@ def write(folder: Path, days: int) -> None:
 
 
 class Watch:
-    """Resident memory of this process and its children, and bytes of the fine record, by phase."""
+    """Resident memory (children included) and bytes read of the fine record, by part."""
 
     def __init__(self) -> None:
         self.rows: list[list[Any]] = []
@@ -93,14 +98,14 @@ class Watch:
         self.read, self.done, self._lock = 0, threading.Event(), threading.Lock()
 
     def tally(self, block: Any) -> Any:
-        """Count a chunk of the fine record that arrives."""
+        """Count the bytes of a chunk of the fine record."""
         with self._lock:
             self.read += block.nbytes
         return block
 
     @contextlib.contextmanager
     def phase(self, name: str) -> Iterator[None]:
-        """Note time, reads and memory of a part."""
+        """Record time, reads and memory of a part."""
         row = [name, time.perf_counter(), self.read, 0.0]
         self.rows.append(row)
         self.open.append(row)
@@ -112,7 +117,7 @@ class Watch:
             print(f"{row[0]}: {row[1]:.0f} s, {row[3]:.0f} MB", file=sys.stderr, flush=True)
 
     def look(self) -> None:
-        """Look at memory until all is done."""
+        """Sample memory until `done` is set."""
         me = psutil.Process()
         while not self.done.wait(0.02):
             total = me.memory_info().rss
@@ -123,7 +128,7 @@ class Watch:
                 row[3] = max(row[3], total / 1e6)
 
     def follow(self) -> None:
-        """Note when the parts of `fit` begin and end."""
+        """Wrap the parts of `fit`, so that each is recorded."""
         for module, path, label in PHASES:
             owner: Any = importlib.import_module(module)
             *parents, name = path.split(".")
@@ -145,7 +150,7 @@ def config(batches: int, limit: float) -> xd.DownscalerConfig:
     return xd.preset(
         "fast",
         data={"extrapolate": "nearest", "memory_limit": limit},
-        network={"channels": (8, 8), "encoder_channels": (8, 8), "unshuffle": 4},
+        network=SMALL_NETWORK | {"unshuffle": 4},
         training={
             "epochs": 1,
             "pretrain_epochs": 1,
@@ -157,7 +162,7 @@ def config(batches: int, limit: float) -> xd.DownscalerConfig:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument("--gigabytes", type=float, default=20.0)
     parser.add_argument("--batches", type=int, default=40)
     parser.add_argument("--limit", type=float, default=2000, help="data.memory_limit, MB")
@@ -172,7 +177,7 @@ def main() -> None:
         watcher.start()
         with watch.phase("writing the record"):
             write(folder, days)
-        stored = sum(f.stat().st_size for f in folder.rglob("*") if f.is_file()) / 1e9
+        stored = stored_bytes(folder) / 1e9
         records = [xr.open_zarr(folder / n, consolidated=False).t for n in ("coarse", "fine")]
         fine = records[1].copy(data=records[1].data.map_blocks(watch.tally, dtype="float32"))
         watch.follow()
@@ -188,18 +193,16 @@ def main() -> None:
 
 def report(watch: Watch, days: int, size: float, stored: float, model: xd.Downscaler) -> None:
     print(
-        f"Machine: {platform.machine()}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}. Seed {SEED}. Command: python {shlex.join(sys.argv)}\n\n"
+        f"{run_facts(SEED, PYTHON)}\n\n"
         f"{days} days of {SHAPE[0]} x {SHAPE[1]} float32, {CHUNK} days in a chunk: {size:.1f} GB "
         f"({stored:.1f} GB on disc); coarse record {size / FACTOR**2:.2f} GB. "
         f"{len(model.days('train'))} training days.\n"
     )
-    print("| part | seconds | GB read of the fine record | passes | peak resident MB |")
-    print("|---|---|---|---|---|")
+    print_head("part", "seconds", "GB read of the fine record", "passes", "peak resident MB")
     for name, seconds, read, peak in watch.rows:
-        print(
-            f"| {name} | {seconds:.0f} | {read / 1e9:.1f} | {read / 1e9 / size:.2f} | {peak:.0f} |"
-        )
+        gigabytes = read / 1e9
+        passes = gigabytes / size
+        print_row(name, f"{seconds:.0f}", f"{gigabytes:.1f}", f"{passes:.2f}", f"{peak:.0f}")
     peak = max(row[3] for row in watch.rows[1:])
     print(f"\nPeak of `fit`: {peak:.0f} MB; the limit is {LIMIT} MB.")
     if peak > LIMIT:

@@ -1,18 +1,15 @@
-"""Drawing on one GPU: size `base`, 561 x 721 cells. Without one the table says "not measured".
+"""Time sampling on one GPU: size `base`, 561 x 721 cells. Without one: "not measured".
 
 python benchmarks/gpu.py [--size base] [--shape 561 721] [--fields 16]
 
-The networks are not trained: what they cost does not depend on their weights.
+The networks are not trained: their cost does not depend on the weights.
 """
 
 from __future__ import annotations
 
-import argparse
-import time
-
 import numpy as np
 import torch
-from torch.utils.flop_counter import FlopCounterMode
+from common import flops, make_parser, print_head, print_row, shortest
 
 import xdownscale as xd
 from xdownscale.models.diffusion.calibration import BANDS
@@ -26,7 +23,7 @@ CHANNELS = Channels(lags=3, known=12, calendar=4, targets=1)
 
 
 def pieces(shape: tuple[int, int], days: int) -> tuple[Residual, FieldConditions]:
-    """Return a residual, and noise as what is known of some days."""
+    """Return a residual model, and noise as the conditions of some days."""
     frequency = np.linspace(0.01, 0.5, 30)
     spectra = (Spectrum(frequency, 0.02 / frequency**2),)
     even = np.ones((1, BANDS.size))
@@ -46,7 +43,7 @@ def pieces(shape: tuple[int, int], days: int) -> tuple[Residual, FieldConditions
 def measure(
     config: xd.DownscalerConfig, shape: tuple[int, int], fields: int
 ) -> tuple[float, float]:
-    """Return seconds for a field, and TFLOP/s."""
+    """Return seconds per field, and TFLOP/s."""
     networks = FieldNetworks(CHANNELS, 2, 1, config.network).cuda().eval()
     networks = networks.to(memory_format=torch.channels_last)
     if config.sampling.compile:
@@ -62,41 +59,38 @@ def measure(
         domain=shape,
     )
 
-    def draw() -> None:
+    def sample() -> None:
         draw_fields(networks, residual, conditions, request)
         torch.cuda.synchronize()
 
-    with FlopCounterMode(display=False) as counter:
-        draw()
-    draw()
-    start = time.perf_counter()
-    draw()
-    taken = time.perf_counter() - start
-    return taken / fields, counter.get_total_flops() / taken / 1e12
+    count = flops(sample)
+    sample()
+    (taken,) = shortest(sample, repeats=1)
+    return taken / fields, count / taken / 1e12
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--size", default="base")
     parser.add_argument("--shape", type=int, nargs=2, default=[561, 721])
     parser.add_argument("--fields", type=int, default=16)
-    asked = parser.parse_args()
+    args = parser.parse_args()
     there = torch.cuda.is_available()
     name = torch.cuda.get_device_name() if there else "no GPU"
-    print(f"{name}, torch {torch.__version__}, size {asked.size}, {asked.shape} cells.\n")
-    print("| precision | compiled | seconds a field | TFLOP/s |\n|---|---|---|---|")
+    print(f"{name}, torch {torch.__version__}, size {args.size}, {args.shape} cells.\n")
+    print_head("precision", "compiled", "seconds a field", "TFLOP/s")
     for precision in ("32", "bf16"):
         for compiled in (False, True):
-            row = "not measured | not measured"
+            row = ["not measured"] * 2
             if there:
                 config = xd.preset(
                     "fast",
-                    network={"size": asked.size},
+                    network={"size": args.size},
                     sampling={"precision": precision, "compile": compiled},
                 )
-                seconds, speed = measure(config, tuple(asked.shape), asked.fields)
-                row = f"{seconds:.4f} | {speed:.1f}"
-            print(f"| {precision} | {'yes' if compiled else 'no'} | {row} |", flush=True)
+                seconds, speed = measure(config, tuple(args.shape), args.fields)
+                row = [f"{seconds:.4f}", f"{speed:.1f}"]
+            print_row(precision, "yes" if compiled else "no", *row)
 
 
 if __name__ == "__main__":

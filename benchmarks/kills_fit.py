@@ -1,19 +1,15 @@
-"""Kill a training at random moments, and start it again until it ends.
+"""Kill a training at random times, start it again until it ends, and check the final weights.
 
 `fit` runs in a process of its own, with a checkpoint folder, and is killed with SIGKILL after a
-random time; then it is started again. The model that it ends with is held against that of an
-undisturbed run, bit for bit. One thread, for then sums do not depend on the machine's mood.
+random time; then it is started again. The final model is compared with that of an undisturbed run,
+bit for bit. One thread, so that the order of sums is fixed.
 
 Run: OMP_NUM_THREADS=1 python benchmarks/kills_fit.py [--kills 10] [--seed 0]
 """
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
 import random
-import shlex
 import signal
 import subprocess
 import sys
@@ -21,36 +17,31 @@ import tempfile
 import time
 from pathlib import Path
 
-import dask.array
 import numpy as np
 import torch
-import xarray as xr
+from common import (
+    SMALL_NETWORK,
+    command,
+    make_parser,
+    one_thread,
+    print_head,
+    print_row,
+    run_facts,
+    small_records,
+)
 
 import xdownscale as xd
 
-DAYS, SHAPE, FACTOR = 160, (48, 40), 4
-READY = "learning"
+READY = "training"
 
 
-def records() -> tuple[xr.DataArray, xr.DataArray]:
-    """Return a lazy fine record and its averages over coarse cells."""
-    rng = np.random.default_rng(3)
-    coarse = rng.normal(size=(DAYS, SHAPE[0] // FACTOR, SHAPE[1] // FACTOR))
-    fine = coarse.repeat(FACTOR, 1).repeat(FACTOR, 2) + 0.3 * rng.normal(size=(DAYS, *SHAPE))
-    lat, lon = (10 + 0.25 * np.arange(n) for n in SHAPE)
-    lazy = dask.array.from_array(fine.astype(np.float32), chunks=(8, -1, -1))
-    coords = {"time": xr.date_range("2000-01-01", periods=DAYS), "lat": lat, "lon": lon}
-    record = xr.DataArray(lazy, coords, name="t")
-    return record.coarsen(lat=FACTOR, lon=FACTOR).mean().compute(), record
-
-
-def learn(folder: str, saved: str) -> None:
-    """Fit with a record that is read while it is learnt from, in bounded epochs."""
+def train(folder: str, saved: str) -> None:
+    """Train on a fine record that is read during training, in bounded epochs."""
     torch.set_num_threads(1)
     config = xd.preset(
         "fast",
         data={"extrapolate": "nearest", "crop": 16, "memory_limit": 0.1},
-        network={"channels": (8, 8), "encoder_channels": (8, 8)},
+        network=SMALL_NETWORK,
         training={
             "epochs": 16,
             "pretrain_epochs": 12,
@@ -60,10 +51,15 @@ def learn(folder: str, saved: str) -> None:
         },
         sampling={"steps": 2},
     )
-    coarse, fine = records()
+    coarse, fine = small_records(days=160, shape=(48, 40), factor=4)
     print(READY, flush=True)
     model = xd.fit(
-        coarse, fine, preset=config, progress=False, pairing="paired", checkpoint_dir=folder
+        coarse,
+        fine.chunk(time=8),
+        preset=config,
+        progress=False,
+        pairing="paired",
+        checkpoint_dir=folder,
     )
     model.save(saved)
 
@@ -71,14 +67,14 @@ def learn(folder: str, saved: str) -> None:
 def start(folder: Path, saved: Path) -> subprocess.Popen[str]:
     """Start a training, and wait until it has loaded its libraries."""
     process = subprocess.Popen(
-        [sys.executable, __file__, "--learn", str(folder), str(saved)],
+        command(__file__, "--train", folder, saved),
         stdout=subprocess.PIPE,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env=one_thread(),
         text=True,
     )
     assert process.stdout is not None
-    with process.stdout as told:
-        if READY not in told.readline():
+    with process.stdout as printed:
+        if READY not in printed.readline():
             raise RuntimeError("the training did not start")
     return process
 
@@ -89,7 +85,7 @@ def finish(process: subprocess.Popen[str]) -> None:
 
 
 def same(one: Path, other: Path) -> bool:
-    """Tell whether two models hold the same numbers, bit for bit."""
+    """Return whether two models have the same weights, bit for bit."""
     states = [xd.load(path).models_["all"].state for path in (one, other)]
     return states[0].keys() == states[1].keys() and all(
         np.array_equal(states[0][name], states[1][name]) for name in states[0]
@@ -97,19 +93,19 @@ def same(one: Path, other: Path) -> bool:
 
 
 def killed(folder: Path, kills: int, seed: int) -> dict[str, object]:
-    """Kill a training so often, and say what became of it.
+    """Kill a training so many times; return measures by name.
 
-    Moments are drawn so that all trainings together take half as much time again as an undisturbed
-    one: each has to find its way back first.
+    Times are chosen so that all runs together take half as much time again as an undisturbed one,
+    because each has to load its checkpoint first.
     """
     process = start(folder / "a", folder / "a.xd")
     began = time.monotonic()
     finish(process)
-    whole, drawn = time.monotonic() - began, random.Random(seed)
+    whole, rng = time.monotonic() - began, random.Random(seed)
     moments, epochs, ended = [], [], 0
     for _ in range(kills):
         process = start(folder / "b", folder / "b.xd")
-        moments.append(drawn.uniform(0.2, min(0.8, 3 / kills) * whole))
+        moments.append(rng.uniform(0.2, min(0.8, 3 / kills) * whole))
         time.sleep(moments[-1])
         process.send_signal(signal.SIGKILL)
         ended += process.wait() == 0
@@ -130,22 +126,19 @@ def killed(folder: Path, kills: int, seed: int) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__, "--seed")
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--learn", nargs=2, help="used by the script itself: folder, model")
+    parser.add_argument("--train", nargs=2, help="used by the script itself: folder, model")
     args = parser.parse_args()
-    if args.learn:
-        learn(*args.learn)
+    if args.train:
+        train(*args.train)
         return
     with tempfile.TemporaryDirectory() as folder:
         found = killed(Path(folder), args.kills, args.seed)
-    print(
-        f"Machine: {platform.machine()}, {os.cpu_count()} cores. Seed {args.seed}. "
-        f"Command: python {shlex.join(sys.argv)}\n\n| kills of `fit` | {args.kills} |\n|---|---|"
-    )
+    print(f"{run_facts(args.seed)}\n")
+    print_head("kills of `fit`", args.kills)
     for name, value in found.items():
-        print(f"| {name} | {value} |")
+        print_row(name, value)
     if found["same weights, bit for bit"] != "yes":
         sys.exit(1)
 

@@ -1,11 +1,11 @@
-"""Train the model that ships inside the package, judge it on the twin's test days, publish it.
+"""Train the model that ships with the package, score it on the twin's test days, publish it.
 
 Everything is fixed (seed, epochs, one thread), so that the same machine gives the same file:
 
 taskset -c 1 python benchmarks/pretrained.py --folder published --checkpoints checkpoints
 
-``published`` then holds the model file, its registry and its model card; they are what lies in
-``xdownscale/pretrained/data``. With ``--model`` an earlier model is judged and published without
+``published`` then holds the model file, its registry and its model card, as they are in
+``xdownscale/pretrained/data``. With ``--model`` an earlier model is scored and published without
 training.
 """
 
@@ -16,8 +16,8 @@ import platform
 import time
 from pathlib import Path
 
-import torch
 import xarray as xr
+from common import baseline_fields, fit_twin, make_parser, parse
 
 import xdownscale as xd
 
@@ -33,47 +33,36 @@ LICENCE = "Apache-2.0, as the library; the twin that it learnt from is made by t
 
 
 def options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__, "--realizations", "--threads", threads=1)
     parser.add_argument("--folder", type=Path, help="publish into this folder")
     parser.add_argument("--model", type=Path, help="take this model instead of training one")
     parser.add_argument("--save", type=Path, help="keep the trained model here")
     parser.add_argument("--checkpoints", type=Path, help="folder to go on from when interrupted")
-    parser.add_argument("--realizations", type=int, default=8)
-    parser.add_argument("--threads", type=int, default=1)
-    return parser.parse_args()
+    return parse(parser)
 
 
-def train(ds: xr.Dataset, asked: argparse.Namespace) -> xd.Downscaler:
-    """Learn the twin with a small network, for a fixed number of epochs."""
-    return ds.dust.downscale.fit(
-        ds.dust_fine,
-        static=ds.elevation,
-        preset=xd.preset("fast", network=NETWORK, training=EPOCHS),
-        seed=0,
-        device="cpu",
-        progress=False,
-        checkpoint_dir=asked.checkpoints,
-    )
+def train(ds: xr.Dataset, args: argparse.Namespace) -> xd.Downscaler:
+    """Train a small network on the twin, for a fixed number of epochs."""
+    config = xd.preset("fast", network=NETWORK, training=EPOCHS)
+    return fit_twin(ds, preset=config, seed=0, device="cpu", checkpoint_dir=args.checkpoints)
 
 
-def scores(ds: xr.Dataset, model: xd.Downscaler, asked: argparse.Namespace) -> str:
-    """Return a Markdown table: all test days, log10 of the values."""
+def scores(ds: xr.Dataset, model: xd.Downscaler, args: argparse.Namespace) -> str:
+    """Return a Markdown table of scores on all test days, in log10 of the values."""
     days = model.days("test")
     truth, scale = ds.dust_fine.sel(time=days), {"transform": "log10"}
-    known = ds.dust_fine.sel(time=model.days("train"))
     rows = {
-        f"{NAME}, {asked.realizations} realizations": ds.dust.downscale.predict(
-            model, time=days, realizations=asked.realizations, seed=0
+        f"{NAME}, {args.realizations} realizations": ds.dust.downscale.predict(
+            model, time=days, realizations=args.realizations, seed=0
         ),
         "its regression alone": ds.dust.downscale.predict(
             model.with_sampling(sampler="mean"), time=days
         ),
-        "bicubic": xd.baselines.interpolate(ds.dust, ds.dust_fine, time=days),
-        "climatology": xd.baselines.climatology(known, days),
+        **baseline_fields(ds, model, days),
     }
     lines = ["| | CRPS | r2 of the mean |", "|---|---|---|"]
-    for name, maps in rows.items():
-        members = maps if "realization" in maps.dims else maps.expand_dims("realization")
+    for name, fields in rows.items():
+        members = fields if "realization" in fields.dims else fields.expand_dims("realization")
         if members.sizes["realization"] == 1:
             one = members.isel(realization=0, drop=True)
             error = xd.skill.mae(one, truth, **scale)
@@ -90,19 +79,18 @@ def scores(ds: xr.Dataset, model: xd.Downscaler, asked: argparse.Namespace) -> s
 
 
 def main() -> None:
-    asked = options()
-    torch.set_num_threads(asked.threads)
+    args = options()
     ds = xd.datasets.load_twin()
     started = time.perf_counter()
-    model = xd.load(asked.model) if asked.model else train(ds, asked)
+    model = xd.load(args.model) if args.model else train(ds, args)
     print(f"{platform.machine()}: {(time.perf_counter() - started) / 60:.1f} minutes of training")
-    if asked.save:
-        model.save(asked.save)
-    table = scores(ds, model, asked)
+    if args.save:
+        model.save(args.save)
+    table = scores(ds, model, args)
     print(f"\n{table}\n")
-    if asked.folder:
-        told = {"summary": SUMMARY, "intended_use": USE, "licence": LICENCE}
-        file = xd.publish(model, asked.folder, name=NAME, scores=table, **told)
+    if args.folder:
+        card = {"summary": SUMMARY, "intended_use": USE, "licence": LICENCE}
+        file = xd.publish(model, args.folder, name=NAME, scores=table, **card)
         print(f"{file}: {file.stat().st_size / 1e6:.2f} MB")
 
 

@@ -1,21 +1,17 @@
-"""Regridding: time over the bare matrix products, memory over the output, conservation.
+"""Regridding: time relative to the bare matrix products, memory to the output, conservation.
 
 Run: OMP_NUM_THREADS=1 python benchmarks/regrid.py [--days 365]
 """
 
 from __future__ import annotations
 
-import argparse
 import os
-import platform
-import sys
-import time
 import tracemalloc
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import xarray as xr
+from common import NUMPY, PYTHON, make_parser, print_head, print_row, run_facts, shortest
 
 from xdownscale.core.grids import area
 from xdownscale.regridding import Regridder, regrid
@@ -33,17 +29,6 @@ def grids() -> tuple[tuple[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray
     coarse = 10 + 0.5 * np.arange(71), -20 + 0.625 * np.arange(73)
     fine = 10 + 0.0625 * np.arange(561), -20 + 0.0625 * np.arange(721)
     return coarse, fine
-
-
-def best(*calls: Callable[[], Any], repeats: int = 5) -> list[float]:
-    """Shortest time of each, the calls taking turns so that all meet the same machine."""
-    times: list[list[float]] = [[] for _ in calls]
-    for _ in range(repeats):
-        for call, found in zip(calls, times, strict=True):
-            start = time.perf_counter()
-            call()
-            found.append(time.perf_counter() - start)
-    return [min(found) for found in times]
 
 
 def peak_over_output(call: Callable[[], xr.DataArray]) -> float:
@@ -64,17 +49,17 @@ def coarse_to_fine(days: int, gaps: str) -> tuple[float, float, float]:
     values = da.values
     if gaps == "a fixed mask":
         da = da.where(np.random.default_rng(SEED).random((71, 73)) > 0.2)
-    ours, bare = best(lambda: regrid(da, target), lambda: (y @ values) @ xt)
+    ours, bare = shortest(lambda: regrid(da, target), lambda: (y @ values) @ xt, repeats=5)
     return ours, ours / bare, peak_over_output(lambda: regrid(da, target))
 
 
 def conservation(days: int) -> tuple[float, float, float]:
-    """Relative error of the area integral in float64, on grids with the same outer edges."""
+    """Measure the relative error of the area integral (float64) on grids with equal outer edges."""
     fine = 10 + 0.0625 * np.arange(568), -20 + 0.0625 * np.arange(720)
     coarse = 10.21875 + 0.5 * np.arange(71), -19.71875 + 0.625 * np.arange(72)
     single = record(*fine, days)
     target = xr.Dataset(coords={"lat": coarse[0], "lon": coarse[1]})
-    (seconds,) = best(lambda: regrid(single, target, "conservative"), repeats=3)
+    (seconds,) = shortest(lambda: regrid(single, target, "conservative"), repeats=3)
     memory = peak_over_output(lambda: regrid(single, target, "conservative"))
     double = single[:20].astype("f8")
     found = regrid(double, target, "conservative")
@@ -83,26 +68,20 @@ def conservation(days: int) -> tuple[float, float, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = make_parser(__doc__)
     parser.add_argument("--days", type=int, default=365)
     days = parser.parse_args().days
     threads = os.environ.get("OMP_NUM_THREADS", "all")
-    print(
-        f"Machine: {platform.machine()}, {os.cpu_count()} cores, {threads} BLAS thread(s), "
-        f"Python {platform.python_version()}, numpy {np.__version__}. Seed {SEED}. "
-        f"Command: python {' '.join(sys.argv)}\n"
-    )
+    print(f"{run_facts(SEED, f'{threads} BLAS thread(s)', PYTHON, NUMPY)}\n")
     print(f"71 x 73 -> 561 x 721, {days} days, float32, bicubic\n")
-    print(
-        "| input | seconds | time over bare products | peak memory over output |\n|---|---|---|---|"
-    )
+    print_head("input", "seconds", "time over bare products", "peak memory over output")
     for gaps in ("no gaps", "a fixed mask"):
         seconds, ratio, memory = coarse_to_fine(days, gaps)
-        print(f"| {gaps} | {seconds:.2f} | {ratio:.2f} | {memory:.3f} |")
+        print_row(gaps, f"{seconds:.2f}", f"{ratio:.2f}", f"{memory:.3f}")
     seconds, memory, error = conservation(days)
     print(f"\n568 x 720 -> 71 x 72, {days} days, conservative\n")
-    print("| seconds (float32) | peak memory over input | error of the integral (float64) |")
-    print(f"|---|---|---|\n| {seconds:.2f} | {memory:.4f} | {error:.1e} |")
+    print_head("seconds (float32)", "peak memory over input", "error of the integral (float64)")
+    print_row(f"{seconds:.2f}", f"{memory:.4f}", f"{error:.1e}")
 
 
 if __name__ == "__main__":

@@ -1,36 +1,40 @@
-"""A year drawn in one go: whether it drifts, and whether its residual remembers as it should.
+"""Check a generated year for drift, and its residual for the right autocorrelation.
 
 python benchmarks/stability.py seed0.xd [seed1.xd ...] [--threads 2]
 
-Drift: the trend over 365 days of what is drawn less the truth, in the mean of a day's field and in
-the logarithm of its variance, over its standard error; days in a row are no independent ones, so
-the error is that of an AR(1) series. The last year of the fine record has 72 test days and others
-that were trained on, so the same is done for a year without a fine record (2008), less the
-interpolated coarse record. Memory: autocorrelation of the residual (field less the regression's) on
-test days, all pixels together, about zero, from days that lie just so far apart.
+Drift: the trend over 365 days of generated field minus truth, in the mean of a day's field and in
+the logarithm of its variance, relative to its standard error; successive days are not independent,
+so the error is that of an AR(1) series. The last year of the fine record has 72 test days and
+training days, so the same is done for a year without a fine record (2008), minus the interpolated
+coarse record. Memory: autocorrelation of the residual (field minus the regression's) on test days,
+all pixels together, about zero, from pairs of days at each lag.
 """
 
 from __future__ import annotations
 
-import argparse
-import platform
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 import xarray as xr
-from claims import log10
+from common import (
+    Array,
+    load_models,
+    log10,
+    make_parser,
+    parse,
+    print_measures,
+    spread_days,
+    torch_machine,
+)
 
 import xdownscale as xd
 
-Array = np.ndarray[Any, np.dtype[np.float64]]
 LAGS = range(1, 6)
-SOME = 60  # days of each part that are looked at
+SOME = 60  # days of each part that are generated
 
 
 def trend(series: Array) -> tuple[float, float]:
-    """Change over the whole series (t,) by least squares, and its standard error."""
+    """Fit the change over a series (t,) by least squares; return it and its standard error."""
     when = np.linspace(-0.5, 0.5, series.size)
     slope = float(when @ series / (when @ when))
     left = series - series.mean() - slope * when
@@ -40,7 +44,7 @@ def trend(series: Array) -> tuple[float, float]:
 
 
 def autocorrelation(residuals: Array, days: Any) -> list[float]:
-    """Autocorrelation of (m, t, y, x) about zero, all pixels and realizations together."""
+    """Compute the autocorrelation of (m, t, y, x) about zero, over all pixels and realizations."""
     found, number = [], (days - days[0]) // np.timedelta64(1, "D")
     for lag in LAGS:
         later = np.searchsorted(number, number + lag)
@@ -52,25 +56,25 @@ def autocorrelation(residuals: Array, days: Any) -> list[float]:
 
 
 class Maps:
-    """What a model draws of the twin, log10."""
+    """Fields of the twin that a model generates, and the true ones, in log10."""
 
     def __init__(self, ds: xr.Dataset, model: xd.Downscaler, realizations: int) -> None:
         self.ds, self.model, self.realizations = ds, model, realizations
 
-    def draw(self, days: Any, **sampling: Any) -> Array:
-        """Draw days (m, t, y, x)."""
+    def sample(self, days: Any, **sampling: Any) -> Array:
+        """Generate fields of some days (m, t, y, x)."""
         other = self.model.with_sampling(**sampling) if sampling else self.model
         count = 1 if sampling else self.realizations
         fields = self.ds.dust.downscale.predict(other, time=days, realizations=count, seed=11)
         return log10(fields)
 
     def truth(self, days: Any) -> Array:
-        """Return the fine record (t, y, x)."""
+        """Return the fine record of some days (t, y, x)."""
         return log10(self.ds.dust_fine.sel(time=days))
 
 
 def drift_rows(maps: Maps) -> dict[str, str]:
-    """Trends over the last fine year, and over one without a fine record."""
+    """Measure trends over the last fine year, and over one without a fine record."""
     ds, out = maps.ds, {}
     last, other = ds.dust_fine.time.values[-365:], ds.dust.sel(time_coarse="2008").time_coarse[:365]
     coarse = xd.baselines.interpolate(ds.dust, ds.dust_fine, time=other)
@@ -78,7 +82,7 @@ def drift_rows(maps: Maps) -> dict[str, str]:
         ("the last fine year, less the truth", last, maps.truth(last)),
         ("2008, less the coarse record", other.values, log10(coarse)),
     ):
-        fields = maps.draw(year)
+        fields = maps.sample(year)
         for name, of in (
             ("mean", lambda f: f.mean((-2, -1))),
             ("log of variance", lambda f: np.log(f.var((-2, -1)))),
@@ -90,13 +94,13 @@ def drift_rows(maps: Maps) -> dict[str, str]:
 
 
 def variance_rows(maps: Maps) -> dict[str, str]:
-    """Variance of one realization on training and on test days of the last fine year."""
+    """Compare the variance of one realization on training and test days of the last fine year."""
     last, out = maps.ds.dust_fine.time.values[-365:], {}
     for part in ("train", "test"):
         days = maps.model.days(part).values
         days = days[np.isin(days, last)]
-        days = days[np.unique(np.linspace(0, days.size - 1, SOME).astype(int))]
-        ratio = maps.draw(days)[0].var((-2, -1)) / maps.truth(days).var((-2, -1))
+        days = spread_days(days, SOME)
+        ratio = maps.sample(days)[0].var((-2, -1)) / maps.truth(days).var((-2, -1))
         error = np.log(ratio).std() / np.sqrt(ratio.size)
         name = f"log of variance over the truth's, {part} days of the last fine year"
         out[name] = f"{np.log(ratio).mean():+.3f} ± {error:.3f}"
@@ -104,10 +108,10 @@ def variance_rows(maps: Maps) -> dict[str, str]:
 
 
 def memory_rows(maps: Maps) -> dict[str, str]:
-    """Autocorrelation of drawn and true residuals on test days."""
+    """Compare the autocorrelation of generated and true residuals on test days."""
     days = maps.model.days("test").values
-    mean = maps.draw(days, sampler="mean")
-    residuals = {"drawn": maps.draw(days) - mean, "true": maps.truth(days)[None] - mean}
+    mean = maps.sample(days, sampler="mean")
+    residuals = {"drawn": maps.sample(days) - mean, "true": maps.truth(days)[None] - mean}
     found = {name: autocorrelation(field, days) for name, field in residuals.items()}
     out = {
         f"autocorrelation of the {name} residual, lags 1 to 5": ", ".join(
@@ -120,27 +124,18 @@ def memory_rows(maps: Maps) -> dict[str, str]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("models", nargs="+", type=Path)
-    parser.add_argument("--realizations", type=int, default=4)
+    parser = make_parser(__doc__, "models", "--realizations", "--threads", "--twin", realizations=4)
     parser.add_argument("--brief", action="store_true", help="leave out the two whole years")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--twin", type=int, default=0, help="seed of the twin's weather")
-    asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
-    ds = xd.datasets.load_twin(seed=asked.twin)
-    parts = (
-        [variance_rows, memory_rows] if asked.brief else [drift_rows, variance_rows, memory_rows]
-    )
+    args = parse(parser)
+    ds = xd.datasets.load_twin(seed=args.twin)
+    parts = [variance_rows, memory_rows] if args.brief else [drift_rows, variance_rows, memory_rows]
     rows = []
-    for path in asked.models:
-        maps = Maps(ds, xd.load(path), asked.realizations)
+    models = load_models(args.models)
+    for model in models.values():
+        maps = Maps(ds, model, args.realizations)
         rows.append({name: value for part in parts for name, value in part(maps).items()})
-    print(f"Machine: {platform.machine()}, {asked.threads} threads, torch {torch.__version__}.\n")
-    print(f"| measure | {' | '.join(path.stem for path in asked.models)} |")
-    print("|---" * (len(rows) + 1) + "|")
-    for name in rows[0]:
-        print(f"| {name} | {' | '.join(row[name] for row in rows)} |")
+    print(f"{torch_machine(args)}\n")
+    print_measures(models, rows, "")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""Diagnostics of long records: time over reading the store once, and peak memory by days.
+"""Diagnostics of long records: time relative to reading the store once, and peak memory by days.
 
 Each diagnostic runs in a process of its own, on records of one and of four years from Zarr, on one
-thread. Peak memory is what the process takes beyond what it had before; it should not grow with
-days.
+thread. Peak memory is that of the process minus what it had before; it should not grow with the
+number of days.
 
 Run: OMP_NUM_THREADS=1 python benchmarks/streaming.py [--days 365 1460] [--shape 281 361]
 [--only "wasserstein, daily" lag_r2]
@@ -10,15 +10,7 @@ Run: OMP_NUM_THREADS=1 python benchmarks/streaming.py [--days 365 1460] [--shape
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
-import shlex
-import subprocess
-import sys
 import tempfile
-import threading
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,38 +18,33 @@ from typing import Any
 import dask
 import numpy as np
 import xarray as xr
+from common import (
+    NUMPY,
+    PYTHON,
+    STORE_CHUNK,
+    STORE_SEED,
+    cpu_and_memory,
+    make_parser,
+    open_store,
+    output,
+    print_head,
+    print_row,
+    read_once,
+    run_facts,
+    write_store,
+)
 
 from xdownscale import geostat
 
-SEED = 7
-CHUNK = 10
 STEP = 0.0625  # degrees
 
 
-def write_store(path: Path, days: int, shape: tuple[int, int]) -> None:
-    """Write a smooth field times lognormal noise, ten days in a chunk."""
-    rng = np.random.default_rng(SEED)
+def write(path: Path, days: int, shape: tuple[int, int]) -> None:
+    """Write a smooth field times lognormal noise."""
     lat, lon = 10 + STEP * np.arange(shape[0]), -20 + STEP * np.arange(shape[1])
     y, x = np.radians(lat)[:, None], np.radians(lon)
     smooth = np.exp(np.sum([np.sin(k * y + k) * np.cos(k * x) / k for k in (1, 9, 27)], axis=0))
-    times = xr.date_range("2000-01-01", periods=days).values
-    for start in range(0, days, CHUNK):
-        part = times[start : start + CHUNK]
-        noise = rng.standard_normal((part.size, *shape), dtype=np.float32)
-        values = (smooth * np.exp(0.3 * noise)).astype(np.float32)
-        coords = {"time": part, "lat": lat, "lon": lon}
-        ds = xr.Dataset({"dust": (("time", "lat", "lon"), values)}, coords)
-        if start:
-            ds.to_zarr(path, append_dim="time", consolidated=False)
-        else:
-            encoding = {"dust": {"chunks": (CHUNK, *shape)}}
-            ds.to_zarr(path, encoding=encoding, consolidated=False)
-
-
-def read_once(da: xr.DataArray) -> Any:
-    """Read every chunk and keep nothing of it."""
-    touch = da.data.map_blocks(lambda _: np.zeros((1, 1, 1)), dtype=float, chunks=(1, 1, 1))
-    return touch.sum()
+    write_store(path, days, lat, lon, lambda noise: smooth * np.exp(0.3 * noise))
 
 
 DIAGNOSTICS: dict[str, Callable[[xr.DataArray], Any]] = {
@@ -81,53 +68,28 @@ DIAGNOSTICS: dict[str, Callable[[xr.DataArray], Any]] = {
 }
 
 
-def resident() -> float:
-    """Resident memory of this process, MB."""
-    page = os.sysconf("SC_PAGESIZE") / 2**20
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * page
-
-
 def measure(path: str, name: str) -> tuple[float, float]:
-    """CPU seconds and peak memory of one diagnostic in this process."""
-    da = xr.open_zarr(path, consolidated=False).dust
+    """Measure CPU seconds and peak memory of one diagnostic in this process."""
+    da = open_store(path)
     dask.compute(DIAGNOSTICS[name](da[:40, ::20, ::20].load().chunk(time=10)))  # imports, compiles
-    before, peak, done = resident(), [0.0], threading.Event()
-
-    def watch() -> None:
-        while not done.wait(0.005):
-            peak.append(resident())
-
-    watcher = threading.Thread(target=watch)
-    watcher.start()
-    start = time.process_time()
     with dask.config.set(scheduler="single-threaded"):
-        dask.compute(DIAGNOSTICS[name](da))
-    taken = time.process_time() - start
-    done.set()
-    watcher.join()
-    return taken, max(peak) - before
+        return cpu_and_memory(lambda: dask.compute(DIAGNOSTICS[name](da)))
 
 
 def in_fresh_process(path: Path, name: str) -> tuple[float, float]:
-    done = subprocess.run(
-        [sys.executable, __file__, "--one", str(path), name],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    seconds, memory = map(float, done.stdout.split())
+    seconds, memory = map(float, output(__file__, "--one", path, name).split())
     return seconds, memory
 
 
 def report(days: list[int], shape: tuple[int, int], names: list[str]) -> None:
-    chunk = CHUNK * shape[0] * shape[1] * 4 / 2**20
-    print(f"{shape[0]} x {shape[1]} cells, float32, {CHUNK} days ({chunk:.0f} MB) a chunk\n")
-    heads = [f"{n} days: s | times reading | peak MB" for n in days]
-    print(f"| diagnostic | {' | '.join(heads)} |\n|---{'|---|---|---' * len(days)}|")
+    chunk = STORE_CHUNK * shape[0] * shape[1] * 4 / 2**20
+    print(f"{shape[0]} x {shape[1]} cells, float32, {STORE_CHUNK} days ({chunk:.0f} MB) a chunk\n")
+    heads = [head for n in days for head in (f"{n} days: s", "times reading", "peak MB")]
+    print_head("diagnostic", *heads)
     with tempfile.TemporaryDirectory() as folder:
         paths = [Path(folder) / f"{n}.zarr" for n in days]
         for path, n in zip(paths, days, strict=True):
-            write_store(path, n, shape)
+            write(path, n, shape)
         reading: list[float] = []
         for name in ["reading", *(name for name in names if name != "reading")]:
             found = [in_fresh_process(path, name) for path in paths]
@@ -136,11 +98,11 @@ def report(days: list[int], shape: tuple[int, int], names: list[str]) -> None:
                 f"{seconds:.1f} | {seconds / read:.1f} | {memory:.0f}"
                 for (seconds, memory), read in zip(found, reading, strict=True)
             ]
-            print(f"| {name} | {' | '.join(cells)} |", flush=True)
+            print_row(name, *cells)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument("--days", type=int, nargs="+", default=[365, 1460])
     parser.add_argument("--shape", type=int, nargs=2, default=[281, 361])
     parser.add_argument("--only", nargs="+", choices=DIAGNOSTICS, default=list(DIAGNOSTICS))
@@ -149,11 +111,7 @@ def main() -> None:
     if args.one:
         print(*measure(*args.one))
         return
-    print(
-        f"Machine: {platform.machine()}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}, numpy {np.__version__}. Seed {SEED}. "
-        f"Command: python {shlex.join(sys.argv)}\n"
-    )
+    print(f"{run_facts(STORE_SEED, PYTHON, NUMPY)}\n")
     report(args.days, tuple(args.shape), args.only)
 
 

@@ -1,4 +1,4 @@
-"""Print what the synthetic nature run measures, as a Markdown table.
+"""Print statistics of the synthetic nature run as a Markdown table.
 
 python benchmarks/twin_facts.py                   # the table
 python benchmarks/twin_facts.py --figure out.png  # and a picture (needs matplotlib)
@@ -7,12 +7,12 @@ python benchmarks/twin_facts.py --package FOLDER  # make the packaged files anew
 
 from __future__ import annotations
 
-import argparse
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from common import daily_r2, make_parser, print_head, print_row
 from scipy.interpolate import RectBivariateSpline
 from scipy.stats import skew
 
@@ -23,7 +23,7 @@ Rows = list[tuple[str, str]]
 
 
 def bicubic(ds: xr.Dataset) -> np.ndarray:
-    """Log10 of the coarse record on the fine grid and the fine days, by not-a-knot splines."""
+    """Interpolate log10 of the coarse record to the fine grid and days, by not-a-knot splines."""
     days = ds.dust.sel(time_coarse=ds.time.values).values
     return np.array(
         [
@@ -35,24 +35,17 @@ def bicubic(ds: xr.Dataset) -> np.ndarray:
     )
 
 
-def r2(guess: np.ndarray, truth: np.ndarray) -> np.ndarray:
-    """1 - SSE/SST over the pixels of each day."""
-    spread = truth - truth.mean((1, 2), keepdims=True)
-    return 1 - ((guess - truth) ** 2).sum((1, 2)) / (spread**2).sum((1, 2))
-
-
 def semivariance(field: np.ndarray, lag: int) -> float:
-    """Half the mean squared difference at `lag` pixels along longitude."""
+    """Compute half the mean squared difference at a lag in pixels, along longitude only."""
     return float(0.5 * np.mean((field[:, :, lag:] - field[:, :, :-lag]) ** 2))
 
 
 def anomaly_correlation(ds: xr.Dataset) -> float:
-    """Correlation of the domain means of the two records, fine days, monthly means removed."""
+    """Correlate the domain means of the two records on fine days, monthly means removed."""
     coarse = np.log10(ds.dust.sel(time_coarse=ds.time.values))
     coarse = coarse.isel(lat_coarse=slice(2, -2), lon_coarse=slice(2, -2))
     means = np.log10(ds.dust_fine).mean(("lat", "lon")).values, coarse.mean(coarse.dims[1:]).values
-    month = ds.time.values.astype("datetime64[M]").astype(int)
-    left = [m - (np.bincount(month, m) / np.bincount(month).clip(1))[month] for m in means]
+    left = [mean - smooth_months(ds, mean) for mean in means]
     return float(np.corrcoef(*left)[0, 1])
 
 
@@ -69,6 +62,7 @@ def value_rows(ds: xr.Dataset) -> Rows:
 
 
 def smooth_months(ds: xr.Dataset, series: np.ndarray) -> np.ndarray:
+    """Return the mean of each day's month."""
     month = ds.time.values.astype("datetime64[M]").astype(int)
     return (np.bincount(month, series) / np.bincount(month).clip(1))[month]
 
@@ -81,7 +75,7 @@ def skill_rows(ds: xr.Dataset) -> Rows:
     truth, guess = np.log10(ds.dust_fine.values.astype(float)), bicubic(ds)
     half = len(truth) // 2
     bias = (truth - guess)[:half].mean(0)
-    score = r2(guess, truth)
+    score = daily_r2(guess, truth)
     ratios = [semivariance(guess, lag) / semivariance(truth, lag) for lag in (1, 2, 4, 8)]
     return [
         (
@@ -91,12 +85,15 @@ def skill_rows(ds: xr.Dataset) -> Rows:
         ("second year: bicubic r2", f"{score[half:].mean():.3f}"),
         (
             "second year: with the first year's bias per pixel",
-            f"{r2(guess[half:] + bias, truth[half:]).mean():.3f}",
+            f"{daily_r2(guess[half:] + bias, truth[half:]).mean():.3f}",
         ),
-        ("persistence of yesterday's fine field, r2", f"{r2(truth[:-1], truth[1:]).mean():.3f}"),
+        (
+            "persistence of yesterday's fine field, r2",
+            f"{daily_r2(truth[:-1], truth[1:]).mean():.3f}",
+        ),
         (
             "climatology (mean of the first year's days), second year, r2",
-            f"{r2(truth[:half].mean(0) + 0 * truth[half:], truth[half:]).mean():.3f}",
+            f"{daily_r2(truth[:half].mean(0) + 0 * truth[half:], truth[half:]).mean():.3f}",
         ),
         (
             "semivariance, bicubic / truth, at 1, 2, 4, 8 pixels",
@@ -149,7 +146,7 @@ def figure(path: Path, first: str = "2004-05-10") -> None:
 
 
 def package(folder: Path) -> None:
-    """Write the files that the package carries; the fine record is the synchronised run's."""
+    """Write the files that ship with the package; the fine record is the synchronised run's."""
     for kind in (True, False):
         stored = twin.to_file(make_twin(synchronised=kind))
         fine_name, coarse_name = twin.packaged_names(kind)
@@ -160,14 +157,15 @@ def package(folder: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument("--figure", type=Path)
     parser.add_argument("--package", type=Path)
     options = parser.parse_args()
     if options.package:
         package(options.package)
-    print("| what | measured |\n|---|---|")
-    print("\n".join(f"| {name} | {value} |" for name, value in table()))
+    print_head("what", "measured")
+    for row in table():
+        print_row(*row)
     if options.figure:
         figure(options.figure)
 

@@ -1,8 +1,9 @@
-"""Semivariogram: time over scikit-gstat's and over reading the store once, peak memory.
+"""Semivariogram: time relative to scikit-gstat and to reading the store once; peak memory.
 
-scikit-gstat's `Variogram` gets the same pairs and the same distances, one day after another; it is
+scikit-gstat's `Variogram` gets the same pairs and the same distances, one day at a time; it is
 timed on a few days and its time is scaled to all days, without the time for setting up the pairs
-(xdownscale's has it). It is timed with the fit that its constructor makes, and without one.
+(which xdownscale's time includes). It is timed with the fit that its constructor makes, and without
+one.
 
 Times are CPU times of one thread, the shortest of a few runs: other work on the machine does not
 count.
@@ -12,14 +13,8 @@ Run: OMP_NUM_THREADS=1 python benchmarks/variogram.py [--days 730] [--reference-
 
 from __future__ import annotations
 
-import argparse
-import os
-import platform
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,59 +22,40 @@ import dask
 import numpy as np
 import skgstat
 import xarray as xr
+from common import (
+    NUMPY,
+    PYTHON,
+    STORE_CHUNK,
+    STORE_SEED,
+    cpu_and_memory,
+    make_parser,
+    open_store,
+    output,
+    print_head,
+    print_row,
+    read_once,
+    run_facts,
+    shortest,
+    write_store,
+)
 from scipy.sparse import csr_matrix
 
 from xdownscale.core.grids import distances
 from xdownscale.geostat import semivariogram
 from xdownscale.geostat._pair_sampling import sample_pairs
 
-SEED = 7
-CHUNK = 10
 LAT, LON = 10 + 0.0625 * np.arange(561), -20 + 0.0625 * np.arange(721)
 
 
-def write_store(path: Path, days: int) -> None:
-    """Write a smooth field with noise on it, ten days in a chunk."""
-    rng = np.random.default_rng(SEED)
+def write(path: Path, days: int) -> None:
+    """Write a smooth field with noise on it."""
     y, x = np.radians(LAT)[:, None], np.radians(LON)
     smooth = np.sum([np.sin(k * y + k) * np.cos(k * x) / k for k in range(1, 40, 3)], axis=0)
-    times = xr.date_range("2000-01-01", periods=days).values
-    for start in range(0, days, CHUNK):
-        time = times[start : start + CHUNK]
-        noise = rng.standard_normal((time.size, LAT.size, LON.size), dtype=np.float32)
-        values = (smooth + 0.1 * noise).astype(np.float32)
-        coords = {"time": time, "lat": LAT, "lon": LON}
-        ds = xr.Dataset({"dust": (("time", "lat", "lon"), values)}, coords)
-        if start:
-            ds.to_zarr(path, append_dim="time", consolidated=False)
-        else:
-            encoding = {"dust": {"chunks": (CHUNK, LAT.size, LON.size)}}
-            ds.to_zarr(path, encoding=encoding, consolidated=False)
-
-
-def open_store(path: str | Path) -> xr.DataArray:
-    return xr.open_zarr(path, consolidated=False).dust
-
-
-def best(*calls: Callable[[], Any], repeats: int = 3) -> list[float]:
-    """Least CPU time of each, the calls taking turns so that all meet the same machine."""
-    times: list[list[float]] = [[] for _ in calls]
-    for _ in range(repeats):
-        for call, found in zip(calls, times, strict=True):
-            start = time.process_time()
-            call()
-            found.append(time.process_time() - start)
-    return [min(found) for found in times]
-
-
-def read_once(da: xr.DataArray) -> None:
-    """Read every chunk and keep nothing of it."""
-    touch = da.data.map_blocks(lambda _: np.zeros((1, 1, 1)), dtype=float, chunks=(1, 1, 1))
-    touch.compute()
+    write_store(path, days, LAT, LON, lambda noise: smooth + 0.1 * noise)
 
 
 class Reference:
-    """scikit-gstat on the pairs that xdownscale draws."""
+    """scikit-gstat on the pairs that xdownscale samples."""
 
     def __init__(self) -> None:
         pairs = sample_pairs(LAT, LON, 600, 30, 30_000)
@@ -93,7 +69,7 @@ class Reference:
         self.space._dists = csr_matrix((km, (high, low)), shape=(lat.size, lat.size))
 
     def curves(self, days: xr.DataArray, *, fit: bool) -> list[np.ndarray]:
-        """Return the semivariance of each day."""
+        """Compute the semivariance of each day."""
         options: dict[str, Any] = {"maxlag": 600, "n_lags": 30, "use_nugget": True}
         if not fit:
             options |= {"fit_method": "manual", "fit_range": 100, "fit_sill": 1, "fit_nugget": 0}
@@ -101,78 +77,64 @@ class Reference:
         return [skgstat.Variogram(self.space, v, **options).experimental for v in images]
 
 
-PEAK = """
-import os, sys, threading, time
-sys.path.insert(0, "benchmarks")
-import dask, variogram
-da = variogram.open_store(sys.argv[1])
-variogram.semivariogram(da[:1, ::20, ::20].compute())  # imports and compiles
-page = os.sysconf("SC_PAGESIZE") / 2**20
-now = lambda: int(open("/proc/self/statm").read().split()[1]) * page
-before, found, done = now(), [0.0], threading.Event()
-def watch():
-    while not done.wait(0.005):
-        found.append(now())
-watcher = threading.Thread(target=watch)
-watcher.start()
-with dask.config.set(scheduler="single-threaded"):
-    variogram.semivariogram(da).compute()
-done.set()
-watcher.join()
-print(max(found) - before)
-"""
-
-
-def peak_memory(path: Path) -> float:
-    """Peak resident memory of a fresh process over what it has before, MB."""
-    done = subprocess.run(
-        [sys.executable, "-c", PEAK, str(path)], capture_output=True, check=True, text=True
-    )
-    return float(done.stdout)
+def peak_memory(path: str) -> float:
+    """Measure the peak memory of this process above that before, MB."""
+    da = open_store(path)
+    semivariogram(da[:1, ::20, ::20].compute())  # imports and compiles
+    with dask.config.set(scheduler="single-threaded"):
+        return cpu_and_memory(lambda: semivariogram(da).compute())[1]
 
 
 def report(path: Path, days: int, few: int) -> None:
     da = open_store(path)
-    reference, sample, memory = Reference(), da[:few].load(), da[: 10 * CHUNK].load()
+    reference, sample, memory = Reference(), da[:few].load(), da[: 10 * STORE_CHUNK].load()
     reference.curves(sample[:1], fit=True)  # compiles
     with dask.config.set(scheduler="single-threaded"):
-        reading, stored = best(lambda: read_once(da), lambda: semivariogram(da).compute())
-    fitted, bare, ours, pairs = best(
+        reading, stored = shortest(
+            lambda: read_once(da).compute(),
+            lambda: semivariogram(da).compute(),
+            clock=time.process_time,
+        )
+    fitted, bare, ours, pairs = shortest(
         lambda: reference.curves(sample, fit=True),
         lambda: reference.curves(sample, fit=False),
         lambda: semivariogram(memory),
         lambda: semivariogram(memory[:1]),
         repeats=5,
+        clock=time.process_time,
     )
     whole = pairs + (ours - pairs) * (days - 1) / (memory.sizes["time"] - 1)
-    print(
-        f"{days} days, {LAT.size} x {LON.size} cells, float32, 30,000 pairs, {CHUNK} days a chunk"
-    )
-    print("\n| in memory | seconds | times ours |\n|---|---|---|")
-    print(f"| xdownscale, 1 day and {memory.sizes['time']} scaled to {days} | {whole:.2f} | 1 |")
+    cells = f"{LAT.size} x {LON.size} cells"
+    print(f"{days} days, {cells}, float32, 30,000 pairs, {STORE_CHUNK} days a chunk\n")
+    print_head("in memory", "seconds", "times ours")
+    print_row(f"xdownscale, 1 day and {memory.sizes['time']} scaled to {days}", f"{whole:.2f}", 1)
     for name, taken in (("with its fit", fitted), ("without a fit", bare)):
         scaled = taken * days / few
-        print(f"| scikit-gstat {name}, {few} days scaled | {scaled:.1f} | {scaled / whole:.0f} |")
-    print("\n| from Zarr | seconds | times reading |\n|---|---|---|")
-    print(f"| read once | {reading:.2f} | 1 |")
-    print(f"| semivariogram | {stored:.2f} | {stored / reading:.2f} |")
-    chunk = CHUNK * LAT.size * LON.size * 4 / 2**20
-    print(f"\nPeak memory from Zarr {peak_memory(path):.0f} MB; a chunk is {chunk:.0f} MB.")
+        row = f"{scaled:.1f}", f"{scaled / whole:.0f}"
+        print_row(f"scikit-gstat {name}, {few} days scaled", *row)
+    print()
+    print_head("from Zarr", "seconds", "times reading")
+    print_row("read once", f"{reading:.2f}", 1)
+    print_row("semivariogram", f"{stored:.2f}", f"{stored / reading:.2f}")
+    peak = float(output(__file__, "--peak", path))
+    chunk = STORE_CHUNK * LAT.size * LON.size * 4 / 2**20
+    print(f"\nPeak memory from Zarr {peak:.0f} MB; a chunk is {chunk:.0f} MB.")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = make_parser(__doc__)
     parser.add_argument("--days", type=int, default=730)
     parser.add_argument("--reference-days", type=int, default=5)
+    parser.add_argument("--peak", help="used by the script itself: store")
     args = parser.parse_args()
-    print(
-        f"Machine: {platform.machine()}, {os.cpu_count()} cores, Python "
-        f"{platform.python_version()}, numpy {np.__version__}, scikit-gstat "
-        f"{skgstat.__version__}. Seed {SEED}. Command: python {' '.join(sys.argv)}\n"
-    )
+    if args.peak:
+        print(peak_memory(args.peak))
+        return
+    skgstat_version = f"scikit-gstat {skgstat.__version__}"
+    print(f"{run_facts(STORE_SEED, PYTHON, NUMPY, skgstat_version)}\n")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "store.zarr"
-        write_store(path, args.days)
+        write(path, args.days)
         report(path, args.days, args.reference_days)
 
 

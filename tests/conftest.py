@@ -11,6 +11,7 @@ import xarray as xr
 from hypothesis import HealthCheck, settings
 
 import xdownscale as xd
+from records import TINY, make_record
 
 settings.register_profile(
     "house", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
@@ -54,43 +55,6 @@ def real_data() -> Path:
 def iberia(real_data: Path) -> xr.Dataset:
     with xr.open_dataset(real_data / "iberia_djf1990_1997.nc") as ds:
         return ds.load()
-
-
-def make_record(
-    step: float, days: int = 80, start: str = "2000-01-01", seed: int = 0, margin: float = 0.0
-) -> xr.DataArray:
-    """A smooth positive field that drifts eastward, on a grid of `step` degrees.
-
-    The same seed gives the same weather on any grid.
-    """
-    lat = np.arange(10 - margin + step / 2, 18 + margin, step)
-    lon = np.arange(40 - margin + step / 2, 50 + margin, step)
-    waves = np.random.default_rng(seed).uniform(0, 2 * np.pi, (6, 3))
-    day = np.arange(days)[:, None, None]
-    y, x = np.meshgrid(np.deg2rad(lat), np.deg2rad(lon), indexing="ij")
-    log = np.zeros((days, lat.size, lon.size))
-    for k, (a, b, c) in enumerate(waves, start=1):
-        log += np.cos(12 * k * y + a) * np.cos(12 * k * x - 0.35 * day + b + 0.05 * c * day) / k
-    values = np.exp(log - 1.5).astype(np.float32)
-    return xr.DataArray(
-        values,
-        dims=("time", "lat", "lon"),
-        coords={
-            "time": xr.date_range(start, periods=days, freq="D"),
-            "lat": ("lat", lat, {"units": "degrees_north", "standard_name": "latitude"}),
-            "lon": ("lon", lon, {"units": "degrees_east", "standard_name": "longitude"}),
-        },
-        name="dust",
-        attrs={"units": "1", "long_name": "dust"},
-    )
-
-
-TINY = {
-    "data": {"lags": 2, "patch_size": 8, "patch_stride": 4},
-    "network": {"channels": (8, 16), "encoder_channels": (8, 8)},
-    "training": {"epochs": 2, "pretrain_epochs": 1, "batch_days": 8},
-    "sampling": {"steps": 3, "size": 8, "stride": 4, "halo": 1},
-}
 
 
 @pytest.fixture(scope="session")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ def scripts():
     """Return the benchmark scripts by name."""
     sys.path.insert(0, str(FOLDER))
     try:
-        names = ("claims", "sampling", "stability", "unpaired", "modes")
+        names = ("claims", "common", "journey", "stability", "unpaired")
         return {name: importlib.import_module(name) for name in names}
     finally:
         sys.path.remove(str(FOLDER))
@@ -45,7 +46,7 @@ def labelled(values):
 @pytest.mark.parametrize("score", ["crps", "r2"])
 def test_scores_agree_with_the_librarys(score, scripts, ensemble):
     members, truth = ensemble
-    ours = getattr(scripts["claims"], score)
+    ours = getattr(scripts["common"], score)
     if score == "crps":
         found, other = ours(members, truth), xd.skill.crps(labelled(members), labelled(truth))
     else:
@@ -54,16 +55,16 @@ def test_scores_agree_with_the_librarys(score, scripts, ensemble):
 
 
 def test_measures_of_a_calibrated_ensemble(scripts):
-    rng, claims = np.random.default_rng(1), scripts["claims"]
+    rng, common = np.random.default_rng(1), scripts["common"]
     mean = rng.normal(size=(20, 60, 60))
     members, truth = mean + rng.normal(size=(8, 20, 60, 60)), mean + rng.normal(size=(20, 60, 60))
-    assert claims.spread_skill(members, truth) == pytest.approx(1, abs=0.01)
-    assert claims.spread_skill(0.5 * members + 0.5 * mean, truth) < 0.6
-    assert np.abs(claims.ranks(members, truth) - 1).max() < 0.05
+    assert common.spread_skill(members, truth) == pytest.approx(1, abs=0.01)
+    assert common.spread_skill(0.5 * members + 0.5 * mean, truth) < 0.6
+    assert np.abs(scripts["claims"].ranks(members, truth) - 1).max() < 0.05
     # white noise has its variance as semivariance at every shift; a plane has half its squared step
-    assert claims.semivariance(truth - mean, 4) == pytest.approx(1, abs=0.02)
+    assert common.semivariance(truth - mean, 4) == pytest.approx(1, abs=0.02)
     plane = np.add.outer(3.0 * np.arange(20), np.zeros(20))[None]
-    assert claims.semivariance(plane, 2) == pytest.approx(0.5 * (36 + 0) / 2)
+    assert common.semivariance(plane, 2) == pytest.approx(0.5 * (36 + 0) / 2)
 
 
 def test_a_trend_and_its_error(scripts):
@@ -96,15 +97,15 @@ def test_autocorrelation_of_an_autoregression(scripts):
 
 def test_days_are_cut_at_gaps(scripts):
     days = np.array(["2000-01-01", "2000-01-02", "2000-01-05", "2000-01-06"], "M8[ns]")
-    first, second = scripts["modes"].stretches(days)
+    first, second = scripts["common"].stretches(days)
     assert first.tolist() == days[:2].tolist()
     assert second.tolist() == days[2:].tolist()
-    assert len(scripts["modes"].stretches(days[2:])) == 1
+    assert len(scripts["common"].stretches(days[2:])) == 1
 
 
 def test_the_shortest_of_calls_that_take_turns(scripts):
     seen = []
-    found = scripts["sampling"].shortest(lambda: seen.append("a"), lambda: seen.append("b"))
+    found = scripts["common"].shortest(lambda: seen.append("a"), lambda: seen.append("b"))
     assert "".join(seen) == "ababab"
     assert len(found) == 2
     assert min(found) >= 0
@@ -118,3 +119,16 @@ def test_quantiles_and_spectra_see_a_field_that_is_ten_times_larger(scripts):
     np.testing.assert_allclose(unpaired.spectrum(10 * field), unpaired.spectrum(field), atol=1e-9)
     rougher = unpaired.spectrum(field**2)  # twice the amplitude in log10
     np.testing.assert_allclose(rougher, unpaired.spectrum(field) + np.log(4), atol=1e-9)
+
+
+def test_functions_that_a_call_enters(scripts):
+    tracer, expected = scripts["journey"].Tracer(), xd.preset("fast")
+    config, found = tracer.entered(lambda: xd.preset("fast"))
+    assert config == expected
+    names = [name for functions in found.values() for name in functions]
+    assert "preset" in names
+    assert not any("<lambda>" in name or "<module>" in name for name in names)
+    with ThreadPoolExecutor(1) as pool:
+        _, in_thread = tracer.entered(lambda: pool.submit(xd.preset, "fast").result())
+    assert in_thread == found
+    assert tracer.entered(lambda: None)[1] == {}

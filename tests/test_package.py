@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -66,13 +68,141 @@ def test_no_function_bears_the_name_of_a_module():
     assert not rooms & functions
 
 
-def test_every_file_keeps_the_size_budget():
-    long = {
-        str(path.relative_to(ROOT)): count
-        for path in (ROOT / "xdownscale").rglob("*.py")
-        if (count := len(path.read_text().splitlines())) > 400
+# How the code is written: design.md, laws 1 and 9
+
+METHODS = {"diffusion", "residual", "crps", "unet"}
+METHOD_ROOM = ROOT / "xdownscale" / "methods"
+SCORE_ROOMS = ("skill", "geostat", "reports", "plot")  # "crps" is a score there
+LONGEST_BODY = 60
+LONG_FILE = 600
+PACKED = 0.01  # of all assignments
+
+
+def sources() -> dict[str, ast.Module]:
+    """Return the syntax tree of each file of the package, by its path."""
+    paths = sorted((ROOT / "xdownscale").rglob("*.py"))
+    return {str(path.relative_to(ROOT)): ast.parse(path.read_text("utf-8")) for path in paths}
+
+
+def functions(tree: ast.AST) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    kinds = ast.FunctionDef | ast.AsyncFunctionDef
+    return [node for node in ast.walk(tree) if isinstance(node, kinds)]
+
+
+def body_length(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Return the lines of a function's body, its docstring left out."""
+    body = function.body[1:] if ast.get_docstring(function) is not None else function.body
+    return body[-1].end_lineno - body[0].lineno + 1 if body else 0
+
+
+def test_no_function_is_too_long_to_read(capsys):
+    """Size is advice: files and the usual length of a body are told, one long body fails."""
+    trees = sources()
+    bodies = {
+        f"{path}:{function.lineno} {function.name}": body_length(function)
+        for path, tree in trees.items()
+        for function in functions(tree)
     }
-    assert not long
+    lengths = sorted(bodies.values())
+    median = statistics.median(lengths)
+    ninetieth = lengths[int(0.9 * len(lengths))]
+    files = {path: len((ROOT / path).read_text("utf-8").splitlines()) for path in trees}
+    long = {path: count for path, count in files.items() if count > LONG_FILE}
+    if long or median >= 10 or ninetieth >= 35:
+        with capsys.disabled():
+            print(f"\nBodies: median {median} lines, 90th percentile {ninetieth}", end="")
+            print(f"; files above {LONG_FILE} lines, look for a second noun: {long}")
+    too_long = {name: count for name, count in bodies.items() if count > LONGEST_BODY}
+    assert not too_long
+
+
+def is_packed(node: ast.AST) -> bool:
+    """Return whether a statement is two assignments in one line: ``a, b = x, y``, and no swap."""
+    if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Tuple)):
+        return False
+    target = node.targets[-1]
+    if not isinstance(target, ast.Tuple):
+        return False
+    return sorted(map(ast.unparse, target.elts)) != sorted(map(ast.unparse, node.value.elts))
+
+
+def test_assignments_are_not_packed():
+    packed, count = [], 0
+    for path, tree in sources().items():
+        for node in ast.walk(tree):
+            count += isinstance(node, ast.Assign)
+            if is_packed(node):
+                packed.append(f"{path}:{node.lineno}")
+    shown = "\n".join(packed[:40])
+    share = len(packed) / count
+    assert share <= PACKED, f"{len(packed)} of {count} assignments are packed:\n{shown}"
+
+
+def parents(tree: ast.AST) -> dict[ast.AST, ast.AST]:
+    return {child: node for node in ast.walk(tree) for child in ast.iter_child_nodes(node)}
+
+
+def is_method(node: ast.AST, names: set[str]) -> bool:
+    return isinstance(node, ast.Constant) and node.value in names
+
+
+def names_a_method(node: ast.AST, names: set[str]) -> bool:
+    """Return whether a node names a method, or asks for the name of one."""
+    if isinstance(node, ast.Name | ast.alias):
+        return getattr(node, "id", getattr(node, "name", None)) == "FIELD_METHODS"
+    if isinstance(node, ast.Subscript):  # METHODS[...], NOISY[config.method]
+        named = isinstance(node.value, ast.Name) and node.value.id == "METHODS"
+        return named or (isinstance(node.slice, ast.Attribute) and node.slice.attr == "method")
+    if isinstance(node, ast.Compare):  # .method ==, .method in
+        sides = (node.left, *node.comparators)
+        return any(isinstance(side, ast.Attribute) and side.attr == "method" for side in sides)
+    return is_method(node, names)
+
+
+def is_allowed(node: ast.AST, path: str, above: dict[ast.AST, ast.AST]) -> bool:
+    """Presets and defaults of config.py name methods; ``scores=`` and ``__all__`` name scores."""
+    chain = []
+    while node in above:
+        node = above[node]
+        chain.append(node)
+    if any(isinstance(each, ast.keyword) and each.arg == "scores" for each in chain):
+        return True
+    inside = any(isinstance(each, ast.FunctionDef) for each in chain)
+    return path == "xdownscale/config.py" and not inside
+
+
+def test_only_methods_know_the_names_of_methods():
+    """Other code asks for a capability (law 1)."""
+    files = METHOD_ROOM.glob("*.py")
+    names = METHODS | {path.stem for path in files} - {"__init__", "base"}
+    left_out = ("methods", *SCORE_ROOMS, "regridding")  # interpolation has methods of its own
+    found = []
+    for path, tree in sources().items():
+        if Path(path).parts[1] in left_out:
+            continue
+        above = parents(tree)
+        lines = {
+            above[node].lineno if isinstance(node, ast.alias) else node.lineno
+            for node in ast.walk(tree)
+            if names_a_method(node, names) and not is_allowed(node, path, above)
+        }
+        found += [f"{path}:{line}" for line in sorted(lines)]
+    shown = "\n".join(found)
+    assert not found, f"{len(found)} lines know a method by its name:\n{shown}"
+
+
+def test_tests_import_no_private_name_of_another_room():
+    found = []
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        folder = path.relative_to(ROOT / "tests").parts[0]
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not (isinstance(node, ast.ImportFrom) and str(node.module).startswith("xdownscale")):
+                continue
+            names = [f"{node.module}.{alias.name}".split(".") for alias in node.names]
+            private = [name for name in names if any(part.startswith("_") for part in name)]
+            strange = [".".join(name) for name in private if name[1] != folder]
+            found += [f"{path.relative_to(ROOT)}:{node.lineno} {name}" for name in strange]
+    assert not found
 
 
 @pytest.mark.filterwarnings("ignore:.*lie outside the training period")

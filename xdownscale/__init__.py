@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         config,
         datasets,
         geostat,
+        methods,
         patches,
         plot,
         regridding,
@@ -30,11 +31,19 @@ if TYPE_CHECKING:
         splits,
     )
     from xdownscale.config import DownscalerConfig, preset
-    from xdownscale.core import coords, errors, grids, normalization
-    from xdownscale.downscaler import Downscaler, fit, load, predict
-    from xdownscale.io.hub import load_pretrained, publish
+    from xdownscale.core import coords as labels
+    from xdownscale.core import errors, grids
+    from xdownscale.core import normalization as scaling
+    from xdownscale.downscaler import (
+        Downscaler,
+        fit,
+        load,
+        load_pretrained,
+        predict,
+        predict_to_zarr,
+        publish,
+    )
     from xdownscale.patches import layout as windows
-    from xdownscale.prediction.zarr import predict_to_zarr
     from xdownscale.regridding import regrid
     from xdownscale.reports import report
     from xdownscale.skill import baselines
@@ -46,11 +55,11 @@ _HOMES = {
     "DownscalerConfig": "config",
     "fit": "downscaler",
     "load": "downscaler",
-    "load_pretrained": "io.hub",
+    "load_pretrained": "downscaler",
     "predict": "downscaler",
-    "predict_to_zarr": "prediction.zarr",
+    "predict_to_zarr": "downscaler",
     "preset": "config",
-    "publish": "io.hub",
+    "publish": "downscaler",
     "regrid": "regridding",
     "report": "reports",
 }
@@ -62,6 +71,7 @@ _ROOMS = {
     "geostat": "geostat",
     "grids": "core.grids",
     "labels": "core.coords",
+    "methods": "methods",
     "patches": "patches",
     "plot": "plot",
     "regridding": "regridding",
@@ -85,6 +95,7 @@ __all__ = [
     "labels",
     "load",
     "load_pretrained",
+    "methods",
     "patches",
     "plot",
     "predict",

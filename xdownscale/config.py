@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from numbers import Integral, Real
 from typing import Any
 
+from xdownscale.core import plugins
 from xdownscale.core.errors import OptionError, check_option, nearest_name
 from xdownscale.core.normalization import SCALINGS, TRANSFORMS
 
@@ -50,15 +51,12 @@ def _is(kind: str, value: Any) -> bool:
     return isinstance(value, Integral if kind == "int" else Real)
 
 
-METHODS = ("diffusion", "residual", "crps", "unet")
-FIELD_METHODS = METHODS[1:]  # whole fields from a window of days, all days independent
 REGRID_METHODS = ("bicubic", "bilinear", "nearest", "conservative")
 ENGINES = ("separable", "xesmf")
 SIZES = ("tiny", "base", "large")
 ENCODERS = ("frozen", "finetuned", "none")
 NORMS = ("group", "rms")
 SAMPLERS = ("ddim", "ddpm", "dpmpp_2m", "heun", "mean")
-CHAIN_SAMPLERS = SAMPLERS[:2]
 RATES = ("plateau", "cosine")
 NOISES = ("shared", "independent")
 CONSTRAINTS = ("nonnegative", "additive", "multiplicative", "softmax")
@@ -464,9 +462,12 @@ class DownscalerConfig:
     method : str
         ``"diffusion"``: the paper's. ``"residual"``: a regression, and diffusion of its residual.
         ``"crps"``: one evaluation for a realization, trained with the CRPS. ``"unet"``: the
-        regression alone.
+        regression alone. `xdownscale.methods.available` lists all.
     data, network, diffusion, training, sampling : dataclass
-        The sections.
+        The sections. Each method uses some of their keys, and refuses the others where they are
+        named.
+    options : mapping
+        Options that a method has of its own, such as one of another package.
 
     Examples
     --------
@@ -480,39 +481,20 @@ class DownscalerConfig:
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        check_option("method", self.method, METHODS)
-        chain, sampler = self.method == "diffusion", self.sampling.sampler
-        if chain != (sampler in CHAIN_SAMPLERS):
-            fit = CHAIN_SAMPLERS if chain else SAMPLERS[2:]
-            raise OptionError(
-                f"Sampler {sampler!r} does not suit method {self.method!r}, which takes "
-                f"{' or '.join(map(repr, fit))}."
-            )
-        if self.method == "crps" and sampler == "mean":
-            raise OptionError(
-                "Method 'crps' has no regression, so there is no sampler 'mean'; average "
-                "realizations, or use method 'residual' or 'unet'."
-            )
-        learning = self.network.encoder == "finetuned"
-        if self.method == "residual" and learning and self.diffusion.folds > 1:
-            raise OptionError(
-                f"encoder 'finetuned' does not suit {self.diffusion.folds} folds: each regression "
-                "must know nothing of the fine days that its residual is measured on, and one "
-                "encoder serves them all. Use 'frozen' or 'none', or method 'unet' or 'crps'."
-            )
-        if chain and self.sampling.steps > self.diffusion.train_steps:
-            raise OptionError(
-                f"sampling.steps is {self.sampling.steps}, more than the "
-                f"{self.diffusion.train_steps} steps of the trained chain; give at most that many."
-            )
+        method = plugins.find(self.method)
+        _check_own_options(method, self.options)
+        method.check(self)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the configuration as plain dicts, lists and numbers (JSON)."""
         plain: dict[str, Any] = dataclasses.asdict(
             self, dict_factory=lambda pairs: {k: _plain(v) for k, v in pairs}
         )
+        if not self.options:
+            del plain["options"]  # files of methods without any do not hold it
         return plain
 
     @classmethod
@@ -532,12 +514,94 @@ class DownscalerConfig:
         -------
         DownscalerConfig
 
+        Raises
+        ------
+        OptionError
+            For an unknown section, key or value, or a key that the method does not use.
+
         Examples
         --------
         >>> DownscalerConfig().replace(data=dict(lags=5)).data.lags
         5
         """
+        changed = self.override(**sections)
+        _check_used(changed.method, sections)
+        return changed
+
+    def override(self, **sections: Any) -> DownscalerConfig:
+        """Return a copy with some keys changed, whether the method uses them or not.
+
+        Parameters
+        ----------
+        **sections
+            As for `replace`.
+
+        Examples
+        --------
+        >>> DownscalerConfig().override(data=dict(crop=32)).data.crop
+        32
+        """
         return _override(self, sections)
+
+
+# Keys that every method uses.
+_COMMON = {
+    "data": frozenset(
+        {
+            "lags",
+            "transform",
+            "floor",
+            "scaling",
+            "regrid",
+            "engine",
+            "extrapolate",
+            "buffer_days",
+            "fractions",
+            "early_stopping",
+            "max_missing",
+            "memory_limit",
+        }
+    ),
+    "training": frozenset(f.name for f in dataclasses.fields(TrainingConfig))
+    - {"mean_epochs", "lag_noise", "lag_dropout"},
+    "sampling": frozenset({"constraint"}),
+}
+
+
+def _check_used(name: str, sections: Mapping[str, Any]) -> None:
+    """Raise for keys that the user names and the method does not use."""
+    uses = plugins.find(name).uses
+    for section, keys in sections.items():
+        if not isinstance(keys, Mapping) or section == "options":
+            continue
+        used = sorted(_COMMON.get(section, frozenset()) | uses.get(section, frozenset()))
+        for key in keys:
+            if key not in used:
+                raise OptionError(
+                    f"Method {name!r} does not use {section}.{key}; of the section {section!r} it "
+                    f"uses {', '.join(used) or 'nothing'}.{nearest_name(key, used)}"
+                )
+
+
+def _check_own_options(method: Any, options: Mapping[str, Any]) -> None:
+    """Raise unless a method has the options of its own that are given, of the right kinds."""
+    if not isinstance(options, Mapping):
+        raise OptionError(
+            f"Section 'options' takes a mapping of keys, not {type(options).__name__}: "
+            "options=dict(...)."
+        )
+    if method.options is None:
+        if options:
+            raise OptionError(
+                f"Method {method.name!r} has no options of its own; {sorted(options)[0]!r} was "
+                "given. Leave out options=."
+            )
+        return
+    names = [f.name for f in dataclasses.fields(method.options)]
+    for key in options:
+        _check_key(f"key of the options of method {method.name!r}", key, names)
+    made = method.options(**options)
+    check_kinds(made)
 
 
 def _plain(value: Any) -> Any:
@@ -553,7 +617,9 @@ def _override(config: DownscalerConfig, tree: Mapping[str, Any]) -> DownscalerCo
         names = [f.name for f in dataclasses.fields(config)]
         _check_key("section", section, names)
         current = getattr(config, section)
-        if not dataclasses.is_dataclass(current) or isinstance(keys, type(current)):
+        if section == "options" and isinstance(keys, Mapping):
+            changes[section] = {**current, **keys}
+        elif not dataclasses.is_dataclass(current) or isinstance(keys, type(current)):
             changes[section] = keys
         else:
             changes[section] = _override_section(section, current, keys)
@@ -646,12 +712,12 @@ def preset(name: str = "fast", **sections: Any) -> DownscalerConfig:
     """
     check_option("preset", name, PRESETS)
     method, sections_of, sizes = PRESETS[name]
-    config = DownscalerConfig().replace(method=method, **sections_of)
+    config = _override(DownscalerConfig(), {"method": method, **sections_of})
     network = sections.get("network") or {}
     size = network.get("size", config.network.size) if isinstance(network, Mapping) else None
     if size is not None:
         check_option("network size", size, sizes)
-        config = config.replace(**sizes[size])
+        config = _override(config, sizes[size])
     return config.replace(**sections)
 
 

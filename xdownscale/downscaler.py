@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
@@ -16,17 +17,26 @@ import xarray as xr
 from xdownscale import splits
 from xdownscale.config import DownscalerConfig
 from xdownscale.config import preset as named_preset
-from xdownscale.core.errors import NotFittedError, OptionError, check_option, check_whole
+from xdownscale.core.errors import (
+    NotFittedError,
+    OptionError,
+    XDownscaleError,
+    XDownscaleWarning,
+    check_option,
+    check_whole,
+)
 from xdownscale.core.files import as_path
 from xdownscale.core.normalization import TRANSFORMS
 from xdownscale.fitting import fitted_model
-from xdownscale.fitting.fit import learn
+from xdownscale.fitting.fit import fit_records
 from xdownscale.fitting.fitted_model import Fitted, GroupModel
 from xdownscale.io import serialization
+from xdownscale.io.hub import load as pretrained
+from xdownscale.io.hub import publish as publishing
 from xdownscale.prediction import chunks as chunking
-from xdownscale.prediction import diagnostics
-from xdownscale.prediction.predict import draw_maps
-from xdownscale.prediction.request import Order
+from xdownscale.prediction import diagnostics, zarr
+from xdownscale.prediction.predict import predict_maps
+from xdownscale.prediction.request import Request
 
 
 class Downscaler:
@@ -124,7 +134,7 @@ class Downscaler:
         seed, folder = check_whole("seed", self.seed), self.checkpoint_dir
         kept = None if folder is None else as_path(folder, "checkpoint_dir")
         known = None if encoder is None else encoder._require_fitted("encoder")
-        self._fitted = learn(
+        fitted, pair = fit_records(
             coarse,
             fine,
             static,
@@ -139,6 +149,17 @@ class Downscaler:
             pairing=self.pairing,
             encoder=known,
         )
+        found: dict[str, float] = {}
+        try:
+            found = diagnostics.validation_skill(fitted, pair, self.device)
+        except XDownscaleError as problem:  # hours of training are not lost for a line of the repr
+            warnings.warn(
+                f"The skill on validation days could not be measured: {problem}",
+                XDownscaleWarning,
+                stacklevel=3,
+            )
+        fitted = replace(fitted, about=replace(fitted.about, skill=found))
+        self._fitted = fitted
         self._path = None
         return self
 
@@ -155,7 +176,7 @@ class Downscaler:
     ) -> Any:
         """Draw fine fields; see `xdownscale.predict` for the parameters."""
         fitted = self._require_fitted("predict")
-        order = Order(
+        request = Request(
             time=time,
             realizations=realizations,
             mode=mode,
@@ -165,9 +186,9 @@ class Downscaler:
             device=self.device,
         )
         if chunks is None and not chunking.is_lazy(coarse):
-            return draw_maps(fitted, coarse, order)
+            return predict_maps(fitted, coarse, request)
         wanted = "auto" if chunks is None else chunks
-        return chunking.draw_lazily(fitted, coarse, order, wanted, self._path)
+        return chunking.predict_lazily(fitted, coarse, request, wanted, self._path)
 
     def with_sampling(self, **keys: Any) -> Downscaler:
         """Return a model with the same weights that draws in another way.
@@ -284,7 +305,7 @@ class Downscaler:
     def load(cls, path: str | PathLike[str]) -> Downscaler:
         """Read a model that `save` wrote; see `xdownscale.load`."""
         fitted = serialization.load(path)
-        model = cls(preset=fitted.config, seasons=fitted.seasons, seed=fitted.about["seed"])
+        model = cls(preset=fitted.config, seasons=fitted.seasons, seed=fitted.about.seed)
         model._fitted, model._path = fitted, Path(path)
         return model
 
@@ -315,7 +336,7 @@ class Downscaler:
     @property
     def skill_(self) -> dict[str, float]:
         """Scores on some validation days."""
-        return dict(self._require_fitted("skill_").about["skill"])
+        return dict(self._require_fitted("skill_").about.skill)
 
     def days(self, part: str, group: str | None = None) -> xr.DataArray:
         """Return the days of one part of the split.
@@ -611,6 +632,82 @@ def predict(
     )
 
 
+def predict_to_zarr(
+    model: Downscaler,
+    coarse: xr.DataArray | xr.Dataset,
+    store: str | PathLike[str],
+    *,
+    time: Any = None,
+    realizations: int = 1,
+    mode: str | None = None,
+    history: xr.DataArray | None = None,
+    stitching: str | None = None,
+    seed: int = 0,
+    chunks: Any = "auto",
+    progress: bool = True,
+) -> xr.Dataset:
+    """Draw the fine record of a coarse one into a Zarr store, and go on where a run was stopped.
+
+    Days and realizations are drawn in pieces, each of them a chunk of the store. The store knows
+    which are finished: call the same again after whatever stopped it (a kill, a full disk, the end
+    of a batch job), and the others are drawn; the result is the same to the last bit. Memory
+    depends on the chunks alone. With a client of ``dask.distributed`` its workers draw and write.
+
+    Parameters
+    ----------
+    model : Downscaler
+        Fitted model.
+    coarse : DataArray or Dataset (time, lat, lon)
+        As for `predict`; lazy or not. It is read once to name it, then piece by piece.
+    store : str or path
+        Folder of the store, on a file system that this machine and all workers see.
+    time, realizations, mode, history, stitching, seed
+        As for `predict`.
+    chunks : "auto", int or mapping
+        Days of a piece, or ``{"time": ..., "realization": ...}``; maps stay whole. ``"auto"``:
+        at most 64 days and 64 MB. A run that goes on keeps the chunks that it began with.
+    progress : bool
+        Show a bar with the time that is left.
+
+    Returns
+    -------
+    Dataset
+        The store, opened lazily: the fields of `predict`, following CF-1.11.
+
+    Raises
+    ------
+    StorageError
+        If the store holds something else, another process fills it, there is too little space, or
+        it cannot be written; what is finished stays.
+    ModelMismatchError
+        If the store was begun with another model, coarse record, seed, ... (says which).
+    NotFittedError, OptionError, TimeAxisError
+        As `predict`.
+
+    Examples
+    --------
+    >>> import xdownscale as xd
+    >>> ds = xd.datasets.load_twin()
+    >>> xd.predict_to_zarr(xd.Downscaler(), ds.dust, "maps.zarr")
+    Traceback (most recent call last):
+    ...
+    xdownscale.core.errors.NotFittedError: This Downscaler is not fitted...
+    """
+    fitted = require_model(model)._require_fitted("predict_to_zarr")
+    request = Request(
+        time=time,
+        realizations=realizations,
+        mode=mode,
+        history=history,
+        stitching=stitching,
+        seed=seed,
+        device=model.device,
+    )
+    return zarr.write_store(
+        fitted, coarse, request, store, chunks=chunks, path=model._path, progress=progress
+    )
+
+
 def load(path: str | PathLike[str]) -> Downscaler:
     """Read a model that `Downscaler.save` wrote.
 
@@ -639,3 +736,115 @@ def load(path: str | PathLike[str]) -> Downscaler:
     xdownscale.core.errors.StorageError: no/such/file.xd cannot be read: ...
     """
     return Downscaler.load(path)
+
+
+def load_pretrained(name: str, *, progress: bool = True) -> Downscaler:
+    """Load a pretrained model by its name.
+
+    The package ships ``"dust-twin-tiny"``, which needs no network. Further models come from the
+    folder or server that the environment variable ``XDOWNSCALE_DATA_URL`` names (a folder,
+    ``file://``, ``http://`` or ``https://``): what `publish` wrote. A file counts only if it has
+    the SHA-256 that the registry names. It is looked for in the package, in the cache
+    (``XDOWNSCALE_CACHE``, else the user's cache folder) and then in that place; what was fetched
+    over a network stays in the cache. A server that is silent for ``XDOWNSCALE_TIMEOUT`` seconds
+    (20) is given up.
+
+    Parameters
+    ----------
+    name : str
+        Name in the registry; where the place and the package both have it, the place's counts.
+    progress : bool
+        Show a progress bar of the download.
+
+    Returns
+    -------
+    Downscaler
+        Fitted: for `xdownscale.predict`, or as ``encoder=`` of `xdownscale.fit`.
+
+    Raises
+    ------
+    OptionError
+        If no registry has the name; says which names there are.
+    StorageError
+        If the file cannot be fetched or kept; says which file to put where.
+    ModelFormatError
+        If the file or the registry is altered.
+
+    Examples
+    --------
+    >>> import xdownscale as xd
+    >>> model = xd.load_pretrained("dust-twin-tiny")
+    >>> model.config_.network.channels
+    (32, 48, 64)
+    """
+    return Downscaler.load(pretrained.find_model(name, progress=progress))
+
+
+def publish(
+    model: Downscaler,
+    folder: str | PathLike[str],
+    *,
+    name: str | None = None,
+    summary: str = "",
+    scores: pd.DataFrame | Mapping[str, float] | str | None = None,
+    intended_use: str = "",
+    licence: str = "",
+) -> Path:
+    """Write a model to a folder that others can load it from by its name.
+
+    The folder then holds ``{name}.xd`` (what `Downscaler.save` writes), ``{name}.md`` (a model
+    card: grids, period, scores, intended use, licence) and ``registry.json``, where the model's
+    line with its size and SHA-256 comes last, so that a reader never finds a line without its file.
+    Serve the folder with any web server, or share it, and let ``XDOWNSCALE_DATA_URL`` name it:
+    see `load_pretrained`. What was published stays as it is: another model needs another name.
+
+    Parameters
+    ----------
+    model : Downscaler
+        Fitted model.
+    folder : str or path
+        Made where it does not exist.
+    name : str, optional
+        Letters, digits, points, ``-`` and ``_``. None: the folder's own name.
+    summary : str
+        One sentence. Empty: made from the facts of the model.
+    scores : DataFrame, mapping or str, optional
+        Table of `xdownscale.skill.table`, score -> number, or Markdown. None: the scores that
+        fitting measured on validation days.
+    intended_use, licence : str
+        For the card; say who may do what with it.
+
+    Returns
+    -------
+    Path
+        The model file.
+
+    Raises
+    ------
+    NotFittedError
+        If the model is not fitted.
+    OptionError
+        If the name cannot be one, or another model has it.
+    StorageError
+        If the folder cannot be written; what was published before is untouched.
+    ModelFormatError
+        If the folder's registry is altered.
+
+    Examples
+    --------
+    >>> import tempfile, xdownscale as xd
+    >>> model = xd.load_pretrained("dust-twin-tiny")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     file = xd.publish(model, folder, name="dust-2", licence="CC BY 4.0")
+    ...     sorted(path.name for path in file.parent.iterdir())
+    ['dust-2.md', 'dust-2.xd', 'registry.json']
+    """
+    return publishing.publish(
+        require_model(model)._require_fitted("publish"),
+        as_path(folder, "folder"),
+        name=name,
+        summary=summary,
+        scores=scores,
+        intended_use=intended_use,
+        licence=licence,
+    )

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-from types import SimpleNamespace
-
 import xdownscale as xd
+from bad_input.cases_fit import config, fit
 from xdownscale.core.errors import (
     DataError,
     GridError,
@@ -15,9 +12,6 @@ from xdownscale.core.errors import (
     StorageError,
     TimeAxisError,
 )
-
-CALLS = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("cases_fit.py"))))
-fit, config = CALLS.fit, CALLS.config
 
 OPTIONS = [
     (

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import runpy
 from functools import partial
-from pathlib import Path
 
+from bad_input.changes import later, moved, no_time
 from xdownscale import geostat, patches, skill
 from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisError
-
-CHANGES = runpy.run_path(str(Path(__file__).with_name("changes.py")))
-later, moved, no_time = (CHANGES[name] for name in ("later", "moved", "no_time"))
-
 
 GEOSTAT = [
     (

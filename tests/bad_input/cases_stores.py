@@ -3,19 +3,14 @@
 from __future__ import annotations
 
 import json
-import runpy
 import shutil
 from functools import partial
-from pathlib import Path
-from types import SimpleNamespace
 
 import xdownscale as xd
+from bad_input.cases_predict import draw
 from xdownscale.core.errors import ModelMismatchError, NotFittedError, OptionError, StorageError
 from xdownscale.prediction import manifest, zarr
 from xdownscale.prediction import workers as workers_
-
-CALLS = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("cases_predict.py"))))
-draw = CALLS.draw
 
 
 def to_zarr(w, coarse=None, store=None, model=None, **options):

@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-import runpy
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import xarray as xr
 
+import published_files
 import xdownscale as xd
-
-TESTS = Path(__file__).parents[1]
-KIT = SimpleNamespace(**runpy.run_path(str(TESTS / "fast_record.py")))
-FILES = SimpleNamespace(**runpy.run_path(str(TESTS / "datasets" / "published_files.py")))
+from records import TINY, fast_config, make_pair, make_record, silence_drift
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +38,6 @@ class Shared:
     checkpoints: Path
     published: Path
     files: Any
-    kit: Any
 
 
 class World:
@@ -75,10 +70,10 @@ class World:
 
     def merra2(self, *dates: str, **options: Any) -> Path:
         """Write published files of few cells; return their folder."""
-        grid = FILES.small_grid()
+        grid = published_files.small_grid()
         values = np.ones((24, grid[0].size, grid[1].size), np.float32)
         for date in dates:
-            FILES.write_merra2(self.scratch / "merra2", date, values, grid, **options)
+            published_files.write_merra2(self.scratch / "merra2", date, values, grid, **options)
         return self.scratch / "merra2"
 
 
@@ -94,32 +89,24 @@ def _learn(coarse: Any, fine: Any, config: Any, checkpoint_dir: Any = None, **op
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", xd.errors.XDownscaleWarning)
         model.fit(coarse, fine)
-    for name, array in model.models_[next(iter(model.models_))].state.items():
-        if name == "drift.spread":  # networks that learnt for a second drift: no alarm
-            array *= 1e9
-    return model
-
-
-def _suite() -> dict[str, Any]:
-    return runpy.run_path(str(TESTS / "conftest.py"))
+    return silence_drift(model, next(iter(model.models_)))
 
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
     folder = tmp_path_factory.mktemp("shared")
-    coarse, fine = (record["t"] for record in KIT.records())
-    pair_coarse, pair_fine = KIT.records(names=("t", "u"))
+    coarse, fine = (record["t"] for record in make_pair())
+    pair_coarse, pair_fine = make_pair(names=("t", "u"))
     quick = {"method": "unet", "sampling": {"steps": 2, "sampler": "mean"}}
-    config = KIT.config(sampling={"steps": 2})
+    config = fast_config(sampling={"steps": 2})
     drawer = _learn(coarse, fine, config, folder / "checkpoints")
-    walker = _learn(coarse, fine, KIT.config(data={"fine_lags": 2}, sampling={"steps": 2}))
+    walker = _learn(coarse, fine, fast_config(data={"fine_lags": 2}, sampling={"steps": 2}))
     cool = {"cool": (1, 2, 3)}
-    seasonal = _learn(coarse, fine, KIT.config(data={"lags": 2}, **quick), seasons=cool)
-    two = _learn(pair_coarse, pair_fine, KIT.config(**quick))
-    suite = _suite()
-    paper_coarse = suite["make_record"](2.0, days=120, margin=2.0)
-    paper_fine = suite["make_record"](0.5, days=100).isel(time=slice(20, None))
-    paper = _learn(paper_coarse, paper_fine, xd.preset("paper", **suite["TINY"]))
+    seasonal = _learn(coarse, fine, fast_config(data={"lags": 2}, **quick), seasons=cool)
+    two = _learn(pair_coarse, pair_fine, fast_config(**quick))
+    paper_coarse = make_record(2.0, days=120, margin=2.0)
+    paper_fine = make_record(0.5, days=100).isel(time=slice(20, None))
+    paper = _learn(paper_coarse, paper_fine, xd.preset("paper", **TINY))
     drawer.save(folder / "drawer.xd")
     store, walk = folder / "maps.zarr", folder / "walk.zarr"
     with warnings.catch_warnings():
@@ -146,8 +133,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
         walk=walk,
         checkpoints=folder / "checkpoints",
         published=folder / "published",
-        files=FILES,
-        kit=KIT,
+        files=published_files,
     )
 
 

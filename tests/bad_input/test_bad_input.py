@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import importlib
 import re
-import runpy
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,6 @@ import xdownscale as xd
 from xdownscale.core.errors import XDownscaleError
 from xdownscale.io import serialization
 
-HERE = Path(__file__).parent
 MODULES = (
     "fit",
     "fit_options",
@@ -32,7 +31,7 @@ MODULES = (
     "measures",
 )
 CASES = [
-    case for name in MODULES for case in runpy.run_path(str(HERE / f"cases_{name}.py"))["CASES"]
+    case for name in MODULES for case in importlib.import_module(f"bad_input.cases_{name}").CASES
 ]
 
 

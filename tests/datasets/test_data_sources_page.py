@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import re
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 
 import dask
 import numpy as np
 import pytest
 import regionmask
 
+import published_files as published
 import xdownscale as xd
 
-KIT = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("published_files.py"))))
 PAGE = Path(__file__).parents[2] / "docs" / "howto" / "data_sources.md"
 TEXT = PAGE.read_text("utf-8")
 
@@ -29,14 +27,16 @@ def blocks(text):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     where = tmp_path_factory.mktemp("page")
-    coarse, fine = KIT.small_grid(5.0), KIT.small_grid(2.5)
+    coarse, fine = published.small_grid(5.0), published.small_grid(2.5)
     rng = np.random.default_rng(0)
-    KIT.write_merra2(where / "merra2", "20060910", rng.random((24, 37, 72), np.float32), coarse)
-    for time in KIT.g5nr_times():
+    published.write_merra2(
+        where / "merra2", "20060910", rng.random((24, 37, 72), np.float32), coarse
+    )
+    for time in published.g5nr_times():
         field = rng.random((73, 144), np.float32)
-        KIT.write_g5nr(where / "g5nr" / "inst30mn_2d_aer1_Nx", "20060910", time, field, fine)
+        published.write_g5nr(where / "g5nr" / "inst30mn_2d_aer1_Nx", "20060910", time, field, fine)
     heights = rng.integers(0, 100, (174, 360))
-    KIT.write_gmted(where / "mn30_grd.tif", heights, -180.0, 84.0, 1.0)
+    published.write_gmted(where / "mn30_grd.tif", heights, -180.0, 84.0, 1.0)
     return where
 
 

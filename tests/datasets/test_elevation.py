@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
 import sys
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +10,7 @@ import xarray as xr
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import published_files as published
 import xdownscale as xd
 from xdownscale.core.errors import (
     DataError,
@@ -24,7 +22,6 @@ from xdownscale.core.errors import (
 from xdownscale.datasets import _rasters, open_elevation
 from xdownscale.datasets import elevation as room
 
-KIT = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("published_files.py"))))
 STEP = 1 / 40  # degrees: 10 pixels along a cell of a quarter degree
 
 
@@ -40,7 +37,7 @@ def grid_of(lat, lon):
 def tile(tmp_path):
     """A GeoTIFF of 40-46 E, 10-14 N, and the pixels in it."""
     values = heights(160, 240)
-    return KIT.write_gmted(tmp_path / "10n040e_mn.tif", values, 40.0, 14.0, STEP), values
+    return published.write_gmted(tmp_path / "10n040e_mn.tif", values, 40.0, 14.0, STEP), values
 
 
 QUARTER = grid_of(np.arange(10.625, 13.5, 0.25), np.arange(40.625, 45.5, 0.25))
@@ -153,7 +150,9 @@ def globe(tmp_path_factory):
     lat, lon = 84 - 0.5 - np.arange(174), -180 + 0.5 + np.arange(360)
     values = np.round(1000 + 500 * np.cos(np.deg2rad(lon)) * np.cos(np.deg2rad(lat))[:, None])
     folder = tmp_path_factory.mktemp("globe")
-    path = KIT.write_gmted(folder / "mn30_grd.tif", values.astype(np.int16), -180.0, 84.0, 1.0)
+    path = published.write_gmted(
+        folder / "mn30_grd.tif", values.astype(np.int16), -180.0, 84.0, 1.0
+    )
     return path, xr.DataArray(values, {"lat": lat, "lon": lon}, dims=("lat", "lon"))
 
 
@@ -197,7 +196,7 @@ def test_missing_pixels_are_left_out_or_filled(tmp_path):
     values = np.full((160, 240), 600, np.int16)
     values[60:70, 60:68] = -32768  # the cell at 12.375 N, 41.625 E: 8 of 10 columns
     values[70:80, 60:62] = -32768  # the cell south of it: 2 of 10
-    path = KIT.write_gmted(tmp_path / "sea.tif", values, 40.0, 14.0, STEP)
+    path = published.write_gmted(tmp_path / "sea.tif", values, 40.0, 14.0, STEP)
     cell = {"lat": 12.375, "lon": 41.625}
     south = {"lat": 12.125, "lon": 41.625}
     plain = open_elevation(path, QUARTER)
@@ -213,7 +212,7 @@ def test_missing_pixels_are_left_out_or_filled(tmp_path):
 
 def test_a_file_without_a_nodata_value(tmp_path):
     values = np.zeros((160, 240), np.int16)
-    path = KIT.write_gmted(tmp_path / "sea.tif", values, 40.0, 14.0, STEP, nodata=None)
+    path = published.write_gmted(tmp_path / "sea.tif", values, 40.0, 14.0, STEP, nodata=None)
     assert (open_elevation(path, QUARTER) == 0).all()
 
 
@@ -284,7 +283,7 @@ def tiff(**options):
     def build(folder):
         values = heights(160, 240)
         where = {"west": 40.0, "north": 14.0, "step": STEP}
-        return KIT.write_gmted(folder / "map.tif", values, **where, **options)
+        return published.write_gmted(folder / "map.tif", values, **where, **options)
 
     return build
 
@@ -342,9 +341,10 @@ BAD = [
     pytest.param(lambda f: f, {}, StorageError, "does not exist or is no file", id="folder"),
     pytest.param(spoilt(lambda p: p.write_bytes(b"")), {}, DataError, r"map.tif is empty \(0 bytes",
                  id="tiff-empty"),
-    pytest.param(spoilt(lambda p: p.write_text(KIT.LOGIN_PAGE)), {}, DataError,
+    pytest.param(spoilt(lambda p: p.write_text(published.LOGIN_PAGE)), {}, DataError,
                  "map.tif is an HTML page, not a GeoTIFF file", id="tiff-html"),
-    pytest.param(spoilt(KIT.truncate), {}, DataError, "map.tif is damaged", id="tiff-truncated"),
+    pytest.param(spoilt(published.truncate), {}, DataError,
+                 "map.tif is damaged", id="tiff-truncated"),
     pytest.param(spoilt(lambda p: p.write_bytes(b"II*\0" + bytes(20))), {}, DataError,
                  "map.tif is damaged", id="tiff-header-alone"),
     pytest.param(spoilt(lambda p: p.write_bytes(b"PK\x03\x04" + bytes(99))), {}, DataError,
@@ -359,9 +359,9 @@ BAD = [
     pytest.param(tiff(), {"min_valid": 2.0}, OptionError, "min_valid", id="min-valid"),
     pytest.param(spoilt(lambda p: p.write_bytes(b""), nc()), {}, DataError, "map.nc is empty",
                  id="netcdf-empty"),
-    pytest.param(spoilt(lambda p: p.write_text(KIT.LOGIN_PAGE), nc()), {}, DataError,
+    pytest.param(spoilt(lambda p: p.write_text(published.LOGIN_PAGE), nc()), {}, DataError,
                  "map.nc is an HTML page", id="netcdf-html"),
-    pytest.param(spoilt(KIT.truncate, nc()), {}, DataError, "map.nc is truncated",
+    pytest.param(spoilt(published.truncate, nc()), {}, DataError, "map.nc is truncated",
                  id="netcdf-truncated"),
     pytest.param(two_fields, {}, DataError, "several fields.*elevation, slope.*variable=",
                  id="two-fields"),
@@ -399,7 +399,7 @@ def test_grids_that_it_does_not_cover(grid, message, tmp_path):
 
 def test_a_file_without_a_value_on_the_grid(tmp_path):
     values = np.full((160, 240), -32768, np.int16)
-    path = KIT.write_gmted(tmp_path / "sea.tif", values, 40.0, 14.0, STEP)
+    path = published.write_gmted(tmp_path / "sea.tif", values, 40.0, 14.0, STEP)
     with pytest.raises(DataError, match=r"sea.tif has no value on the grid.*fill=0"):
         open_elevation(path, QUARTER)
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import runpy
 from pathlib import Path
-from types import SimpleNamespace
 
 import dask
 import numpy as np
 import pytest
 import xarray as xr
 
+import published_files as published
 import xdownscale as xd
 from xdownscale.core.errors import (
     DataError,
@@ -22,8 +21,7 @@ from xdownscale.core.errors import (
 )
 from xdownscale.datasets import open_g5nr
 
-KIT = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("published_files.py"))))
-GRID = KIT.small_grid(10.0)
+GRID = published.small_grid(10.0)
 SHAPE = (GRID[0].size, GRID[1].size)
 
 
@@ -39,9 +37,9 @@ def half_hours(seed, count=48):
 
 
 def write_day(folder, date, values, times=None, **options):
-    times = times or KIT.g5nr_times(options.get("collection", "inst30mn_2d_aer1_Nx"))
+    times = times or published.g5nr_times(options.get("collection", "inst30mn_2d_aer1_Nx"))
     for time, field in zip(times, values, strict=True):
-        KIT.write_g5nr(folder, date, time, field, GRID, **options)
+        published.write_g5nr(folder, date, time, field, GRID, **options)
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +56,11 @@ def by_hand(written):
 
 
 def test_the_published_layout_at_its_full_size(tmp_path):
-    lat, lon = KIT.G5NR_GRID
+    lat, lon = published.G5NR_GRID
     box = (slice(1800, 1840), slice(3600, 3670))
     values = np.random.default_rng(0).gamma(2.0, 0.1, (48, 40, 70)).astype(np.float32)
-    for time, field in zip(KIT.g5nr_times(), values, strict=True):
-        KIT.write_g5nr(tmp_path, "20060910", time, field, window=box)
+    for time, field in zip(published.g5nr_times(), values, strict=True):
+        published.write_g5nr(tmp_path, "20060910", time, field, window=box)
     edges = (lon[3605] - 0.03, lon[3660] + 0.03, lat[1805] - 0.03, lat[1830] + 0.03)
     dust = open_g5nr(tmp_path, edges)
     assert dust.shape == (1, 26, 56)
@@ -98,7 +96,7 @@ def test_attributes_are_cf(record):
     ],
 )
 def test_other_two_dimensional_collections(collection, interval, tmp_path):
-    values = half_hours(0, len(KIT.g5nr_times(collection)))
+    values = half_hours(0, len(published.g5nr_times(collection)))
     write_day(tmp_path, "20060910", values, collection=collection)
     dust = open_g5nr(tmp_path)
     np.testing.assert_allclose(dust.values[0], values.mean(axis=0, dtype=float), rtol=1e-6)
@@ -152,7 +150,7 @@ def test_threads_do_not_matter(record):
 
 def test_the_first_evening_of_the_run_is_no_day(tmp_path):
     """It begins on 2005-05-15 at 21:30."""
-    late = KIT.g5nr_times()[43:]
+    late = published.g5nr_times()[43:]
     write_day(tmp_path, "20050515", half_hours(0, 5), late)
     write_day(tmp_path, "20050516", half_hours(1))
     message = r"1 of 2 days have fewer than 48 files; they are NaN. The first is 2005-05-15"
@@ -172,7 +170,7 @@ def test_days_without_files_are_left_out(tmp_path):
 
 def test_a_missing_value_of_one_time_is_missing(tmp_path):
     values = half_hours(0)
-    values[7, 3, 4] = KIT.FILL
+    values[7, 3, 4] = published.FILL
     write_day(tmp_path, "20060910", values)
     dust = open_g5nr(tmp_path).values[0]
     assert np.isnan(dust[3, 4])
@@ -183,7 +181,7 @@ def test_both_records_bear_the_same_days(record, tmp_path):
     """What fit asks of a coarse and a fine record: the same hour of the same days."""
     for date in record[1]:
         hourly = np.random.default_rng(0).random((24, *SHAPE), dtype=np.float32)
-        KIT.write_merra2(tmp_path, date, hourly, GRID)
+        published.write_merra2(tmp_path, date, hourly, GRID)
     coarse, fine = xd.datasets.open_merra2(tmp_path), open_g5nr(record[0])
     np.testing.assert_array_equal(coarse.time, fine.time)
     xd.splits.check_steps(coarse.time, fine.time)
@@ -191,13 +189,13 @@ def test_both_records_bear_the_same_days(record, tmp_path):
 
 # what bad input gets
 
-TIMES = KIT.g5nr_times()
+TIMES = published.g5nr_times()
 NAME = r"c1440_NR.inst30mn_2d_aer1_Nx.20060910_1230z.nc4"
 
 
 def one(time="1230", **options):
     def build(folder):
-        KIT.write_g5nr(folder, "20060910", time, half_hours(0, 1)[0], GRID, **options)
+        published.write_g5nr(folder, "20060910", time, half_hours(0, 1)[0], GRID, **options)
         return folder
 
     return build
@@ -219,9 +217,9 @@ def renamed(name):
 BAD_FILES = [
     pytest.param(spoilt(lambda p: p.write_bytes(b"")), {}, DataError, f"{NAME} is empty",
                  id="empty"),
-    pytest.param(spoilt(lambda p: p.write_text(KIT.LOGIN_PAGE)), {}, DataError,
+    pytest.param(spoilt(lambda p: p.write_text(published.LOGIN_PAGE)), {}, DataError,
                  f"{NAME} is an HTML page", id="html"),
-    pytest.param(spoilt(KIT.truncate), {}, DataError, f"{NAME} is truncated", id="truncated"),
+    pytest.param(spoilt(published.truncate), {}, DataError, f"{NAME} is truncated", id="truncated"),
     pytest.param(one(), {"variable": "duexttau"}, DataError,
                  "has no variable 'duexttau'; it has BCEXTTAU, DUEXTTAU", id="variable"),
     pytest.param(one(), {"margin": True}, OptionError, "margin is True", id="margin"),
@@ -257,7 +255,7 @@ def rewrite(**options):
     def spoil(folder):
         grid = options.get("grid", GRID)
         fields = np.ones((grid[0].size, grid[1].size), np.float32)
-        KIT.write_g5nr(folder, "20060910", "1230", fields, **{"grid": grid} | options)
+        published.write_g5nr(folder, "20060910", "1230", fields, **{"grid": grid} | options)
 
     return spoil
 
@@ -267,9 +265,9 @@ BAD_WHEN_READ = [
                  id="other-time"),
     pytest.param(rewrite(stamp="2006-09-11 12:30:00"), f"{NAME} holds the times 2006-09-11",
                  id="other-day"),
-    pytest.param(rewrite(grid=KIT.small_grid(15.0)), f"{NAME} has 13 lat from -90",
+    pytest.param(rewrite(grid=published.small_grid(15.0)), f"{NAME} has 13 lat from -90",
                  id="other-grid"),
-    pytest.param(lambda f: KIT.write_gmao(
+    pytest.param(lambda f: published.write_gmao(
         next(f.rglob("*1230z.nc4")), "minutes since 2006-09-10", [], GRID,
         {"DUEXTTAU": np.ones((0, *SHAPE), np.float32)}), f"{NAME} holds no time", id="no-time"),
 ]  # fmt: skip
@@ -287,6 +285,6 @@ def test_bad_input_when_reading(spoil, message, tmp_path):
 def test_a_box_beyond_the_file(tmp_path):
     grid = (GRID[0][5:12], GRID[1][10:20])
     for time in TIMES:
-        KIT.write_g5nr(tmp_path, "20060910", time, np.ones((7, 10), np.float32), grid)
+        published.write_g5nr(tmp_path, "20060910", time, np.ones((7, 10), np.float32), grid)
     with pytest.raises(GridError, match="longitudes 0 to 60 reach beyond the grid of c1440_NR"):
         open_g5nr(tmp_path, (0, 60, -10, 0))

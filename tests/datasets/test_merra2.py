@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import runpy
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +14,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+import published_files as published
 import xdownscale as xd
 from xdownscale.core.errors import (
     DataError,
@@ -27,8 +27,7 @@ from xdownscale.core.errors import (
 )
 from xdownscale.datasets import open_merra2
 
-KIT = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("published_files.py"))))
-GRID = KIT.small_grid()
+GRID = published.small_grid()
 SHAPE = (24, GRID[0].size, GRID[1].size)
 
 
@@ -56,7 +55,7 @@ def record(tmp_path_factory):
     folder = tmp_path_factory.mktemp("merra2")
     written = days(*DATES)
     for date, values in written.items():
-        KIT.write_merra2(folder, date, values, GRID)
+        published.write_merra2(folder, date, values, GRID)
     return folder, written
 
 
@@ -70,8 +69,8 @@ def by_hand(written):
 def test_the_published_layout_at_its_full_size(tmp_path):
     box = (slice(220, 260), slice(330, 400))
     values = np.random.default_rng(1).gamma(2.0, 0.1, (24, 40, 70)).astype(np.float32)
-    KIT.write_merra2(tmp_path, "20060815", values, window=box)
-    lat, lon = KIT.MERRA2_GRID
+    published.write_merra2(tmp_path, "20060815", values, window=box)
+    lat, lon = published.MERRA2_GRID
     edges = (lon[335] - 0.3, lon[390] + 0.3, lat[225] - 0.2, lat[250] + 0.2)
     dust = open_merra2(tmp_path, edges)
     assert dust.dims == ("time", "lat", "lon")
@@ -110,7 +109,7 @@ def test_attributes_are_cf(record):
 
 
 def test_a_variable_whose_name_is_not_cf_has_no_standard_name(tmp_path):
-    KIT.write_merra2(tmp_path, "20200101", {"BCEXTTAU": hourly(0)}, GRID)
+    published.write_merra2(tmp_path, "20200101", {"BCEXTTAU": hourly(0)}, GRID)
     assert "standard_name" not in open_merra2(tmp_path, variable="BCEXTTAU").attrs
 
 
@@ -128,8 +127,8 @@ def test_the_record_can_be_written_and_read(scheduler, record, tmp_path):
 )
 def test_any_of_the_fill_attributes_will_do(only, tmp_path):
     values = hourly(0)
-    values[3, 5, 6] = KIT.FILL
-    KIT.write_merra2(tmp_path, "20200101", values, GRID, fill_attributes=only)
+    values[3, 5, 6] = published.FILL
+    published.write_merra2(tmp_path, "20200101", values, GRID, fill_attributes=only)
     dust = open_merra2(tmp_path).values[0]
     assert np.isnan(dust[5, 6])
     assert np.isnan(dust).sum() == 1
@@ -145,7 +144,7 @@ def test_packed_values_are_unpacked(tmp_path):
         "fill_attributes": ("_FillValue",),
         "attrs": clean,
     }
-    KIT.write_merra2(tmp_path, "20200101", values, GRID, **options)
+    published.write_merra2(tmp_path, "20200101", values, GRID, **options)
     mean = values.astype(np.float64).mean(axis=0) * 1e-4 + 0.5
     np.testing.assert_allclose(open_merra2(tmp_path).values[0], mean, rtol=1e-5)
 
@@ -153,8 +152,8 @@ def test_packed_values_are_unpacked(tmp_path):
 @pytest.mark.parametrize("suffix", ["", ".SUB", ".nc4"])
 def test_names_of_subsets_are_understood(suffix, tmp_path):
     values, grid = hourly(0)[:, 10:20, 40:60], (GRID[0][10:20], GRID[1][40:60])
-    name = KIT.merra2_name("20200101", suffix=suffix)
-    KIT.write_merra2(tmp_path, "20200101", values, grid, name=name)
+    name = published.merra2_name("20200101", suffix=suffix)
+    published.write_merra2(tmp_path, "20200101", values, grid, name=name)
     np.testing.assert_allclose(open_merra2(tmp_path).values[0], values.mean(axis=0), rtol=1e-5)
     # no margin where the file has no cells
     dust = open_merra2(tmp_path, (20, 110, -40, 0), margin=3)
@@ -164,7 +163,7 @@ def test_names_of_subsets_are_understood(suffix, tmp_path):
 def test_a_meridian_stored_as_rounding_error_is_greenwich(tmp_path):
     lon = GRID[1].copy()
     lon[36] = -1.8e-14
-    KIT.write_merra2(tmp_path, "20200101", hourly(0), (GRID[0], lon))
+    published.write_merra2(tmp_path, "20200101", hourly(0), (GRID[0], lon))
     assert open_merra2(tmp_path).lon.values[36] == 0.0
 
 
@@ -200,9 +199,9 @@ def test_years_are_kept(record):
 
 def test_the_reprocessed_stream_replaces_the_first(tmp_path):
     first, again = hourly(0), hourly(1)
-    KIT.write_merra2(tmp_path, "20200915", first, GRID)
-    KIT.write_merra2(
-        tmp_path, "20200915", again, GRID, name=KIT.merra2_name("20200915", stream=401)
+    published.write_merra2(tmp_path, "20200915", first, GRID)
+    published.write_merra2(
+        tmp_path, "20200915", again, GRID, name=published.merra2_name("20200915", stream=401)
     )
     with pytest.warns(XDownscaleWarning, match="1 days are there from two streams"):
         dust = open_merra2(tmp_path)
@@ -262,7 +261,7 @@ def test_a_box_gives_the_cells_that_it_touches(box, margin, record):
 def test_any_box_is_covered_in_any_convention(west, width, south, height, margin, start, flip):
     from xdownscale.datasets._subset import cut
 
-    lat, lon = KIT.small_grid(5.0, start)
+    lat, lon = published.small_grid(5.0, start)
     lat = lat[::-1] if flip else lat
     north = min(south + height, 90.0)
     window = cut(lat, lon, (west, west + width, south, north), margin, "the grid")
@@ -314,10 +313,10 @@ def test_nothing_is_computed_until_it_is_asked_for(record):
 def test_a_record_of_25_years_is_opened_without_opening_its_files(tmp_path, monkeypatch):
     """All but the first are stubs that could not be read."""
     dates = np.arange("2000-01-01", "2025-01-01", dtype="datetime64[D]").astype(str)
-    KIT.write_merra2(tmp_path, "20000101", hourly(0), GRID)
+    published.write_merra2(tmp_path, "20000101", hourly(0), GRID)
     head = b"\x89HDF\r\n\x1a\n\x00\x00\x00\x00\x00\x08\x08" + b"\0" * 33  # says: 0 bytes long
     for date in dates[1:]:
-        (tmp_path / KIT.merra2_name(date.replace("-", ""))).write_bytes(head)
+        (tmp_path / published.merra2_name(date.replace("-", ""))).write_bytes(head)
     opened = []
     real = xr.open_dataset
     monkeypatch.setattr(xr, "open_dataset", lambda p, **k: opened.append(p) or real(p, **k))
@@ -344,7 +343,7 @@ def test_a_day_is_read_alone(record, monkeypatch):
     real = xr.open_dataset
     monkeypatch.setattr(xr, "open_dataset", lambda p, **k: opened.append(Path(p)) or real(p, **k))
     dust.sel(time="2000-12-31").compute()
-    assert [p.name for p in opened] == [KIT.merra2_name("20001231")]
+    assert [p.name for p in opened] == [published.merra2_name("20001231")]
 
 
 # gaps
@@ -352,7 +351,7 @@ def test_a_day_is_read_alone(record, monkeypatch):
 
 def test_missing_days_are_left_out_and_counted(tmp_path):
     for date, values in days("20200101", "20200104").items():
-        KIT.write_merra2(tmp_path, date, values, GRID)
+        published.write_merra2(tmp_path, date, values, GRID)
     with pytest.warns(XDownscaleWarning, match=r"2 of 4 days have no file.*first is 2020-01-02"):
         dust = open_merra2(tmp_path)
     assert dust.sizes["time"] == 2
@@ -362,7 +361,7 @@ def test_missing_days_are_left_out_and_counted(tmp_path):
 
 def test_a_day_without_all_its_hours_is_nan(tmp_path):
     for date, hours in (("20200101", 24), ("20200102", 23)):
-        KIT.write_merra2(tmp_path, date, hourly(0)[:hours], GRID, hours=hours)
+        published.write_merra2(tmp_path, date, hourly(0)[:hours], GRID, hours=hours)
     dust = open_merra2(tmp_path)
     with pytest.warns(XDownscaleWarning, match=r"20200102.nc4.*23 of 24 times; the day is NaN"):
         found = dust.compute()
@@ -372,7 +371,7 @@ def test_a_day_without_all_its_hours_is_nan(tmp_path):
 
 
 def test_an_hour_that_stands_twice_does_not_make_a_day(tmp_path):
-    KIT.write_merra2(tmp_path, "20200101", hourly(0), GRID, times=[0, *range(0, 1380, 60)])
+    published.write_merra2(tmp_path, "20200101", hourly(0), GRID, times=[0, *range(0, 1380, 60)])
     with pytest.warns(XDownscaleWarning, match="the day is NaN"):
         assert np.isnan(open_merra2(tmp_path).values).all()
 
@@ -381,12 +380,12 @@ def test_an_hour_that_stands_twice_does_not_make_a_day(tmp_path):
 
 
 def good(folder, date="20200101", **options):
-    return KIT.write_merra2(folder, date, hourly(0), GRID, **options)
+    return published.write_merra2(folder, date, hourly(0), GRID, **options)
 
 
 def content(data, date="20200101"):
     def build(folder):
-        path = Path(folder) / KIT.merra2_name(date)
+        path = Path(folder) / published.merra2_name(date)
         path.write_bytes(data if isinstance(data, bytes) else data.encode())
         return folder
 
@@ -395,7 +394,7 @@ def content(data, date="20200101"):
 
 def shortened(share):
     def build(folder):
-        KIT.truncate(good(folder), share)
+        published.truncate(good(folder), share)
         return folder
 
     return build
@@ -422,7 +421,7 @@ FILE = r"MERRA2_400.tavg1_2d_aer_Nx.20200101.nc4"
 BAD_FILES = [
     pytest.param(content(b""), {}, DataError, rf"{FILE} is empty \(0 bytes\)", id="empty"),
     pytest.param(
-        content(KIT.LOGIN_PAGE),
+        content(published.LOGIN_PAGE),
         {},
         DataError,
         rf"{FILE} is an HTML page.*login page of Earthdata.*download it again",
@@ -471,7 +470,7 @@ BAD_FILES = [
     pytest.param(shortened(0.001), {}, DataError, rf"{FILE} is truncated", id="first-bytes"),
     pytest.param(content(b"CDF\x01" + bytes(40)), {}, DataError, rf"{FILE}", id="netcdf3-stub"),
     pytest.param(
-        two(written(), content(KIT.LOGIN_PAGE, "20200102")),
+        two(written(), content(published.LOGIN_PAGE, "20200102")),
         {},
         DataError,
         r"20200102.nc4 is an HTML page",
@@ -542,21 +541,21 @@ BAD_FILES = [
         id="renamed",
     ),
     pytest.param(
-        written(name=KIT.merra2_name("20200230")),
+        written(name=published.merra2_name("20200230")),
         {},
         DataError,
         "says the date 20200230, which does not exist",
         id="30-february",
     ),
     pytest.param(
-        two(written(), written(name=KIT.merra2_name("20200101", suffix=".SUB"))),
+        two(written(), written(name=published.merra2_name("20200101", suffix=".SUB"))),
         {},
         DataError,
         "are of the same day",
         id="same-day-twice",
     ),
     pytest.param(
-        two(written(), written(name=KIT.merra2_name("20200102", "tavg1_2d_slv_Nx"))),
+        two(written(), written(name=published.merra2_name("20200102", "tavg1_2d_slv_Nx"))),
         {},
         DataError,
         "collections tavg1_2d_aer_Nx, tavg1_2d_slv_Nx",
@@ -585,7 +584,7 @@ def first_good(other):
 
 def on_other_grid(folder):
     grid = (GRID[0], GRID[1] + 1.0)
-    KIT.write_merra2(folder, "20200102", hourly(0), grid)
+    published.write_merra2(folder, "20200102", hourly(0), grid)
 
 
 def damaged(folder):
@@ -611,14 +610,14 @@ BAD_WHEN_READ = [
     pytest.param(first_good(on_other_grid), r"20200102.nc4 has 72 lon from -179", id="other-grid"),
     pytest.param(first_good(damaged), r"20200102.nc4 is damaged", id="damaged"),
     pytest.param(
-        first_good(lambda f: KIT.write_merra2(f, "20200102", {"DUSMASS": hourly(0)}, GRID)),
+        first_good(lambda f: published.write_merra2(f, "20200102", {"DUSMASS": hourly(0)}, GRID)),
         r"20200102.nc4 has no variable 'DUEXTTAU'; it has BCEXTTAU, DUSMASS",
         id="variable",
     ),
     pytest.param(
         first_good(
-            lambda f: KIT.write_gmao(
-                f / KIT.merra2_name("20200102"),
+            lambda f: published.write_gmao(
+                f / published.merra2_name("20200102"),
                 "1",
                 np.arange(24) * 60,
                 GRID,
@@ -631,8 +630,8 @@ BAD_WHEN_READ = [
     ),
     pytest.param(
         first_good(
-            lambda f: KIT.write_gmao(
-                f / KIT.merra2_name("20200102"),
+            lambda f: published.write_gmao(
+                f / published.merra2_name("20200102"),
                 "minutes since yesterday",
                 np.arange(24),
                 GRID,
@@ -664,14 +663,14 @@ def test_a_file_that_is_gone_when_it_is_read(tmp_path):
 def test_a_file_that_was_cut_after_opening(tmp_path):
     path = good(tmp_path)
     dust = open_merra2(tmp_path)
-    KIT.truncate(path)
+    published.truncate(path)
     with pytest.raises(DataError, match=f"{FILE} is truncated"):
         dust.compute()
 
 
 def test_a_box_beyond_a_subset(tmp_path):
     values, grid = hourly(0)[:, 10:20, 40:60], (GRID[0][10:20], GRID[1][40:60])
-    KIT.write_merra2(tmp_path, "20200101", values, grid)
+    published.write_merra2(tmp_path, "20200101", values, grid)
     with pytest.raises(GridError, match="latitudes -10 to 40 reach beyond the grid of MERRA2"):
         open_merra2(tmp_path, (30, 60, -10, 40))
     with pytest.raises(GridError, match=r"longitudes 0 to 60 reach beyond.*17.5 to 117.5"):
@@ -687,13 +686,13 @@ def test_a_box_beyond_a_subset(tmp_path):
     ],
 )
 def test_axes_that_are_none(grid, message, tmp_path):
-    KIT.write_merra2(tmp_path, "20200101", hourly(0), grid)
+    published.write_merra2(tmp_path, "20200101", hourly(0), grid)
     with pytest.raises(GridError, match=message):
         open_merra2(tmp_path)
 
 
 def test_a_variable_with_levels(tmp_path):
-    path = tmp_path / KIT.merra2_name("20200101")
+    path = tmp_path / published.merra2_name("20200101")
     xr.Dataset(
         {"DUEXTTAU": (("time", "lev", "lat", "lon"), hourly(0)[:, None])},
         coords={"lat": GRID[0], "lon": GRID[1], "time": np.arange(24), "lev": [1.0]},
@@ -839,6 +838,6 @@ def test_the_real_grid_of_merra2_fits_the_box(real_data):
         lat, lon = ds.lat.values, ds.lon.values
     from xdownscale.datasets._subset import cut
 
-    window = cut(*KIT.MERRA2_GRID, (60, 150, -15, 55), 0, "MERRA-2")
+    window = cut(*published.MERRA2_GRID, (60, 150, -15, 55), 0, "MERRA-2")
     np.testing.assert_array_equal(window.latitude, lat)
     np.testing.assert_array_equal(window.longitude, lon)

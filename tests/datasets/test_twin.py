@@ -304,13 +304,11 @@ def test_unsynchronised_generator_changes_the_coarse_record_alone(small: xr.Data
 def test_fine_years_lie_in_the_middle(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
     monkeypatch.setattr(
-        twin, "_simulate", lambda layout, period, *rest: seen.append(period) or (0, 0)
+        twin, "_simulate", lambda layout, coarse, fine, *rest: seen.append((coarse, fine)) or (0, 0)
     )
     monkeypatch.setattr(twin, "label", lambda *args: None)
     make_twin(shape=(8, 8))
-    days = [
-        np.datetime64(int(d), "D") for p in seen for r in (p.coarse, p.fine) for d in (r[0], r[-1])
-    ]
+    days = [np.datetime64(int(d), "D") for p in seen for r in p for d in (r[0], r[-1])]
     assert [str(d) for d in days] == ["2000-01-01", "2009-12-31", "2004-01-01", "2005-12-31"]
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pandas as pd
 import pytest
 import xarray as xr
 
 import xdownscale as xd
+from records import label
 from xdownscale import geostat
 from xdownscale.patches import PatchLayout
 
@@ -30,16 +30,7 @@ DIAGNOSTICS = {
 @pytest.fixture(scope="module")
 def holed():
     values = np.random.default_rng(0).normal(size=(40, 14, 16)).cumsum(axis=0)
-    da = xr.DataArray(
-        values,
-        coords={
-            "time": pd.date_range("2000", periods=40),
-            "lat": np.arange(14) * 0.5,
-            "lon": np.arange(16) * 0.5,
-        },
-        dims=("time", "lat", "lon"),
-        name="dust",
-    )
+    da = label(values, np.arange(14) * 0.5, np.arange(16) * 0.5, time="2000", units=None)
     holes = np.random.default_rng(1).random(da.shape)
     return da.where(holes > 0.02), da.where(holes > 0.02, np.where(holes > 0.01, np.inf, -np.inf))
 

@@ -9,6 +9,7 @@ import xarray as xr
 from scipy import stats
 
 import xdownscale as xd
+from records import label
 from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisError
 from xdownscale.core.normalization import Scaling
 from xdownscale.geostat import advise_patch, diagnose_pairing, pairing, wasserstein
@@ -22,16 +23,9 @@ def made(seed=0, days=120, step=0.5, phi=0.7, start="2001-01-01"):
         blocks[day] = phi * blocks[day - 1] + np.sqrt(1 - phi**2) * rng.normal(size=(4, 6))
     repeat = round(2 / step)
     values = np.exp(0.5 * blocks.repeat(repeat, axis=1).repeat(repeat, axis=2))
-    return xr.DataArray(
-        values,
-        coords={
-            "time": pd.date_range(start, periods=days),
-            "lat": np.arange(4 * repeat) * step + 10 + step / 2,
-            "lon": np.arange(6 * repeat) * step + step / 2,
-        },
-        dims=("time", "lat", "lon"),
-        name="dust",
-    )
+    lat = np.arange(4 * repeat) * step + 10 + step / 2
+    lon = np.arange(6 * repeat) * step + step / 2
+    return label(values, lat, lon, time=start, units=None)
 
 
 @pytest.fixture(scope="module", params=[True, False])

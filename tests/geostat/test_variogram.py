@@ -22,7 +22,7 @@ from xdownscale.core.grids import distances
 from xdownscale.geostat import semivariogram
 from xdownscale.geostat._pair_sampling import Pairs, sample_pairs
 from xdownscale.geostat.variogram import block_length, daily_curves, mean_curve
-from xdownscale.geostat.variogram_models import fit_curve, fit_curves
+from xdownscale.geostat.variogram_models import MODELS, SHAPES, fit_curve, fit_curves
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of its own imports
@@ -69,6 +69,11 @@ class TestClosedForms:
         assert not v.fit_ok
         assert "pure nugget" in v.message.item()
         assert np.isnan([v.nugget, v.psill, v.sill, v.effective_range]).all()
+
+    def test_genton_of_white_noise(self):
+        normal = noise(days=6).copy(data=np.random.default_rng(1).standard_normal((6, 24, 24)))
+        v = semivariogram(normal, max_distance=500, bins=4, pairs=1600, estimator="genton")
+        np.testing.assert_allclose(v.semivariance, 1.0, atol=0.15)
 
     def test_uniform_noise(self):
         v = semivariogram(noise(days=20), max_distance=500, bins=10)
@@ -144,7 +149,14 @@ class TestOtherTools:
         np.testing.assert_array_equal(v.pair_count, theirs.bin_count)
         np.testing.assert_allclose(v.semivariance, theirs.experimental, rtol=1e-10)
 
-    @pytest.mark.parametrize("model", ["spherical", "exponential", "gaussian", "matern"])
+    @pytest.mark.parametrize(("model", "name"), SHAPES.items())
+    def test_fourth_parameter_has_its_name(self, one_day, model, name):
+        v = semivariogram(one_day[0], max_distance=500, bins=10, pairs=2000, model=model)
+        assert v.fit_ok
+        assert v[name].units == "1"
+        assert 0.05 <= v[name].item() <= {"matern": 20, "stable": 2}[model]
+
+    @pytest.mark.parametrize("model", MODELS)
     def test_fit_is_that_of_scikit_gstat(self, one_day, model):
         da, drawn = one_day
         theirs = reference(da, drawn, model=model, fit_sigma=drawn.counts**-0.5)
@@ -153,7 +165,7 @@ class TestOtherTools:
         x = theirs.bins - 20
         curve = fit_curves(theirs.experimental, drawn.counts, theirs.bins, lag=x, model=model)[0]
         np.testing.assert_allclose(curve, theirs.fitted_model(x), rtol=2e-3)
-        if model != "matern":  # its smoothness and range can make up for each other
+        if model not in SHAPES:  # its smoothness and range can make up for each other
             psill, nugget = theirs.parameters[1], theirs.parameters[-1]
             expected = [theirs.parameters[0], psill, nugget]
             np.testing.assert_allclose(ours.parameters[:3], expected, rtol=0.01, atol=0.01)
@@ -268,7 +280,7 @@ class TestDays:
         upper_half = semivariogram(da[1, 12:], max_distance=400, bins=6, pairs=50_000)
         np.testing.assert_allclose(v.semivariance[1, 1:], upper_half.semivariance[1:], rtol=0.25)
 
-    @pytest.mark.parametrize("estimator", ["cressie", "dowd"])
+    @pytest.mark.parametrize("estimator", ["cressie", "dowd", "genton"])
     def test_nan_pairs_robust_estimators(self, estimator):
         pairs = Pairs(np.arange(4), np.array([0, 0, 0]), np.array([1, 2, 3]), np.array([3]), None)
         places = {"rows": np.zeros(4, int), "columns": np.arange(4), "pairs": pairs}
@@ -278,7 +290,7 @@ class TestDays:
             patch.setattr("xdownscale.geostat.variogram.MIN_CELLS", 3)
             gamma, count, _ = daily_curves(field3, **places, estimator=estimator)
         function = getattr(skgstat.estimators, estimator)
-        assert gamma[0, 0] == pytest.approx(function(np.array([1.0, 4.0])))
+        assert gamma[0, 0] == pytest.approx(function(np.array([1.0, 4.0])))  # of one sign
         assert np.isnan(gamma[1, 0])
         np.testing.assert_array_equal(count[:, 0], [2, 0])
 

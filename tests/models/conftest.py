@@ -1,16 +1,22 @@
-"""A record small enough to train on in a second."""
+"""Small arrays and networks for the tests of the torch wing: one thread, trained in a second."""
 
 from __future__ import annotations
 
 import dataclasses
-import runpy
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-SMALL = runpy.run_path(str(Path(__file__).with_name("small_record.py")))
+from records import small_arrays, small_config
+from xdownscale.config import preset
+from xdownscale.models.diffusion.calibration import BANDS
+from xdownscale.models.diffusion.residual import Residual
+from xdownscale.models.diffusion.spectra import Spectrum
+from xdownscale.models.networks.field_unet import Channels, FieldNetworks
+from xdownscale.models.sampling.patches import Conditions
+from xdownscale.models.sampling.request import FieldConditions, FieldRequest
 
 
 @pytest.fixture(autouse=True)
@@ -23,18 +29,16 @@ def one_thread():
 
 @pytest.fixture
 def arrays() -> Any:
-    return SMALL["small_arrays"]()
+    return small_arrays()
 
 
 @pytest.fixture
 def config() -> Any:
-    return SMALL["small_config"]()
+    return small_config()
 
 
 @pytest.fixture
 def conditions(arrays):
-    from xdownscale.models.sampling.patches import Conditions
-
     return Conditions(
         driver=arrays.driver[arrays.stop_targets],
         coarse_lags=arrays.driver[arrays.stop_lags],
@@ -47,3 +51,63 @@ def conditions(arrays):
 @pytest.fixture
 def replaced():
     return dataclasses.replace
+
+
+NETWORK = {"channels": (8, 8), "encoder_channels": (8, 8), "unshuffle": 2}
+
+
+def shaken(networks):
+    """Give the layers that start at zero some weights, or nothing would be tested."""
+    generator = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for weights in networks.parameters():
+            if not weights.any():
+                weights.copy_(0.1 * torch.randn(weights.shape, generator=generator))
+    return networks.eval()
+
+
+@pytest.fixture
+def make():
+    """Return networks, residual, conditions and request for any number of days and targets."""
+
+    def build(days=3, shape=(41, 54), targets=1, method="residual", stitching="whole", **sampling):
+        config = preset("fast", method=method, network=NETWORK, sampling=sampling)
+        known, calendar, lags = 4 + targets, 2, 3
+        sizes = Channels(lags=lags, known=known, calendar=calendar, targets=targets)
+        torch.manual_seed(0)
+        folds = {"residual": 2, "unet": 1, "crps": 0}[method]
+        noisy = {"residual": 1, "unet": 0, "crps": 3}[method]
+        networks = shaken(FieldNetworks(sizes, folds, noisy, config.network))
+        frequency = np.linspace(0.02, 0.5, 20)
+        spectrum = Spectrum(frequency, 0.02 / frequency**2)
+        residual = Residual(
+            np.full(targets, 0.5),
+            np.tile([0.1, 0.1, 0.1, 0.6, 0.1], (targets, 1)),
+            BANDS,
+            np.ones((targets, BANDS.size)),
+            (spectrum,) * targets,
+        )
+        rng = np.random.default_rng(1)
+        place = np.stack(
+            np.meshgrid(np.linspace(-1, 1, shape[1]), np.linspace(-1, 1, shape[0])), -1
+        )
+        conditions = FieldConditions(
+            known=rng.normal(size=(days, known, *shape)).astype(np.float32),
+            calendar=rng.normal(size=(days, calendar)).astype(np.float32),
+            coarse=rng.normal(size=(days, lags, 6, 7)).astype(np.float32),
+            place=place.astype(np.float32),
+            keys=86400 * np.arange(days),
+        )
+        request = FieldRequest(
+            config=config,
+            realizations=(0, 1),
+            seed=3,
+            step=86400,
+            device="cpu",
+            corner=(0, 0),
+            domain=shape,
+            stitching=stitching,
+        )
+        return networks, residual if method == "residual" else None, conditions, request
+
+    return build

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 import torch
 
+from records import small_arrays, small_config
 from xdownscale.core.errors import DataError, ModelFormatError, ModelMismatchError, OptionError
 from xdownscale.models import engine
 from xdownscale.models.networks import weights
 
-from_script = Path(__file__).with_name("small_record.py")
+SCRIPT = Path(__file__).with_name("killed_training.py")
 
 
 def train(arrays, config, **options):
@@ -33,11 +34,8 @@ def differ(a, b, prefix):
 
 @pytest.fixture(scope="module")
 def undisturbed():
-    from runpy import run_path
-
-    small = run_path(str(from_script))
     torch.set_num_threads(1)
-    return train(small["small_arrays"](), small["small_config"]())
+    return train(small_arrays(), small_config())
 
 
 @pytest.mark.parametrize("moment", ["midst", "writing"])
@@ -46,7 +44,7 @@ def test_a_killed_training_ends_with_the_same_weights(
 ):
     """Killed in stage 1, taken up, killed in stage 2, taken up."""
     for stage, epoch in (("pretrain", 2), ("denoise", 3 if moment == "midst" else 1)):
-        command = [sys.executable, str(from_script), str(tmp_path), stage, str(epoch), moment]
+        command = [sys.executable, str(SCRIPT), str(tmp_path), stage, str(epoch), moment]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == -9, done.stderr
     left = torch.load(tmp_path / "pretrain.pt", weights_only=True)

@@ -12,25 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from records import random_field
 from xdownscale import skill
 from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisError
 from xdownscale.core.normalization import Scaling
 
 FUNCTIONS = [skill.r2, skill.pearson_r2, skill.rmse, skill.mae, skill.bias, skill.crps]
-
-
-def fields(periods=5, start="2000-01-01", seed=0, members=None, shape=(4, 6), calendar="standard"):
-    time = xr.date_range(start, periods=periods, calendar=calendar, use_cftime=None)
-    rng = np.random.default_rng(seed)
-    coords = {
-        "time": time,
-        "lat": np.linspace(20, 10, shape[0]),
-        "lon": np.linspace(0, 5, shape[1]),
-    }
-    if members:
-        coords = {"realization": np.arange(members), **coords}
-    values = rng.lognormal(size=tuple(len(c) for c in coords.values()))
-    return xr.DataArray(values, coords=coords, name="dust", attrs={"units": "kg m-2"})
 
 
 # arithmetic
@@ -52,7 +39,7 @@ def test_scores_of_four_pixels_by_hand():
 def test_scores_agree_with_scipy_and_the_scores_package():
     import scores.continuous
 
-    truth, prediction = fields(seed=1), fields(seed=2)
+    truth, prediction = random_field(seed=1), random_field(seed=2)
     dims = ["lat", "lon"]
     np.testing.assert_allclose(
         skill.rmse(prediction, truth),
@@ -70,7 +57,7 @@ def test_scores_agree_with_scipy_and_the_scores_package():
 
 @pytest.mark.parametrize("members", [2, 3, 8])
 def test_crps_is_the_fair_crps_of_scoringrules(members):
-    truth, ensemble = fields(seed=1), fields(seed=2, members=members)
+    truth, ensemble = random_field(seed=1), random_field(seed=2, members=members)
     expected = scoringrules.crps_ensemble(
         truth.values, ensemble.values, m_axis=0, estimator="fair"
     ).mean(axis=(1, 2))
@@ -80,14 +67,14 @@ def test_crps_is_the_fair_crps_of_scoringrules(members):
 
 
 def test_crps_of_one_realization_is_the_mean_absolute_error():
-    truth, one = fields(seed=1), fields(seed=2, members=1)
+    truth, one = random_field(seed=1), random_field(seed=2, members=1)
     np.testing.assert_allclose(skill.crps(one, truth), skill.mae(one[0], truth))
     np.testing.assert_allclose(skill.crps(one[0], truth), skill.mae(one[0], truth))
 
 
 def test_r2_of_a_calibrated_realization_is_twice_that_of_the_mean_minus_one():
     rng = np.random.default_rng(3)
-    like = fields(1, shape=(200, 300))
+    like = random_field(1, shape=(200, 300))
     signal, noise, other = (like.copy(data=rng.normal(size=like.shape)) for _ in range(3))
     truth = signal + 0.5 * noise
     of_mean = skill.r2(signal, truth).item()
@@ -98,7 +85,7 @@ def test_r2_of_a_calibrated_realization_is_twice_that_of_the_mean_minus_one():
 
 @given(scale=st.floats(0.1, 10), shift=st.floats(-5, 5), seed=st.integers(0, 99))
 def test_what_scores_do_not_see(scale, shift, seed):
-    truth, prediction = fields(seed=seed), fields(seed=seed + 1)
+    truth, prediction = random_field(seed=seed), random_field(seed=seed + 1)
     turned = scale * prediction + shift
     kept = skill.pearson_r2(prediction, truth)
     np.testing.assert_allclose(skill.pearson_r2(turned, truth), kept, rtol=1e-6)
@@ -109,7 +96,7 @@ def test_what_scores_do_not_see(scale, shift, seed):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_nan_pixels_are_left_out(function):
-    truth, prediction = fields(seed=1), fields(seed=2)
+    truth, prediction = random_field(seed=1), random_field(seed=2)
     truth[:, :, 0] = np.nan
     prediction[:, 0, :] = np.nan
     expected = function(prediction[:, 1:, 1:], truth[:, 1:, 1:])
@@ -118,7 +105,7 @@ def test_nan_pixels_are_left_out(function):
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_a_day_with_one_pixel_scores_nan(function):
-    truth, prediction = fields(seed=1), fields(seed=2)
+    truth, prediction = random_field(seed=1), random_field(seed=2)
     truth[2] = np.nan
     truth[2, 1, 1] = 1.0
     truth[3] = np.nan
@@ -127,8 +114,8 @@ def test_a_day_with_one_pixel_scores_nan(function):
 
 
 def test_a_constant_truth_has_no_r2():
-    truth = xr.full_like(fields(), 0.1)
-    prediction = fields(seed=2)
+    truth = xr.full_like(random_field(), 0.1)
+    prediction = random_field(seed=2)
     assert np.isnan(skill.r2(prediction, truth)).all()
     assert np.isnan(skill.pearson_r2(truth, prediction)).all()
     assert np.isfinite(skill.r2(truth, prediction)).all()
@@ -139,7 +126,7 @@ def test_a_constant_truth_has_no_r2():
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_names_order_and_orientation_do_not_matter(function):
-    truth, prediction = fields(seed=1), fields(seed=2)
+    truth, prediction = random_field(seed=1), random_field(seed=2)
     expected = function(prediction, truth)
     assert expected.dims == ("time",)
     assert expected.name == function.__name__
@@ -152,7 +139,9 @@ def test_names_order_and_orientation_do_not_matter(function):
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_longitude_conventions_do_not_matter(function):
     """Finding of a review: 0 to 360 against -180 to 180 was refused."""
-    truth, prediction = (fields(seed=s).assign_coords(lon=np.arange(-3.0, 3.0)) for s in (1, 2))
+    truth, prediction = (
+        random_field(seed=s).assign_coords(lon=np.arange(-3.0, 3.0)) for s in (1, 2)
+    )
     expected = function(prediction, truth)
     turned = prediction.assign_coords(lon=prediction.lon % 360)
     xr.testing.assert_identical(function(turned, truth), expected)
@@ -165,7 +154,7 @@ def test_longitude_conventions_do_not_matter(function):
 
 def test_daily_means_are_not_scored_against_instants():
     """Finding of a review: they met the instants of 00 UTC in silence."""
-    daily = fields(6)
+    daily = random_field(6)
     hours = daily.resample(time="6h").ffill()
     for p, t in [(hours, daily), (daily, hours)]:
         with pytest.raises(TimeAxisError, match=r'time step of .* \.resample\(time="1D"\)\.mean'):
@@ -192,7 +181,11 @@ def all_scores(p, ensemble, t):
 @pytest.mark.parametrize("lazy", [False, True])
 def test_infinities_are_missing_in_every_score(value, lazy):
     """Finding of a review: they came out as NaN, inf or a number, by score."""
-    truth, prediction, ensemble = fields(8, seed=1), fields(8, seed=2), fields(8, seed=3, members=3)
+    truth, prediction, ensemble = (
+        random_field(8, seed=1),
+        random_field(8, seed=2),
+        random_field(8, seed=3, members=3),
+    )
     answers = []
     for gap in (np.nan, value):
         t, p, e = (da.copy(deep=True) for da in (truth, prediction, ensemble))
@@ -205,7 +198,7 @@ def test_infinities_are_missing_in_every_score(value, lazy):
 
 
 def test_infinite_weights_are_refused():
-    truth = fields()
+    truth = random_field()
     weights = xr.ones_like(truth[0].drop_vars("time")).where(truth.lon > 0, np.inf)
     with pytest.raises(OptionError, match=r"weights run from 1\.0 to inf; give finite weights"):
         skill.mae(truth, truth, weights=weights)
@@ -214,7 +207,7 @@ def test_infinite_weights_are_refused():
 @pytest.mark.parametrize("function", [*FUNCTIONS, skill.nse, skill.kge])
 def test_area_weights_of_a_curvilinear_grid_are_cosines(function):
     """Finding of a review: weights=True raised."""
-    truth, prediction = fields(seed=1), fields(seed=2)
+    truth, prediction = random_field(seed=1), random_field(seed=2)
     lat, lon = np.meshgrid([0.0, 30.0, 45.0, 60.0], np.arange(6.0), indexing="ij")
     coords = {"lat": (("y", "x"), lat), "lon": (("y", "x"), lon), "time": truth.time}
     p, t = (
@@ -226,7 +219,7 @@ def test_area_weights_of_a_curvilinear_grid_are_cosines(function):
 
 
 def test_only_common_days_are_scored():
-    truth, prediction = fields(6), fields(4, "2000-01-04", seed=2)
+    truth, prediction = random_field(6), random_field(4, "2000-01-04", seed=2)
     found = skill.mae(prediction, truth)
     np.testing.assert_array_equal(found.time, truth.time[3:])
     expected = np.abs(prediction.values[:3] - truth.values[3:]).mean(axis=(1, 2))
@@ -236,7 +229,7 @@ def test_only_common_days_are_scored():
 
 
 def test_realizations_are_kept_by_the_functions():
-    truth, ensemble = fields(seed=1), fields(seed=2, members=3)
+    truth, ensemble = random_field(seed=1), random_field(seed=2, members=3)
     found = skill.rmse(ensemble, truth)
     assert set(found.dims) == {"realization", "time"}
     expected = skill.rmse(ensemble[1], truth)
@@ -244,7 +237,10 @@ def test_realizations_are_kept_by_the_functions():
 
 
 def test_fields_without_time_are_scored_too():
-    truth, prediction = fields(seed=1)[0].drop_vars("time"), fields(seed=2)[0].drop_vars("time")
+    truth, prediction = (
+        random_field(seed=1)[0].drop_vars("time"),
+        random_field(seed=2)[0].drop_vars("time"),
+    )
     assert skill.mae(prediction, truth).item() == pytest.approx(
         np.abs(prediction - truth).mean().item()
     )
@@ -253,7 +249,7 @@ def test_fields_without_time_are_scored_too():
 def test_curvilinear_grids_are_compared_point_by_point():
     lat, lon = np.meshgrid(np.arange(4.0), np.arange(6.0), indexing="ij")
     coords = {"lat": (("y", "x"), lat), "lon": (("y", "x"), lon)}
-    truth = xr.DataArray(fields(seed=1)[0].values, dims=("y", "x"), coords=coords)
+    truth = xr.DataArray(random_field(seed=1)[0].values, dims=("y", "x"), coords=coords)
     assert skill.mae(truth + 1, truth).item() == pytest.approx(1)
     with pytest.raises(GridError, match="different grids"):
         skill.mae(truth.isel(y=slice(None, None, -1)), truth)
@@ -261,7 +257,7 @@ def test_curvilinear_grids_are_compared_point_by_point():
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_lazy_inputs_stay_lazy(function):
-    truth, ensemble = fields(seed=1), fields(seed=2, members=3)
+    truth, ensemble = random_field(seed=1), random_field(seed=2, members=3)
 
     def refuse(*_, **__):
         raise AssertionError("computed")
@@ -276,9 +272,9 @@ def test_lazy_inputs_stay_lazy(function):
 
 @pytest.fixture
 def three():
-    truth = fields(6, seed=1)
-    mild = truth * fields(6, seed=2) ** 0.3
-    ensemble = truth * fields(6, seed=3, members=4) ** 0.3
+    truth = random_field(6, seed=1)
+    mild = truth * random_field(6, seed=2) ** 0.3
+    ensemble = truth * random_field(6, seed=3, members=4) ** 0.3
     shifted = mild.shift(time=1)  # no first day
     return {"bicubic": mild, "paper": ensemble, "persistence": shifted}, truth
 
@@ -308,7 +304,7 @@ def test_the_table_has_both_units_and_two_rows_for_an_ensemble(three):
 
 def test_one_realization_makes_one_row_equal_to_the_field(three):
     _, truth = three
-    one = fields(6, seed=4, members=1)
+    one = random_field(6, seed=4, members=1)
     found = skill.table({"a": one, "b": one[0]}, truth, baselines=None)
     assert list(found.index) == ["a (one realization)", "b"]
     np.testing.assert_array_equal(found.iloc[0], found.iloc[1])
@@ -316,7 +312,7 @@ def test_one_realization_makes_one_row_equal_to_the_field(three):
 
 def test_rows_are_scored_on_the_days_common_to_all(three):
     predictions, truth = three
-    late = {**predictions, "late": fields(9, "2000-01-03", seed=7)}
+    late = {**predictions, "late": random_field(9, "2000-01-03", seed=7)}
     found = skill.table(late, truth)
     assert found.attrs["days"] == 4
     alone = skill.table(predictions, truth.isel(time=slice(2, None)))
@@ -359,7 +355,7 @@ def test_blocks_of_days_and_lazy_inputs_change_nothing(three, monkeypatch):
 
 @pytest.mark.parametrize("calendar", ["noleap", "360_day"])
 def test_cftime_calendars(calendar):
-    truth = fields(5, "2000-02-27", calendar=calendar)
+    truth = random_field(5, "2000-02-27", calendar=calendar)
     found = skill.table({"a": truth.isel(time=[1, 2])}, truth)
     assert found.attrs["days"] == 2
     assert found.loc["a", ("log10", "rmse")] == 0
@@ -395,9 +391,9 @@ def test_texts(three):
 
 
 def test_other_grids_are_refused():
-    truth = fields()
+    truth = random_field()
     with pytest.raises(GridError, match="'prediction' and the truth are on different grids"):
-        skill.mae(fields(shape=(5, 6)), truth)
+        skill.mae(random_field(shape=(5, 6)), truth)
     with pytest.raises(GridError, match="'a' and the truth are on different grids"):
         skill.table({"a": truth.assign_coords(lon=truth.lon + 1)}, truth)
     extra = truth.expand_dims(height=2)
@@ -408,9 +404,9 @@ def test_other_grids_are_refused():
 
 
 def test_other_times_are_refused():
-    truth = fields()
+    truth = random_field()
     with pytest.raises(TimeAxisError, match="No day is common to all: 'truth' runs from 2000-01"):
-        skill.table({"a": fields(start="2001-01-01")}, truth)
+        skill.table({"a": random_field(start="2001-01-01")}, truth)
     with pytest.raises(TimeAxisError, match="'a' has duplicate times, 2000-01-01"):
         skill.table({"a": truth.isel(time=[0, 0])}, truth)
     with pytest.raises(TimeAxisError, match="Prediction 'a' has no time"):
@@ -420,7 +416,7 @@ def test_other_times_are_refused():
     with pytest.raises(TimeAxisError, match="The truth has no time"):
         skill.table({"a": truth}, truth[0].drop_vars("time"))
     with pytest.raises(TimeAxisError, match="calendars of the truth and 'a' differ"):
-        skill.table({"a": fields(calendar="noleap")}, truth)
+        skill.table({"a": random_field(calendar="noleap")}, truth)
 
 
 def test_unknown_options_are_refused(three):

@@ -1,7 +1,7 @@
-"""The label line: the only place where names are dropped and put back.
+"""Convert between labelled arrays and plain arrays: the only place that does so.
 
-Above this line arrays have names, in whatever order their owner likes. Below it there are plain
-arrays with axes ``(..., time, y, x)``, latitude and longitude ascending.
+Labelled arrays have named dimensions in any order. Plain arrays have the axes
+``(..., time, y, x)``, with latitude and longitude ascending.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ class Axes:
 
 
 class Labels(NamedTuple):
-    """What `to_array` takes off an array and `from_array` puts back.
+    """Labels of an array: what `to_array` removes and `from_array` restores.
 
     Attributes
     ----------
     axes : Axes
         Which dimensions are which.
     dims : tuple of str
-        Dimensions in the owner's order.
+        Dimensions in the order of the labelled array.
     coords : xarray.Dataset
         Every coordinate, with its attributes.
     name : hashable or None
@@ -75,18 +75,18 @@ class Labels(NamedTuple):
 
     @property
     def order(self) -> tuple[Hashable, ...]:
-        """Dimensions in the order that holds below the label line."""
+        """Dimensions in the order of the plain array."""
         last = [d for d in (self.axes.time, self.axes.y, self.axes.x) if d is not None]
         return (*[d for d in self.dims if d not in last], *last)
 
     def flips(self) -> tuple[slice, ...]:
-        """Slices that bring latitude and longitude into ascending order (their own inverse)."""
+        """Return slices that sort latitude and longitude in ascending order (their own inverse)."""
         return tuple(
             slice(None, None, -1) if self.descends(dim) else slice(None) for dim in self.order
         )
 
     def with_time(self, time: xr.DataArray) -> Labels:
-        """Return the same labels for other days; coordinates along the old time axis go.
+        """Return the labels with other times; coordinates along the old time axis are dropped.
 
         Parameters
         ----------
@@ -109,7 +109,7 @@ class Labels(NamedTuple):
         return self._replace(coords=kept.assign_coords({name: coordinate}))
 
     def with_leading(self, dim: str, values: xr.DataArray) -> Labels:
-        """Return the same labels with one more dimension in front.
+        """Return the labels with an additional leading dimension.
 
         Parameters
         ----------
@@ -128,9 +128,9 @@ class Labels(NamedTuple):
         return self._replace(dims=(dim, *self.dims), coords=coords)
 
     def descends(self, dim: Hashable) -> bool:
-        """Tell whether latitude or longitude runs downwards along `dim`.
+        """Tell whether latitude or longitude descends along `dim`.
 
-        Longitudes that jump from 360 to 0 (or 180 to -180) on their way east still ascend.
+        Longitudes that jump from 360 to 0 (or 180 to -180) eastwards still ascend.
         """
         if not self.axes.rectilinear or dim not in (self.axes.y, self.axes.x):
             return False
@@ -142,14 +142,14 @@ class Labels(NamedTuple):
 
 
 class Unlabelled(NamedTuple):
-    """An array without names, and the names it had.
+    """A plain array and the labels that it had.
 
     Attributes
     ----------
     array : array
         ``(..., time, y, x)``; numpy or dask, as the input was.
     labels : Labels
-        What `from_array` needs to put the names back.
+        Labels that `from_array` restores.
     """
 
     array: Any
@@ -157,7 +157,7 @@ class Unlabelled(NamedTuple):
 
 
 def to_array(da: xr.DataArray) -> Unlabelled:
-    """Take the names off an array.
+    """Convert a labelled array to a plain array and its labels.
 
     Parameters
     ----------
@@ -197,15 +197,15 @@ def to_array(da: xr.DataArray) -> Unlabelled:
 
 
 def from_array(array: Any, labels: Labels | None = None) -> xr.DataArray:
-    """Put the names back on an array.
+    """Convert a plain array to a labelled array.
 
     Parameters
     ----------
     array : array or Unlabelled
-        Axes ``(..., time, y, x)`` as `to_array` returned them; what `to_array` returned may be
-        given as it is.
+        Axes ``(..., time, y, x)`` as `to_array` returned them, or the result of `to_array`
+        itself.
     labels : Labels, optional
-        The names; not needed with an `Unlabelled`.
+        The labels; not needed with an `Unlabelled`.
 
     Returns
     -------
@@ -225,7 +225,8 @@ def from_array(array: Any, labels: Labels | None = None) -> xr.DataArray:
     True
     """
     if isinstance(array, Unlabelled):
-        array, labels = array.array, labels or array.labels
+        labels = labels or array.labels
+        array = array.array
     if labels is None:
         raise GridError("from_array needs the labels that to_array returned beside the array.")
     sizes = labels.coords.sizes
@@ -234,7 +235,7 @@ def from_array(array: Any, labels: Labels | None = None) -> xr.DataArray:
         n not in (None, m) for n, m in zip(wanted, array.shape, strict=True)
     ):
         raise GridError(
-            f"An array of shape {array.shape} cannot bear the dimensions {labels.order} of sizes "
+            f"An array of shape {array.shape} cannot have the dimensions {labels.order} of sizes "
             f"{wanted}; give the shape that to_array returned, or change the labels first."
         )
     variable = xr.Variable(labels.order, array[labels.flips()]).transpose(*labels.dims)
@@ -247,12 +248,12 @@ def from_array(array: Any, labels: Labels | None = None) -> xr.DataArray:
 
 
 def find_axes(da: xr.DataArray) -> Axes:
-    """Find time, latitude and longitude by CF attributes, else by name.
+    """Find the time, latitude and longitude axes by CF attributes, else by name.
 
     Parameters
     ----------
     da : DataArray
-        The array to look at.
+        The array.
 
     Returns
     -------
@@ -271,11 +272,13 @@ def find_axes(da: xr.DataArray) -> Axes:
     'latitude'
     """
     require_array(da)
-    latitude, longitude = _coordinate(da, "latitude"), _coordinate(da, "longitude")
+    latitude = _coordinate(da, "latitude")
+    longitude = _coordinate(da, "longitude")
     time = find_time(da)
     dims = da.coords[latitude].dims
     if da.coords[latitude].ndim == 1 and da.coords[longitude].ndim == 1:
-        y, x = str(dims[0]), str(da.coords[longitude].dims[0])
+        y = str(dims[0])
+        x = str(da.coords[longitude].dims[0])
     else:
         y, x = _curvilinear_dims(da, latitude, longitude)
     if y == x:
@@ -287,7 +290,7 @@ def find_axes(da: xr.DataArray) -> Axes:
 
 
 def require_array(da: object, what: str = "The field") -> None:
-    """Raise `DataError` unless something is a DataArray.
+    """Raise `DataError` unless the value is a DataArray.
 
     Parameters
     ----------
@@ -303,12 +306,12 @@ def require_array(da: object, what: str = "The field") -> None:
 
 
 def require_time(da: xr.DataArray, what: str) -> str:
-    """Return the name of the time dimension, or say that there is none.
+    """Return the name of the time dimension; raise if there is none.
 
     Parameters
     ----------
     da : DataArray
-        The array to look at.
+        The array.
     what : str
         What the array is, for the message.
 
@@ -339,7 +342,7 @@ def require_time(da: xr.DataArray, what: str) -> str:
 
 
 def _coordinate(da: xr.DataArray, kind: str) -> str:
-    """Name of the latitude or longitude coordinate: a dimension coordinate where there is one."""
+    """Return the name of the latitude or longitude coordinate, a dimension coordinate if any."""
     found = _candidates(da, kind)
     if not found:
         raise GridError(
@@ -384,7 +387,7 @@ def _is_time(values: xr.DataArray) -> bool:
 
 
 def _curvilinear_dims(da: xr.DataArray, latitude: str, longitude: str) -> tuple[str, str]:
-    """Dimensions (y, x) of a grid whose latitude and longitude are two-dimensional."""
+    """Return the dimensions (y, x) of a grid with two-dimensional latitude and longitude."""
     if da.coords[latitude].dims != da.coords[longitude].dims or da.coords[latitude].ndim != 2:
         raise GridError(
             f"Latitude {latitude!r} has dimensions {da.coords[latitude].dims} and longitude "

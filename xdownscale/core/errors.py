@@ -1,4 +1,4 @@
-"""Everything that can go wrong, as one family of exceptions.
+"""Exceptions and warnings of the library, and checks of options.
 
 Each message says what was found, what is allowed and what to do about it.
 """
@@ -12,7 +12,7 @@ from typing import Any
 
 
 class XDownscaleError(Exception):
-    """Root of every error that this library raises on purpose."""
+    """Base class of all errors that this library raises on purpose."""
 
 
 class OptionError(XDownscaleError, ValueError):
@@ -40,7 +40,7 @@ class ModelFormatError(XDownscaleError, ValueError):
 
 
 class ModelMismatchError(XDownscaleError, ValueError):
-    """A model applied to data that it was not made for."""
+    """A model applied to data that it was not fitted for."""
 
 
 class StorageError(XDownscaleError, OSError):
@@ -52,15 +52,15 @@ class MissingPackageError(XDownscaleError, ImportError):
 
 
 class DriftError(XDownscaleError, RuntimeError):
-    """A run of days, each drawn from the days before, has left the coarse record."""
+    """An autoregressive prediction has drifted away from the coarse record."""
 
 
 class XDownscaleWarning(UserWarning):
-    """Something was done for you that you may want to know about."""
+    """The library chose or changed something that the user may want to know about."""
 
 
 def nearest_name(given: object, allowed: Iterable[str]) -> str:
-    """Return a hint that names the allowed word nearest to `given`, or an empty string.
+    """Return a hint with the allowed name nearest to `given`, or an empty string.
 
     Examples
     --------
@@ -77,11 +77,11 @@ def check_option(what: str, given: object, allowed: Iterable[str]) -> None:
     Parameters
     ----------
     what : str
-        What the option is called, for the message.
+        Name of the option, for the message.
     given : object
-        The value found.
+        The value given.
     allowed : iterable of str
-        The values that exist.
+        Allowed values.
 
     Examples
     --------
@@ -101,11 +101,11 @@ def check_whole(what: str, given: Any, least: int = 0) -> int:
     Parameters
     ----------
     what : str
-        What the number is called, for the message.
+        Name of the number, for the message.
     given : Any
-        The value found.
+        The value given.
     least : int
-        The smallest that is allowed; the largest is 2**63 - 1, as networks take.
+        Smallest allowed value; the largest is 2**63 - 1, the limit of torch.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Files that are whole or not there."""
+"""Check paths, and write files atomically."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from xdownscale.core.errors import OptionError, StorageError
 
 
 def as_path(given: object, what: str) -> Path:
-    """Return a path, or raise `OptionError` for what is none.
+    """Return a path, or raise `OptionError` if the value is none.
 
     Parameters
     ----------
     given : object
         The value found.
     what : str
-        What it is called, for the message.
+        Name of the option, for the message.
 
     Examples
     --------
@@ -33,14 +33,14 @@ def as_path(given: object, what: str) -> Path:
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write a file so that a reader finds the old one or the whole new one, never a part.
+    """Write a file atomically: a reader finds the old one or the whole new one, never a part.
 
     Parameters
     ----------
     path : str or path
         File to write; a symbolic link stays a link.
     content : bytes
-        What it shall hold.
+        Content of the file.
 
     Raises
     ------

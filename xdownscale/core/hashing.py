@@ -1,4 +1,4 @@
-"""Names for contents: SHA-256 of arrays and texts, whatever their chunks."""
+"""Fingerprints of data: SHA-256 of arrays and texts, independent of chunks."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import xarray as xr
 
 
 def fingerprint(*parts: Any) -> str:
-    """SHA-256 of arrays and texts, to tell whether training data are the same.
+    """Return the SHA-256 of arrays and texts, to tell whether training data are the same.
 
     Parameters
     ----------
     *parts : str, array or DataArray
         Texts and arrays, in order. Lazy arrays are read along the leading axis, one chunk at a
         time; the result does not depend on the chunks or the byte order. Coordinates and names
-        do not count: give them as further parts.
+        are not included: give them as further parts.
 
     Returns
     -------
@@ -47,13 +47,14 @@ def fingerprint(*parts: Any) -> str:
 
 
 def _leading_blocks(array: Any) -> Iterator[Any]:
-    """Pieces along the leading axis, in order: the chunks of a lazy array, else the whole."""
+    """Yield pieces along the leading axis: the chunks of a lazy array, else the whole."""
     if not hasattr(array, "dask") or array.ndim == 0:
         yield np.asarray(array)
         return
     stop = 0
     for length in array.chunks[0]:
-        start, stop = stop, stop + length
+        start = stop
+        stop = stop + length
         yield np.asarray(array[start:stop])
 
 

@@ -1,4 +1,4 @@
-"""Transforms and standardisation: fitted on training days only, invertible, saved as data."""
+"""Transforms and standardisation, fitted on training values only and invertible."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ SCALINGS = ("minmax", "standard")
 
 # Moment skewness: an exponential distribution has 2, daily temperature under 1, dust 3 and more.
 SKEWED = 1.0
-_ZERO = 1e-6  # of the median: less than that is a zero that numerical noise made positive
-_SAMPLE = 50_000
-BLOCK = 1 << 22  # values that are looked at at once
+_ZERO = 1e-6  # of the median: smaller values are zeros that numerical noise made positive
+_SAMPLE = 50_000  # values that "auto" judges by
+BLOCK = 1 << 22  # values that are read at once
 _SMALLEST_FLOOR = 1e-37  # above the smallest normal float32
 
 
 @dataclass(frozen=True, kw_only=True)
 class Scaling:
-    """A transform, then a shift and a division by a spread.
+    """A transform followed by standardisation: a shift and a division by a spread.
 
     Attributes
     ----------
@@ -35,7 +35,7 @@ class Scaling:
         ``"minmax"``: the training range lies in [-1, 1]. ``"standard"``: the training values
         have mean 0 and standard deviation 1.
     floor : float or None
-        Under log10, values below it come back as the floor. None: 0 or less is an error.
+        Under log10, smaller values are raised to the floor. None: 0 or less is an error.
     scale : float
         Divisor under asinh, in the units of the values.
     center, spread : float
@@ -47,8 +47,8 @@ class Scaling:
 
     Notes
     -----
-    `inverse` undoes `forward` to the rounding of the dtype. sqrt and log1p never give back a
-    negative value, whatever a network puts out; nor does asinh where no training value was.
+    `inverse` undoes `forward` to the rounding of the dtype. Under sqrt and log1p its result is
+    never negative, whatever a network returns; nor under asinh if no training value was negative.
 
     Examples
     --------
@@ -87,7 +87,7 @@ class Scaling:
         return _apply(lambda x: (self._transform(x) - self.center) / self.spread, array)
 
     def inverse(self, array: Any) -> Any:
-        """Undo `forward`; back in the units of the training values."""
+        """Undo `forward`; return values in the units of the training values."""
         return _apply(lambda x: self._untransform(x * self.spread + self.center), array)
 
     def transform_only(self, array: Any) -> Any:
@@ -148,16 +148,17 @@ def fit_scaling(
     Parameters
     ----------
     values : numpy array, dask array, or iterable of arrays
-        Values of training days alone, days along the leading axis; NaN is left out. Read one
+        Training values only, time along the leading axis; NaN is left out. Read one
         chunk or array at a time. An iterable must give the same arrays each time, as a list does.
     transform : str or Scaling
-        One of `Scaling`, ``"auto"`` (see `choose_transform`), or what that returned for them.
+        A transform of `Scaling`, ``"auto"`` (see `choose_transform`), or the result of
+        `choose_transform` for these values.
     kind : str
         ``"minmax"`` to [-1, 1], or ``"standard"`` to mean 0 and standard deviation 1.
     floor, scale : float, optional
         As in `Scaling`, for log10 and asinh; `scale` is the median size without the zeros.
     seed : int
-        Of the sample that ``"auto"`` looks at.
+        Seed of the sample that ``"auto"`` judges by.
 
     Returns
     -------
@@ -183,11 +184,13 @@ def fit_scaling(
     ends = chosen.transform_only(np.array([chosen.minimum, chosen.maximum], dtype=float))
     if ends[0] == ends[1]:
         raise DataError(
-            f"All training values are {chosen.minimum} (after the floor, if any): nothing can be "
-            "learnt from a field without spread. Check the variable, the mask and the floor."
+            f"All training values are {chosen.minimum} (after the floor, if any): a model "
+            "cannot be trained on a field without spread. Check the variable, the mask and the "
+            "floor."
         )
     if kind == "minmax":
-        center, spread = float(ends.mean()), float(ends[1] - ends[0]) / 2
+        center = float(ends.mean())
+        spread = float(ends[1] - ends[0]) / 2
     else:
         center, spread = _moments(chosen, values)
     return dataclasses.replace(chosen, kind=kind, center=center, spread=spread)
@@ -201,7 +204,7 @@ def choose_transform(
     scale: float | None = None,
     seed: int = 0,
 ) -> Scaling:
-    """Choose a transform by looking at the values; no standardisation.
+    """Choose a transform from the distribution of the values; no standardisation.
 
     The rule of ``"auto"``, on a seeded sample of 50,000 values: values whose skewness lies
     within +-1, or that go below 0, stay as they are (identity). Values all above 0 (above a
@@ -212,7 +215,7 @@ def choose_transform(
     Parameters
     ----------
     values, transform, floor, scale, seed
-        As for `fit_scaling`, and refused alike; but equal values are allowed here.
+        As for `fit_scaling`, with the same errors; but equal values are allowed here.
 
     Returns
     -------
@@ -226,24 +229,26 @@ def choose_transform(
     'identity'
     """
     check_option("transform", transform, TRANSFORMS)
-    _check_asked(transform, floor, scale)
+    _check_used(transform, floor, scale)
     survey = _survey(values, seed, None if transform in ("log10", "sqrt", "log1p") else _SAMPLE)
     if scale is None:
         sizes = np.abs(survey.sample[survey.sample != 0])
         scale = float(np.median(sizes)) if sizes.size and transform in ("asinh", "auto") else 1.0
     plain = Scaling(floor=floor, scale=scale, minimum=survey.low, maximum=survey.high)
-    name, reason = transform, f"{transform}: asked for."
+    name = transform
+    reason = f"{transform}: asked for."
     if transform == "auto":
         name, reason = _automatic(plain, survey)
     elif transform != "identity":
-        _refuse_outside(transform, floor, survey)
-    floor, scale = floor if name == "log10" else None, scale if name == "asinh" else 1.0
+        _raise_outside(transform, floor, survey)
+    floor = floor if name == "log10" else None
+    scale = scale if name == "asinh" else 1.0
     return dataclasses.replace(plain, transform=name, reason=reason, floor=floor, scale=scale)
 
 
 @dataclass(kw_only=True)
 class _Survey:
-    """What one walk through the values finds."""
+    """Statistics of one pass over the values."""
 
     count: int = 0
     infinite: int = 0
@@ -255,7 +260,7 @@ class _Survey:
 
 
 def _automatic(plain: Scaling, survey: _Survey) -> tuple[str, str]:
-    """Name of the transform and the sentence that says why."""
+    """Return the name of the transform and a sentence that says why."""
     skew = {"identity": _skewness(survey.sample)}
     if abs(skew["identity"]) <= SKEWED:
         return "identity", f"identity: values are hardly skewed ({skew['identity']:.2g})."
@@ -270,27 +275,33 @@ def _automatic(plain: Scaling, survey: _Survey) -> tuple[str, str]:
     best = min(skew, key=lambda name: abs(skew[name]))
     if "log10" in skew and abs(skew["log10"]) <= SKEWED:
         best = "log10"
-    kind = "above 0" if survey.low > 0 else "0 or above" if survey.low >= 0 else "floored"
+    kind = "floored"
+    if survey.low > 0:
+        kind = "above 0"
+    elif survey.low >= 0:
+        kind = "0 or above"
     found = f"skewness {skew['identity']:.2g}, with {best} {skew[best]:.2g}"
     return best, f"{best}: all values are {kind} and skewed ({found})."
 
 
 def _skewness(x: Any) -> float:
-    """Third standardised moment; 0 for equal values."""
+    """Return the third standardised moment; 0 for equal values."""
     centred = np.asarray(x, dtype=float) - np.mean(x, dtype=float)
     spread = float(np.sqrt(np.mean(centred**2)))
     return float(np.mean((centred / spread) ** 3)) if spread > 0 else 0.0
 
 
 def _survey(values: Any, seed: int, sample: int | None) -> _Survey:
-    """Walk once through the values; the sample does not depend on the chunks."""
-    found, rng = _Survey(), np.random.default_rng(seed)
+    """Return the statistics of one pass over the values; the sample is independent of chunks."""
+    found = _Survey()
+    rng = np.random.default_rng(seed)
     keys: np.ndarray[Any, np.dtype[Any]] = np.empty(0)
     for block in _blocks(values):
         good = ~np.isnan(block)
         x = block[good]
         if x.size:
-            found.low, found.high = min(found.low, float(x.min())), max(found.high, float(x.max()))
+            found.low = min(found.low, float(x.min()))
+            found.high = max(found.high, float(x.max()))
         found.count += x.size
         found.infinite += int(np.isinf(x).sum())
         found.nonpositive += int((x <= 0).sum())
@@ -300,7 +311,8 @@ def _survey(values: Any, seed: int, sample: int | None) -> _Survey:
             found.sample = np.concatenate([found.sample, x])
             if keys.size > sample:
                 smallest = np.sort(np.argpartition(keys, sample)[:sample])
-                keys, found.sample = keys[smallest], found.sample[smallest]
+                keys = keys[smallest]
+                found.sample = found.sample[smallest]
     if found.count == 0 or found.infinite:
         raise DataError(
             f"Of the training values, {found.count} are not NaN and {found.infinite} are infinite; "
@@ -310,24 +322,28 @@ def _survey(values: Any, seed: int, sample: int | None) -> _Survey:
 
 
 def _moments(scaling: Scaling, values: Any) -> tuple[float, float]:
-    """Mean and standard deviation in transformed units, merged block by block (Chan 1979)."""
-    count, mean, squares = 0, 0.0, 0.0
+    """Return mean and standard deviation in transformed units, merged by block (Chan 1979)."""
+    count = 0
+    mean = 0.0
+    squares = 0.0
     for block in _blocks(values):
         x = scaling.transform_only(block[~np.isnan(block)].astype(float))
         if not x.size:
             continue
-        step, total = float(x.mean()) - mean, count + x.size
+        step = float(x.mean()) - mean
+        total = count + x.size
         squares += float(((x - x.mean()) ** 2).sum()) + step**2 * count * x.size / total
-        mean, count = mean + step * x.size / total, total
+        mean = mean + step * x.size / total
+        count = total
     return mean, float(np.sqrt(squares / count))
 
 
 def _blocks(values: Any) -> Iterator[Any]:
-    """Flat numpy blocks, no more than a chunk, an array or `BLOCK` values (one day at least)."""
+    """Yield flat numpy blocks of at most a chunk, an array or `BLOCK` values (or one time step)."""
     if not hasattr(values, "ndim"):
         if iter(values) is values:
             raise DataError(
-                f"The training values are a {type(values).__name__}, which can be walked through "
+                f"The training values are a {type(values).__name__}, which can be read "
                 "only once and is needed twice; give a list, an array or a dask array."
             )
         for part in values:
@@ -335,16 +351,16 @@ def _blocks(values: Any) -> Iterator[Any]:
         return
     if values.ndim == 0:
         values = values.reshape(1)
-    days = getattr(values, "chunks", None)
+    chunks = getattr(values, "chunks", None)
     step = max(1, BLOCK // max(1, int(np.prod(values.shape[1:]))))
-    starts = np.cumsum([0, *days[0]]) if days else [*range(0, len(values), step), len(values)]
+    starts = np.cumsum([0, *chunks[0]]) if chunks else [*range(0, len(values), step), len(values)]
     for start, stop in itertools.pairwise(starts):
         block = np.asarray(values[start:stop]).ravel()
         yield block if block.dtype.kind == "f" else block.astype(float)
 
 
 def _apply(function: Callable[[Any], Any], array: Any) -> Any:
-    """Apply to numpy or, lazily, to dask; integers become floats."""
+    """Apply a function to a numpy or, lazily, a dask array; integers become floats."""
 
     def on_block(block: Any) -> Any:
         x = np.asarray(block)
@@ -355,8 +371,8 @@ def _apply(function: Callable[[Any], Any], array: Any) -> Any:
     return on_block(array)
 
 
-def _check_asked(transform: str, floor: float | None, scale: float | None) -> None:
-    """Refuse parameters that would be ignored in silence."""
+def _check_used(transform: str, floor: float | None, scale: float | None) -> None:
+    """Raise for parameters that the transform does not use."""
     for name, given, owner in (("floor", floor, "log10"), ("scale", scale, "asinh")):
         if given is not None and transform not in (owner, "auto"):
             raise OptionError(
@@ -376,18 +392,19 @@ def _check_parameters(floor: float | None, scale: float) -> None:
 
 
 def _check_domain(x: Any, transform: str, floor: float | None) -> None:
-    """Refuse values that the transform cannot take."""
+    """Raise for values outside the domain of the transform."""
     if transform not in ("log10", "log1p", "sqrt") or x.size == 0:
         return
     low = float(np.fmin.reduce(x, axis=None))  # NaN where all are NaN: no comparison is true
     if low < 0 or (low == 0 and transform == "log10"):
         found = _Survey(low=low)
-        found.count, found.negative = int(np.isfinite(x).sum()), int((x < 0).sum())
+        found.count = int(np.isfinite(x).sum())
+        found.negative = int((x < 0).sum())
         found.nonpositive = int((x <= 0).sum())
-        _refuse_outside(transform, floor, found)
+        _raise_outside(transform, floor, found)
 
 
-def _refuse_outside(transform: str, floor: float | None, survey: _Survey) -> None:
+def _raise_outside(transform: str, floor: float | None, survey: _Survey) -> None:
     if transform == "log10" and floor is None and survey.nonpositive:
         raise DataError(
             f"{survey.nonpositive} of {survey.count} values are 0 or less (the least is "

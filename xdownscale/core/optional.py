@@ -1,4 +1,4 @@
-"""One clear message for a package that is not there."""
+"""Import optional packages, with a clear message where one is not installed."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _REMEDY = {
 
 
 def require(name: str, purpose: str) -> ModuleType:
-    """Import `name`, or say what it is for and where it comes from.
+    """Import an optional package; if it is missing, say what needs it and how to install it.
 
     Parameters
     ----------
     name : str
         Module to import.
     purpose : str
-        What the caller wants it for; the message begins with it.
+        What needs it; the message begins with this.
 
     Returns
     -------

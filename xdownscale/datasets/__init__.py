@@ -1,4 +1,4 @@
-"""Data to learn and to test with, and the files of the records that the method was made for."""
+"""Sample data for training and tests, and readers for MERRA-2, G5NR and elevation files."""
 
 from __future__ import annotations
 

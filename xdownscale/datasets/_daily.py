@@ -1,4 +1,4 @@
-"""Daily means of sub-daily files, lazily: one task for each day, one file open at a time.
+"""Lazy daily means of sub-daily files: one dask task per day, one file open at a time.
 
 The dates come from the file names and the grid from the first file, so that a record of many
 years is opened without opening its files; each is checked against both when it is read.
@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -19,7 +19,7 @@ import xarray as xr
 from xdownscale.core.errors import DataError, TimeAxisError, XDownscaleWarning, nearest_name
 from xdownscale.core.grids import Array
 from xdownscale.datasets._granules import check_files, held_slots, reading
-from xdownscale.datasets._subset import Box, Window, check_axes, cut
+from xdownscale.datasets._subset import Window, check_axes
 
 _DIMS = ("time", "lat", "lon")
 
@@ -31,40 +31,9 @@ STANDARD_NAMES = {
 }
 
 
-class Days(NamedTuple):
-    """Which files make which day.
-
-    Attributes
-    ----------
-    dates : ndarray of datetime64[D], shape (n,)
-        Days, ascending.
-    names : ndarray of str, shape (n, k)
-        Their files; blank for a day that is not whole.
-    """
-
-    dates: Array
-    names: Array
-
-
-class Opened(NamedTuple):
-    """What the first file tells of all.
-
-    Attributes
-    ----------
-    latitude, longitude : ndarray
-        Of the whole file.
-    attrs : dict
-        Of the variable.
-    """
-
-    latitude: Array
-    longitude: Array
-    attrs: dict[str, Any]
-
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Source:
-    """What is read of each file.
+    """What to read of each file.
 
     Attributes
     ----------
@@ -73,14 +42,14 @@ class Source:
     latitude, longitude : ndarray
         Grid of every file.
     window : Window
-        The part that is read.
+        Part of the grid to read.
     slots : int
-        Values that make a day: 24 or 48.
+        Values in a day: 24 or 48.
     pattern : str
         Regular expression of a file name, with a group ``date`` and, where a file holds one
         time, ``time``.
     strict : bool
-        Raise for a day that is not whole; else it is NaN.
+        Raise for an incomplete day; else it is NaN.
     """
 
     variable: str
@@ -97,46 +66,49 @@ def arrange(
     wanted: Array | None,
     each: int,
     strict: bool,
-) -> Days:
-    """Arrange files into days, and tell which days are missing or not whole.
+) -> tuple[Array, Array]:
+    """Group files by day; warn or raise for days that are missing or incomplete.
 
     Parameters
     ----------
     files : mapping
         Day -> its files.
     wanted : ndarray of datetime64[D], optional
-        Days that were asked for; by default all between the first and the last.
+        Requested days; by default all between the first and the last.
     each : int
-        Files that make a day.
+        Files in a day.
     strict : bool
         Raise instead of warning.
 
     Returns
     -------
-    Days
+    dates : ndarray of datetime64[D], shape (n,)
+        Days, ascending.
+    names : ndarray of str, shape (n, k)
+        Their files; blank for an incomplete day.
 
     Raises
     ------
     TimeAxisError
-        With `strict`, if a day is missing or not whole.
+        With `strict`, if a day is missing or incomplete.
 
     Warns
     -----
     XDownscaleWarning
-        Counts such days.
+        Says how many days are missing or incomplete.
     """
     dates = np.array(sorted(files), dtype="datetime64[D]")
     if wanted is None:
         wanted = np.arange(dates[0], dates[-1] + 1)
     missing = np.setdiff1d(wanted, dates)
     partial = np.array([day for day in dates if len(files[day]) < each], dtype="datetime64[D]")
-    _tell(missing, wanted, "no file; the record leaves them out", strict)
-    _tell(partial, dates, f"fewer than {each} files; they are NaN", strict)
+    _report_days(missing, wanted, "no file; the record leaves them out", strict)
+    _report_days(partial, dates, f"fewer than {each} files; they are NaN", strict)
     names = [[str(f) for f in files[day]] if day not in partial else [""] * each for day in dates]
-    return Days(dates, np.array(names))
+    return dates, np.array(names)
 
 
-def _tell(bad: Array, among: Array, what: str, strict: bool) -> None:
+def _report_days(bad: Array, among: Array, what: str, strict: bool) -> None:
     if not bad.size:
         return
     message = f"{bad.size} of {among.size} days have {what}. The first is {bad[0]}."
@@ -145,8 +117,8 @@ def _tell(bad: Array, among: Array, what: str, strict: bool) -> None:
     warnings.warn(message, XDownscaleWarning, stacklevel=5)
 
 
-def open_first(path: Path, variable: str) -> Opened:
-    """Read grid and attributes of one file; no values.
+def open_first(path: Path, variable: str) -> tuple[Array, Array, dict[str, Any]]:
+    """Read the grid of a file and the attributes of a variable, without its values.
 
     Parameters
     ----------
@@ -157,7 +129,10 @@ def open_first(path: Path, variable: str) -> Opened:
 
     Returns
     -------
-    Opened
+    latitude, longitude : ndarray
+        Of the whole file.
+    attrs : dict
+        Of the variable.
 
     Raises
     ------
@@ -166,14 +141,14 @@ def open_first(path: Path, variable: str) -> Opened:
     """
     with _dataset(path) as ds:
         field = _pick(ds, variable, path)
-        axes = check_axes(ds["lat"].values, ds["lon"].values, str(path))
-        return Opened(*axes, dict(field.attrs))
+        latitude, longitude = check_axes(ds["lat"].values, ds["lon"].values, str(path))
+        return latitude, longitude, dict(field.attrs)
 
 
 @contextmanager
 def _dataset(path: Path) -> Iterator[xr.Dataset]:
-    # The netCDF library is not safe in threads, and xarray holds its lock while it opens and reads
-    # but not while it looks at attributes: it is held here for the whole file.
+    # The netCDF library is not thread-safe. xarray holds its lock while it opens and reads a file
+    # but not while it reads attributes: it is held here for the whole time.
     from xarray.backends.netCDF4_ import NETCDF4_PYTHON_LOCK
 
     options: dict[str, Any] = {"lock": False, "cache": False, "decode_timedelta": False}
@@ -189,7 +164,7 @@ def _dataset(path: Path) -> Iterator[xr.Dataset]:
 
 
 def _pick(ds: xr.Dataset, variable: str, path: Path) -> xr.DataArray:
-    """Return the variable, or list those that there are."""
+    """Return the variable, or raise an error that lists the variables of the file."""
     if variable not in ds.data_vars:
         there = sorted(str(name) for name, v in ds.data_vars.items() if v.dims == _DIMS)
         raise DataError(
@@ -205,15 +180,15 @@ def _pick(ds: xr.Dataset, variable: str, path: Path) -> xr.DataArray:
     return field
 
 
-def daily_means(days: Days, source: Source) -> xr.DataArray:
-    """Return the daily means, lazily.
+def daily_means(dates: Array, files: Array, source: Source) -> xr.DataArray:
+    """Return the daily means as a lazy array.
 
     Parameters
     ----------
-    days : Days
-        Which files make which day.
+    dates, files : ndarray
+        Days and their files, as `arrange` returned them.
     source : Source
-        What is read of each file.
+        What to read of each file.
 
     Returns
     -------
@@ -222,20 +197,20 @@ def daily_means(days: Days, source: Source) -> xr.DataArray:
     """
     import dask.array as dsa
 
-    window, count = source.window, days.dates.size
-    names = dsa.from_array(days.names, chunks=(1, -1))
+    window = source.window
+    names = dsa.from_array(files, chunks=(1, -1))
     lazy = dsa.map_blocks(
         mean_of_day,
         names,
         source=source,
-        chunks=((1,) * count, window.shape[:1], window.shape[1:]),
+        chunks=((1,) * dates.size, window.shape[:1], window.shape[1:]),
         drop_axis=1,
         new_axis=(1, 2),
         dtype=np.float32,
         meta=np.empty((0, 0, 0), dtype=np.float32),
     )
     coords = {
-        "time": ("time", days.dates.astype("datetime64[ns]"), dict(_TIME)),
+        "time": ("time", dates.astype("datetime64[ns]"), dict(_TIME)),
         "lat": ("lat", window.latitude, dict(_LATITUDE)),
         "lon": ("lon", window.longitude, dict(_LONGITUDE)),
     }
@@ -263,9 +238,9 @@ def mean_of_day(names: Array, source: Source) -> Array:
     Parameters
     ----------
     names : ndarray of str, shape (1, k)
-        Files of the day; blank where it is not whole.
+        Files of the day; blank where it is incomplete.
     source : Source
-        What is read.
+        What to read.
 
     Returns
     -------
@@ -281,12 +256,12 @@ def mean_of_day(names: Array, source: Source) -> Array:
         there += slots
         total += values.sum(axis=0, dtype=np.float64)
     if sorted(there) != list(range(source.slots)):
-        _tell_hours(str(names[0, 0]), len(there), source)
+        _report_hours(str(names[0, 0]), len(there), source)
         total[:] = np.nan
     return np.asarray(total / source.slots, dtype=np.float32)[None]
 
 
-def _tell_hours(name: str, count: int, source: Source) -> None:
+def _report_hours(name: str, count: int, source: Source) -> None:
     message = f"{name} and its day hold {count} of {source.slots} times"
     if source.strict:
         raise TimeAxisError(f"{message}. Download it again, or pass incomplete='nan'.")
@@ -301,14 +276,14 @@ def read_file(path: Path, source: Source) -> tuple[Array, list[int]]:
     path : Path
         The file.
     source : Source
-        What is read.
+        What to read.
 
     Returns
     -------
     values : ndarray, shape (t, y, x)
         Fill values are NaN.
     slots : list of int
-        Which value of the day each is.
+        Position of each value in the day.
 
     Raises
     ------
@@ -323,7 +298,7 @@ def read_file(path: Path, source: Source) -> tuple[Array, list[int]]:
         window = source.window
         parts = [field[:, window.rows, columns].values for columns in window.columns]
         values = np.concatenate(parts, axis=-1).astype(np.float32, copy=False)
-        # GMAO names its fill value thrice; a subset file may have kept this attribute alone
+        # GMAO states its fill value in three attributes; a subset file may have only this one
         fill = float(field.attrs.get("fmissing_value", 1e15))
     return np.where(values >= 0.99 * fill, np.float32(np.nan), values), slots
 
@@ -342,7 +317,7 @@ def _check_grid(ds: xr.Dataset, source: Source, path: Path) -> None:
 
 
 def describe(
-    da: xr.DataArray, opened: Opened, cell_methods: str, source: str, line: str
+    da: xr.DataArray, given: Mapping[str, Any], cell_methods: str, source: str, line: str
 ) -> xr.DataArray:
     """Return the record with CF attributes.
 
@@ -350,8 +325,8 @@ def describe(
     ----------
     da : DataArray
         What `daily_means` returned.
-    opened : Opened
-        Attributes of the file.
+    given : mapping
+        Attributes of the variable in the files.
     cell_methods, source, line : str
         CF attributes; the last is the line of `history`.
 
@@ -361,13 +336,8 @@ def describe(
     """
     variable = str(da.name)
     kept = ("long_name", "units")
-    attrs: dict[str, Any] = {name: opened.attrs[name] for name in kept if name in opened.attrs}
+    attrs: dict[str, Any] = {name: given[name] for name in kept if name in given}
     if variable in STANDARD_NAMES:  # the file's own standard_name is free text
         attrs["standard_name"] = STANDARD_NAMES[variable]
     attrs |= {"cell_methods": cell_methods, "source": source, "history": f"xdownscale: {line}"}
     return da.assign_attrs(attrs)
-
-
-def window_of(opened: Opened, box: Box | None, margin: int, path: Path) -> Window:
-    """Return the part of the grid that is read."""
-    return cut(opened.latitude, opened.longitude, box, margin, f"the grid of {path.name}")

@@ -1,4 +1,4 @@
-"""Downloads from NASA Earthdata. earthaccess does the work and alone sees credentials."""
+"""Download files from NASA Earthdata with earthaccess, which alone handles credentials."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def fetch(
     years : sequence of int
         Calendar years.
     box : (west, east, south, north) or None
-        Degrees; granules that touch it are wanted.
+        Degrees; granules that touch it are downloaded.
     folder : path
-        Where they go; made if it is not there. Files that are there are kept.
+        Target folder, made if it does not exist. Files in it are kept.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def fetch(
     MissingPackageError
         If earthaccess is not installed.
     StorageError
-        If Earthdata does not let us in, has nothing, or does not deliver all of it.
+        If the login fails, no granule is found, or not all are delivered.
     """
     earthaccess = require("earthaccess", f"Downloading {short_name}")
     _log_in(earthaccess)
@@ -52,18 +52,22 @@ def fetch(
 
 
 def _log_in(earthaccess: Any) -> None:
+    trouble = None
+    cause = None
     try:
         auth = earthaccess.login()
-        trouble = None if getattr(auth, "authenticated", False) else "no credentials were found"
-    except Exception as err:  # whatever it meets: no account, a refusal, no network
-        auth, trouble = err, str(err) or type(err).__name__
+        if not getattr(auth, "authenticated", False):
+            trouble = "no credentials were found"
+    except Exception as err:  # earthaccess raises many types: no account, refused, no network
+        cause = err
+        trouble = str(err) or type(err).__name__
     if trouble:
         raise StorageError(
             f"NASA Earthdata did not let us in: {trouble}. Get an account at "
             "https://urs.earthdata.nasa.gov, approve the application 'NASA GESDISC DATA ARCHIVE' "
             "there, and put the credentials into ~/.netrc or the environment variables "
             "EARTHDATA_USERNAME and EARTHDATA_PASSWORD; or run earthaccess.login() once."
-        ) from (auth if isinstance(auth, Exception) else None)
+        ) from cause
 
 
 def _search(
@@ -92,7 +96,7 @@ def _search(
 
 
 def _corners(box: Box) -> tuple[float, float, float, float]:
-    """Lower left and upper right corner, as the search wants them."""
+    """Return the lower left and upper right corner in the form of the search."""
     west, east, south, north = box
     if east - west >= 360:
         return -180.0, south, 180.0, north

@@ -1,4 +1,4 @@
-"""Times: what a file's name says, and what the file holds."""
+"""Find data files, check that they are whole, and read the times from their names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ DAY = 86400
 
 
 def held_slots(times: Array, path: Path, pattern: str, slots: int) -> list[int]:
-    """Return which value of the day each time of a file is.
+    """Return the position in the day of each time of a file; check them against its name.
 
     Parameters
     ----------
@@ -29,9 +29,9 @@ def held_slots(times: Array, path: Path, pattern: str, slots: int) -> list[int]:
     path : Path
         The file; its name states the day, and the time where it holds one.
     pattern : str
-        Regular expression of the name, with the groups ``date`` and perhaps ``time``.
+        Regular expression of the name, with the group ``date`` and optionally ``time``.
     slots : int
-        Values that make a day.
+        Values in a day.
 
     Returns
     -------
@@ -43,7 +43,7 @@ def held_slots(times: Array, path: Path, pattern: str, slots: int) -> list[int]:
         If the file holds other times than its name says.
     """
     parts = re.fullmatch(pattern, path.name)
-    assert parts is not None  # find_files saw to it
+    assert parts is not None  # find_files matched it
     groups = parts.groupdict()
     start = named_day(groups["date"])
     if times.dtype.kind != "M":
@@ -84,7 +84,7 @@ def named_day(date: str) -> np.datetime64:
 
 
 def named_slot(time: str, slots: int) -> int:
-    """Return which value of the day a file is whose name states HHMM.
+    """Return the position in the day of a time that a file name states as HHMM.
 
     Examples
     --------
@@ -96,7 +96,7 @@ def named_slot(time: str, slots: int) -> int:
 
 Paths = str | os.PathLike[str] | Iterable[str | os.PathLike[str]]
 
-_HEAD = 512  # bytes that tell what a file is
+_HEAD = 512  # first bytes, enough to recognise the format
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 _KINDS = {
     b"PK": "a zip archive; unpack it",
@@ -112,17 +112,17 @@ _NETCDF = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
 
 
 def find_files(paths: Paths, pattern: re.Pattern[str], example: str) -> list[Path]:
-    """Return the files that are meant, in the order of their names.
+    """Return the files that paths and patterns name, in the order of their names.
 
     Parameters
     ----------
     paths : path or iterable of paths
-        A folder (looked through with all its subfolders, for names that match), a pattern with
+        A folder (searched with all its subfolders for names that match), a pattern with
         ``*``, a file, or several of these.
     pattern : compiled regular expression
-        What a name looks like.
+        Of the file names.
     example : str
-        Such a name, for messages.
+        An example of a name, for messages.
 
     Returns
     -------
@@ -188,12 +188,12 @@ def _expand(given: str, pattern: re.Pattern[str], example: str) -> list[Path]:
 
 
 def check_files(files: Iterable[Path]) -> None:
-    """Look at the first bytes of files, and raise for one that is no whole netCDF file.
+    """Raise for files that are no whole netCDF files, judging by their first bytes.
 
     Parameters
     ----------
     files : iterable of Path
-        An HDF5 file tells in its first 48 bytes how long it is, so a truncated one is found
+        An HDF5 file states its length in its first 48 bytes, so a truncated one is found
         without opening it.
 
     Raises
@@ -210,7 +210,7 @@ def check_files(files: Iterable[Path]) -> None:
 
 
 def find_trouble(path: Path, kind: str = "netCDF") -> str:
-    """Say what is wrong with a file, judging by its length and first bytes.
+    """Describe what is wrong with a file, judging by its length and first bytes.
 
     Parameters
     ----------
@@ -257,7 +257,7 @@ def find_trouble(path: Path, kind: str = "netCDF") -> str:
 
 
 def _peek(path: Path) -> tuple[int, bytes]:
-    """Length and first bytes of a file."""
+    """Return the length and the first bytes of a file."""
     try:
         with path.open("rb") as file:
             return os.fstat(file.fileno()).st_size, file.read(_HEAD)
@@ -269,16 +269,16 @@ def _peek(path: Path) -> tuple[int, bytes]:
 
 
 def _truncated(size: int, head: bytes) -> str:
-    """Compare the length of an HDF5 file with the end of file that its superblock states.
+    """Describe an HDF5 file as truncated if it is shorter than its superblock states, else "".
 
-    HDF5 File Format Specification 3.0, section II.A: the address stands behind two others of
-    the same width in versions 0 and 1, behind one in versions 2 and 3.
+    HDF5 File Format Specification 3.0, section II.A: the address follows two others of the same
+    width in versions 0 and 1, and one other in versions 2 and 3.
     """
     version = head[8] if len(head) > 8 else 255
     at = {0: 40, 1: 44, 2: 28, 3: 28}.get(version)
     widths = head[13:14] if version < 2 else head[9:10]
     if at is None or widths != b"\x08" or len(head) < at + 8:
-        whole = size >= _HEAD  # a layout of its own: left to the library that reads it
+        whole = size >= _HEAD  # another layout: left to the library that reads it
         return "" if whole else f"is truncated: it has {size} bytes. Download it again."
     (end,) = struct.unpack_from("<Q", head, at)
     if size >= end:
@@ -288,12 +288,12 @@ def _truncated(size: int, head: bytes) -> str:
 
 @contextmanager
 def reading(path: Path, kind: str = "netCDF") -> Iterator[None]:
-    """Turn what a library raises on a damaged file into an error that names the file.
+    """Raise a library's error on a damaged file as a `DataError` that names the file.
 
     Parameters
     ----------
     path : Path
-        The file that is read inside.
+        The file that is being read.
     kind : {"netCDF", "GeoTIFF"}
         What it should be.
 

@@ -1,4 +1,4 @@
-"""Global rasters of elevation, read window by window: GeoTIFF through rasterio, netCDF."""
+"""Read global elevation rasters window by window: GeoTIFF (through rasterio) or netCDF."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _TIFF_SUFFIXES = (".tif", ".tiff")
 
 @dataclass(frozen=True)
 class Raster:
-    """An open raster.
+    """An open raster file.
 
     Attributes
     ----------
@@ -34,7 +34,7 @@ class Raster:
     latitude, longitude : ndarray
         Centres of the pixels.
     read : callable
-        Takes a slice of rows and one of columns; returns float64, NaN where there is no value.
+        Takes a slice of rows and one of columns; returns float64, NaN where a value is missing.
     """
 
     path: Path
@@ -101,7 +101,8 @@ def _tiff_axes(source: Any, path: Path) -> tuple[Array, Array]:
         )
     if source.count != 1:
         raise DataError(f"{path} has {source.count} bands; give a file with elevation alone.")
-    rows, columns = np.arange(source.height) + 0.5, np.arange(source.width) + 0.5
+    rows = np.arange(source.height) + 0.5
+    columns = np.arange(source.width) + 0.5
     return check_axes(where.f + where.e * rows, where.c + where.a * columns, str(path))
 
 

@@ -1,4 +1,4 @@
-"""Cutting a box out of a latitude-longitude grid, across any seam. Arrays only."""
+"""Cut a box out of a latitude-longitude grid, across Greenwich or the dateline too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _SLACK = 1e-5  # degrees, about a metre
 
 @dataclass(frozen=True)
 class Window:
-    """The part of a grid that is read.
+    """Part of a grid that is read from files.
 
     Attributes
     ----------
@@ -25,7 +25,7 @@ class Window:
     columns : tuple of slice
         Columns, one slice after another from west to east.
     latitude, longitude : ndarray
-        Degrees of the window; longitudes go on without a jump.
+        Degrees of the window; longitudes ascend without a jump.
     """
 
     rows: slice
@@ -40,7 +40,7 @@ class Window:
 
 
 def check_box(region: object) -> Box | None:
-    """Return a region as a box of floats.
+    """Validate a region and return it as a box of floats.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def check_box(region: object) -> Box | None:
 
 
 def check_margin(margin: object) -> int:
-    """Return a margin in cells.
+    """Validate a margin and return it as a number of cells.
 
     Raises
     ------
@@ -91,7 +91,7 @@ def check_margin(margin: object) -> int:
 
 
 def check_axes(latitude: Array, longitude: Array, what: str) -> tuple[Array, Array]:
-    """Return the axes of a file as `cut` takes them.
+    """Validate the axes of a file and return them as `cut` takes them.
 
     Parameters
     ----------
@@ -104,19 +104,20 @@ def check_axes(latitude: Array, longitude: Array, what: str) -> tuple[Array, Arr
     -------
     latitude, longitude : ndarray of float64
         Rounded to 1e-6 degrees (the meridian of Greenwich is stored as 1e-14 in some files),
-        longitudes without a jump, a meridian that is given twice once.
+        longitudes without a jump, a repeated meridian dropped.
 
     Raises
     ------
     GridError
-        If latitudes have no order, or longitudes do not ascend in equal steps.
+        If latitudes are not sorted, or longitudes do not ascend in equal steps.
 
     Examples
     --------
     >>> check_axes(np.array([1.0, 0.0]), np.array([0.0, 120, 240, 360]), "The file")[1]
     array([  0., 120., 240.])
     """
-    lat, lon = (np.asarray(a, dtype=np.float64) for a in (latitude, longitude))
+    lat = np.asarray(latitude, dtype=np.float64)
+    lon = np.asarray(longitude, dtype=np.float64)
     for name, axis in (("latitude", lat), ("longitude", lon)):
         if axis.ndim != 1 or axis.size < 2 or not np.isfinite(axis).all():
             raise GridError(
@@ -124,7 +125,8 @@ def check_axes(latitude: Array, longitude: Array, what: str) -> tuple[Array, Arr
                 "dimension and two finite values or more."
             )
     lon = np.unwrap(lon, period=360.0)
-    steps, down = np.diff(lon), np.diff(lat)
+    steps = np.diff(lon)
+    down = np.diff(lat)
     if not ((down > 0).all() or (down < 0).all()) or np.abs(lat).max() > 90 + _SLACK:
         raise GridError(
             f"{what} has latitudes in no order or beyond the poles ({lat.min():g} to "
@@ -150,7 +152,7 @@ def cut(latitude: Array, longitude: Array, box: Box | None, margin: int, what: s
     box : (west, east, south, north) or None
         Degrees; None takes the whole grid.
     margin : int
-        Cells more on every side, where the grid has them.
+        Additional cells on every side, where the grid has them.
     what : str
         What the grid belongs to, for messages.
 
@@ -173,8 +175,8 @@ def cut(latitude: Array, longitude: Array, box: Box | None, margin: int, what: s
     array([315., 360., 405.])
     """
     if box is None:
-        whole = (slice(0, latitude.size), (slice(0, longitude.size),))
-        return Window(*whole, latitude, longitude)
+        columns = (slice(0, longitude.size),)
+        return Window(slice(0, latitude.size), columns, latitude, longitude)
     west, east, south, north = box
     rows = _rows(latitude, south, north, margin, what)
     start, count, first = _columns(longitude, west, east, margin, what)
@@ -187,7 +189,8 @@ def cut(latitude: Array, longitude: Array, box: Box | None, margin: int, what: s
 
 def _rows(latitude: Array, south: float, north: float, margin: int, what: str) -> slice:
     half = spacing(latitude) / 2
-    low, high = latitude.min() - half - _SLACK, latitude.max() + half + _SLACK
+    low = latitude.min() - half - _SLACK
+    high = latitude.max() + half + _SLACK
     if south < max(low, -90.0) or north > min(high, 90.0):
         raise GridError(
             f"The region's latitudes {south:g} to {north:g} reach beyond {what}, which spans "
@@ -203,8 +206,9 @@ def _rows(latitude: Array, south: float, north: float, margin: int, what: str) -
 def _columns(
     longitude: Array, west: float, east: float, margin: int, what: str
 ) -> tuple[int, int, float]:
-    """Return the first column, how many there are, and the first one's longitude."""
-    step, size = spacing(longitude), longitude.size
+    """Return the first column, the number of columns, and the longitude of the first."""
+    step = spacing(longitude)
+    size = longitude.size
     width = min(east - west, 360.0) if east >= west else (east - west) % 360
     periodic = abs(size * step - 360) < step / 2
     edge = longitude[0] - step / 2
@@ -218,7 +222,8 @@ def _columns(
     stop = int(np.ceil((offset + width - _SLACK) / step)) + margin
     stop = max(stop, start + 1 + 2 * margin)
     if not periodic:
-        start, stop = max(start, 0), min(stop, size)
+        start = max(start, 0)
+        stop = min(stop, size)
     count = min(stop - start, size)
     return start % size, count, west - offset + (start + 0.5) * step
 

@@ -1,4 +1,4 @@
-"""Elevation of the ground, area-averaged to any grid."""
+"""Read elevation from a file and average it over the cells of a grid."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from xdownscale.core.grids import (
 from xdownscale.datasets._rasters import Raster, open_raster
 from xdownscale.datasets._subset import Box, Window, cut
 
-_TILE = 4_000_000  # pixels that are held at a time
+_TILE = 4_000_000  # pixels in memory at a time
 _CELLS = 256  # of the grid along each side of a tile, at most: the weights are dense
 
 
@@ -46,7 +46,7 @@ def open_elevation(
         mean of GMTED2010, or a netCDF file with latitude and longitude. It is read in tiles: a
         raster of 43,200 x 86,400 pixels need not fit into memory.
     grid : DataArray or Dataset
-        Gives the grid, with one-dimensional latitude and longitude; its values are not looked at.
+        Gives the grid, with one-dimensional latitude and longitude; its values are not read.
     variable : str, optional
         Name in a netCDF file that has several fields.
     fill : float, optional
@@ -78,8 +78,8 @@ def open_elevation(
     Notes
     -----
     GMTED2010 (Danielson and Gesch 2011, USGS Open-File Report 2011-1073) is in degrees on WGS84,
-    in whole metres, from 90S to 84N; give the ``mn`` (mean) product. What a file declares as its
-    nodata value is taken for missing; GMTED2010 has the height 0 over the sea.
+    in whole metres, from 90S to 84N; give the ``mn`` (mean) product. A file's declared nodata
+    value is taken for missing; GMTED2010 has the height 0 over the sea.
 
     Examples
     --------
@@ -96,22 +96,22 @@ def open_elevation(
     if fill is not None and not (isinstance(fill, (int, float)) and np.isfinite(fill)):
         raise OptionError(f"fill is {fill!r}; give a height in m, such as 0, or None.")
     file = Path(path)
-    flat, axes = _flat(grid)
-    values = np.full(flat.shape, np.nan, dtype=np.float32)
+    field_grid, axes = _bare_field(grid)
+    values = np.full(field_grid.shape, np.nan, dtype=np.float32)
     with open_raster(file, variable) as raster:
-        _check_covered(raster, flat, axes)
-        method = _method(raster, flat, axes)
-        for tile in _tiles(flat, axes, raster):
-            _fill_tile(values, tile, flat, axes, raster, (method, fill, min_valid))
+        _check_covered(raster, field_grid, axes)
+        method = _method(raster, field_grid, axes)
+        for tile in _tiles(field_grid, axes, raster):
+            _fill_tile(values, tile, field_grid, axes, raster, (method, fill, min_valid))
     if np.isnan(values).all():
         raise DataError(
             f"{file} has no value on the grid. Give a file that covers it, or fill=0 for the sea."
         )
-    return _labelled(values, flat, file, method)
+    return _labelled(values, field_grid, file, method)
 
 
-def _flat(grid: Grid) -> tuple[xr.DataArray, Axes]:
-    """Return a field ``(y, x)`` with the grid's latitude and longitude and nothing else of it."""
+def _bare_field(grid: Grid) -> tuple[xr.DataArray, Axes]:
+    """Return a field ``(y, x)`` with only the latitude and longitude of the grid, and its axes."""
     template = grid_template(grid, "The grid")
     axes = require_rectilinear(template, "The grid")
     coords = {name: template.coords[name] for name in (axes.latitude, axes.longitude)}
@@ -121,13 +121,14 @@ def _flat(grid: Grid) -> tuple[xr.DataArray, Axes]:
 
 
 def _degrees(grid: xr.DataArray, axes: Axes) -> tuple[Array, Array]:
-    """Latitudes and longitudes, the latter without a jump."""
-    lat, lon = (grid[n].values.astype(np.float64) for n in (axes.latitude, axes.longitude))
+    """Return latitudes, and longitudes without a jump."""
+    lat = grid[axes.latitude].values.astype(np.float64)
+    lon = grid[axes.longitude].values.astype(np.float64)
     return lat, np.unwrap(lon, period=360.0)
 
 
 def _check_covered(raster: Raster, grid: xr.DataArray, axes: Axes) -> None:
-    """Refuse a grid with cells whose centres lie beyond the raster."""
+    """Raise if the centre of a cell of the grid lies beyond the raster."""
     covers = latitude_axis(raster.latitude), longitude_axis(raster.longitude)
     for axis, points, name in zip(
         covers, _degrees(grid, axes), ("latitude", "longitude"), strict=True
@@ -142,14 +143,14 @@ def _check_covered(raster: Raster, grid: xr.DataArray, axes: Axes) -> None:
 
 
 def _method(raster: Raster, grid: xr.DataArray, axes: Axes) -> str:
-    """Average where pixels are smaller than cells, as `regrid_static` does."""
+    """Return the regridding method: average where pixels are smaller than cells."""
     lat, lon = _degrees(grid, axes)
     pixel = spacing(raster.latitude) * spacing(raster.longitude)
     return "conservative" if pixel < spacing(lat) * spacing(lon) else "bilinear"
 
 
 def _tiles(grid: xr.DataArray, axes: Axes, raster: Raster) -> Iterator[tuple[slice, slice]]:
-    """Blocks of the grid, each of so few cells that its pixels are few."""
+    """Yield blocks of the grid, each small enough for its pixels to fit into memory."""
     ratios = [
         max(spacing(d) / spacing(p), 1.0) if d.size > 1 else 1.0
         for d, p in zip(_degrees(grid, axes), (raster.latitude, raster.longitude), strict=True)
@@ -171,7 +172,7 @@ def _fill_tile(
     raster: Raster,
     options: tuple[str, float | None, float],
 ) -> None:
-    """Average the pixels of one tile; its neighbours come along, so that edges are as they are."""
+    """Fill one tile; it is regridded with a rim of cells, so that its edges are as elsewhere."""
     from xdownscale.regridding import regrid  # late: scipy
 
     method, fill, min_valid = options
@@ -182,20 +183,21 @@ def _fill_tile(
     if fill is not None:
         pixels = np.where(np.isnan(pixels), fill, pixels)
     field = xr.DataArray(pixels, coords={"lat": window.latitude, "lon": window.longitude})
-    brought = regrid(field, part, method, min_valid=min_valid).values
+    regridded = regrid(field, part, method, min_valid=min_valid).values
     inner = tuple(
         slice(s.start - w.start, s.stop - w.start) for s, w in zip(tile, wide, strict=True)
     )
-    values[tile] = brought[inner]
+    values[tile] = regridded[inner]
 
 
 def _window(part: xr.DataArray, axes: Axes, raster: Raster) -> Window:
-    """Pixels under a part of the grid and one more on every side."""
+    """Return the window of pixels under a part of the grid, and one more on every side."""
     lat, lon = _degrees(part, axes)
     lat_edges = cell_bounds(lat, (-90.0, 90.0)) if lat.size > 1 else lat
     lon_edges = cell_bounds(lon) if lon.size > 1 else lon
     # cells at the rim may reach beyond the raster
-    north, south = raster.latitude.max(), raster.latitude.min()
+    north = raster.latitude.max()
+    south = raster.latitude.min()
     half = spacing(raster.latitude) / 2
     box: Box = (
         float(lon_edges.min()),
@@ -207,10 +209,11 @@ def _window(part: xr.DataArray, axes: Axes, raster: Raster) -> Window:
 
 
 def _inside(box: Box, raster: Raster) -> Box:
-    """Cut a box at the western and eastern end of a raster that does not go round the globe."""
+    """Clip a box to the western and eastern edge of a raster that is not global."""
     west, east, south, north = box
     step = spacing(raster.longitude)
-    first, last = raster.longitude[0] - step / 2, raster.longitude[-1] + step / 2
+    first = raster.longitude[0] - step / 2
+    last = raster.longitude[-1] + step / 2
     if last - first > 360 - step / 2:
         return box
     turn = 360.0 * np.round(((first + last) - (west + east)) / 720.0)

@@ -1,4 +1,4 @@
-"""G5NR, the 7 km GEOS-5 Nature Run: half-hourly files to daily means."""
+"""Read half-hourly files of G5NR, the 7 km GEOS-5 Nature Run, as daily means."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import xarray as xr
 from xdownscale.core.errors import DataError, check_option
 from xdownscale.datasets import _daily
 from xdownscale.datasets._granules import Paths, check_files, find_files, named_day, named_slot
-from xdownscale.datasets._subset import check_box, check_margin
+from xdownscale.datasets._subset import check_box, check_margin, cut
 
 # c1440_NR.inst30mn_2d_aer1_Nx.20060910_1230z.nc4, one file for each time
 _NAME = (
@@ -38,23 +38,23 @@ def open_g5nr(
     paths : path or iterable of paths
         A folder (with its subfolders ``Y2006/M09/D10``), a pattern with ``*``, or files, in any
         order, under their published names: ``c1440_NR.inst30mn_2d_aer1_Nx.20060910_1230z.nc4``.
-        Each holds one time. Hourly two-dimensional collections (``01hr``) will do too.
+        Each holds one time. Hourly two-dimensional collections (``01hr``) are read too.
     region : (west, east, south, north), optional
         Box in degrees, any longitude convention, across Greenwich or the dateline too. The
         cells that it touches are taken. None takes the whole grid.
     variable : str
         Name in the files. Dust optical depth, ``DUEXTTAU``, is in ``inst30mn_2d_aer1_Nx``.
     margin : int
-        Cells more on every side, where the files have them.
+        Additional cells on every side, where the files have them.
     incomplete : {"nan", "raise"}
-        What becomes of a day that has not all its 48 times: NaN and a warning, or an error.
+        What to do with a day without all its 48 times: NaN and a warning, or an error.
 
     Returns
     -------
     DataArray
         ``(time, lat, lon)``, float32, in the units of the file; dask, one chunk for each day.
         The mean of the times of a UTC day (00:00 to 23:30 of an instantaneous collection, 00:15
-        to 23:45 of an averaged one) stands at its 00:00, as that of `open_merra2` does. Fill
+        to 23:45 of an averaged one) has the time stamp 00:00, as in `open_merra2`. Fill
         values are NaN, and so is a cell with a missing time. A day without any file is left
         out, and a warning counts such days. Longitudes ascend without a jump, in the convention
         of `region`.
@@ -74,7 +74,7 @@ def open_g5nr(
     Warns
     -----
     XDownscaleWarning
-        If days are missing or not whole: the run begins on 2005-05-15 at 21:30.
+        If days are missing or incomplete: the run begins on 2005-05-15 at 21:30.
 
     Notes
     -----
@@ -83,7 +83,7 @@ def open_g5nr(
     File names, folders and collections: the G5NR pages of the GEOS-5 wiki (recipe "File naming
     conventions", https://github.com/GEOS-ESM/geos5orgbackup/wiki) and public programs that read
     the run: 0.0625 degrees, 2881 x 5760 points from 90S and 180W. Grid, units and fill value are
-    read from the files. The run's own file specification was not at hand.
+    read from the files. The run's own file specification was not available.
 
     Examples
     --------
@@ -93,24 +93,26 @@ def open_g5nr(
     xdownscale.core.errors.StorageError: no/such/folder does not exist. Give a folder, a file, ...
     """
     check_option("incomplete", incomplete, ("nan", "raise"))
-    box, spare, strict = check_box(region), check_margin(margin), incomplete == "raise"
+    box = check_box(region)
+    spare_cells = check_margin(margin)
+    strict = incomplete == "raise"
     files = find_files(paths, re.compile(_NAME), _EXAMPLE)
     collection, step = _one_collection(files)
-    days = _daily.arrange(_by_day(files, _SLOTS[step]), None, _SLOTS[step], strict)
+    dates, names = _daily.arrange(_by_day(files, _SLOTS[step]), None, _SLOTS[step], strict)
     check_files(files)
-    opened = _daily.open_first(files[0], variable)
+    latitude, longitude, attrs = _daily.open_first(files[0], variable)
     source = _daily.Source(
-        variable,
-        opened.latitude,
-        opened.longitude,
-        _daily.window_of(opened, box, spare, files[0]),
-        _SLOTS[step],
-        _NAME,
-        strict,
+        variable=variable,
+        latitude=latitude,
+        longitude=longitude,
+        window=cut(latitude, longitude, box, spare_cells, f"the grid of {files[0].name}"),
+        slots=_SLOTS[step],
+        pattern=_NAME,
+        strict=strict,
     )
     return _daily.describe(
-        _daily.daily_means(days, source),
-        opened,
+        _daily.daily_means(dates, names, source),
+        attrs,
         f"time: mean (interval: {_WORDS[step]})",
         f"G5NR c1440_NR {collection}, NASA GMAO",
         f"daily means of {_SLOTS[step]} values of {len(files)} {collection} files",
@@ -119,7 +121,7 @@ def open_g5nr(
 
 def _parts(path: Path) -> dict[str, str]:
     found = re.fullmatch(_NAME, path.name)
-    assert found is not None  # find_files saw to it
+    assert found is not None  # find_files matched it
     return found.groupdict()
 
 
@@ -135,11 +137,11 @@ def _one_collection(files: list[Path]) -> tuple[str, str]:
 
 
 def _by_day(files: list[Path], slots: int) -> dict[np.datetime64, list[Path]]:
-    """Sort files into days, each file once."""
+    """Group files by day; raise if two are of the same time."""
     seen: dict[tuple[np.datetime64, int], Path] = {}
     days: dict[np.datetime64, list[Path]] = {}
     for path in files:
-        key = _when(path, slots)
+        key = _day_and_slot(path, slots)
         if key in seen:
             raise DataError(
                 f"{seen[key]} and {path} are of the same time. Keep one of them, or give the files "
@@ -150,12 +152,14 @@ def _by_day(files: list[Path], slots: int) -> dict[np.datetime64, list[Path]]:
     return days
 
 
-def _when(path: Path, slots: int) -> tuple[np.datetime64, int]:
+def _day_and_slot(path: Path, slots: int) -> tuple[np.datetime64, int]:
     parts = _parts(path)
     try:
-        day, slot = named_day(parts["date"]), named_slot(parts["time"], slots)
+        day = named_day(parts["date"])
+        slot = named_slot(parts["time"], slots)
     except ValueError:
-        slot, day = slots, np.datetime64("NaT", "D")
+        slot = slots
+        day = np.datetime64("NaT", "D")
     if not slot < slots or int(parts["time"][2:]) > 59:
         raise DataError(
             f"The name of {path} says the time {parts['date']}_{parts['time']}, which does not "

@@ -1,4 +1,4 @@
-"""MERRA-2 aerosol diagnostics: hourly granules to daily means."""
+"""Read hourly MERRA-2 aerosol files as daily means."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xdownscale.core.errors import DataError, OptionError, XDownscaleWarning, ch
 from xdownscale.core.grids import Array
 from xdownscale.datasets import _daily
 from xdownscale.datasets._granules import Paths, check_files, find_files, named_day
-from xdownscale.datasets._subset import check_box, check_margin
+from xdownscale.datasets._subset import check_box, check_margin, cut
 
 FIRST_YEAR = 1980
 _HOURS = 24
@@ -44,8 +44,8 @@ def open_merra2(
     ----------
     paths : path or iterable of paths, optional
         A folder (with its subfolders), a pattern with ``*``, or files, in any order, under their
-        published names: ``MERRA2_400.tavg1_2d_aer_Nx.20200101.nc4``. Subsets that GES DISC has
-        cut (``...SUB.nc``) will do.
+        published names: ``MERRA2_400.tavg1_2d_aer_Nx.20200101.nc4``. Subsets made by GES
+        DISC (``...SUB.nc``) are read too.
     region : (west, east, south, north), optional
         Box in degrees, any longitude convention, across Greenwich or the dateline too. The
         cells that it touches are taken. None takes the whole grid.
@@ -54,9 +54,10 @@ def open_merra2(
     years : int or iterable of int, optional
         Calendar years to keep; 1980 or later.
     margin : int
-        Cells more on every side, where the files have them: interpolation to the box wants one.
+        Additional cells on every side, where the files have them: interpolation to
+        the box needs one.
     incomplete : {"nan", "raise"}
-        What becomes of a day that has not all 24 hours: NaN and a warning, or an error.
+        What to do with a day without all 24 hours: NaN and a warning, or an error.
     download : path, optional
         Folder into which the files of `years` are downloaded first, through earthaccess, which
         alone handles the credentials. What is there already is not downloaded again. A granule
@@ -66,7 +67,7 @@ def open_merra2(
     -------
     DataArray
         ``(time, lat, lon)``, float32, in the units of the file; dask, one chunk for each day.
-        The mean of the 24 hours of a UTC day stands at its 00:00, which is how the library
+        The mean of the 24 hours of a UTC day has the time stamp 00:00, by which the library
         pairs daily records. Fill values are NaN, and so is a cell with a missing hour. A day
         without a file is left out, and a warning counts such days. Longitudes ascend without a
         jump, in the convention of `region`.
@@ -88,7 +89,7 @@ def open_merra2(
     Warns
     -----
     XDownscaleWarning
-        If days are missing or not whole, or a day is there from two streams: the one with the
+        If days are missing or incomplete, or a day is there from two streams: the one with the
         higher number is taken, as 401 replaces what was 400.
 
     Notes
@@ -110,32 +111,34 @@ def open_merra2(
     xdownscale.core.errors.StorageError: no/such/folder does not exist. Give a folder, a file, ...
     """
     check_option("incomplete", incomplete, ("nan", "raise"))
-    box, spare, kept = check_box(region), check_margin(margin), _check_years(years)
+    box = check_box(region)
+    spare_cells = check_margin(margin)
+    kept = _check_years(years)
     if download is not None:
         paths = _download(paths, kept, box, download)
     if paths is None:
         raise OptionError("open_merra2 needs files: give paths, or years and download=<folder>.")
     strict = incomplete == "raise"
-    days = _arrange(find_files(paths, re.compile(_NAME), _EXAMPLE), kept, strict)
-    check_files(Path(name) for name in days.names[:, 0])
-    first = Path(days.names[0, 0])
-    opened = _daily.open_first(first, variable)
+    dates, names = _arrange(find_files(paths, re.compile(_NAME), _EXAMPLE), kept, strict)
+    check_files(Path(name) for name in names[:, 0])
+    first = Path(names[0, 0])
+    latitude, longitude, attrs = _daily.open_first(first, variable)
     source = _daily.Source(
-        variable,
-        opened.latitude,
-        opened.longitude,
-        _daily.window_of(opened, box, spare, first),
-        _HOURS,
-        _NAME,
-        strict,
+        variable=variable,
+        latitude=latitude,
+        longitude=longitude,
+        window=cut(latitude, longitude, box, spare_cells, f"the grid of {first.name}"),
+        slots=_HOURS,
+        pattern=_NAME,
+        strict=strict,
     )
     collection = _parts(first)["collection"]
     return _daily.describe(
-        _daily.daily_means(days, source),
-        opened,
+        _daily.daily_means(dates, names, source),
+        attrs,
         "time: mean (interval: 1 hour)",
         f"MERRA-2 {collection}, NASA GMAO",
-        f"daily means of {_HOURS} hourly values of {days.dates.size} {collection} files",
+        f"daily means of {_HOURS} hourly values of {dates.size} {collection} files",
     )
 
 
@@ -146,7 +149,8 @@ def _check_years(years: Any) -> list[int] | None:
         listed = [years] if isinstance(years, (int, np.integer)) else list(years)
         whole = [int(y) for y in listed if int(y) == y and int(y) >= FIRST_YEAR]
     except (TypeError, ValueError):
-        listed, whole = [years], []
+        listed = [years]
+        whole = []
     if not whole or len(whole) < len(listed):
         raise OptionError(
             f"years is {years!r}; give a year or several, such as range(2000, 2003), all "
@@ -168,12 +172,12 @@ def _download(paths: Any, years: list[int] | None, box: Any, folder: Any) -> lis
 
 def _parts(path: Path) -> dict[str, str]:
     found = re.fullmatch(_NAME, path.name)
-    assert found is not None  # find_files saw to it
+    assert found is not None  # find_files matched it
     return found.groupdict()
 
 
-def _arrange(files: list[Path], years: list[int] | None, strict: bool) -> _daily.Days:
-    """Give each day its file."""
+def _arrange(files: list[Path], years: list[int] | None, strict: bool) -> tuple[Array, Array]:
+    """Return the days and the file of each; of two streams the higher one is taken."""
     chosen: dict[np.datetime64, Path] = {}
     replaced = 0
     for path in files:
@@ -215,7 +219,7 @@ def _day(path: Path) -> np.datetime64:
 
 
 def _choose(one: Path, other: Path) -> Path:
-    """Return the file of the higher stream: reprocessed data replace what was there before."""
+    """Return the file of the higher stream: reprocessed data replace the earlier ones."""
     streams = [int(_parts(path)["stream"]) for path in (one, other)]
     if streams[0] == streams[1]:
         raise DataError(

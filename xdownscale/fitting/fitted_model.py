@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from xdownscale import methods
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.coords import Labels
 from xdownscale.core.normalization import Scaling
 from xdownscale.fitting.groups import Group, Seasons
-from xdownscale.models.networks import weights as weights_
-from xdownscale.preprocessing.calendar_features import Calendar
+from xdownscale.models.networks.channels import Sizes
+from xdownscale.models.networks.state import count_parameters
+from xdownscale.preprocessing.calendar_features import CHANNELS, Calendar
 from xdownscale.preprocessing.quantile_mapping import QuantileMap
 
 
@@ -94,7 +96,88 @@ class GroupModel:
     @property
     def parameters(self) -> int:
         """Number of weights of all networks."""
-        return sum(weights_.count_parameters(self.state).values())
+        return sum(count_parameters(self.state).values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelFacts:
+    """Facts about a fitted model: its training data, its version and its scores.
+
+    Attributes
+    ----------
+    coarse_units : tuple of str or None
+        Units of each driver; None where it has none.
+    fine_period, coarse_period : (str, str)
+        First and last date of each record.
+    days : (int, int)
+        Number of time steps of the fine and of the coarse record.
+    step : int
+        Time step of the records, in seconds.
+    fingerprint : str
+        Hash of the training data and the options.
+    seed : int
+        Seed of the training.
+    version : str
+        Version of the package that fitted it.
+    pairing : str
+        ``"paired"`` or ``"self"``, as it was settled.
+    pairing_reason : str
+        Why.
+    encoder : mapping or None
+        Group -> origin of its encoder (group, fingerprint, coarse period, version), for those that
+        took one over. None: written by a version that did not record it.
+    skill : mapping
+        Score -> value on validation days; empty where it was not measured.
+    further : mapping
+        Facts that a later version wrote to the file; kept and not used.
+    """
+
+    coarse_units: tuple[str | None, ...]
+    fine_period: tuple[str, str]
+    coarse_period: tuple[str, str]
+    days: tuple[int, int]
+    step: int
+    fingerprint: str
+    seed: int
+    version: str
+    pairing: str = "paired"
+    pairing_reason: str = ""
+    encoder: Mapping[str, Mapping[str, Any]] | None = None
+    skill: Mapping[str, float] = field(default_factory=dict)
+    further: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the facts as JSON holds them, in the order in which a model file lists them."""
+        tree = {each.name: getattr(self, each.name) for each in fields(self)}
+        further = tree.pop("further")
+        if self.encoder is None:
+            del tree["encoder"]
+        lists = {name: list(value) for name, value in tree.items() if isinstance(value, tuple)}
+        return {**tree, **lists, **further}
+
+    @classmethod
+    def from_dict(cls, tree: Mapping[str, Any]) -> ModelFacts:
+        """Return the facts that `to_dict` gave; members that are not known are kept.
+
+        Examples
+        --------
+        >>> tree = {"coarse_units": ["1"], "fine_period": ["2004-01-01", "2005-12-31"],
+        ...         "coarse_period": ["2000-01-01", "2009-12-31"], "days": [731, 3653],
+        ...         "step": 86400, "fingerprint": "fb6a", "seed": 0, "version": "0.1.0",
+        ...         "pairing": "paired", "pairing_reason": "", "skill": {"r2": 0.8}, "later": 1}
+        >>> ModelFacts.from_dict(tree).days
+        (731, 3653)
+        >>> ModelFacts.from_dict(tree).to_dict() == tree
+        True
+        """
+        known = {each.name for each in fields(cls)} - {"further"}
+        given: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in tree.items()
+            if name in known
+        }
+        further = {name: value for name, value in tree.items() if name not in known}
+        return cls(**given, further=further)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,8 +203,8 @@ class Fitted:
     carried : DataArray
         Last fine fields of the training record, ``(time, y, x)``, ascending; its first
         dimension is called ``time``.
-    about : dict
-        Plain facts: units, period, fingerprint, versions, seed, skill on validation days.
+    about : ModelFacts
+        Units, periods, fingerprint, version, seed, skill on validation days.
     """
 
     config: DownscalerConfig
@@ -132,7 +215,7 @@ class Fitted:
     own: tuple[int, ...]
     coarse_grid: xr.DataArray
     carried: xr.DataArray
-    about: dict[str, Any]
+    about: ModelFacts
 
     @property
     def labels(self) -> Labels:
@@ -159,8 +242,9 @@ def facts(fitted: Fitted) -> list[tuple[str, str]]:
     -------
     list of (str, str)
     """
-    about, config = fitted.about, fitted.config
-    fine_days, coarse_days = about["days"]
+    about = fitted.about
+    config = fitted.config
+    fine_days, coarse_days = about.days
     sizes = " x ".join(str(n) for n in fitted.carried.shape[1:])
     coarse = " x ".join(str(n) for n in fitted.coarse_grid.shape)
     models = fitted.models.values()
@@ -169,27 +253,27 @@ def facts(fitted: Fitted) -> list[tuple[str, str]]:
     return [
         ("variable" if len(variables) == 1 else "variables", ", ".join(variables)),
         *([("drivers", ", ".join(fitted.drivers))] if len(fitted.drivers) > 1 else []),
-        ("fine", f"{sizes} cells, {fine_days} days, {' to '.join(about['fine_period'])}"),
-        ("coarse", f"{coarse} cells, {coarse_days} days, {' to '.join(about['coarse_period'])}"),
-        ("pairing", f"{about['pairing']} ({about['pairing_reason']})"),
+        ("fine", f"{sizes} cells, {fine_days} days, {' to '.join(about.fine_period)}"),
+        ("coarse", f"{coarse} cells, {coarse_days} days, {' to '.join(about.coarse_period)}"),
+        ("pairing", f"{about.pairing} ({about.pairing_reason})"),
         ("groups", ", ".join(fitted.models)),
         (
             "method",
             f"{config.method}, network {config.network.size}, encoder {config.network.encoder}, "
             f"{config.data.lags} lags, {sum(m.parameters for m in models):,} weights",
         ),
-        *_taken_over(about),
+        *_encoder_origin(about),
         ("transform", "; ".join(s.reason or s.transform for s in one.scalings)),
-        ("skill", _skill(about.get("skill") or {}, about["pairing"])),
-        ("fingerprint", f"{about['fingerprint'][:12]}, seed {about['seed']}"),
+        ("skill", _skill(about.skill, about.pairing)),
+        ("fingerprint", f"{about.fingerprint[:12]}, seed {about.seed}"),
     ]
 
 
-def _taken_over(about: dict[str, Any]) -> list[tuple[str, str]]:
-    """Where the encoder is from, if not from these records."""
+def _encoder_origin(about: ModelFacts) -> list[tuple[str, str]]:
+    """Say where the encoder is from, if it was not trained on these records."""
     taken = {
         f"{origin['fingerprint'][:12]} ({' to '.join(origin['coarse_period'])})"
-        for origin in (about.get("encoder") or {}).values()
+        for origin in (about.encoder or {}).values()
     }
     return [("encoder", f"taken over from {', '.join(sorted(taken))}")] if taken else []
 
@@ -210,10 +294,34 @@ def as_html(fitted: Fitted) -> str:
     return f"<div><div><b>xdownscale.Downscaler</b></div><table>{rows}</table></div>"
 
 
-def _skill(scores: dict[str, float], pairing: str) -> str:
+def _skill(scores: Mapping[str, float], pairing: str) -> str:
     if pairing == "self":
         return "not measured (the coarse record shows other days)"
     if not scores:
         return "not measured (no validation days)"
     listed = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())
     return f"{listed} (one realization, a few validation days)"
+
+
+def sizes_of(fitted: Fitted, model: GroupModel) -> Sizes:
+    """Return the numbers that the networks of a group are made from.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The model.
+    model : GroupModel
+        One of its groups.
+    """
+    config = fitted.config
+    method = methods.find(config.method)
+    before, after = method.window(config)
+    return Sizes(
+        drivers=len(fitted.drivers),
+        window=before + 1 + after,
+        lags=config.data.lags,
+        own=fitted.own,
+        fine_lags=method.fine_lags(config),
+        static=len(model.static),
+        calendar=CHANNELS[method.calendar],
+    )

@@ -10,11 +10,10 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from xdownscale import splits
-from xdownscale.config import FIELD_METHODS, DownscalerConfig
+from xdownscale import methods, splits
+from xdownscale.config import DownscalerConfig
 from xdownscale.core.coords import to_array
 from xdownscale.core.errors import OptionError
-from xdownscale.patches import PatchLayout
 from xdownscale.preprocessing.validation import Pair
 
 Seasons = Mapping[str, tuple[int, ...]]
@@ -123,18 +122,8 @@ def fading(core: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.float32]:
 
 def check_layouts(window: tuple[slice, slice], config: DownscalerConfig) -> None:
     """Raise before any work if a training or sampling patch does not fit into the window."""
-    if config.method in FIELD_METHODS:
-        return
     shape = (window[0].stop - window[0].start, window[1].stop - window[1].start)
-    data, sampling = config.data, config.sampling
-    PatchLayout(shape=shape, size=data.patch_size, stride=data.patch_stride, halo=0)
-    PatchLayout(
-        shape=shape,
-        size=sampling.size,
-        stride=sampling.stride,
-        halo=sampling.halo,
-        taper=sampling.taper,
-    )
+    methods.find(config.method).check_shape(shape, config)
 
 
 def _bounding(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:

@@ -1,4 +1,4 @@
-"""What one group learns from: its days, scaling and arrays; and the learning itself."""
+"""Training data of one group: its split, scaling and arrays in scaled units; and its training."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import splits
-from xdownscale.config import FIELD_METHODS, DownscalerConfig
+from xdownscale import methods, splits
+from xdownscale.config import DownscalerConfig
 from xdownscale.core import blocks, hashing
 from xdownscale.core import time as times
 from xdownscale.core.coords import require_time, to_array
@@ -26,10 +26,11 @@ from xdownscale.fitting import drift
 from xdownscale.fitting.fitted_model import GroupModel
 from xdownscale.fitting.groups import Group, Seasons
 from xdownscale.fitting.transfer import Encoder
-from xdownscale.models import engine, field_engine
-from xdownscale.models.training import crop_dataset, patch_dataset
+from xdownscale.methods import Method
+from xdownscale.models.training.data import TrainingData
+from xdownscale.models.training.run import TrainingRun
 from xdownscale.preprocessing import features, imputation, static_features, validation
-from xdownscale.preprocessing.calendar_features import Calendar, cycle_numbers
+from xdownscale.preprocessing.calendar_features import Calendar, calendar_numbers
 from xdownscale.preprocessing.features import place_on
 from xdownscale.preprocessing.quantile_mapping import QuantileMap, fit_map
 from xdownscale.preprocessing.validation import Pair
@@ -38,8 +39,8 @@ PARTS = ("train", "stopping", "validation", "test")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Assignment:
-    """What one group is to learn from.
+class GroupDataset:
+    """The records that one group is trained on, split and scaled.
 
     Attributes
     ----------
@@ -221,7 +222,7 @@ class Assignment:
     def static_fields(self) -> npt.NDArray[np.float32]:
         """Static fields on the group's grid, scaled."""
         coarse = None
-        if self.config.method in FIELD_METHODS:
+        if self.method.detailed_static:
             coarse = validation.canonical_grid(to_array(self.pair.coarse).labels)
         return static_features.static_fields(self.static, self.grid, coarse)
 
@@ -229,6 +230,15 @@ class Assignment:
     def calendar(self) -> Calendar:
         """Constants of the calendar channels, from training days."""
         return Calendar.fit(self.pair.time[self.split.train])
+
+    @property
+    def method(self) -> Method:
+        """The method that is trained."""
+        return methods.find(self.config.method)
+
+    def calendar_numbers(self, time: xr.DataArray) -> npt.NDArray[np.float32]:
+        """Return the numbers that tell the networks the time, ``(n, c)``."""
+        return calendar_numbers(self.method.calendar, self.calendar, time, self.step)
 
     @cached_property
     def step(self) -> int:
@@ -289,7 +299,7 @@ _COMPARED = 1024  # days of a record on disc that runs are held against
 
 
 def train_group(
-    assignment: Assignment,
+    dataset: GroupDataset,
     *,
     device: str,
     checkpoint_dir: Path | None,
@@ -300,7 +310,7 @@ def train_group(
 
     Parameters
     ----------
-    assignment : Assignment
+    dataset : GroupDataset
         What to learn from.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
@@ -315,54 +325,52 @@ def train_group(
     -------
     GroupModel
     """
-    folder = None if checkpoint_dir is None else checkpoint_dir / assignment.group.name
-    whole = assignment.config.method in FIELD_METHODS
-    maps = quantile_maps(assignment)
-    arrays: Any = field_arrays(assignment, maps) if whole else patch_arrays(assignment, maps)
-    learn: Any = field_engine.train_fields if whole else engine.train
-    trained = learn(
-        arrays,
-        assignment.config,
-        seed=assignment.seed,
+    folder = None if checkpoint_dir is None else checkpoint_dir / dataset.group.name
+    maps = quantile_maps(dataset)
+    data = training_data(dataset, maps)
+    run = TrainingRun(
+        config=dataset.config,
+        seed=dataset.seed,
         device=device,
         checkpoint_dir=folder,
         progress=progress,
         fingerprint=fingerprint,
-        pretrained_encoder=assignment.encoder.weights if assignment.encoder else None,
+        encoder=dataset.encoder.weights if dataset.encoder else None,
     )
+    trained = dataset.method.train(data, run)
     return GroupModel(
-        group=assignment.group,
-        weight=assignment.weight,
-        masks=assignment.cells[1],
-        static=assignment.static_fields,
-        scalings=assignment.scalings,
-        driver_scalings=assignment.driver_scalings,
-        calendar=assignment.calendar,
-        state=trained.state | _drift_reference(arrays, assignment),
-        split=assignment.split_dataset(),
+        group=dataset.group,
+        weight=dataset.weight,
+        masks=dataset.cells[1],
+        static=dataset.static_fields,
+        scalings=dataset.scalings,
+        driver_scalings=dataset.driver_scalings,
+        calendar=dataset.calendar,
+        state=trained.state | _drift_reference(data, dataset),
+        split=dataset.split_dataset(),
         history=_history(trained.history),
         maps=maps,
     )
 
 
-def _drift_reference(arrays: Any, lesson: Assignment) -> dict[str, npt.NDArray[np.float32]]:
-    """Measure what runs are held against, for models that see fine lags."""
-    if lesson.config.method not in FIELD_METHODS or not lesson.config.data.fine_lags:
+def _drift_reference(
+    data: TrainingData, dataset: GroupDataset
+) -> dict[str, npt.NDArray[np.float32]]:
+    """Measure how fine fields stand to the coarse ones, for methods whose runs are watched."""
+    own = dataset.pair.own[0]
+    if not dataset.method.watches_drift or not data.fine_lags.shape[1] or own < 0:
         return {}
-    own = lesson.pair.own[0]
-    if own < 0:
-        return {}
-    rows = arrays.train_targets
-    if not isinstance(arrays.fine, np.ndarray):
+    rows = data.train_targets
+    if not isinstance(data.fine, np.ndarray):
         rows = spread(rows, _COMPARED)
-    days = (
+    pairs = (
         (
-            np.where(arrays.mask[0], arrays.fine[[row]][0, 0], np.nan),
-            arrays.driver[[arrays.windows[row, 0]]][0, own],
+            np.where(data.mask[0], data.fine[[row]][0, 0], np.nan),
+            data.driver[[data.windows[row, 0]]][0, own],
         )
         for row in rows
     )
-    return drift.learn(days).to_state()
+    return drift.learn(pairs).to_state()
 
 
 def spread(rows: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
@@ -378,46 +386,18 @@ def spread(rows: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
     return np.asarray(rows[np.unique(np.linspace(0, rows.size - 1, max(most, 1)).astype(int))])
 
 
-def patch_arrays(lesson: Assignment, maps: tuple[QuantileMap, ...]) -> patch_dataset.TrainingArrays:
-    """Return everything that the networks learn from, in scaled units."""
-    data, pair = lesson.config.data, lesson.pair
-    matched = pair.coarse.isel({pair.coarse_time.name: pair.rows})
-    driver = features.driver(matched, lesson.grid, lesson.scaling, data)
-    fine = features.scaled_fine(pair.fine, lesson.scaling, lesson.group.window)
-    coarse = features.scaled_coarse(pair.coarse, lesson.scaling)
-    train, stop = _windows(lesson, lesson.split.train), _windows(lesson, lesson.split.stopping)
-    windows, stopping = _first_stage(lesson)
-    if lesson.long is not None:
-        (coarse,) = _mapped_long(lesson, maps)
-    return patch_dataset.TrainingArrays(
-        coarse=coarse.in_memory(data.memory_limit),
-        coarse_targets=windows.targets,
-        coarse_lags=windows.lags,
-        coarse_stopping=stopping,
-        driver=driver.in_memory(data.memory_limit),
-        fine=fine.in_memory(data.memory_limit),
-        static=lesson.static_fields,
-        calendar=lesson.calendar.channels(pair.time),
-        train_targets=train.targets,
-        train_lags=train.lags,
-        stop_targets=stop.targets,
-        stop_lags=stop.lags,
-        mask=lesson.cells[1][0],
-    )
-
-
-def quantile_maps(lesson: Assignment) -> tuple[QuantileMap, ...]:
+def quantile_maps(dataset: GroupDataset) -> tuple[QuantileMap, ...]:
     """Return maps of the long records onto the climate of the training days, scaled units."""
-    if lesson.long is None:
+    if dataset.long is None:
         return ()
     return tuple(
-        _map(lesson, *part)
-        for part in zip(lesson.long, lesson.pair.drivers, lesson.driver_scalings, strict=True)
+        _map(dataset, *part)
+        for part in zip(dataset.long, dataset.pair.drivers, dataset.driver_scalings, strict=True)
     )
 
 
 def _map(
-    lesson: Assignment, long: xr.DataArray, own: xr.DataArray, scaling: Scaling
+    dataset: GroupDataset, long: xr.DataArray, own: xr.DataArray, scaling: Scaling
 ) -> QuantileMap:
     """Map one long record onto the averages of the fine one.
 
@@ -425,11 +405,11 @@ def _map(
     climate, which maps between other years would take for a bias.
     """
     time = long[require_time(long, "The coarse record")]
-    keys, period = time_keys(time), time_keys(lesson.pair.time)[[0, -1]]
-    rows = np.flatnonzero(lesson.in_season(time) & (keys >= period[0]) & (keys <= period[1]))
-    days = np.sort(lesson.pair.rows[np.r_[lesson.split.train, lesson.split.stopping]])
-    own_time = lesson.pair.coarse_time
-    most = int(1e6 * lesson.config.data.memory_limit * time.size // (4 * long.size))
+    keys, period = time_keys(time), time_keys(dataset.pair.time)[[0, -1]]
+    rows = np.flatnonzero(dataset.in_season(time) & (keys >= period[0]) & (keys <= period[1]))
+    days = np.sort(dataset.pair.rows[np.r_[dataset.split.train, dataset.split.stopping]])
+    own_time = dataset.pair.coarse_time
+    most = int(1e6 * dataset.config.data.memory_limit * time.size // (4 * long.size))
     rows, days = spread(rows, most), spread(days, most)
     return fit_map(
         features.scaled_coarse(long, scaling)[rows],
@@ -439,38 +419,52 @@ def _map(
     )
 
 
-def field_arrays(lesson: Assignment, maps: tuple[QuantileMap, ...]) -> crop_dataset.FieldArrays:
-    """Return everything that networks of whole fields learn from, in scaled units."""
-    data, pair = lesson.config.data, lesson.pair
-    good = lesson.missing <= data.max_missing
-    windows = splits.windows_around(pair.coarse_time, pair.rows, data.window, data.after)
-    windows = splits.day_first(windows, data.window)
+def training_data(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> TrainingData:
+    """Return everything that training reads, in scaled units.
+
+    Parameters
+    ----------
+    dataset : GroupDataset
+        Records.
+    maps : tuple of QuantileMap
+        Of the long coarse records onto the climate of the fine one, where they are mapped.
+
+    Returns
+    -------
+    TrainingData
+    """
+    data = dataset.config.data
+    pair = dataset.pair
+    before, after = dataset.method.window(dataset.config)
+    windows = splits.windows_around(pair.coarse_time, pair.rows, before, after)
+    windows = splits.day_first(windows, before)
     lags = splits.windows_around(pair.coarse_time, pair.rows, data.lags, -1)
-    whole = np.all([(w >= 0) & good[w] for w in (*windows.T, *lags.T)], axis=0)
-    needed = np.unique(windows[whole])
-    drivers = list(zip(pair.drivers, lesson.driver_scalings, strict=True))
+    fine_lags = splits.windows_around(
+        pair.time, np.arange(pair.rows.size), dataset.method.fine_lags(dataset.config), -1
+    )
+    train, stop, tune, usable = _targets(dataset, windows, lags)
+    needed = np.unique(windows[usable])
+    drivers = list(zip(pair.drivers, dataset.driver_scalings, strict=True))
     coarse = features.stack([features.scaled_coarse(*part) for part in drivers])
     held = coarse.in_memory(data.memory_limit)
     driver = features.stack(
         [
-            features.driver(da, lesson.grid, scaling, data, features.variable(held, k))
+            features.driver(da, dataset.grid, scaling, data, features.variable(held, k))
             for k, (da, scaling) in enumerate(drivers)
         ]
     )
     fine = features.stack(
         [
-            features.scaled_fine(target, scaling, lesson.group.window)
-            for target, scaling in zip(pair.targets, lesson.scalings, strict=True)
+            features.scaled_fine(target, scaling, dataset.group.window)
+            for target, scaling in zip(pair.targets, dataset.scalings, strict=True)
         ]
     )
-    first, stopping = _first_stage(lesson)
-    if lesson.long is not None:
+    first, stopping = _first_stage(dataset)
+    if dataset.long is not None:
         first = splits.Windows(first.targets + len(coarse), first.lags + len(coarse))
-        both = features.chained(coarse, features.stack(_mapped_long(lesson, maps)))
+        both = features.chained(coarse, features.stack(_mapped_long(dataset, maps)))
         held = both.in_memory(data.memory_limit)
-    parts = (lesson.split.train, lesson.split.stopping, lesson.split.validation)
-    train, stop, tune = (np.sort(part[whole[part]]) for part in parts)
-    return crop_dataset.FieldArrays(
+    return TrainingData(
         coarse=held,
         coarse_targets=first.targets,
         coarse_lags=first.lags,
@@ -478,76 +472,96 @@ def field_arrays(lesson: Assignment, maps: tuple[QuantileMap, ...]) -> crop_data
         driver=driver.through(needed).in_memory(data.memory_limit),
         own=pair.own,
         fine=fine.in_memory(data.memory_limit),
-        windows=np.where(whole[:, None], np.searchsorted(needed, windows), -1),
+        windows=np.where(usable[:, None], np.searchsorted(needed, windows), -1),
         lags=lags,
-        fine_lags=splits.windows_around(pair.time, np.arange(pair.rows.size), data.fine_lags, -1),
-        static=lesson.static_fields,
-        calendar=cycle_numbers(pair.time, lesson.step),
-        place=place_on(validation.canonical_grid(to_array(pair.coarse).labels), lesson.grid),
+        fine_lags=fine_lags,
+        static=dataset.static_fields,
+        calendar=dataset.calendar_numbers(pair.time),
+        place=place_on(validation.canonical_grid(to_array(pair.coarse).labels), dataset.grid),
         keys=time_keys(pair.time),
-        step=lesson.step,
+        step=dataset.step,
         train_targets=train,
         stop_targets=stop,
         tune_targets=tune,
-        mask=lesson.cells[1],
+        mask=dataset.cells[1],
     )
 
 
-def _first_stage(lesson: Assignment) -> tuple[splits.Windows, npt.NDArray[np.bool_]]:
+def _targets(
+    dataset: GroupDataset, windows: npt.NDArray[Any], lags: npt.NDArray[Any]
+) -> tuple[
+    npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.bool_]
+]:
+    """Return targets for training, early stopping and calibration, and all usable time steps."""
+    split = dataset.split
+    parts = (split.train, split.stopping, split.validation)
+    if dataset.method.needs_every_lag:
+        count = dataset.config.data.lags
+        found = [
+            splits.lag_windows(dataset.pair.time, count, targets=part).targets for part in parts
+        ]
+        usable = np.zeros(len(windows), bool)
+        usable[np.concatenate(found)] = True
+        return found[0], found[1], found[2], usable
+    good = dataset.missing <= dataset.config.data.max_missing
+    usable = np.all([(w >= 0) & good[w] for w in (*windows.T, *lags.T)], axis=0)
+    train, stop, tune = (np.sort(part[usable[part]]) for part in parts)
+    return train, stop, tune, usable
+
+
+def _first_stage(dataset: GroupDataset) -> tuple[splits.Windows, npt.NDArray[np.bool_]]:
     """Targets of the first stage with the days before them, and which are held out."""
-    lessons = _coarse_split(lesson)
+    coarse_split = _coarse_split(dataset)
     windows = splits.lag_windows(
-        _long_time(lesson), lesson.config.data.lags, targets=np.r_[lessons.train, lessons.stopping]
+        _long_time(dataset),
+        dataset.config.data.lags,
+        targets=np.r_[coarse_split.train, coarse_split.stopping],
     )
-    return windows, np.isin(windows.targets, lessons.stopping)
+    return windows, np.isin(windows.targets, coarse_split.stopping)
 
 
-def _long_time(lesson: Assignment) -> xr.DataArray:
+def _long_time(dataset: GroupDataset) -> xr.DataArray:
     """Time of the record that the first stage learns."""
-    if lesson.long is None:
-        return lesson.pair.coarse_time
-    return lesson.long[0][require_time(lesson.long[0], "The coarse record")]
+    if dataset.long is None:
+        return dataset.pair.coarse_time
+    return dataset.long[0][require_time(dataset.long[0], "The coarse record")]
 
 
-def _mapped_long(lesson: Assignment, maps: tuple[QuantileMap, ...]) -> list[features.Days]:
+def _mapped_long(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> list[features.Days]:
     """Return the long records in the climate of the fine one."""
-    number = months(_long_time(lesson))
-    parts = zip(lesson.long or (), lesson.driver_scalings, maps, strict=True)
+    number = months(_long_time(dataset))
+    parts = zip(dataset.long or (), dataset.driver_scalings, maps, strict=True)
     return [
         features.mapped(features.scaled_coarse(da, scaling), fitted, number)
         for da, scaling, fitted in parts
     ]
 
 
-def _long_missing(lesson: Assignment) -> npt.NDArray[np.float64]:
+def _long_missing(dataset: GroupDataset) -> npt.NDArray[np.float64]:
     """Share of missing cells of each day of the first stage's record."""
-    if lesson.long is None:
-        return lesson.missing
-    shares = [imputation.missing_share(da, imputation.ever_present(da)) for da in lesson.long]
+    if dataset.long is None:
+        return dataset.missing
+    shares = [imputation.missing_share(da, imputation.ever_present(da)) for da in dataset.long]
     return np.asarray(np.max(shares, axis=0))
 
 
-def _windows(lesson: Assignment, targets: npt.NDArray[np.int64]) -> splits.Windows:
-    return splits.lag_windows(lesson.pair.time, lesson.config.data.lags, targets=targets)
-
-
-def _coarse_split(lesson: Assignment) -> splits.Split:
+def _coarse_split(dataset: GroupDataset) -> splits.Split:
     """Split the coarse record for the first stage: no held-out day, nor any day near one."""
-    lags, time = lesson.config.data.lags, _long_time(lesson)
+    lags, time = dataset.config.data.lags, _long_time(dataset)
     held = np.zeros(time.size, bool)
-    parts = (lesson.split.validation, lesson.split.test) if lesson.long is None else ()
+    parts = (dataset.split.validation, dataset.split.test) if dataset.long is None else ()
     for part in parts:
         for shift in range(-lags, lags + 1):
-            held[np.clip(lesson.pair.rows[part] + shift, 0, time.size - 1)] = True
-    allowed = lesson.in_season(time) & (_long_missing(lesson) <= lesson.config.data.max_missing)
+            held[np.clip(dataset.pair.rows[part] + shift, 0, time.size - 1)] = True
+    allowed = dataset.in_season(time) & (_long_missing(dataset) <= dataset.config.data.max_missing)
     allowed = allowed & ~held
     return splits.chronological_split(
         time,
         lags,
         fractions=(1.0, 0.0, 0.0),
-        early_stopping=lesson.config.data.early_stopping,
+        early_stopping=dataset.config.data.early_stopping,
         targets=allowed,
-        seed=lesson.seed,
+        seed=dataset.seed,
     )
 
 

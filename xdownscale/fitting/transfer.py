@@ -7,7 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from xdownscale.config import FIELD_METHODS, DownscalerConfig
+from xdownscale import methods
+from xdownscale.config import DownscalerConfig
 from xdownscale.core import hashing
 from xdownscale.core.errors import ModelMismatchError, OptionError
 from xdownscale.fitting.fitted_model import Fitted
@@ -23,7 +24,7 @@ class Encoder(NamedTuple):
     weights : dict of str to array
         Under the names ``encoder. ...``.
     origin : dict
-        Plain facts for `Fitted.about`: fingerprint, group, period and version.
+        What `ModelFacts.encoder` holds of it: group, fingerprint, coarse period and version.
     """
 
     weights: dict[str, npt.NDArray[np.float32]]
@@ -83,9 +84,9 @@ def check_transfer(source: Fitted | None, config: DownscalerConfig, drivers: int
 
 def _make(config: DownscalerConfig, drivers: int) -> dict[str, Any]:
     """Return what an encoder's shape and inputs depend on."""
-    whole = config.method in FIELD_METHODS
+    method = methods.find(config.method)
     return {
-        "method": "/".join(FIELD_METHODS) if whole else config.method,
+        "method that shows its encoder": method.encoder_input,
         "data.lags": config.data.lags,
         "data.scaling": config.data.scaling,
         "number of drivers": drivers,
@@ -124,6 +125,10 @@ def encoder_of(source: Fitted | None, group: str) -> Encoder | None:
     name = group if group in models else next(iter(models))
     state = models[name].state
     weights = {key: value for key, value in state.items() if key.startswith(_PREFIX)}
-    about = source.about
-    facts = ("fingerprint", "coarse_period", "version")
-    return Encoder(weights, {"group": name} | {fact: about[fact] for fact in facts})
+    origin = {
+        "group": name,
+        "fingerprint": source.about.fingerprint,
+        "coarse_period": list(source.about.coarse_period),
+        "version": source.about.version,
+    }
+    return Encoder(weights, origin)

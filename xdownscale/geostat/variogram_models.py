@@ -1,17 +1,24 @@
-"""Variogram models fitted to semivariance. Arrays only, no labels."""
+"""Variogram models fitted to semivariance. Arrays only, no labels.
+
+The common models are written out here. scikit-gstat, whose first import takes a second of CPU and
+hundreds of modules, is imported for the others alone.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from xdownscale.core.grids import Array
 
-MODELS = ("spherical", "exponential", "gaussian", "matern")
+MODELS = ("spherical", "exponential", "gaussian", "matern", "cubic", "stable")
+SHAPES = {"matern": "smoothness", "stable": "shape"}  # names of the fourth parameter
 MESSAGE = "<U120"
 _SIGNIFICANT = 0.01  # chance of taking a flat curve for one with a range
 _AT_BOUND = 0.99
+_LARGEST = {"matern": 20.0, "stable": 2.0}  # of the fourth parameter, as in scikit-gstat
 
 
 class Fit(NamedTuple):
@@ -20,8 +27,8 @@ class Fit(NamedTuple):
     Attributes
     ----------
     parameters : ndarray, shape (4,)
-        Effective range, partial sill, nugget, smoothness (NaN but for ``"matern"``); all NaN
-        where the fit failed.
+        Effective range, partial sill, nugget, and the smoothness of ``"matern"`` or the shape of
+        ``"stable"`` (NaN for other models); all NaN where the fit failed.
     message : str
         Why it failed; empty where it did not.
     """
@@ -43,7 +50,7 @@ def fit_curves(
         Mean distance of the pairs, km.
     lag : ndarray, shape (bins,)
         Where the fitted curve is wanted, km.
-    model : {"spherical", "exponential", "gaussian", "matern"}
+    model : {"spherical", "exponential", "gaussian", "matern", "cubic", "stable"}
         As in scikit-gstat.
 
     Returns
@@ -65,7 +72,7 @@ def fit_curves(
         fit = fit_curve(distance, gamma[place], count[place], model)
         parameters[place], message[place] = fit.parameters, fit.message
         if not fit.message:
-            curve[place] = _evaluate(model, lag, fit.parameters)
+            curve[place] = evaluate(model, lag, fit.parameters)
     return curve, parameters, message == "", message
 
 
@@ -73,7 +80,7 @@ def fit_curve(distance: Array, gamma: Array, count: Array, model: str) -> Fit:
     """Fit a model to one curve by least squares, weighted by pair count.
 
     The bounds are scikit-gstat's: range up to the longest distance, partial sill up to the
-    largest semivariance, nugget up to 99 % of it, smoothness up to 20.
+    largest semivariance, nugget up to 99 % of it, smoothness up to 20, shape up to 2.
 
     Parameters
     ----------
@@ -124,16 +131,70 @@ def _failed(message: str) -> Fit:
 
 
 def _free(model: str) -> int:
-    return 4 if model == "matern" else 3
+    return 4 if model in SHAPES else 3
 
 
-def _evaluate(model: str, h: Array, parameters: Array) -> Array:
-    from skgstat import models  # late: seconds of compilation
+def evaluate(model: str, h: Array, parameters: Array) -> Array:
+    """Return the semivariance of a model at distances.
 
-    reach, psill, nugget, smoothness = parameters
-    shape = (smoothness,) if model == "matern" else ()
-    curve: Array = getattr(models, model)(h, reach, psill, *shape, nugget)
+    Parameters
+    ----------
+    model : str
+        As in `fit_curves`.
+    h : ndarray
+        Distances, 0 or more, in the units of the range.
+    parameters : ndarray, shape (4,)
+        As in `Fit`.
+
+    Returns
+    -------
+    ndarray
+
+    Examples
+    --------
+    >>> evaluate("spherical", np.array([0.0, 5.0, 10.0, 20.0]), np.array([10.0, 2.0, 1.0, np.nan]))
+    array([1.   , 2.375, 3.   , 3.   ])
+    """
+    reach, psill, nugget, shape = parameters
+    more = (shape,) if model in SHAPES else ()
+    if model in _FORMS:
+        own: Array = nugget + psill * _FORMS[model](h, reach, *more)
+        return own
+    from skgstat import models  # late: a second of CPU
+
+    curve: Array = getattr(models, model)(h, reach, psill, *more, nugget)
     return curve
+
+
+def _spherical(h: Array, reach: float) -> Array:
+    share = np.minimum(h / reach, 1.0)
+    return np.asarray(1.5 * share - 0.5 * share**3)
+
+
+def _exponential(h: Array, reach: float) -> Array:
+    return np.asarray(1.0 - np.exp(-h / (reach / 3.0)))
+
+
+def _gaussian(h: Array, reach: float) -> Array:
+    return np.asarray(1.0 - np.exp(-((h / (reach / 2.0)) ** 2)))
+
+
+def _matern(h: Array, reach: float, smoothness: float) -> Array:
+    from scipy.special import gamma, kv
+
+    x = h * np.sqrt(smoothness) / (reach / 2.0)
+    bessel = kv(smoothness, 2.0 * x)
+    with np.errstate(invalid="ignore"):  # zero times infinity, at no distance
+        rest = 2.0 / gamma(smoothness) * x**smoothness * bessel
+    return np.asarray(1.0 - np.where(np.isinf(bessel), 1.0, rest))
+
+
+_FORMS: dict[str, Callable[..., Array]] = {
+    "spherical": _spherical,
+    "exponential": _exponential,
+    "gaussian": _gaussian,
+    "matern": _matern,
+}
 
 
 def _least_squares(model: str, h: Array, y: Array, n: Array) -> tuple[Array, float] | None:
@@ -143,9 +204,10 @@ def _least_squares(model: str, h: Array, y: Array, n: Array) -> tuple[Array, flo
     free = _free(model)
 
     def curve(h: Any, *p: float) -> Array:
-        return _evaluate(model, h, np.append(p, [np.nan] * (4 - free)))
+        return evaluate(model, h, np.append(p, [np.nan] * (4 - free)))
 
-    lower, upper = np.array([[1e-3, 0.0, 0.0, 0.05], [1.0, 1.0, 0.99, 20.0]])[:, :free]
+    lower = np.array([1e-3, 0.0, 0.0, 0.05])[:free]
+    upper = np.array([1.0, 1.0, 0.99, _LARGEST.get(model, np.nan)])[:free]
     found = []
     for start in (0.2, 0.5, 0.9):
         p0 = np.array([start, 0.7, 0.2, 1.0])[:free]

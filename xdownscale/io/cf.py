@@ -1,4 +1,4 @@
-"""What the CF conventions ask of a file: names, units, bounds, history."""
+"""Add what the CF conventions require: names, units, bounds, history."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ _AXIS = {
 
 
 def comply(ds: xr.Dataset, step: int | None, **attrs: str) -> xr.Dataset:
-    """Return a Dataset of one grid with the attributes and bounds that CF-1.11 asks for.
+    """Return a Dataset of one grid with the attributes and bounds that CF-1.11 requires.
 
     Parameters
     ----------
     ds : Dataset
         Variables with latitude, longitude and time.
     step : int or None
-        Seconds from one time to the next. Days get bounds from midnight to midnight; other steps
-        get none, for a stamp does not say what it stands for.
+        Time step in seconds. Days get bounds from midnight to midnight; other steps get none,
+        because a time stamp does not say which interval it represents.
     **attrs : str
         Global attributes.
 
@@ -51,7 +51,8 @@ def comply(ds: xr.Dataset, step: int | None, **attrs: str) -> xr.Dataset:
     ([[-0.5, 0.5], [0.5, 1.5]], 'lat_bnds')
     """
     first = next(iter(ds.data_vars.values()))
-    axes, out = find_axes(first), ds.copy()
+    axes = find_axes(first)
+    out = ds.copy()
     for kind, name in (("latitude", axes.latitude), ("longitude", axes.longitude)):
         _describe(out, name, kind)
     name = require_time(first, "The maps")
@@ -78,25 +79,26 @@ def comply(ds: xr.Dataset, step: int | None, **attrs: str) -> xr.Dataset:
 
 
 def without_missing(ds: xr.Dataset) -> None:
-    """Have coordinates written without a missing value, as CF asks; changes their encodings."""
+    """Set encodings so that coordinates are written without a fill value, as CF requires."""
     for name in ds.coords:
         ds[name].encoding["_FillValue"] = None
 
 
 def now() -> str:
-    """Return the time for a line of history, UTC."""
+    """Return the current time (UTC) as in a line of history."""
     return datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _unit(time: xr.DataArray) -> str:
-    """Return the largest unit of time that all stamps are whole numbers of."""
-    sizes, stamps = {"days": DAY, "hours": 3600, "seconds": 1}, seconds(time)
+    """Return the largest unit of which all times are whole multiples."""
+    sizes = {"days": DAY, "hours": 3600, "seconds": 1}
+    stamps = seconds(time)
     unit = next(name for name, size in sizes.items() if not np.any(stamps % size))
     return f"{unit} since 1970-01-01"
 
 
 def _describe(ds: xr.Dataset, name: str, kind: str) -> None:
-    """Complete the attributes of a coordinate, in place; `ds` is a copy of its owner's."""
+    """Complete the attributes of a coordinate, in place; `ds` is a copy."""
     old = ds[name]
     given = {k: v for k, v in old.attrs.items() if k not in ("bounds", "actual_range")}
     wanted = {k: v for k, v in _AXIS[kind].items() if k != "axis" or old.ndim == 1}
@@ -105,7 +107,7 @@ def _describe(ds: xr.Dataset, name: str, kind: str) -> None:
 
 
 def _cell_bounds(da: xr.DataArray, latitude: str, longitude: str) -> dict[str, npt.NDArray[Any]]:
-    """Edges of the cells (n, 2), in the order and the longitude convention of the coordinates."""
+    """Return cell edges (n, 2), in the order and longitude convention of the coordinates."""
     out = {}
     for name, axis in zip((latitude, longitude), grid_axes(da), strict=True):
         values = np.asarray(da[name].values, float)
@@ -117,7 +119,7 @@ def _cell_bounds(da: xr.DataArray, latitude: str, longitude: str) -> dict[str, n
 
 
 def _day_bounds(time: xr.DataArray) -> npt.NDArray[Any]:
-    """Midnight before and after each time (n, 2)."""
+    """Return the midnights before and after each time (n, 2)."""
     since = np.asarray(seconds(time) % DAY, float)
     back = (since * 1e9).astype("timedelta64[ns]")
     values = time.values

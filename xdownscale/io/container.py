@@ -1,10 +1,13 @@
-"""A saved model: one file that holds data and nothing that runs.
+"""Read and write model files: a ZIP archive of JSON and safetensors, with no code in it.
 
-The file is a ZIP archive without compression. Its members are ``manifest.json`` (format version,
-package versions, size and SHA-256 of the others), ``config.json``, the labelled arrays as
-``state.json`` and ``state.safetensors``, and ``weights.safetensors``. The same model is the same
-bytes. The hashes find damage; they are no signature of who wrote the file, so that what they vouch
-for is checked as well, and by readers that a crafted file can neither stop nor crash.
+The archive is not compressed. Its members are ``manifest.json`` (format version, package versions,
+size and SHA-256 of the others), ``config.json``, the labelled arrays as ``state.json`` and
+``state.safetensors``, and ``weights.safetensors``. The same model gives the same bytes.
+
+The hashes find damage, but anybody can compute them, so the contents are validated as well. Each
+check stands in one place: zipfile checks offsets and CRC-32, safetensors its headers, `schema` the
+JSON. This module adds what they do not check: the number, names and sizes of the members, before
+anything is read.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -28,7 +31,7 @@ import xarray as xr
 from xdownscale.core.errors import DataError, ModelFormatError, StorageError
 from xdownscale.core.files import as_path, write_whole
 from xdownscale.io import schema
-from xdownscale.io.schema import REST, Between, check
+from xdownscale.io.schema import REST, Between
 
 FORMAT = "xdownscale model"
 FORMAT_VERSION = 2
@@ -40,28 +43,44 @@ _MEMBERS = (
     "weights.safetensors",
 )
 _MANIFEST, _CONFIG, _STATE, _ARRAYS, _WEIGHTS = _MEMBERS
-_LAST_RECORD = "<4s4H2LH"  # of a ZIP archive, without a comment
+_END_RECORD = 22  # bytes: the last record of a ZIP archive, without a comment
+_ZIP64_LOCATOR = 20  # bytes: the record before it, where there is one
 _MOST_MEMBERS = 16
-_LOCATOR = 20  # bytes before it, where an archive of more than 4 GB says so
-_GIGABYTE = 10**9
-_LARGEST = {_MANIFEST: 10**6, _CONFIG: 5 * 10**7, _STATE: 5 * 10**7, _ARRAYS: 4 * _GIGABYTE}
-_LARGEST[_WEIGHTS] = 16 * _GIGABYTE
+_LARGEST = {  # bytes
+    _MANIFEST: 10**6,
+    _CONFIG: 5 * 10**7,
+    _STATE: 5 * 10**7,
+    _ARRAYS: 4 * 10**9,
+    _WEIGHTS: 16 * 10**9,
+}
+_MOST_TEXT = 20_000_000  # characters of one variable
 _PACKAGES = ("xarray-downscale", "numpy", "xarray", "torch", "safetensors")
 _AGAIN = "Copy the file again from where it came, or save the model anew."
 _MANIFEST_SCHEMA = {
     "format": str,
     "version": int,
-    "packages": {schema.REST: str},
+    "packages": {REST: str},
     "members": {
-        name: {"bytes": schema.Between(0, 2**53), "sha256": str}
-        for name in _MEMBERS
-        if name != _MANIFEST
+        name: {"bytes": Between(0, 2**53), "sha256": str} for name in _MEMBERS if name != _MANIFEST
     },
 }
+_ATTR = (str, int, float, [str], [float])
+_VARIABLE = {
+    "dims": [str],
+    "attrs": {REST: _ATTR},
+    "texts?": [str],
+    "shape?": [Between(0, 2**31)],
+}
+_STATE_SCHEMA = {
+    "groups": (None, [str]),
+    "datasets": [{"attrs": {REST: _ATTR}, "variables": {REST: _VARIABLE}}],
+}
+
+State = xr.Dataset | dict[str, xr.Dataset]
 
 
 class Stored(NamedTuple):
-    """What a file holds.
+    """Contents of a model file.
 
     Attributes
     ----------
@@ -86,20 +105,20 @@ def write(
 ) -> None:
     """Write a model to one file, wholly or not at all.
 
-    The file is written under a temporary name beside `path`, flushed to the disk and renamed:
-    whatever goes wrong, what stood at `path` before stays whole.
+    The file is written under a temporary name beside `path`, flushed to the disk and renamed: if
+    anything fails, a file that was at `path` before is unchanged.
 
     Parameters
     ----------
     path : str or path
         File to write; an existing file is replaced.
     config : mapping
-        What JSON can hold.
+        Values that JSON can hold.
     state : Dataset, or mapping of str to Dataset
-        Labelled arrays; groups with any name. Encodings of the files that they came from are
+        Labelled arrays; groups may have any name. Encodings of the files that they came from are
         dropped, so that nothing is packed or rounded.
     weights : mapping of str to array
-        Numbers, any shape.
+        Numbers of any shape.
 
     Raises
     ------
@@ -151,7 +170,7 @@ def pack(
 
 
 def read(path: str | os.PathLike[str]) -> Stored:
-    """Read a model; everything is checked before it is used.
+    """Read a model file; everything is validated before it is used.
 
     Parameters
     ----------
@@ -172,7 +191,7 @@ def read(path: str | os.PathLike[str]) -> Stored:
     """
     path = as_path(path, "path")
     try:
-        if path.exists() and not path.is_file():  # a pipe would be waited for
+        if path.exists() and not path.is_file():  # opening a pipe would block
             raise OSError("it is a folder or a device")
         with path.open("rb") as file:
             members = _read_members(path, file)
@@ -181,10 +200,9 @@ def read(path: str | os.PathLike[str]) -> Stored:
             f"{path} cannot be read: {err.strerror or err}. Give the path of a file that "
             "`model.save` wrote."
         ) from err
-    _check_manifest(path, members)
     with _naming(path, _CONFIG):
         config = schema.parse(members[_CONFIG])
-        schema.check(config, {schema.REST: object}, "config")
+        schema.check(config, {REST: object}, "config")
     with _naming(path, _WEIGHTS):
         weights = _arrays_from_bytes(members[_WEIGHTS])
     with _naming(path, _ARRAYS):
@@ -223,10 +241,6 @@ def _array_bytes(weights: Mapping[str, Any]) -> bytes:
 def _arrays_from_bytes(content: bytes) -> dict[str, Any]:
     from safetensors.numpy import load
 
-    length = int.from_bytes(content[:8], "little")
-    if length > len(content) - 8:
-        raise ValueError(f"its header claims {length} bytes of {len(content)}")
-    schema.parse(content[8 : 8 + length], "Its header")
     return dict(load(content))
 
 
@@ -248,7 +262,7 @@ def _package_versions() -> dict[str, str]:
 
 
 def _archive(members: Mapping[str, bytes]) -> bytes:
-    """Members in their order, uncompressed, all with the same date."""
+    """Return an uncompressed archive of the members, in their order and all with the same date."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for name, content in members.items():
@@ -256,33 +270,41 @@ def _archive(members: Mapping[str, bytes]) -> bytes:
     return buffer.getvalue()
 
 
-def _read_members(path: Path, file: Any) -> dict[str, bytes]:
-    """Contents by name; names and sizes are checked before anything is read."""
+def _read_members(path: Path, file: BinaryIO) -> dict[str, bytes]:
+    """Return the members by name; their number, names and sizes are checked before reading."""
     size = os.fstat(file.fileno()).st_size
     _check_end(path, file, size)
     try:
         with zipfile.ZipFile(file) as archive:
             listed = archive.infolist()
             _check_sizes(path, listed, size)
-            _check_names(path, archive, listed)
-            return {info.filename: _member(path, archive, info) for info in listed}
+            hashes = _read_hashes(path, archive, listed)
+            members = {name: _member(path, archive, name) for name in hashes}
+    except ModelFormatError:
+        raise
     except (zipfile.BadZipFile, struct.error, ValueError, NotImplementedError) as err:
-        if isinstance(err, ModelFormatError):
-            raise
         raise ModelFormatError(
             f"{path} is not a whole model file: {err}. It is no file of `model.save`, or was "
             f"truncated. {_AGAIN}"
         ) from err
+    _check_hashes(path, members, hashes)
+    return members
 
 
-def _check_end(path: Path, file: Any, size: int) -> None:
-    """Raise if the archive's last record is not as `write` makes it; nothing else is read yet."""
-    length = struct.calcsize(_LAST_RECORD)
-    file.seek(max(size - length - _LOCATOR, 0))
+def _check_end(path: Path, file: BinaryIO, size: int) -> None:
+    """Raise unless the archive ends as `write` ends it, so that few members are listed.
+
+    zipfile builds an object for every member that an archive lists before anybody can count them.
+    """
+    file.seek(max(size - _END_RECORD - _ZIP64_LOCATOR, 0))
     tail = file.read()
-    wide = size < 2**31 and tail.startswith(b"PK\x06\x07")  # counts of 64 bits for a small file
-    last = struct.unpack(_LAST_RECORD, tail[-length:]) if len(tail) >= length else (b"",)
-    if wide or last[0] != b"PK\x05\x06" or last[4] > _MOST_MEMBERS or last[-1]:
+    end = tail[-_END_RECORD:]
+    count = int.from_bytes(end[10:12], "little")
+    comment = int.from_bytes(end[20:22], "little")
+    # a 64-bit record would overrule the count; only a large file has reason for one
+    overruled = size < 2**31 and tail.startswith(b"PK\x06\x07")
+    whole = len(end) == _END_RECORD and end.startswith(b"PK\x05\x06")
+    if not whole or comment or overruled or count > _MOST_MEMBERS:
         raise ModelFormatError(
             f"{path} is not a whole model file: it does not end as a small archive does. It is no "
             f"file of `model.save`, or was truncated. {_AGAIN}"
@@ -290,18 +312,8 @@ def _check_end(path: Path, file: Any, size: int) -> None:
     file.seek(0)
 
 
-def _member(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
-    # RuntimeError is what zipfile says of an encryption flag; EOFError of a member cut short.
-    damage = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, OSError, struct.error)
-    try:
-        return archive.read(info)
-    except (*damage, MemoryError) as err:
-        raise ModelFormatError(
-            f"Member {info.filename!r} of {path} is altered or truncated: {err}. {_AGAIN}"
-        ) from err
-
-
 def _check_sizes(path: Path, listed: list[zipfile.ZipInfo], size: int) -> None:
+    """Raise where reading the members could take more memory than their sizes allow."""
     for info in listed:
         if info.compress_type != zipfile.ZIP_STORED or info.file_size != info.compress_size:
             raise ModelFormatError(
@@ -322,14 +334,20 @@ def _check_sizes(path: Path, listed: list[zipfile.ZipInfo], size: int) -> None:
             )
 
 
-def _check_names(path: Path, archive: zipfile.ZipFile, listed: list[zipfile.ZipInfo]) -> None:
-    """Raise unless there are our members; of another version's, its version is what to name."""
+def _read_hashes(
+    path: Path, archive: zipfile.ZipFile, listed: list[zipfile.ZipInfo]
+) -> dict[str, str]:
+    """Return member -> SHA-256; raise unless the archive holds our members and no others.
+
+    The version comes first: a file of another version may have other members.
+    """
     names = [info.filename for info in listed]
+    manifest: dict[str, Any] = {}
     if names.count(_MANIFEST) == 1:
-        content = _member(path, archive, listed[names.index(_MANIFEST)])
+        content = _member(path, archive, _MANIFEST)
         with _naming(path, _MANIFEST):
             manifest = schema.parse(content)
-            head = {"format": object, "version": object, "packages": object, schema.REST: object}
+            head = {"format": object, "version": object, "packages": object, REST: object}
             schema.check(manifest, head, "manifest")
         _check_version(path, manifest)
     if sorted(names) != sorted(_MEMBERS):
@@ -337,14 +355,25 @@ def _check_names(path: Path, archive: zipfile.ZipFile, listed: list[zipfile.ZipI
             f"{path} holds the members {names}; a model file holds {list(_MEMBERS)} and nothing "
             f"else. {_AGAIN}"
         )
-
-
-def _check_manifest(path: Path, members: Mapping[str, bytes]) -> None:
     with _naming(path, _MANIFEST):
-        manifest = schema.parse(members[_MANIFEST])
         schema.check(manifest, _MANIFEST_SCHEMA, "manifest")
-    for name, listed in manifest["members"].items():
-        if hashlib.sha256(members[name]).hexdigest() != listed["sha256"]:
+    return {name: entry["sha256"] for name, entry in manifest["members"].items()}
+
+
+def _member(path: Path, archive: zipfile.ZipFile, name: str) -> bytes:
+    # RuntimeError is what zipfile says of an encryption flag; EOFError of a member cut short.
+    damage = (zipfile.BadZipFile, EOFError, RuntimeError, ValueError, OSError, struct.error)
+    try:
+        return archive.read(name)
+    except (*damage, MemoryError) as err:
+        raise ModelFormatError(
+            f"Member {name!r} of {path} is altered or truncated: {err}. {_AGAIN}"
+        ) from err
+
+
+def _check_hashes(path: Path, members: Mapping[str, bytes], hashes: Mapping[str, str]) -> None:
+    for name, content in members.items():
+        if hashlib.sha256(content).hexdigest() != hashes[name]:
             raise ModelFormatError(
                 f"Member {name!r} of {path} does not have the SHA-256 that the manifest names: it "
                 f"was altered. {_AGAIN}"
@@ -367,7 +396,7 @@ def _check_version(path: Path, manifest: dict[str, Any]) -> None:
 
 @contextlib.contextmanager
 def _naming(path: Path, member: str) -> Iterator[None]:
-    """Turn whatever a parser says of a crafted member into one clear message."""
+    """Raise a parser's error on a member as a `ModelFormatError` that names the member."""
     try:
         yield
     except Exception as err:
@@ -377,26 +406,10 @@ def _naming(path: Path, member: str) -> Iterator[None]:
         ) from err
 
 
-State = xr.Dataset | dict[str, xr.Dataset]
-
-_MOST_TEXT = 20_000_000  # characters of one variable
-_ATTR = (str, int, float, [str], [float])
-_VARIABLE = {
-    "dims": [str],
-    "attrs": {REST: _ATTR},
-    "texts?": [str],
-    "shape?": [Between(0, 2**31)],
-}
-_SCHEMA = {
-    "groups": (None, [str]),
-    "datasets": [{"attrs": {REST: _ATTR}, "variables": {REST: _VARIABLE}}],
-}
-
-
 def encode(
     state: xr.Dataset | Mapping[str, xr.Dataset],
 ) -> tuple[dict[str, Any], dict[str, np.ndarray[Any, Any]]]:
-    """Take labelled arrays apart.
+    """Split labelled arrays into text for JSON and numbers for safetensors.
 
     Parameters
     ----------
@@ -407,7 +420,7 @@ def encode(
     Returns
     -------
     text : dict
-        What JSON can hold.
+        Values that JSON can hold.
     numbers : dict of str to array
 
     Raises
@@ -445,7 +458,8 @@ def _encode_one(dataset: xr.Dataset) -> tuple[dict[str, Any], dict[str, Any]]:
     texts: dict[str, Any] = {}
     numbers: dict[str, Any] = {}
     for name, variable in sorted(variables.items()):
-        values, key = np.asarray(variable.values), str(name)
+        key = str(name)
+        values = np.asarray(variable.values)
         entry = {"dims": [str(d) for d in variable.dims], "attrs": _attrs(variable.attrs)}
         if values.dtype.kind in "UO":
             entry |= {"texts": _texts(values), "shape": list(values.shape)}
@@ -465,7 +479,7 @@ def _texts(values: np.ndarray[Any, Any]) -> list[str]:
 
 
 def _attrs(attrs: Mapping[Any, Any]) -> dict[str, Any]:
-    """Attributes as JSON has them; numbers are NaN by themselves, no fill value says so."""
+    """Return attributes as JSON holds them, without fill values that are NaN."""
     plain = {}
     for name, value in attrs.items():
         simple = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
@@ -485,7 +499,7 @@ def _is_attr(value: Any) -> bool:
 
 
 def decode(text: Any, numbers: Mapping[str, np.ndarray[Any, Any]]) -> State:
-    """Put labelled arrays together again; everything is checked before it is used.
+    """Rebuild labelled arrays from what `encode` returned; everything is validated first.
 
     Parameters
     ----------
@@ -501,8 +515,9 @@ def decode(text: Any, numbers: Mapping[str, np.ndarray[Any, Any]]) -> State:
     ModelFormatError
         If they do not belong together, or are not what `encode` returns.
     """
-    check(text, _SCHEMA, "state")
-    groups, datasets = text["groups"], text["datasets"]
+    schema.check(text, _STATE_SCHEMA, "state")
+    groups = text["groups"]
+    datasets = text["datasets"]
     wanted = {
         f"{number}/{name}"
         for number, part in enumerate(datasets)
@@ -536,7 +551,7 @@ def _decode_one(text: Any, prefix: str, numbers: Mapping[str, Any]) -> xr.Datase
 
 
 def _text_array(texts: list[str]) -> np.ndarray[Any, Any]:
-    """Return texts as an array, all as wide as the longest: how large that is is seen first."""
+    """Return texts as a NumPy array; its size, the longest text times their number, is checked."""
     longest = max(map(len, texts), default=0)
     if longest * len(texts) > _MOST_TEXT:
         raise ModelFormatError(

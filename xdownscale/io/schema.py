@@ -1,4 +1,4 @@
-"""JSON that anybody may have written: read strictly, and held against a schema before use."""
+"""Parse untrusted JSON strictly, and validate it against a schema."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from xdownscale.core.errors import ModelFormatError, nearest_name
 
 _DEEPEST = 32
-REST = "*"  # in a schema: what further members hold
+REST = "*"  # in a schema: the shape of all further members
 
 
 class Between(NamedTuple):
@@ -23,14 +23,14 @@ class Between(NamedTuple):
 
 
 def parse(content: bytes, what: str = "The text") -> Any:
-    """Read JSON; what parsers are known to disagree on is refused.
+    """Parse JSON strictly: no duplicate members, no numbers that are not finite.
 
     Parameters
     ----------
     content : bytes
         UTF-8.
     what : str
-        What it is, for the message.
+        Name of the text, for the message.
 
     Returns
     -------
@@ -40,8 +40,8 @@ def parse(content: bytes, what: str = "The text") -> Any:
     Raises
     ------
     ModelFormatError
-        If it is no JSON, names a member twice, holds a number that is not finite, or lies more
-        than 32 levels deep.
+        If it is not JSON, has a member twice, a number that is not finite, or more than 32
+        levels.
 
     Examples
     --------
@@ -99,7 +99,7 @@ def _check_depth(value: Any) -> None:
 
 
 def check(value: Any, shape: Any, where: str) -> None:
-    """Raise unless a value has the shape that a schema describes.
+    """Raise unless a value matches a schema.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ def check(value: Any, shape: Any, where: str) -> None:
         of alternatives; ``[shape]`` for lists; a dict from names to shapes, where a name that
         ends in ``?`` may be left out and ``"*"`` stands for all others.
     where : str
-        What the value is, for the message.
+        Name of the value, for the message.
 
     Raises
     ------
@@ -127,7 +127,7 @@ def check(value: Any, shape: Any, where: str) -> None:
     """
     if isinstance(shape, tuple) and isinstance(value, dict | list):
         alike = [one for one in shape if type(one) is type(value)]
-        shape = alike[0] if len(alike) == 1 else shape  # the message is to say where in it
+        shape = alike[0] if len(alike) == 1 else shape  # for a message that says where in it
     if isinstance(shape, dict) and isinstance(value, dict):
         _check_members(value, shape, where)
     elif isinstance(shape, list) and isinstance(value, list):
@@ -178,7 +178,7 @@ def _matches(value: Any, shape: Any) -> bool:
 
 
 def describe(shape: Any) -> str:
-    """Say in words what a schema asks for.
+    """Describe in words what a schema allows.
 
     Examples
     --------
@@ -199,21 +199,22 @@ def describe(shape: Any) -> str:
 
 
 def of_hint(hint: Any, whole: Between) -> Any:
-    """Return the shape of a type hint, as JSON holds what it allows.
+    """Return the schema of a type hint for values in JSON.
 
     Parameters
     ----------
     hint : type
         Of int, float, str, bool, None, and tuples, mappings and unions of them.
     whole : Between
-        What whole numbers may be.
+        Range of whole numbers.
 
     Examples
     --------
     >>> of_hint(tuple[int, ...] | None, Between(0, 9))
     ([Between(low=0, high=9)], None)
     """
-    origin, inner = typing.get_origin(hint), typing.get_args(hint)
+    origin = typing.get_origin(hint)
+    inner = typing.get_args(hint)
     if origin in (typing.Union, types.UnionType):
         return tuple(of_hint(part, whole) for part in inner)
     if origin is tuple:

@@ -1,4 +1,4 @@
-"""A fitted model as a file and back: text, labelled arrays and weights; nothing else."""
+"""Save and load fitted models as text, labelled arrays and weights."""
 
 from __future__ import annotations
 
@@ -16,13 +16,15 @@ from xdownscale.core.coords import Axes, Labels
 from xdownscale.core.errors import ModelFormatError
 from xdownscale.core.files import as_path, write_whole
 from xdownscale.core.normalization import Scaling
-from xdownscale.fitting.fitted_model import Fitted, GroupModel
+from xdownscale.fitting.fitted_model import Fitted, GroupModel, ModelFacts
 from xdownscale.fitting.groups import Group
 from xdownscale.io import container, validation
 from xdownscale.preprocessing.calendar_features import Calendar
 from xdownscale.preprocessing.quantile_mapping import QuantileMap
 
-_FINE, _COARSE, _CARRIED = "fine", "coarse", "carried"
+_FINE = "fine"
+_COARSE = "coarse"
+_CARRIED = "carried"
 _GROUP = "group/"
 
 
@@ -32,7 +34,7 @@ def save(fitted: Fitted, path: str | PathLike[str]) -> None:
     Parameters
     ----------
     fitted : Fitted
-        What was learnt.
+        The model.
     path : str or path
         File to write; an existing one is replaced only when the new one is whole.
 
@@ -50,7 +52,7 @@ def pack(fitted: Fitted) -> bytes:
     Parameters
     ----------
     fitted : Fitted
-        What was learnt.
+        The model.
 
     Returns
     -------
@@ -61,12 +63,12 @@ def pack(fitted: Fitted) -> bytes:
 
 
 def identity(fitted: Fitted) -> str:
-    """Name a model by all that decides what it draws, and by what it says of itself.
+    """Return a hash of everything that decides what a model generates, and of its facts.
 
     Parameters
     ----------
     fitted : Fitted
-        What was learnt.
+        The model.
 
     Returns
     -------
@@ -85,11 +87,11 @@ def identity(fitted: Fitted) -> str:
 
 
 def _parts(fitted: Fitted) -> tuple[dict[str, Any], dict[str, xr.Dataset], dict[str, Any]]:
-    """Return a model as facts, labelled arrays and weights."""
+    """Split a model into facts, labelled arrays and weights."""
     facts = {
         "config": fitted.config.to_dict(),
         "seasons": fitted.seasons and dict(fitted.seasons),
-        "about": fitted.about,
+        "about": fitted.about.to_dict(),
         "labels": [_label_facts(labels) for labels in fitted.targets],
         "drivers": list(fitted.drivers),
         "own": list(fitted.own),
@@ -131,7 +133,7 @@ def load(path: str | PathLike[str]) -> Fitted:
         return _assemble(facts, state, weights)
     except ModelFormatError as err:
         raise ModelFormatError(f"{path} is whole, but does not hold a model: {err}") from err
-    except Exception as err:  # whatever a crafted file makes of it
+    except Exception as err:  # a crafted file can make any of these fail
         raise ModelFormatError(
             f"{path} is whole, but does not hold a model ({type(err).__name__}: {err}). It was "
             "altered, or written by another version of xdownscale: save it again with that one."
@@ -153,7 +155,7 @@ def _assemble(facts: dict[str, Any], state: Any, weights: dict[str, Any]) -> Fit
         own=tuple(facts["own"]),
         coarse_grid=state[_COARSE]["grid"],
         carried=state[_CARRIED]["carried"],
-        about=facts["about"],
+        about=ModelFacts.from_dict(facts["about"]),
     )
     validation.check_fitted(fitted, weights)
     return fitted
@@ -209,10 +211,12 @@ def _group_state(model: GroupModel) -> xr.Dataset:
 
 
 def _group_model(facts: dict[str, Any], state: xr.Dataset, weights: dict[str, Any]) -> GroupModel:
-    rows, columns = (slice(*span) for span in facts["window"])
+    rows, columns = facts["window"]
     losses = {n: ("step", v.values) for n, v in state.items() if str(n).startswith("history_")}
     return GroupModel(
-        group=Group(season=facts["season"], region=facts["region"], window=(rows, columns)),
+        group=Group(
+            season=facts["season"], region=facts["region"], window=(slice(*rows), slice(*columns))
+        ),
         weight=state["weight"].values,
         masks=state["mask"].values.astype(bool),
         static=state["static"].values,
@@ -244,13 +248,13 @@ def _maps(state: xr.Dataset) -> tuple[QuantileMap, ...]:
 
 
 def _own(weights: dict[str, Any], name: str) -> dict[str, Any]:
-    """Weights of one group, under their own names."""
+    """Return the weights of one group, under their own names."""
     prefix = f"{name}/"
     return {k.removeprefix(prefix): v for k, v in weights.items() if k.startswith(prefix)}
 
 
 def _storable(coords: xr.Dataset) -> xr.Dataset:
-    """Return the same arrays with attributes that netCDF can hold."""
+    """Return the arrays with attributes that netCDF can hold."""
     clean = coords.copy()
     for variable in clean.variables.values():
         variable.attrs = plain(variable.attrs)
@@ -259,7 +263,7 @@ def _storable(coords: xr.Dataset) -> xr.Dataset:
 
 
 def plain(attrs: dict[Any, Any]) -> dict[str, Any]:
-    """Return attributes as texts and numbers; what is neither becomes text.
+    """Convert attributes to texts and numbers; anything else becomes text.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Whether what a file holds is a model: its schema, and sizes that fit, before it is built."""
+"""Validate the contents of a model file: schema, and sizes that agree, before it is built."""
 
 from __future__ import annotations
 
@@ -9,26 +9,23 @@ from typing import Any
 
 import numpy as np
 
-from xdownscale.config import FIELD_METHODS, DownscalerConfig
+from xdownscale import methods
+from xdownscale.config import DownscalerConfig
 from xdownscale.core.coords import Axes
 from xdownscale.core.errors import ModelFormatError
 from xdownscale.core.normalization import Scaling
-from xdownscale.fitting.fitted_model import Fitted, GroupModel
+from xdownscale.fitting.fitted_model import Fitted, GroupModel, sizes_of
 from xdownscale.io.schema import REST, Between, check, of_hint
-from xdownscale.models import engine, field_engine
-from xdownscale.models.networks import field_unet
-from xdownscale.models.networks import weights as weights_
-from xdownscale.models.training import crop_dataset
-from xdownscale.preprocessing.calendar_features import Calendar, cycle_numbers
+from xdownscale.preprocessing.calendar_features import Calendar
 
-_WHOLE = Between(-(10**6), 10**6)  # any number of an option
+_WHOLE = Between(-(10**6), 10**6)  # range of the whole numbers among the options
 _COUNT = Between(0, 2**40)
-_LEVELS = 16  # most levels of a network: 2**15 pixels
+_LEVELS = 16  # maximum number of levels of a network: 2**15 pixels
 _OTHER = "the file was altered, or written by another version of xdownscale."
 
 
 def check_facts(facts: Any) -> None:
-    """Raise unless the text of a model file has the shape that it must have.
+    """Raise unless the text of a model file matches its schema.
 
     Parameters
     ----------
@@ -38,7 +35,7 @@ def check_facts(facts: Any) -> None:
     Raises
     ------
     ModelFormatError
-        Names the first member that is not as it must be.
+        Names the first member that does not match.
 
     Examples
     --------
@@ -114,7 +111,8 @@ def _of(kind: Any) -> dict[str, Any]:
 
 
 def _check_lengths(facts: Mapping[str, Any]) -> None:
-    targets, drivers = len(facts["labels"]), len(facts["drivers"])
+    targets = len(facts["labels"])
+    drivers = len(facts["drivers"])
     network = facts["config"].get("network", {})
     about = facts["about"]
     levels = max(len(network.get(n, ())) for n in ("channels", "encoder_channels"))
@@ -140,7 +138,7 @@ def _check_lengths(facts: Mapping[str, Any]) -> None:
 
 
 def check_fitted(fitted: Fitted, weights: Iterable[str]) -> None:
-    """Raise unless the parts of a model fit each other, its weights before a network is built.
+    """Raise unless the parts of a model agree; weights are checked before a network is built.
 
     Parameters
     ----------
@@ -152,7 +150,7 @@ def check_fitted(fitted: Fitted, weights: Iterable[str]) -> None:
     Raises
     ------
     ModelFormatError
-        Says which part does not fit.
+        Says which part does not agree.
     """
     _require(fitted.carried.ndim == 3, f"the carried fields have {fitted.carried.ndim} axes")
     _require(fitted.coarse_grid.ndim == 2, f"the coarse grid has {fitted.coarse_grid.ndim} axes")
@@ -188,24 +186,8 @@ def _check_arrays(fitted: Fitted, name: str, model: GroupModel) -> None:
 
 
 def _check_weights(fitted: Fitted, model: GroupModel) -> None:
-    config, drivers = fitted.config, len(fitted.drivers)
-    if config.method not in FIELD_METHODS:
-        sizes = weights_.Sizes(static=len(model.static), calendar=_CALENDAR)
-        engine.check_load(model.state, config, sizes)
-        return
-    days = config.data.window + 1 + config.data.after
-    known = crop_dataset.known_channels(days, drivers, fitted.own, config.data.fine_lags)
-    time = model.split["time"][:1]
-    channels = field_unet.Channels(
-        lags=config.data.lags * drivers,
-        known=known + len(model.static),
-        calendar=cycle_numbers(time, fitted.about["step"]).shape[1],
-        targets=len(fitted.targets),
-    )
-    field_engine.check_load_fields(model.state, config, channels)
-
-
-_CALENDAR = 3  # channels of `Calendar.channels`
+    method = methods.find(fitted.config.method)
+    method.check_state(model.state, fitted.config, sizes_of(fitted, model))
 
 
 def _require(true: bool, otherwise: str) -> None:

@@ -1,7 +1,7 @@
-"""Cut an image into overlapping patches, and put patches together again.
+"""Extract overlapping patches from an image, and stitch patches to an image.
 
 `extract` and `stitch` work on labelled arrays; `extract_array`, `stitch_array` and the streaming
-`Stitcher` do the same below the label line, on ``(..., y, x)`` arrays.
+`Stitcher` do the same on plain ``(..., y, x)`` arrays.
 """
 
 from __future__ import annotations

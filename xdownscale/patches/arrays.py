@@ -1,4 +1,4 @@
-"""Cut arrays into patches and add patches up to images. Arrays only, no labels."""
+"""Extract patches from arrays, and stitch patches to images (arrays only, no labels)."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from numpy.typing import ArrayLike, DTypeLike, NDArray
 from xdownscale.core.errors import DataError, GridError
 from xdownscale.patches.layout import PatchLayout
 
-_BATCH = 1024  # patches that are weighted at a time; bounds the memory of `Stitcher.add`
+_BATCH = 1024  # patches weighted at a time; bounds the memory of `Stitcher.add`
 
 
 def extract_array(
     array: NDArray[Any], layout: PatchLayout, patches: ArrayLike | None = None
 ) -> NDArray[Any]:
-    """Cut patches out of an array.
+    """Extract patches from an array.
 
     Parameters
     ----------
     array : ndarray, shape (..., ny, nx)
         The images.
     layout : PatchLayout
-        Where the patches lie.
+        Positions of the patches.
     patches : array of int, optional
         Numbers of the patches wanted; all of them by default.
 
@@ -54,7 +54,7 @@ def extract_array(
 
 
 class Stitcher:
-    """Add patches up, in any order and any number at a time, to whole images.
+    """Add patches to images, in any order and any number at a time.
 
     It holds one image in float64 whatever the number of patches, because the patches' weights
     are divided by their sum before they are added.
@@ -62,7 +62,7 @@ class Stitcher:
     Parameters
     ----------
     layout : PatchLayout
-        Where the patches lie.
+        Positions of the patches.
     leading_shape : tuple of int
         Shape of the axes in front of the patches.
     dtype : dtype
@@ -97,7 +97,7 @@ class Stitcher:
         patches : array of int, shape (n,)
             Numbers of the patches.
         values : ndarray, shape (..., n, size, size)
-            Their pixels. What they hold in the halo is not looked at.
+            Their pixels. Values in the halo are not used.
 
         Raises
         ------
@@ -150,16 +150,16 @@ class Stitcher:
 def stitch_array(
     values: NDArray[Any], layout: PatchLayout, patches: ArrayLike | None = None
 ) -> NDArray[Any]:
-    """Put patches together to images.
+    """Stitch patches to images.
 
     Parameters
     ----------
     values : ndarray, shape (..., patches, size, size)
         The patches.
     layout : PatchLayout
-        Where they lie.
+        Their positions.
     patches : array of int, optional
-        Their numbers, where they do not stand in the layout's order.
+        Their numbers, where they are not in the layout's order.
 
     Returns
     -------
@@ -199,7 +199,7 @@ def _repeated(numbers: NDArray[np.intp]) -> list[int]:
 
 
 def stitched_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the type that patches of type `dtype` are averaged to: floats stay what they are."""
+    """Return the type of stitched patches: that of the patches if floating, else float64."""
     if dtype.kind not in "fiub":
         raise DataError(
             f"Patches of type {dtype} cannot be averaged; give real numbers, best floats."

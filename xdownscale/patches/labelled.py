@@ -1,4 +1,4 @@
-"""Cut labelled fields into patches, and put labelled patches together again."""
+"""Extract patches from labelled fields, and stitch labelled patches."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from xdownscale.patches.arrays import check_shape, extract_array, stitch_array, 
 from xdownscale.patches.layout import PatchLayout
 
 _PATCH_DIMS = ("patch", "patch_y", "patch_x")
-_LABELS = "stitched"  # attribute of the coordinate `patch` that remembers the field's own dims
+_LABELS = "stitched"  # attribute of the coordinate `patch` that stores the field's own dims
 
 
 def extract(da: xr.DataArray, layout: PatchLayout) -> xr.DataArray:
-    """Cut a labelled field into patches.
+    """Extract patches from a labelled field.
 
     Parameters
     ----------
     da : DataArray
         Any dims, latitude and longitude among them.
     layout : PatchLayout
-        For the image ``(latitude, longitude)`` as it lies in `da`, whichever way it runs.
+        For the image ``(latitude, longitude)`` as it lies in `da`, in either direction.
 
     Returns
     -------
     DataArray
         Dims ``(..., patch, patch_y, patch_x)``. Latitude ``(patch, patch_y)``, longitude
-        ``(patch, patch_x)`` and all that stood on them become coordinates of the patches; the
-        coordinate ``patch`` remembers the field's own dims. Lazy where `da` is.
+        ``(patch, patch_x)`` and all coordinates along them become coordinates of the patches; the
+        coordinate ``patch`` stores the field's own dims. Lazy where `da` is.
 
     Raises
     ------
     GridError
-        If there is no grid, it has another shape than the layout, or a dim is called like one
-        of a patch.
+        If there is no grid, it has another shape than the layout, or a dim has the name of
+        one of a patch.
 
     Examples
     --------
@@ -49,7 +49,8 @@ def extract(da: xr.DataArray, layout: PatchLayout) -> xr.DataArray:
     Frozen({'patch': 6, 'patch_y': 2, 'patch_x': 2})
     """
     axes = find_axes(da)
-    y, x = axes.y, axes.x
+    y = axes.y
+    x = axes.x
     check_shape((da.sizes[y], da.sizes[x]), layout)
     taken = [name for name in (*da.dims, *da.coords) if name in _PATCH_DIMS]
     if taken:
@@ -74,7 +75,7 @@ def extract(da: xr.DataArray, layout: PatchLayout) -> xr.DataArray:
 
 
 def stitch(patches: xr.DataArray, layout: PatchLayout) -> xr.DataArray:
-    """Put labelled patches together: the inverse of `extract`.
+    """Stitch labelled patches to fields: the inverse of `extract`.
 
     Parameters
     ----------
@@ -106,7 +107,8 @@ def stitch(patches: xr.DataArray, layout: PatchLayout) -> xr.DataArray:
     field = _field_labels(patches)
     numbers = patches["patch"].values
     _check_complete(numbers, layout)
-    y, x = field["y"], field["x"]
+    y = field["y"]
+    x = field["x"]
     whole = patches if patches.chunks is None else patches.chunk(dict.fromkeys(_PATCH_DIMS, -1))
     image: xr.DataArray = xr.apply_ufunc(
         stitch_array,
@@ -128,12 +130,11 @@ def stitch(patches: xr.DataArray, layout: PatchLayout) -> xr.DataArray:
 
 
 def _patch_coords(da: xr.DataArray, layout: PatchLayout, y: str, x: str) -> dict[str, Any]:
-    """Coordinates of the patches: those that lie on y or x, cut like the field."""
+    """Return the coordinates of the patches: those along y or x, cut like the field."""
     within = np.arange(layout.size)
-    corner_y, corner_x = (layout.positions[:, axis, None] for axis in (0, 1))
     index = {
-        y: xr.Variable(("patch", "patch_y"), corner_y + within),
-        x: xr.Variable(("patch", "patch_x"), corner_x + within),
+        y: xr.Variable(("patch", "patch_y"), layout.positions[:, 0, None] + within),
+        x: xr.Variable(("patch", "patch_x"), layout.positions[:, 1, None] + within),
     }
     old = {name: c.variable for name, c in da.coords.items() if {y, x} & set(c.dims)}
     coords: dict[str, Any] = {}
@@ -173,12 +174,13 @@ def _check_complete(numbers: NDArray[Any], layout: PatchLayout) -> None:
 def _field_coords(
     patches: xr.DataArray, layout: PatchLayout, field: dict[str, Any]
 ) -> dict[str, Any]:
-    """Coordinates on y and x, each pixel's taken from one patch that holds it."""
+    """Return coordinates along y and x, each pixel's taken from one patch that contains it."""
     corner_y, corner_x = layout.corners
-    row, within_y = _holder(corner_y, layout.shape[0])
-    column, within_x = _holder(corner_x, layout.shape[1])
+    row, within_y = _containing_patch(corner_y, layout.shape[0])
+    column, within_x = _containing_patch(corner_x, layout.shape[1])
     order = np.argsort(patches["patch"].values)
-    y, x = field["y"], field["x"]
+    y = field["y"]
+    x = field["x"]
     on_y = {"patch": xr.Variable(y, order[row * len(corner_x)])}
     on_x = {"patch": xr.Variable(x, order[column])}
     on_both = {"patch": xr.Variable((y, x), order[row[:, None] * len(corner_x) + column])}
@@ -186,7 +188,12 @@ def _field_coords(
     coords = {}
     for name, dims in field["coords"].items():
         if name in patches.coords:
-            number = on_both if {y, x} <= set(dims) else on_y if y in dims else on_x
+            if {y, x} <= set(dims):
+                number = on_both
+            elif y in dims:
+                number = on_y
+            else:
+                number = on_x
             variable = patches.coords[name].variable
             index = number | {d: v for d, v in inner.items() if d in variable.dims}
             kept = variable.isel(index)
@@ -194,8 +201,10 @@ def _field_coords(
     return coords
 
 
-def _holder(corners: NDArray[np.intp], n: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Find a patch that holds each pixel of an axis, and the pixel's place in it."""
+def _containing_patch(
+    corners: NDArray[np.intp], n: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return a patch that contains each pixel of an axis, and the pixel's position in it."""
     pixels = np.arange(n)
-    holder = np.searchsorted(corners, pixels, side="right") - 1
-    return holder, pixels - corners[holder]
+    number = np.searchsorted(corners, pixels, side="right") - 1
+    return number, pixels - corners[number]

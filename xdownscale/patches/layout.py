@@ -1,4 +1,4 @@
-"""Tapers: the weights with which overlapping patches are blended."""
+"""Positions and blending weights (tapers) of overlapping patches."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def taper(name: str, n: int) -> Taper:
 
     The taper is evaluated at the pixel centres, half a pixel inside its ends, where it would be
     0: ``"hann"`` is ``sin^2(pi (k + 1/2) / n)``. The usual form ``0.5 (1 - cos(2 pi k / (n - 1)))``
-    is 0 on its outermost pixels, and an image border has no other patch to make up for it.
+    is 0 on its outermost pixels, where an image border has no other patch.
 
     Parameters
     ----------
@@ -75,11 +75,11 @@ def taper(name: str, n: int) -> Taper:
 
 @dataclass(frozen=True)
 class PatchLayout:
-    """Where the patches of an image lie, and how much each of their pixels counts.
+    """Positions of the patches of an image, and the weights of their pixels.
 
-    Corners stand at 0, stride, 2 stride ... along each axis, and one more patch lies flush with
-    the far edge where the stride does not lead there: every pixel is covered. On its inner
-    sides a patch loses `halo` pixels when patches are put together; on sides that lie on the
+    Corners are at 0, stride, 2 stride ... along each axis, and one more patch lies flush with
+    the far edge where the stride does not reach it: every pixel is covered. On its inner
+    sides a patch loses `halo` pixels when patches are stitched; on sides that lie on the
     image border it keeps them. What is left is the core. The weights are the outer product of
     the taper over the core's rows and columns, divided by their sum over all patches.
 
@@ -92,7 +92,7 @@ class PatchLayout:
     stride : int
         Pixels from one patch to the next.
     halo : int
-        Pixels thrown away on each inner side of a patch.
+        Pixels discarded on each inner side of a patch.
     taper : {"hann", "triangle", "uniform"}
         Weights over the core, see `xdownscale.patches.layout.taper`.
 
@@ -132,8 +132,7 @@ class PatchLayout:
         if not whole or min(self.size, self.stride) < 1 or self.halo < 0:
             raise OptionError(
                 f"size {self.size}, stride {self.stride} and halo {self.halo} were given; give "
-                "whole numbers, size and "
-                "stride must be 1 or more, halo 0 or more."
+                "whole numbers, size and stride must be 1 or more, halo 0 or more."
             )
         taper(self.taper, 1)
         self._check_fit()
@@ -193,7 +192,7 @@ class PatchLayout:
 
     @cached_property
     def _axis_weights(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Weights along y (patches, size) and along x, before their division."""
+        """Weights along y (patches, size) and along x, not normalised."""
         parts = []
         for cores in self.cores:
             weights = np.zeros((len(cores), self.size))
@@ -220,16 +219,15 @@ class PatchLayout:
 
     @cached_property
     def _shares(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """The axes' weights divided by their sums."""
+        """Weights along y and along x, divided by their sums over all patches."""
         parts = []
-        for corners, raw, total in zip(
-            self.corners, self._axis_weights, self._axis_sums, strict=True
-        ):
-            parts.append(raw / sliding_window_view(total, self.size)[corners])
+        axes = zip(self.corners, self._axis_weights, self._axis_sums, strict=True)
+        for corners, weights, total in axes:
+            parts.append(weights / sliding_window_view(total, self.size)[corners])
         return parts[0], parts[1]
 
     def weights(self, patches: ArrayLike | None = None) -> NDArray[np.float64]:
-        """Weights of patches, divided by their sum: over all patches they add to one.
+        """Return the weights of patches, normalised to sum to one over all patches.
 
         Parameters
         ----------
@@ -252,7 +250,7 @@ class PatchLayout:
         return along_y[row][:, :, None] * along_x[column][:, None, :]
 
     def rows_columns(self, patches: ArrayLike | None) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Row and column of patches in the lattice of patches."""
+        """Return the row and column of patches in the lattice of patches."""
         numbers = np.arange(self.n_patches) if patches is None else np.asarray(patches, np.intp)
         if numbers.size and not (numbers.min() >= 0 and numbers.max() < self.n_patches):
             raise GridError(

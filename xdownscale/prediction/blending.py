@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xdownscale.config import FIELD_METHODS
+from xdownscale import methods
 from xdownscale.core.normalization import Scaling
 from xdownscale.fitting.fitted_model import Fitted
 
@@ -29,7 +29,7 @@ class Blend:
     Fields are averaged in transformed units (in physical ones, where regions have different
     transforms), with weights that fall across the border of each
     region. All regions draw from one noise field, so their fields agree where they meet but for
-    what their models know, and the average keeps their spread. For method ``"diffusion"``
+    what their models know, and the average keeps their spread. For a method that does not blend,
     weights are 0 and 1, and the region that was named first counts.
 
     Parameters
@@ -49,11 +49,12 @@ class Blend:
         scalings = [model.scalings for model in regions.values()]
         self._scalings = [_common(each) for each in zip(*scalings, strict=True)]
         self._single = len(regions) == 1
+        blends = methods.find(fitted.config.method).blends
         core, total = np.zeros(shape, bool), np.zeros(shape)
         raw: dict[str | None, Array] = {}
         for name, model in regions.items():
             window, weight = model.group.window, model.weight.astype(float)
-            if fitted.config.method not in FIELD_METHODS:
+            if not blends:
                 weight = weight * ~core[window]
             core[window] |= weight >= _HALF
             total[window] += weight

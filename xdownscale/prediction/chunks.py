@@ -18,12 +18,11 @@ from xdownscale.core.coords import find_axes, to_array
 from xdownscale.core.errors import DataError, OptionError, XDownscaleWarning, check_option
 from xdownscale.core.time import time_keys
 from xdownscale.fitting.fitted_model import Fitted
-from xdownscale.models.sampling import memory
 from xdownscale.models.sampling.tiling import available_memory
 from xdownscale.prediction import workers
 from xdownscale.prediction.plan import FloatArray, IntArray, Plan
-from xdownscale.prediction.predict import State, draw_array, label, make_plan
-from xdownscale.prediction.request import Order, check_values
+from xdownscale.prediction.predict import State, label, make_plan, predict_array
+from xdownscale.prediction.request import Request, check_values
 from xdownscale.prediction.rollout import rows_before
 
 TARGET = 64.0  # MB of a chunk that nobody asked for
@@ -73,7 +72,7 @@ class Job:
 
     Attributes
     ----------
-    order : Order
+    request : Request
         With the days of the piece, as times; without a history.
     time : array
         Times of the coarse days that the piece sees.
@@ -83,7 +82,7 @@ class Job:
         As in the section ``sampling``, settled for all pieces alike.
     """
 
-    order: Order
+    request: Request
     time: npt.NDArray[Any]
     lags: npt.NDArray[Any]
     tile: int | str | None
@@ -104,7 +103,7 @@ def settle_chunks(plan: Plan, asked: Any) -> Chunks:
     OptionError
         For other dimensions or sizes: maps stay whole.
     """
-    sizes = {"time": plan.targets.size, "realization": plan.order.realizations}
+    sizes = {"time": plan.targets.size, "realization": plan.request.realizations}
     wanted = _asked(plan, asked)
     cells = len(plan.fitted.targets) * np.prod(plan.fitted.carried.shape[1:])
     most = max(1, int(TARGET * 1e6 / (4 * cells)))  # fields of a piece
@@ -170,7 +169,7 @@ def cut_pieces(plan: Plan, chunks: Chunks) -> Iterator[Piece]:
 
 def _walks(plan: Plan, bounds: npt.NDArray[Any]) -> list[list[IntArray] | None]:
     """Rows that every piece walks through: up to its last day, from the last of the one before."""
-    if plan.order.mode != "autoregressive":
+    if plan.request.mode != "autoregressive":
         return [None] * (bounds.size - 1)
     ends = [-1, *plan.targets[bounds[1:] - 1]]
     ends[-1] = plan.time.size
@@ -183,10 +182,10 @@ def _walks(plan: Plan, bounds: npt.NDArray[Any]) -> list[list[IntArray] | None]:
 def _rows(plan: Plan, part: slice, walk: list[IntArray] | None) -> slice:
     """Coarse days that a piece sees: those around its days, and what may stand in for them."""
     rows = np.concatenate([plan.targets[part], *(walk or [])])
-    data = plan.fitted.config.data
-    before = max(data.window, plan.lags, plan.steps) + plan.lags
+    seen = plan.method.window(plan.fitted.config)[0]
+    before = max(seen, plan.lags, plan.steps) + plan.lags
     return slice(
-        max(int(rows.min()) - before, 0), min(int(rows.max()) + data.after + 1, plan.time.size)
+        max(int(rows.min()) - before, 0), min(int(rows.max()) + plan.ahead + 1, plan.time.size)
     )
 
 
@@ -214,28 +213,27 @@ def make_job(plan: Plan, piece: Piece, tile: int | str | None) -> Job:
         See `settle_tile`.
     """
     time = plan.time.values
-    order = replace(
-        plan.order,
+    request = replace(
+        plan.request,
         time=time[plan.targets[piece.days]],
         realizations=piece.members.stop - piece.members.start,
-        first=plan.order.first + piece.members.start,
+        first=plan.request.first + piece.members.start,
         history=None,
         runs=piece.runs,
         step=plan.step,
     )
     past = plan.past_time.values[piece.lags] if piece.lags.size else time[:0]
-    return Job(order=order, time=time[piece.rows], lags=past, tile=tile)
+    return Job(request=request, time=time[piece.rows], lags=past, tile=tile)
 
 
 def settle_tile(plan: Plan) -> int | str | None:
-    """Return the side of the tiles that all pieces draw in, whatever the memory at their time."""
-    if not plan.whole:
-        return plan.fitted.config.sampling.tile
+    """Return the side of the tiles that all pieces are generated in, whatever memory is free."""
     ny, nx = plan.fitted.carried.shape[1:]
-    return memory.settle_tile(plan.fitted.config, (ny, nx), plan.order.device, workers.cores())
+    config = plan.fitted.config
+    return plan.method.shared_tile(config, (ny, nx), plan.request.device, workers.cores())
 
 
-def draw_piece(
+def predict_piece(
     given: Any, what: Job, state: State, past: FloatArray | None, *drivers: FloatArray
 ) -> tuple[FloatArray, State]:
     """Draw a piece, in whatever process this is.
@@ -262,16 +260,16 @@ def draw_piece(
     """
     plan, left = _prepare(given, what, state, past, drivers)
     with workers.fair_share():
-        return draw_array(plan, left), left
+        return predict_array(plan, left), left
 
 
-def draw_labelled(
+def predict_labelled(
     given: Any, what: Job, state: State, past: FloatArray | None, *drivers: FloatArray
 ) -> tuple[xr.DataArray | xr.Dataset, State]:
     """Draw a piece and put its names on; parameters as for `draw_piece`."""
     plan, left = _prepare(given, what, state, past, drivers)
     with workers.fair_share():
-        return label(plan, draw_array(plan, left)), left
+        return label(plan, predict_array(plan, left)), left
 
 
 def _prepare(
@@ -279,14 +277,16 @@ def _prepare(
 ) -> tuple[Plan, State]:
     """Return the plan of a piece, and a copy of the state that it goes on from."""
     fitted = workers.redeem(given)
-    fitted = replace(fitted, config=fitted.config.replace(sampling={"tile": what.tile}))
+    fitted = replace(fitted, config=fitted.config.override(sampling={"tile": what.tile}))
     records = tuple(_on(fitted.coarse_grid, values, what.time) for values in drivers)
     check_values(fitted, records)
-    order = what.order
+    request = what.request
     if past is not None:
-        order = replace(order, history=_on(fitted.carried.isel(time=0, drop=True), past, what.lags))
+        request = replace(
+            request, history=_on(fitted.carried.isel(time=0, drop=True), past, what.lags)
+        )
     left = {name: replace(carry) for name, carry in state.items()}
-    return Plan(fitted, records, order), left
+    return Plan(fitted, records, request), left
 
 
 def _on(grid: xr.DataArray, values: FloatArray, time: npt.NDArray[Any]) -> xr.DataArray:
@@ -296,7 +296,7 @@ def _on(grid: xr.DataArray, values: FloatArray, time: npt.NDArray[Any]) -> xr.Da
 
 def read_past(plan: Plan, piece: Piece) -> Any:
     """Return the fields of the history that a piece reads (lazy where it is), or None."""
-    if not piece.lags.size or plan.order.history is None:
+    if not piece.lags.size or plan.request.history is None:
         return None
     return to_array(plan.past).array[piece.lags]
 
@@ -326,10 +326,10 @@ def variables_of(coarse: xr.DataArray | xr.Dataset) -> list[xr.DataArray]:
     return [coarse] if isinstance(coarse, xr.DataArray) else list(coarse.data_vars.values())
 
 
-def draw_lazily(
+def predict_lazily(
     fitted: Fitted,
     coarse: xr.DataArray | xr.Dataset,
-    order: Order,
+    request: Request,
     chunks: Any,
     path: Path | None,
 ) -> xr.DataArray | xr.Dataset:
@@ -337,8 +337,8 @@ def draw_lazily(
 
     Parameters
     ----------
-    fitted, coarse, order
-        As for `draw_maps`.
+    fitted, coarse, request
+        As for `predict_maps`.
     chunks : "auto", int or mapping
         See `xdownscale.predict`.
     path : Path or None
@@ -347,9 +347,9 @@ def draw_lazily(
     Returns
     -------
     DataArray or Dataset
-        As `draw_maps`, backed by dask.
+        As `predict_maps`, backed by dask.
     """
-    plan = make_plan(fitted, coarse, order, values=False)
+    plan = make_plan(fitted, coarse, request, values=False)
     check_chunks(plan)
     cut = settle_chunks(plan, chunks)
     rows: list[list[Any]] = []
@@ -367,8 +367,9 @@ def _graph(plan: Plan, cut: Chunks, given: workers.Ticket) -> Iterator[tuple[Pie
     from dask.delayed import delayed
 
     tile, sources = settle_tile(plan), [driver.data for driver in plan.drivers]
-    token = tokenize(given.key, tile, cut, plan.order, plan.time.values, sources)
-    carrier, draw = sent(given), delayed(draw_piece, pure=False, nout=2)
+    token = tokenize(given.key, tile, cut, plan.request, plan.time.values, sources)
+    carrier = sent(given)
+    generate = delayed(predict_piece, pure=False, nout=2)
     shape = (len(plan.fitted.targets), *plan.fitted.carried.shape[1:])
     read = functools.cache(lambda *rows: _parts(plan, slice(*rows)))
     state: Any = {}
@@ -377,10 +378,10 @@ def _graph(plan: Plan, cut: Chunks, given: workers.Ticket) -> Iterator[tuple[Pie
         drivers = read(piece.rows.start, piece.rows.stop)
         state = {} if piece.days.start == 0 else state
         key = f"draw_piece-{token}-{number}"
-        drawn = draw(carrier, job, state, past, *drivers, dask_key_name=key)
-        if plan.order.mode == "autoregressive":
+        drawn = generate(carrier, job, state, past, *drivers, dask_key_name=key)
+        if plan.request.mode == "autoregressive":
             state = drawn[1]
-        size = (job.order.realizations, piece.days.stop - piece.days.start, *shape)
+        size = (job.request.realizations, piece.days.stop - piece.days.start, *shape)
         name = f"piece-{token}-{number}"
         yield piece, dask.array.from_delayed(drawn[0], size, np.float32, name=name)
 

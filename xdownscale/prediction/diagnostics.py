@@ -12,8 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from xdownscale import geostat
-from xdownscale.config import FIELD_METHODS
+from xdownscale import geostat, methods, skill
 from xdownscale.core import time as time_axis
 from xdownscale.core.coords import find_axes, require_time, to_array
 from xdownscale.core.errors import DataError, OptionError, XDownscaleWarning
@@ -23,12 +22,14 @@ from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.patches import PatchLayout
 from xdownscale.prediction.constraints import COVERED, cells_on
 from xdownscale.prediction.plan import within
-from xdownscale.prediction.predict import draw_maps
-from xdownscale.prediction.request import Order, is_parallel
+from xdownscale.prediction.predict import predict_maps
+from xdownscale.prediction.request import Request
 from xdownscale.preprocessing import validation
-from xdownscale.preprocessing.validation import variables
+from xdownscale.preprocessing.validation import Pair, variables
 
 Array = npt.NDArray[Any]
+_VALIDATION_DAYS = 4  # that the skill in the repr is measured on
+_VALIDATION_STEPS = 10  # most sampling steps for that
 _DRIFT_DAYS = 48  # days of the whole coarse record that drift is looked for on
 _SURE = 3.0  # standard errors
 
@@ -165,20 +166,24 @@ def check(
     grid = fitted.carried.isel(time=0, drop=True)
     validation.check_same_cells(record, grid, "The fine record", "the model")
     chosen = _days(fitted, coarse, record, days)
-    order = Order(time=chosen, realizations=realizations, seed=seed, device=device)
-    if not is_parallel(fitted.config):
-        order = replace(order, mode="teacher_forced", history=record)
-    drawn = _drawn(fitted, coarse, record, order)
+    request = Request(time=chosen, realizations=realizations, seed=seed, device=device)
+    if "teacher_forced" in _method(fitted).modes(fitted.config):
+        request = replace(request, mode="teacher_forced", history=record)
+    drawn = _drawn(fitted, coarse, record, request)
     found: dict[str, float] = {
         "collapse": _ratio(drawn, lambda x: np.nanstd(x, axis=(-2, -1))),
         "texture": _ratio(drawn, _semivariance),
         "extremes": _extremes(drawn),
         "spread": _spread(drawn),
-        "negative transfer": _transfer(fitted, coarse, record, order, drawn),
-        "seams": _seams(fitted, coarse, order),
-        "drift": _drift(fitted, coarse, order),
+        "negative transfer": _transfer(fitted, coarse, record, request, drawn),
+        "seams": _seams(fitted, coarse, request),
+        "drift": _drift(fitted, coarse, request),
     }
     return _table(found)
+
+
+def _method(fitted: Fitted) -> methods.Method:
+    return methods.find(fitted.config.method)
 
 
 def _table(found: dict[str, float]) -> pd.DataFrame:
@@ -214,8 +219,8 @@ def _days(fitted: Fitted, coarse: Any, fine: xr.DataArray, count: int) -> Array:
         days = np.unique(np.concatenate([days.values for days in listed]))
         if days.size:
             days = days[match_times(days, time) >= 0]
-        if days.size and fitted.config.method in FIELD_METHODS:
-            days = days[within(fitted.config.data, xr.DataArray(days), given)]
+        if days.size:
+            days = days[within(fitted.config, xr.DataArray(days), given)]
         if days.size >= 2:
             return np.asarray(days[np.unique(np.linspace(0, days.size - 1, count).astype(int))])
     raise DataError(
@@ -224,16 +229,16 @@ def _days(fitted: Fitted, coarse: Any, fine: xr.DataArray, count: int) -> Array:
     )
 
 
-def _draw(fitted: Fitted, coarse: Any, order: Order) -> xr.DataArray:
+def _draw(fitted: Fitted, coarse: Any, request: Request) -> xr.DataArray:
     """Draw the first target."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XDownscaleWarning)
-        maps = draw_maps(fitted, coarse, order)
+        maps = predict_maps(fitted, coarse, request)
     return maps if isinstance(maps, xr.DataArray) else maps[fitted.labels.name]
 
 
-def _drawn(fitted: Fitted, coarse: Any, fine: xr.DataArray, order: Order) -> _Drawn:
-    maps = _draw(fitted, coarse, order)
+def _drawn(fitted: Fitted, coarse: Any, fine: xr.DataArray, request: Request) -> _Drawn:
+    maps = _draw(fitted, coarse, request)
     axes = find_axes(maps)
     scaling = next(iter(fitted.models.values())).scaling
     truth = fine.sel({require_time(fine, "The fine record"): maps[axes.time].values})
@@ -285,35 +290,35 @@ def _crps(drawn: _Drawn) -> float:
 
 
 def _transfer(
-    fitted: Fitted, coarse: Any, fine: xr.DataArray, order: Order, drawn: _Drawn
+    fitted: Fitted, coarse: Any, fine: xr.DataArray, request: Request, drawn: _Drawn
 ) -> float:
     """CRPS over that with the encoder's features of other days; above 1 the encoder does harm."""
-    if fitted.config.method not in FIELD_METHODS or fitted.config.network.encoder == "none":
+    if not _method(fitted).uses_encoder(fitted.config):
         return np.nan
-    other = _drawn(fitted, coarse, fine, replace(order, scrambled=True))
+    other = _drawn(fitted, coarse, fine, replace(request, scrambled=True))
     return _crps(drawn) / _crps(other)
 
 
-def _seams(fitted: Fitted, coarse: Any, order: Order) -> float:
+def _seams(fitted: Fitted, coarse: Any, request: Request) -> float:
     """Return steps across patch borders over those off them, where maps are made of patches."""
-    if fitted.config.method in FIELD_METHODS:
+    if not _method(fitted).has_seams(fitted.config):
         return np.nan
     s = fitted.config.sampling
     shape = (int(fitted.carried.shape[1]), int(fitted.carried.shape[2]))
     layout = PatchLayout(shape, s.size, s.stride, s.halo, s.taper)
-    one = _draw(fitted, coarse, replace(order, realizations=2))
+    one = _draw(fitted, coarse, replace(request, realizations=2))
     return float(geostat.seams(one, layout).gradient_ratio.mean())
 
 
-def _drift(fitted: Fitted, coarse: Any, order: Order) -> float:
+def _drift(fitted: Fitted, coarse: Any, request: Request) -> float:
     """Trend of the drawn maps' mean against the coarse record's, in standard errors."""
-    alone = not is_parallel(fitted.config) or fitted.own[0] < 0
-    if alone or fitted.about["pairing"] == "self":
+    alone = "parallel" not in _method(fitted).modes(fitted.config) or fitted.own[0] < 0
+    if alone or fitted.about.pairing == "self":
         return np.nan
     record = _own_record(fitted, coarse)
     time = record[require_time(record, "The coarse record")]
     keys = time_axis.seconds(time)
-    inside = np.flatnonzero(within(fitted.config.data, time, time))
+    inside = np.flatnonzero(within(fitted.config, time, time))
     if inside.size < _DRIFT_DAYS:
         return np.nan
     rows = inside[np.linspace(0, inside.size - 1, _DRIFT_DAYS).astype(int)]
@@ -321,7 +326,7 @@ def _drift(fitted: Fitted, coarse: Any, order: Order) -> float:
     if seasons is not None:
         known = np.concatenate(list(seasons.values()))
         rows = rows[np.isin(time_axis.months(time)[rows], known)]
-    maps = _draw(fitted, coarse, replace(order, time=time.values[rows], realizations=1))
+    maps = _draw(fitted, coarse, replace(request, time=time.values[rows], realizations=1))
     scaling = next(iter(fitted.models.values())).scaling
     axes, coarse_axes = find_axes(maps), find_axes(record)
     drawn = np.nanmean(scaling.transform_only(maps[0].transpose(axes.time, ...).values), (-2, -1))
@@ -358,3 +363,66 @@ def _trend(x: Array, y: Array) -> float:
     rest = y - slope * x
     error = np.sqrt((rest @ rest) / (x.size - 2) / (x @ x))
     return float(slope / error) if error > 0 else np.nan
+
+
+def validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, float]:
+    """Score one realization on some validation time steps, with few sampling steps.
+
+    Fields are teacher-forced where the model sees fine lags.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The model.
+    pair : Pair
+        The records that it was trained on.
+    device : str
+        Where the networks run.
+
+    Returns
+    -------
+    dict of str to float
+        Scores in transformed units; empty where there is no validation time step, or the records do
+        not show the same ones.
+    """
+    if fitted.about.pairing == "self":
+        return {}
+    sampling = fitted.config.sampling
+    quick = {
+        "steps": min(sampling.steps, _VALIDATION_STEPS),
+        "stride": sampling.size - 2 * sampling.halo,
+    }
+    cheap = replace(fitted, config=fitted.config.override(sampling=quick))
+    drivers: xr.DataArray | xr.Dataset = pair.coarse
+    if len(pair.drivers) > 1:
+        drivers = xr.Dataset(dict(zip(pair.names, pair.drivers, strict=True)))
+    scores: dict[str, list[float]] = {}
+    for name, model in fitted.models.items():
+        days = model.split["time"][model.split["part"].values == "validation"]
+        days = days[within(fitted.config, days, pair.coarse_time)]
+        if not days.size:
+            continue
+        chosen = days[np.unique(np.linspace(0, days.size - 1, _VALIDATION_DAYS).astype(int))]
+        request = Request(time=chosen, device=device)
+        if "teacher_forced" in _method(fitted).modes(fitted.config):
+            request = replace(request, mode="teacher_forced", history=pair.fine)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", XDownscaleWarning)
+            maps = predict_maps(replace(cheap, models={name: model}), drivers, request)
+        generated = maps if isinstance(maps, xr.DataArray) else maps[pair.fine.name]
+        truth = _truth_of(generated, pair)
+        table = skill.table({"model": generated}, truth, transform=model.scaling, baselines=None)
+        transformed = table[table.columns[0][0]]
+        for score, value in transformed.iloc[0].items():
+            if np.isfinite(value):
+                scores.setdefault(str(score), []).append(float(value))
+    return {score: float(np.mean(values)) for score, values in scores.items()}
+
+
+def _truth_of(generated: xr.DataArray, pair: Pair) -> xr.DataArray:
+    """Return the true fields of the time steps that were generated, where there is a value."""
+    name = require_time(generated, "The maps")
+    rows = time_axis.match_times(generated[name], pair.time)
+    truth = pair.fine.isel({str(pair.time.name): rows})
+    held = generated.isel(realization=0, drop=True).notnull()  # noqa: PD004
+    return truth.where(held.transpose(*truth.dims).values)

@@ -128,7 +128,7 @@ class Ledger:
             )
             watched = [np.asarray(row, float).tolist() for row in carry.watched]
             group.update_attributes({"key": carry.key, "group": carry.group, "watched": watched})
-            group.create_array("memory", data=carry.memory)
+            group.create_array("memory", data=carry.lags)
 
     def recall(self, place: tuple[int, int]) -> dict[str | None, Carry]:
         """Return what a finished piece left behind."""
@@ -140,7 +140,7 @@ class Ledger:
             attrs = dict(group.attrs)
             found[None if name == "_all" else name] = Carry(
                 key=attrs["key"],
-                memory=np.asarray(group["memory"][:], np.float32),
+                lags=np.asarray(group["memory"][:], np.float32),
                 group=attrs["group"],
                 watched=[np.array(row) for row in attrs["watched"]],
             )

@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import splits
-from xdownscale.config import FIELD_METHODS, DataConfig
+from xdownscale import methods, splits
+from xdownscale.config import DownscalerConfig
 from xdownscale.core import time as times
 from xdownscale.core.coords import require_time, to_array
 from xdownscale.core.errors import ModelMismatchError, TimeAxisError
 from xdownscale.core.time import time_keys
 from xdownscale.fitting.fitted_model import Fitted, GroupModel
-from xdownscale.prediction.request import Order
+from xdownscale.methods import Method
+from xdownscale.prediction.request import Request
 from xdownscale.preprocessing import imputation, validation
 from xdownscale.preprocessing.validation import check_dims
 
@@ -25,14 +26,14 @@ IntArray = npt.NDArray[np.int64]
 
 
 def within(
-    data: DataConfig, days: xr.DataArray, record: xr.DataArray, step: int | None = None
+    config: DownscalerConfig, days: xr.DataArray, record: xr.DataArray, step: int | None = None
 ) -> npt.NDArray[np.bool_]:
-    """Tell which days have the window that whole fields are drawn from within a record.
+    """Tell for which time steps a record reaches as far as a model's window.
 
     Parameters
     ----------
-    data : DataConfig
-        Its `window`, `ahead` and `lags` are used.
+    config : DownscalerConfig
+        Its method decides the window; ``data.lags`` count too.
     days, record : DataArray
         Times; those of the record ascend.
     step : int, optional
@@ -41,14 +42,17 @@ def within(
     Examples
     --------
     >>> import pandas as pd
+    >>> from xdownscale.config import preset
     >>> time = xr.DataArray(pd.date_range("2000-01-01", periods=5))
-    >>> within(DataConfig(lags=1, window=1), time, time).tolist()
+    >>> config = preset("fast", data=dict(lags=1, window=1))
+    >>> within(config, time, time).tolist()
     [False, True, True, True, False]
     """
     step = times.time_step(record) if step is None else step
     keys, ends = time_keys(days), time_keys(record)[[0, -1]]
-    early = keys - max(data.window, data.lags) * step >= ends[0]
-    return np.asarray(early & (keys + data.after * step <= ends[1]))
+    before, after = methods.find(config.method).window(config)
+    early = keys - max(before, config.data.lags) * step >= ends[0]
+    return np.asarray(early & (keys + after * step <= ends[1]))
 
 
 @dataclass(frozen=True)
@@ -61,13 +65,13 @@ class Plan:
         The model.
     drivers : tuple of DataArray
         Coarse variables, times sorted.
-    order : Order
+    request : Request
         What was asked for.
     """
 
     fitted: Fitted
     drivers: tuple[xr.DataArray, ...]
-    order: Order
+    request: Request
 
     @property
     def coarse(self) -> xr.DataArray:
@@ -80,15 +84,19 @@ class Plan:
         return self.fitted.config.data.lags
 
     @property
-    def whole(self) -> bool:
-        """Whether the model sees a window of coarse days."""
-        return self.fitted.config.method in FIELD_METHODS
+    def method(self) -> Method:
+        """The model's method."""
+        return methods.find(self.fitted.config.method)
 
     @property
     def steps(self) -> int:
-        """Preceding days whose fine field the model sees."""
-        data = self.fitted.config.data
-        return data.fine_lags if self.whole else data.lags
+        """Preceding time steps whose fine field the model sees."""
+        return self.method.fine_lags(self.fitted.config)
+
+    @property
+    def ahead(self) -> int:
+        """Following time steps whose coarse field the model sees."""
+        return self.method.window(self.fitted.config)[1]
 
     @cached_property
     def time(self) -> xr.DataArray:
@@ -98,8 +106,8 @@ class Plan:
     @property
     def step(self) -> int:
         """Seconds from one day to the next; 0 of a single day."""
-        if self.order.step is not None:
-            return self.order.step
+        if self.request.step is not None:
+            return self.request.step
         return int(times.time_step(self.time)) if self.time.size > 1 else 0
 
     @property
@@ -130,7 +138,7 @@ class Plan:
     @cached_property
     def walkable(self) -> npt.NDArray[np.bool_]:
         """Days that can be drawn, if only to serve as lags, ``(t,)``."""
-        if self.whole:
+        if not self.method.needs_every_lag:
             return np.asarray(self.inside & (self.stand_in >= 0))
         out = np.zeros(self.time.size, bool)
         served = self.stand_in >= 0
@@ -143,7 +151,7 @@ class Plan:
     @property
     def parallel(self) -> bool:
         """Whether each day is drawn for itself, from the coarse days around it."""
-        return self.order.mode == "parallel"
+        return self.request.mode == "parallel"
 
     def around(self, before: int, after: int) -> IntArray:
         """Rows of the days around every day, ``(t, before + after + 1)``.
@@ -160,14 +168,20 @@ class Plan:
     @cached_property
     def window(self) -> IntArray:
         """Rows of the days that the networks see, the day itself first, ``(t, days)``."""
-        data = self.fitted.config.data
-        return splits.day_first(self.around(data.window, data.after), data.window)
+        before, after = self.method.window(self.fitted.config)
+        if self.method.needs_every_lag:
+            every = np.arange(self.time.size)[:, None]
+            rows = every + np.array([0, *range(-before, 0)])
+            return np.asarray(np.maximum(self.stand_in[np.maximum(rows, 0)], 0), np.int64)
+        return splits.day_first(self.around(before, after), before)
 
     @cached_property
     def before(self) -> IntArray:
-        """Rows of the days that the encoder sees, ``(t, lags)``."""
+        """Rows of the days that the encoder sees, ``(t, lags)``; none where it sees fine fields."""
+        if not self.method.uses_encoder(self.fitted.config):
+            return np.empty((self.time.size, 0), np.int64)
         rows = self.around(self.lags, -1)
-        return np.roll(rows, len(rows) // 2, axis=0) if self.order.scrambled else rows
+        return np.roll(rows, len(rows) // 2, axis=0) if self.request.scrambled else rows
 
     @cached_property
     def lag_rows(self) -> IntArray:
@@ -179,7 +193,7 @@ class Plan:
     @cached_property
     def inside(self) -> npt.NDArray[np.bool_]:
         """Days whose window does not reach outside the record, ``(t,)``."""
-        return within(self.fitted.config.data, self.time, self.time, self.width)
+        return within(self.fitted.config, self.time, self.time, self.width)
 
     @cached_property
     def complete(self) -> npt.NDArray[np.bool_]:
@@ -189,7 +203,7 @@ class Plan:
     @cached_property
     def there(self) -> npt.NDArray[np.bool_]:
         """Days whose preceding days are in the record, with a coarse field or not, ``(t,)``."""
-        if self.whole:
+        if not self.method.needs_every_lag:
             return self.inside
         out = np.zeros(self.time.size, bool)
         out[splits.lag_windows(self.time, self.lags, step=self.width).targets] = True
@@ -206,9 +220,9 @@ class Plan:
     @cached_property
     def targets(self) -> IntArray:
         """Rows to be drawn, ascending."""
-        rows = self._drawable() if self.order.time is None else self._asked()
+        rows = self._drawable() if self.request.time is None else self._asked()
         if not rows.size:
-            fine = " and fine" if self.order.mode == "teacher_forced" else ""
+            fine = " and fine" if self.request.mode == "teacher_forced" else ""
             raise TimeAxisError(
                 f"No day can be drawn: each needs the {self.lags} coarse{fine} days before it, "
                 f"{self._after()}and a season that the model was fitted for. Give a longer coarse "
@@ -223,8 +237,8 @@ class Plan:
         A run starts after the last day of the history before its first target, so that it never
         skips a day; without such a day it starts cold, at its first target. No run crosses a gap.
         """
-        if self.order.runs is not None:
-            return [np.searchsorted(time_keys(self.time), run) for run in self.order.runs]
+        if self.request.runs is not None:
+            return [np.searchsorted(time_keys(self.time), run) for run in self.request.runs]
         able = np.flatnonzero(self.walkable & self.modelled)
         cuts = np.flatnonzero(np.diff(time_keys(self.time)[able]) != self.step) + 1
         return [run for part in np.split(able, cuts) if (run := self._run(part)).size]
@@ -239,7 +253,7 @@ class Plan:
     @cached_property
     def past(self) -> xr.DataArray:
         """Fine record that lags are read from: `history`, else what the model carries."""
-        given = self.order.history
+        given = self.request.history
         if given is None:
             return self.fitted.carried
         check_dims(given, "history")
@@ -293,7 +307,7 @@ class Plan:
 
     def _needed(self) -> list[int]:
         """Rows whose true fine field is read."""
-        teacher = self.order.mode == "teacher_forced"
+        teacher = self.request.mode == "teacher_forced"
         heads = self.targets[self.complete[self.targets]] if teacher else self.runs_heads()
         windows = self.lag_rows[heads]
         known = np.isin(windows, list(self.history_rows))
@@ -321,8 +335,7 @@ class Plan:
         return run
 
     def _after(self) -> str:
-        window = self.fitted.config.data.after
-        return f"the {window} after it, " if self.whole and window else ""
+        return f"the {self.ahead} after it, " if self.ahead else ""
 
     def _check_inside(self, rows: IntArray) -> None:
         """Raise if the window of a day that was asked for reaches outside the record."""
@@ -341,14 +354,14 @@ class Plan:
         if self.parallel:
             return np.flatnonzero(self.inside & self.modelled)
         rows = np.flatnonzero(self.there & self.modelled)
-        if self.order.mode == "teacher_forced":
+        if self.request.mode == "teacher_forced":
             known = np.isin(self.lag_rows, list(self.history_rows))
             rows = rows[known[rows].all(axis=1)]
         return np.asarray(rows, np.int64)
 
     def _asked(self) -> IntArray:
         """Rows of the days that the user named."""
-        name, wanted = str(self.time.name), self.order.time
+        name, wanted = str(self.time.name), self.request.time
         if isinstance(wanted, xr.DataArray):
             if wanted.dtype.kind not in "MOUb":
                 raise TimeAxisError(
@@ -372,6 +385,6 @@ class Plan:
                 f"({', '.join(self.fitted.seasons or {})}). Leave them out, or fit a model for "
                 "their season."
             )
-        if self.whole:
+        if not self.method.needs_every_lag:
             self._check_inside(rows)
         return rows

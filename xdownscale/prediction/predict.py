@@ -10,37 +10,35 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import config as config_
+from xdownscale.config import CONSISTENT
 from xdownscale.core.coords import Labels, from_array, to_array
 from xdownscale.core.errors import XDownscaleWarning
 from xdownscale.core.time import months, time_keys
 from xdownscale.fitting import drift
-from xdownscale.fitting.fitted_model import Fitted, GroupModel
-from xdownscale.models import engine, field_engine
-from xdownscale.models.networks import field_unet
-from xdownscale.models.networks import weights as weights_
-from xdownscale.models.training import crop_dataset
+from xdownscale.fitting.fitted_model import Fitted, GroupModel, sizes_of
 from xdownscale.prediction import constraints, rollout
 from xdownscale.prediction.blending import Blend
 from xdownscale.prediction.constraints import cells_on
 from xdownscale.prediction.plan import FloatArray, IntArray, Plan
-from xdownscale.prediction.request import Order, check_drivers, settle
-from xdownscale.preprocessing import features, validation
-from xdownscale.preprocessing.calendar_features import cycle_numbers, warn_outside
+from xdownscale.prediction.request import Request, check_drivers, settle
+from xdownscale.prediction.rollout import Carry, GroupSampler
+from xdownscale.preprocessing import features
+from xdownscale.preprocessing.calendar_features import calendar_numbers, warn_outside
 from xdownscale.preprocessing.features import place_on
+from xdownscale.preprocessing.validation import canonical_grid
 
 Models = dict[str | None, GroupModel]
 _BLOCK = 64  # days that are constrained at once
-Drawn = Iterator[tuple[IntArray, FloatArray, npt.NDArray[np.bool_]]]
+Generated = Iterator[tuple[IntArray, FloatArray, npt.NDArray[np.bool_]]]
 
 
-State = dict[str | None, rollout.Carry]  # of each region
+State = dict[str | None, Carry]  # of each region
 
 
-def draw_maps(
-    fitted: Fitted, coarse: xr.DataArray | xr.Dataset, order: Order
+def predict_maps(
+    fitted: Fitted, coarse: xr.DataArray | xr.Dataset, request: Request
 ) -> xr.DataArray | xr.Dataset:
-    """Draw fine fields for days of a coarse record, now.
+    """Generate fine fields for time steps of a coarse record, now.
 
     Parameters
     ----------
@@ -48,7 +46,7 @@ def draw_maps(
         What was learnt.
     coarse : DataArray or Dataset
         Coarse record on the grid that the model was fitted with, with all of its drivers.
-    order : Order
+    request : Request
         Days, number of realizations, mode.
 
     Returns
@@ -62,32 +60,32 @@ def draw_maps(
     ModelMismatchError, TimeAxisError
         See `xdownscale.predict`.
     """
-    plan = make_plan(fitted, coarse, order)
-    return label(plan, draw_array(plan, {}))
+    plan = make_plan(fitted, coarse, request)
+    return label(plan, predict_array(plan, {}))
 
 
 def make_plan(
-    fitted: Fitted, coarse: xr.DataArray | xr.Dataset, order: Order, *, values: bool = True
+    fitted: Fitted, coarse: xr.DataArray | xr.Dataset, request: Request, *, values: bool = True
 ) -> Plan:
-    """Check what was asked for against record and model; see `draw_maps`.
+    """Check what was asked for against record and model; see `predict_maps`.
 
     Parameters
     ----------
-    fitted, coarse, order
-        As for `draw_maps`.
+    fitted, coarse, request
+        As for `predict_maps`.
     values : bool
         Look at values of the coarse record too, not only at its labels.
     """
-    order = settle(fitted, order)
-    plan = Plan(fitted, check_drivers(fitted, coarse, values), order)
+    request = settle(fitted, request)
+    plan = Plan(fitted, check_drivers(fitted, coarse, values), request)
     _warn_cold(plan)
-    if not plan.whole:
+    if plan.method.calendar == "period":
         warn_outside(next(iter(fitted.models.values())).calendar, plan.time[plan.targets])
     return plan
 
 
-def draw_array(plan: Plan, state: State) -> FloatArray:
-    """Draw what a plan says.
+def predict_array(plan: Plan, state: State) -> FloatArray:
+    """Generate the fields of a plan.
 
     Parameters
     ----------
@@ -102,16 +100,16 @@ def draw_array(plan: Plan, state: State) -> FloatArray:
     (realization, day, target, y, x) float32 array
         Physical units; latitude and longitude ascend.
     """
-    fitted, order = plan.fitted, plan.order
+    fitted, request = plan.fitted, plan.request
     history, blank = plan.history(), _blank(plan)
     domain, count = fitted.carried.shape[1:], len(fitted.targets)
-    out = np.full((order.realizations, plan.targets.size, count, *domain), np.nan, np.float32)
+    out = np.full((request.realizations, plan.targets.size, count, *domain), np.nan, np.float32)
     blend = Blend(fitted)
     for name, models in fitted.by_region().items():
         window, weights = _one(models).group.window, blend.weights[name]
         part = out[(..., *window)]
-        carry = state.setdefault(name, rollout.Carry())
-        for rows, fields, masks in _draw_region(plan, models, history, carry):
+        carry = state.setdefault(name, Carry())
+        for rows, fields, masks in _region(plan, models, history, carry):
             into = np.searchsorted(plan.targets, rows)
             blend.add(part, into, fields, np.where(masks, weights, 0.0))
     blend.finish(out)
@@ -121,7 +119,7 @@ def draw_array(plan: Plan, state: State) -> FloatArray:
 
 
 def label(plan: Plan, fields: Any) -> xr.DataArray | xr.Dataset:
-    """Put names on what `draw_array` drew.
+    """Label the fields of `predict_array`.
 
     Parameters
     ----------
@@ -140,10 +138,10 @@ def _constrain(plan: Plan, out: FloatArray) -> None:
     kind = plan.fitted.config.sampling.constraint
     if kind is None:
         return
-    coarse_grid = validation.canonical_grid(to_array(plan.coarse).labels)
+    coarse_grid = canonical_grid(to_array(plan.coarse).labels)
     lattice = cells_on(coarse_grid, plan.fitted.carried.isel(time=0, drop=True))
     for target, own in enumerate(plan.fitted.own):
-        if own < 0 and kind in config_.CONSISTENT:
+        if own < 0 and kind in CONSISTENT:
             continue
         coarse = to_array(plan.drivers[max(own, 0)]).array
         for start in range(0, plan.targets.size, _BLOCK):
@@ -152,120 +150,95 @@ def _constrain(plan: Plan, out: FloatArray) -> None:
             out[:, days, target] = constraints.apply(out[:, days, target], given, lattice, kind)
 
 
-def _draw_region(
-    plan: Plan, models: Models, history: dict[int, FloatArray], carry: rollout.Carry
-) -> Drawn:
+def _region(plan: Plan, models: Models, history: dict[int, FloatArray], carry: Carry) -> Generated:
     """Yield rows, physical fields ``(realization, k, t, y, x)`` and the masks they are valid on."""
-    if plan.parallel:
-        yield from _draw_parallel(plan, models)
-        return
-    if plan.whole:
-        yield from _draw_chained(plan, models, history, carry)
-        return
     window = _one(models).group.window
+    local = {row: field[window] for row, field in history.items()}
+    season_of = plan.season_of(models)
     sources = {season: _source(plan, model) for season, model in models.items()}
-    local = {row: field[window] for row, field in history.items()}
-    season_of = plan.season_of(models)
-    request = _request(plan, _one(models))
-    if plan.order.mode == "teacher_forced":
-        rows = plan.targets[plan.complete[plan.targets]]
-        for season, source in sources.items():
-            chosen = rows[[season_of[row] == season for row in rows]]
-            for drawn, fields in rollout.teacher_forced(source, local, chosen, request):
-                yield drawn, fields[:, :, None], models[season].masks
+    if plan.request.mode == "autoregressive":
+        yield from _runs(plan, sources, local, carry, season_of)
         return
-    for run in plan.runs:
-        by_row = {int(row): sources[season_of[row]] for row in run}
-        for drawn, fields in rollout.autoregressive(by_row, local, run, request, carry):
-            if np.isin(drawn, plan.targets).all():
-                yield drawn, fields[:, :, None], models[season_of[drawn[0]]].masks
-
-
-def _draw_parallel(plan: Plan, models: Models) -> Drawn:
-    """Yield the same as `_draw_region`, every day for itself."""
     rows = plan.targets[plan.complete[plan.targets]]
-    season_of, request = plan.season_of(models), _request(plan, _one(models))
-    for season, model in models.items():
+    for season, source in sources.items():
         chosen = rows[[season_of[row] == season for row in rows]]
-        source = _field_source(plan, model, request.device)
-        for drawn, fields in rollout.parallel(source, chosen, request):
-            yield drawn, fields, model.masks
+        if plan.parallel:
+            generated = rollout.parallel(source, chosen)
+        else:
+            generated = rollout.teacher_forced(source, local, chosen)
+        for done, fields in generated:
+            yield done, fields, source.masks
 
 
-def _draw_chained(
-    plan: Plan, models: Models, history: dict[int, FloatArray], carry: rollout.Carry
-) -> Drawn:
-    """Yield the same as `_draw_region`, from a model that sees fine fields of days before."""
-    window, request = _one(models).group.window, _request(plan, _one(models))
-    local = {row: field[window] for row, field in history.items()}
-    sources = {s: _field_source(plan, model, request.device) for s, model in models.items()}
-    season_of = plan.season_of(models)
-    if plan.order.mode == "teacher_forced":
-        rows = plan.targets[plan.complete[plan.targets]]
-        for season, source in sources.items():
-            chosen = rows[[season_of[row] == season for row in rows]]
-            for drawn, fields in rollout.forced(source, local, chosen, request):
-                yield drawn, fields, source.masks
-        return
+def _runs(
+    plan: Plan,
+    sources: dict[str | None, GroupSampler],
+    history: dict[int, FloatArray],
+    carry: Carry,
+    season_of: list[str | None],
+) -> Generated:
+    """Yield the same as `_region`, run by run."""
     for run in plan.runs:
         by_row = {int(row): sources[season_of[row]] for row in run}
-        first = {int(row): local[row] for row in plan.lag_rows[run[0]] if row in local}
-        for drawn, fields in rollout.stepwise(by_row, first, run, request, carry):
-            if np.isin(drawn, plan.targets).all():
-                yield drawn, fields, by_row[int(drawn[0])].masks
+        first = {int(row): history[row] for row in plan.lag_rows[run[0]] if row in history}
+        for done, fields in rollout.autoregressive(by_row, first, run, carry):
+            if np.isin(done, plan.targets).all():
+                yield done, fields, by_row[int(done[0])].masks
 
 
-def _field_source(plan: Plan, model: GroupModel, device: str) -> rollout.FieldSource:
-    fitted, config = plan.fitted, plan.fitted.config
-    calendar, grid = cycle_numbers(plan.time, plan.step), _window_grid(plan, model)
-    drivers, coarse = (
-        list(zip(plan.drivers, model.driver_scalings, strict=True)),
-        _days(plan, model),
-    )
+def _source(plan: Plan, model: GroupModel) -> GroupSampler:
+    """Return the sampler of a group, and what it knows of every time step."""
+    fitted = plan.fitted
+    config = fitted.config
+    grid = _window_grid(plan, model)
+    coarse = _coarse_fields(plan, model)
     on_fine = [
         features.driver(da, grid, scaling, config.data, days)
-        for (da, scaling), days in zip(drivers, coarse, strict=True)
+        for da, scaling, days in zip(plan.drivers, model.driver_scalings, coarse, strict=True)
     ]
-    days = config.data.window + 1 + config.data.after
-    sizes = field_unet.Channels(
-        lags=config.data.lags * len(drivers),
-        known=crop_dataset.known_channels(days, len(drivers), fitted.own, config.data.fine_lags)
-        + len(model.static),
-        calendar=calendar.shape[1],
-        targets=len(fitted.targets),
-    )
-    return rollout.FieldSource(
-        model=model.once(
-            ("fields", device, config.sampling.compile),
-            lambda: field_engine.load_fields(model.state, config, sizes, device),
+    sizes = sizes_of(fitted, model)
+    device = plan.request.device
+    rows, columns = model.group.window
+    return GroupSampler(
+        method=plan.method,
+        sampler=model.once(
+            ("sampler", device, config.sampling.compile),
+            lambda: plan.method.load(model.state, config, sizes, device),
         ),
+        config=config,
+        request=plan.request,
         scalings=model.scalings,
         driver=features.stack(on_fine),
         coarse=features.stack(coarse),
         own=fitted.own,
         windows=plan.window,
         lags=plan.before,
-        calendar=calendar,
+        keys=time_keys(plan.time),
+        step=plan.step,
+        calendar=calendar_numbers(plan.method.calendar, model.calendar, plan.time, plan.step),
         static=model.static,
         place=model.once(
             "place",
-            lambda: place_on(validation.canonical_grid(to_array(plan.coarse).labels), grid),
+            lambda: place_on(canonical_grid(to_array(plan.coarse).labels), grid),
         ),
         masks=model.masks,
+        corner=(rows.start, columns.start),
+        domain=(fitted.carried.shape[1], fitted.carried.shape[2]),
         reference=drift.Reference.from_state(model.state),
         group=model.group.name,
     )
 
 
-def _days(plan: Plan, model: GroupModel) -> list[features.Days]:
+def _coarse_fields(plan: Plan, model: GroupModel) -> list[features.Days]:
     """Return the drivers on their own grid, scaled, in the climate that the model knows."""
     parts = zip(plan.drivers, model.driver_scalings, strict=True)
-    days = [features.scaled_coarse(*part) for part in parts]
+    fields = [features.scaled_coarse(*part) for part in parts]
     if not model.maps:
-        return days
+        return fields
     number = months(plan.time)
     return [
-        features.mapped(part, fitted, number) for part, fitted in zip(days, model.maps, strict=True)
+        features.mapped(part, fitted, number)
+        for part, fitted in zip(fields, model.maps, strict=True)
     ]
 
 
@@ -273,37 +246,6 @@ def _window_grid(plan: Plan, model: GroupModel) -> xr.DataArray:
     """Return the group's part of the fine grid."""
     carried = plan.fitted.carried
     return carried.isel(dict(zip(carried.dims, (0, *model.group.window), strict=True)), drop=True)
-
-
-def _source(plan: Plan, model: GroupModel) -> rollout.Source:
-    config, calendar = plan.fitted.config, model.calendar.channels(plan.time)
-    grid = _window_grid(plan, model)
-    sizes = weights_.Sizes(static=model.static.shape[0], calendar=calendar.shape[1])
-    (days,) = _days(plan, model)
-    driver = features.driver(plan.coarse, grid, model.scaling, config.data, days)
-    return rollout.Source(
-        networks=model.once("patches", lambda: engine.load(model.state, config, sizes)),
-        scaling=model.scaling,
-        driver=driver.through(plan.stand_in),
-        calendar=calendar,
-        static=model.static,
-        mask=model.mask,
-    )
-
-
-def _request(plan: Plan, model: GroupModel) -> rollout.Request:
-    rows, columns = model.group.window
-    return rollout.Request(
-        config=plan.fitted.config,
-        keys=time_keys(plan.time),
-        members=plan.order.members,
-        seed=plan.order.seed,
-        stitching=plan.order.stitching or "whole",
-        device=plan.order.device,
-        step=plan.step,
-        corner=(rows.start, columns.start),
-        domain=(plan.fitted.carried.shape[1], plan.fitted.carried.shape[2]),
-    )
 
 
 def _blank(plan: Plan) -> npt.NDArray[np.bool_]:
@@ -322,7 +264,7 @@ def _blank(plan: Plan) -> npt.NDArray[np.bool_]:
 
 
 def _warn_cold(plan: Plan) -> None:
-    cold = plan.cold_starts() if plan.order.mode == "autoregressive" else 0
+    cold = plan.cold_starts() if plan.request.mode == "autoregressive" else 0
     if cold:
         gaps = plan.gaps()
         found = f" The coarse record lacks days: {gaps}." if gaps else ""
@@ -341,14 +283,14 @@ def _label(plan: Plan, names: Labels, fields: Any) -> xr.DataArray:
     """Put the names of a fine variable on ``(realization, time, y, x)`` fields."""
     fitted, time = plan.fitted, plan.time[plan.targets]
     number = xr.DataArray(
-        np.array(plan.order.members),
+        np.array(plan.request.members),
         dims="realization",
         attrs={"standard_name": "realization", "units": "1"},
     )
     labels = names.with_time(time).with_leading("realization", number)
     line = (
-        f"xdownscale {fitted.about['version']}: {plan.order.mode} prediction, seed "
-        f"{plan.order.seed}, model {fitted.about['fingerprint'][:12]}"
+        f"xdownscale {fitted.about.version}: {plan.request.mode} prediction, seed "
+        f"{plan.request.seed}, model {fitted.about.fingerprint[:12]}"
     )
     before = labels.attrs.get("history")
     attrs = {**labels.attrs, "history": f"{before}\n{line}" if before else line}

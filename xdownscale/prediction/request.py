@@ -1,4 +1,4 @@
-"""What a user asks to be drawn, and whether a model can do it."""
+"""What a user asks to be generated, and whether a model and its records can do it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale.config import CONSISTENT, FIELD_METHODS, DownscalerConfig
+from xdownscale import methods
+from xdownscale.config import CONSISTENT
 from xdownscale.core import time as times
 from xdownscale.core.coords import require_time
 from xdownscale.core.errors import (
@@ -20,7 +21,6 @@ from xdownscale.core.errors import (
     check_whole,
 )
 from xdownscale.fitting.fitted_model import Fitted
-from xdownscale.models.sampling import memory
 from xdownscale.preprocessing import validation
 from xdownscale.preprocessing.validation import check_dims, crop_to, variables
 
@@ -29,8 +29,8 @@ STITCHINGS = ("patches", "whole", "multidiffusion")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
-    """What a user asked to be drawn.
+class Request:
+    """What a user asked to be generated.
 
     Attributes
     ----------
@@ -84,65 +84,55 @@ class Order:
         return tuple(range(self.first, self.first + self.realizations))
 
 
-def is_parallel(config: DownscalerConfig) -> bool:
-    """Tell whether a model draws each day for itself: it sees no fine field of another day.
-
-    Examples
-    --------
-    >>> is_parallel(DownscalerConfig())
-    False
-    """
-    return config.method in FIELD_METHODS and config.data.fine_lags == 0
-
-
-def settle(fitted: Fitted, order: Order) -> Order:
-    """Return the order with mode and stitching named, if the model can do what was asked.
+def settle(fitted: Fitted, request: Request) -> Request:
+    """Return the request with mode and stitching named, if the model can do what was asked.
 
     Parameters
     ----------
     fitted : Fitted
         The model.
-    order : Order
+    request : Request
         What was asked for.
 
     Raises
     ------
     OptionError
-        If its method has no such mode, or draws one field only, or tiles or patches do not suit
-        its network.
+        If its method has no such mode or stitching, or gives one field only, or tiles or patches do
+        not suit its network.
     """
-    method = fitted.config.method
-    whole, free = method in FIELD_METHODS, is_parallel(fitted.config)
-    mode = order.mode or ("parallel" if free else "autoregressive")
-    if free != (mode == "parallel"):
-        able = "'parallel'" if free else "'autoregressive' or 'teacher_forced'"
-        seen = f", which sees {fitted.config.data.fine_lags} fine lags," if whole else ","
+    config = fitted.config
+    method = methods.find(config.method)
+    modes = method.modes(config)
+    mode = request.mode or modes[0]
+    if mode not in modes:
+        lags = method.fine_lags(config)
+        seen = f", which sees {lags} fine lags," if lags and not method.needs_every_lag else ","
         raise OptionError(
-            f"This model's method is {method!r}{seen} and knows no mode {mode!r}; give "
-            f"mode={able}, or leave it out."
+            f"This model's method is {method.name!r}{seen} and knows no mode {mode!r}; give "
+            f"mode={' or '.join(map(repr, modes))}, or leave it out."
         )
-    alone = method == "unet" or fitted.config.sampling.sampler == "mean"
-    if alone and order.realizations > 1:
+    if not method.is_stochastic(config) and request.realizations > 1:
         raise OptionError(
-            f"realizations is {order.realizations}, but this model gives the conditional mean "
+            f"realizations is {request.realizations}, but this model gives the conditional mean "
             "alone, the same each time; give realizations=1, or a model that draws (preset 'fast')."
         )
     _check_constraint(fitted)
-    stitching = order.stitching or ("whole" if whole else "patches")
-    if stitching == "multidiffusion" and method != "residual":
+    stitchings = method.stitchings(config)
+    stitching = request.stitching or stitchings[0]
+    if stitching not in stitchings:
         raise OptionError(
-            f"This model's method is {method!r}: there is no residual whose patches could be made "
-            "to agree step by step. Give stitching='whole' or 'patches'."
+            f"This model's method is {method.name!r}, which covers a domain by "
+            f"{' or '.join(map(repr, stitchings))}, not by {stitching!r}. Give one of these as "
+            "stitching=, or leave it out."
         )
-    if whole:
-        memory.check_sampling(fitted.config, stitching)
-    return replace(order, mode=mode, stitching=stitching)
+    method.check_sampling(config, stitching)
+    return replace(request, mode=mode, stitching=stitching)
 
 
 def _check_constraint(fitted: Fitted) -> None:
     """Raise where fields shall be made consistent with a coarse record of other days."""
     kind = fitted.config.sampling.constraint
-    if kind in CONSISTENT and fitted.about["pairing"] == "self":
+    if kind in CONSISTENT and fitted.about.pairing == "self":
         raise OptionError(
             f"The constraint {kind!r} would give coarse cells the mean of the coarse field, but "
             "this model was fitted with pairing='self': the coarse record is another simulation, "
@@ -198,12 +188,12 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray, values: boo
     if len(fitted.drivers) > 1:
         what = f"The coarse variable {fitted.drivers[number]!r}"
     check_dims(coarse, what)
-    if fitted.about["pairing"] == "self":
+    if fitted.about.pairing == "self":
         coarse = crop_to(coarse, fitted.coarse_grid)
     validation.check_same_cells(
         coarse, fitted.coarse_grid, what, "the one that the model was fitted with"
     )
-    units, known = coarse.attrs.get("units"), fitted.about["coarse_units"][number]
+    units, known = coarse.attrs.get("units"), fitted.about.coarse_units[number]
     if None not in (units, known) and str(units) != known:
         raise ModelMismatchError(
             f"{what} is in {units!r}, the model was fitted with {known!r}. Convert it "
@@ -214,11 +204,11 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray, values: boo
         raise TimeAxisError(f"{what} has no day at all; give one with the days that are wanted.")
     scaling = next(iter(fitted.models.values())).driver_scalings[number]
     # another climate may lie elsewhere: that is what it is mapped for
-    paired = fitted.about["pairing"] == "paired"
+    paired = fitted.about.pairing == "paired"
     if values and paired and (problem := validation.strayed(coarse, scaling, what)):
         raise ModelMismatchError(problem)
     time = coarse[require_time(coarse, what)]
-    step, learnt = times.time_step(time), fitted.about.get("step")
+    step, learnt = times.time_step(time), fitted.about.step
     if time.size > 1 and learnt not in (None, step):
         raise ModelMismatchError(
             f"{what} has a time step of {step / 3600:g} hours, the model was fitted with one of "
@@ -241,7 +231,7 @@ def check_values(fitted: Fitted, records: tuple[xr.DataArray, ...]) -> None:
     ------
     ModelMismatchError
     """
-    if fitted.about["pairing"] != "paired":
+    if fitted.about.pairing != "paired":
         return
     scalings = next(iter(fitted.models.values())).driver_scalings
     for name, record, scaling in zip(fitted.drivers, records, scalings, strict=True):

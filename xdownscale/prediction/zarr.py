@@ -22,94 +22,46 @@ from xdownscale.core.coords import require_time, to_array
 from xdownscale.core.errors import OptionError, StorageError
 from xdownscale.core.files import as_path
 from xdownscale.core.time import time_keys
-from xdownscale.downscaler import Downscaler, require_model
+from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.io import cf
 from xdownscale.prediction import chunks as chunking
 from xdownscale.prediction import workers
 from xdownscale.prediction.manifest import GROUP, Ledger, alone, builder, free_bytes
 from xdownscale.prediction.plan import Plan
 from xdownscale.prediction.predict import label, make_plan
-from xdownscale.prediction.request import Order
+from xdownscale.prediction.request import Request
 
 _LOOK = 1.0  # seconds between two looks at what is finished
 _SPARE = 1.02  # of the bytes of the fields: metadata, and files that are written anew
 
 
-def predict_to_zarr(
-    model: Downscaler,
+def write_store(
+    fitted: Fitted,
     coarse: xr.DataArray | xr.Dataset,
+    request: Request,
     store: str | PathLike[str],
     *,
-    time: Any = None,
-    realizations: int = 1,
-    mode: str | None = None,
-    history: xr.DataArray | None = None,
-    stitching: str | None = None,
-    seed: int = 0,
-    chunks: Any = "auto",
-    progress: bool = True,
+    chunks: Any,
+    path: Path | None,
+    progress: bool,
 ) -> xr.Dataset:
-    """Draw the fine record of a coarse one into a Zarr store, and go on where a run was stopped.
-
-    Days and realizations are drawn in pieces, each of them a chunk of the store. The store knows
-    which are finished: call the same again after whatever stopped it (a kill, a full disk, the end
-    of a batch job), and the others are drawn; the result is the same to the last bit. Memory
-    depends on the chunks alone. With a client of ``dask.distributed`` its workers draw and write.
+    """Generate fields into a Zarr store; see `xdownscale.predict_to_zarr`.
 
     Parameters
     ----------
-    model : Downscaler
-        Fitted model.
-    coarse : DataArray or Dataset (time, lat, lon)
-        As for `predict`; lazy or not. It is read once to name it, then piece by piece.
-    store : str or path
-        Folder of the store, on a file system that this machine and all workers see.
-    time, realizations, mode, history, stitching, seed
-        As for `predict`.
-    chunks : "auto", int or mapping
-        Days of a piece, or ``{"time": ..., "realization": ...}``; maps stay whole. ``"auto"``:
-        at most 64 days and 64 MB. A run that goes on keeps the chunks that it began with.
-    progress : bool
-        Show a bar with the time that is left.
-
-    Returns
-    -------
-    Dataset
-        The store, opened lazily: the fields of `predict`, following CF-1.11.
-
-    Raises
-    ------
-    StorageError
-        If the store holds something else, another process fills it, there is too little space, or
-        it cannot be written; what is finished stays.
-    ModelMismatchError
-        If the store was begun with another model, coarse record, seed, ... (says which).
-    NotFittedError, OptionError, TimeAxisError
-        As `predict`.
-
-    Examples
-    --------
-    >>> import xdownscale as xd
-    >>> ds = xd.datasets.load_twin()
-    >>> xd.predict_to_zarr(xd.Downscaler(), ds.dust, "maps.zarr")
-    Traceback (most recent call last):
-    ...
-    xdownscale.core.errors.NotFittedError: This Downscaler is not fitted...
+    fitted : Fitted
+        The model.
+    coarse, store, chunks, progress
+        As for `xdownscale.predict_to_zarr`.
+    request : Request
+        What was asked for.
+    path : Path or None
+        File that holds the model, unchanged.
     """
-    fitted = require_model(model)._require_fitted("predict_to_zarr")
-    order = Order(
-        time=time,
-        realizations=realizations,
-        mode=mode,
-        history=history,
-        stitching=stitching,
-        seed=seed,
-        device=model.device,
-    )
     where = _folder(store)
-    plan = make_plan(fitted, coarse, order)
+    plan = make_plan(fitted, coarse, request)
     chunking.check_chunks(plan)
-    run = _Run(plan, workers.ticket(fitted, model._path), where)
+    run = _Run(plan, workers.ticket(fitted, path), where)
     if (connected := workers.client()) is not None:
         workers.check_workers(connected)
     run.prepare(chunks)
@@ -165,20 +117,20 @@ class _Run:
         self.cut = chunking.Chunks(tuple(days), tuple(members))
 
     def _facts(self) -> dict[str, Any]:
-        plan, order = self.plan, self.plan.order
+        plan, request = self.plan, self.plan.request
         arrays = [to_array(driver).array for driver in plan.drivers]
         past = None
-        if order.history is not None:
+        if request.history is not None:
             name = require_time(plan.past, "history")
             past = hashing.fingerprint(time_keys(plan.past[name]), to_array(plan.past).array)
         return {
             "model": self.given.key,
             "driver": hashing.fingerprint(time_keys(plan.time), *arrays),
             "days": hashing.fingerprint(time_keys(plan.time[plan.targets])),
-            "seed": order.seed,
-            "mode": order.mode,
-            "stitching": order.stitching,
-            "realizations": order.realizations,
+            "seed": request.seed,
+            "mode": request.mode,
+            "stitching": request.stitching,
+            "realizations": request.realizations,
             "history": past,
         }
 
@@ -192,20 +144,20 @@ class _Run:
         """Write everything but the fields."""
         import dask.array
 
-        plan, order = self.plan, self.plan.order
+        plan, request = self.plan, self.plan.request
         ny, nx = plan.fitted.carried.shape[1:]
-        shape = (order.realizations, plan.targets.size, len(plan.fitted.targets), ny, nx)
+        shape = (request.realizations, plan.targets.size, len(plan.fitted.targets), ny, nx)
         sizes = (cut.realizations[0], cut.days[0], 1, ny, nx)
         drawn = label(plan, dask.array.empty(shape, chunks=sizes, dtype=np.float32))
         ds = drawn.to_dataset() if isinstance(drawn, xr.DataArray) else drawn
-        step = plan.fitted.about.get("step")
-        lines = f"{cf.now()} xdownscale {plan.fitted.about['version']} predict_to_zarr"
+        step = plan.fitted.about.step
+        lines = f"{cf.now()} xdownscale {plan.fitted.about.version} predict_to_zarr"
         full = cf.comply(
             ds,
             step,
             title=f"{', '.join(map(str, ds.data_vars))}, downscaled",
-            source=f"xdownscale model {plan.fitted.about['fingerprint'][:12]}, {order.mode} "
-            f"prediction, seed {order.seed}",
+            source=f"xdownscale model {plan.fitted.about.fingerprint[:12]}, {request.mode} "
+            f"prediction, seed {request.seed}",
             references="https://arxiv.org/abs/2512.05139",
             history=lines,
             progress="incomplete",
@@ -241,7 +193,7 @@ class _Run:
         from dask.delayed import delayed
 
         fill, carrier = delayed(_fill, pure=False), chunking.sent(self.given)
-        chained = self.plan.order.mode == "autoregressive"
+        chained = self.plan.request.mode == "autoregressive"
         tile, columns = self.ledger.facts["tile"], finished.shape[1]
         state: Any = {}
         tasks: dict[int, Any] = {}
@@ -285,7 +237,7 @@ def _fill(
     """Draw a piece, write it, and note that it is finished; return what it leaves behind."""
     import zarr
 
-    fields, left = chunking.draw_labelled(given, job, state, past, *drivers)
+    fields, left = chunking.predict_labelled(given, job, state, past, *drivers)
     drawn = fields.to_dataset() if isinstance(fields, xr.DataArray) else fields
     root: Any = zarr.open_group(store, mode="r+", use_consolidated=False)
     for name, da in drawn.data_vars.items():

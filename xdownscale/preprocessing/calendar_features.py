@@ -1,4 +1,4 @@
-"""Time as numbers: the calendar channels that networks see, and the keys of the noise."""
+"""Time as numbers: the calendar channels that networks see."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import xarray as xr
 
 from xdownscale.core.errors import XDownscaleWarning
 from xdownscale.core.time import DAY, seconds
+
+CHANNELS = {"cycle": 4, "period": 3}  # numbers of each kind
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,6 +85,25 @@ def cycle_numbers(time: xr.DataArray, step: int) -> npt.NDArray[np.float32]:
     numbers = [wave(2 * np.pi * share) for share in (year, hour) for wave in (np.sin, np.cos)]
     numbers[2:] = [number * (step < DAY) for number in numbers[2:]]
     return np.stack(numbers, axis=1).astype(np.float32)
+
+
+def calendar_numbers(
+    kind: str, calendar: Calendar, time: xr.DataArray, step: int
+) -> npt.NDArray[np.float32]:
+    """Return the numbers that tell networks the time, ``(n, c)``.
+
+    Parameters
+    ----------
+    kind : {"cycle", "period"}
+        `cycle_numbers`, or the channels of `Calendar`.
+    calendar : Calendar
+        Fitted on training times.
+    time : (n,) DataArray
+        Times.
+    step : int
+        Seconds from one to the next.
+    """
+    return calendar.channels(time) if kind == "period" else cycle_numbers(time, step)
 
 
 def warn_outside(calendar: Calendar, time: xr.DataArray) -> None:

@@ -1,15 +1,15 @@
-"""Regridding: the one door. Two engines stand behind it, with the same rules."""
+"""Regrid fields: `regrid` with its two engines, separable matrices and ESMF."""
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import xarray as xr
 
 from xdownscale.config import ENGINES
-from xdownscale.core.coords import Axes, find_axes
+from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError, check_option
 from xdownscale.core.grids import Array, Grid, grid_template, has_grid, require_rectilinear, spacing
 from xdownscale.regridding._esmf import LAST, regrid_esmf
@@ -29,7 +29,7 @@ def regrid(
     *,
     min_valid: float = 0.5,
 ) -> GridT:
-    """Bring a field to the grid of another.
+    """Interpolate or average a field to another grid.
 
     Parameters
     ----------
@@ -38,7 +38,7 @@ def regrid(
         every variable with latitude and longitude is regridded, variables without a horizontal
         dimension are kept, and others are dropped.
     target : DataArray or Dataset
-        Gives the grid; its values are not looked at.
+        Gives the grid; its values are not read.
     method : {"bicubic", "bilinear", "nearest", "conservative"}
         ``"bicubic"`` is a not-a-knot cubic spline along each axis (a parabola through three
         points, a line through two). ``"bilinear"`` and ``"nearest"`` never leave the range of
@@ -61,12 +61,12 @@ def regrid(
         The dimensions of `da` in their order, with latitude and longitude named and placed as in
         `target` (coordinates identical); name and attributes of `da`. float32 stays float32,
         float16 becomes float32, integers and booleans become float64. Lazy where `da` is; each
-        field is treated on its own, so the chunks do not matter.
+        field is regridded on its own, so the chunks do not matter.
 
     Raises
     ------
     GridError
-        If axes are missing, two-dimensional (separable engine), in no order, have duplicates or
+        If axes are missing, two-dimensional (separable engine), unsorted, have duplicates or
         one point where cells are needed; if the target reaches outside the source.
     OptionError
         For an unknown name or a share outside [0, 1].
@@ -122,8 +122,9 @@ def regrid(
     if isinstance(da, xr.Dataset):
         return _regrid_dataset(da, grid, method, engine, extrapolate, min_valid)
     _check_names(da, grid)
-    bring = _regrid_separable if engine == "separable" else regrid_esmf
-    return _put_on_grid(da, bring(da, grid, method, extrapolate, min_valid), grid)
+    regrid_values = _regrid_separable if engine == "separable" else regrid_esmf
+    values = regrid_values(da, grid, method, extrapolate, min_valid)
+    return _put_on_grid(da, values, grid)
 
 
 def separable(
@@ -133,14 +134,14 @@ def separable(
     extrapolate: str | None = None,
     min_valid: float = 0.5,
 ) -> Regridder:
-    """Return what brings arrays from one rectilinear grid to another, without any labels.
+    """Return a regridder for plain arrays between two rectilinear grids.
 
-    Whoever regrids day by day finds axes and weights once and not for each day.
+    Axes and weights are computed once, for a caller that regrids many fields one by one.
 
     Parameters
     ----------
     source, target : DataArray
-        Their grids count, as they are oriented.
+        They give the grids, in their own orientation.
     method, extrapolate, min_valid
         As in `regrid`.
 
@@ -176,7 +177,7 @@ def separable(
 def regrid_static(
     field: GridT, target: Grid, extrapolate: str | None = None, *, min_valid: float = 0.5
 ) -> GridT:
-    """Bring elevation or another static field to a grid by area average.
+    """Regrid elevation or another static field by area average.
 
     Parameters
     ----------
@@ -216,14 +217,11 @@ def regrid_static(
 
 
 def _cell_size(da: xr.DataArray) -> float:
-    """Square degrees of a cell; NaN where an axis has one point."""
+    """Return the area of a cell in square degrees, NaN where an axis has one point."""
     axes = require_rectilinear(da)
-    sizes = [spacing(np.unwrap(_degrees(da, n), period=360.0)) for n in _names(axes)]
-    return sizes[0] * sizes[1]
-
-
-def _names(axes: Axes) -> tuple[str, str]:
-    return axes.latitude, axes.longitude
+    rows = spacing(np.unwrap(_degrees(da, axes.latitude), period=360.0))
+    columns = spacing(np.unwrap(_degrees(da, axes.longitude), period=360.0))
+    return rows * columns
 
 
 def _degrees(da: xr.DataArray, name: str) -> Array:
@@ -231,8 +229,14 @@ def _degrees(da: xr.DataArray, name: str) -> Array:
 
 
 def _regrid_dataset(
-    ds: xr.Dataset, grid: xr.DataArray, method: str, engine: str, *options: Any
+    ds: xr.Dataset,
+    grid: xr.DataArray,
+    method: str,
+    engine: str,
+    extrapolate: str | None,
+    min_valid: float,
 ) -> xr.Dataset:
+    """Regrid every variable with a grid; keep those without a horizontal dimension."""
     gridded = [name for name, da in ds.data_vars.items() if has_grid(da)]
     if not gridded:
         raise GridError(
@@ -243,14 +247,12 @@ def _regrid_dataset(
     for name in gridded:
         axes = find_axes(ds[name])
         horizontal |= {axes.y, axes.x}
-    extrapolate, min_valid = options
-    results = {
-        name: regrid(da, grid, method, engine, extrapolate, min_valid=min_valid)
-        if name in gridded
-        else da
-        for name, da in ds.data_vars.items()
-        if name in gridded or not horizontal & set(da.dims)
-    }
+    results: dict[Hashable, xr.DataArray] = {}
+    for name, da in ds.data_vars.items():
+        if name in gridded:
+            results[name] = regrid(da, grid, method, engine, extrapolate, min_valid=min_valid)
+        elif not horizontal & set(da.dims):
+            results[name] = da
     return xr.Dataset(results, attrs=ds.attrs)
 
 
@@ -266,7 +268,7 @@ def _regrid_separable(
     if da.chunks is not None:
         used = used.chunk({axes.y: -1, axes.x: -1})
     sizes = {LAST[0]: grid.sizes[wanted.y], LAST[1]: grid.sizes[wanted.x]}
-    moved: xr.Variable = xr.apply_ufunc(
+    regridded: xr.Variable = xr.apply_ufunc(
         regridder.apply_cropped,
         used,
         input_core_dims=[[axes.y, axes.x]],
@@ -275,12 +277,13 @@ def _regrid_separable(
         output_dtypes=[kind],
         dask_gufunc_kwargs={"output_sizes": sizes},
     )
-    return moved
+    return regridded
 
 
 def _check_names(da: xr.DataArray, grid: xr.DataArray) -> None:
-    """Refuse a target dimension whose name another dimension of the array bears."""
-    axes, wanted = find_axes(da), find_axes(grid)
+    """Raise if a dimension of the target has the name of another dimension of the array."""
+    axes = find_axes(da)
+    wanted = find_axes(grid)
     taken = {wanted.y, wanted.x} & (set(da.dims) - {axes.y, axes.x})
     if taken:
         raise GridError(
@@ -289,9 +292,10 @@ def _check_names(da: xr.DataArray, grid: xr.DataArray) -> None:
         )
 
 
-def _put_on_grid(da: xr.DataArray, moved: xr.Variable, grid: xr.DataArray) -> xr.DataArray:
-    """Name the axes of `moved` after the target and put every other label of `da` back."""
-    axes, wanted = find_axes(da), find_axes(grid)
+def _put_on_grid(da: xr.DataArray, regridded: xr.Variable, grid: xr.DataArray) -> xr.DataArray:
+    """Label regridded values: latitude and longitude of the target, all else of `da`."""
+    axes = find_axes(da)
+    wanted = find_axes(grid)
     after = {axes.y: wanted.y, axes.x: wanted.x}
     order = [d if d not in after else LAST[d == axes.x] for d in da.dims]
     names = {wanted.y, wanted.x, wanted.latitude, wanted.longitude}
@@ -299,7 +303,7 @@ def _put_on_grid(da: xr.DataArray, moved: xr.Variable, grid: xr.DataArray) -> xr
     horizontal = horizontal.drop_vars([n for n in grid.coords if n not in names])
     kept = da.coords.to_dataset().drop_dims([axes.y, axes.x], errors="ignore")
     return xr.DataArray(
-        moved.transpose(*order).data,
+        regridded.transpose(*order).data,
         coords=kept.assign_coords(horizontal.coords).coords,
         dims=[after.get(str(d), d) for d in da.dims],
         name=da.name,

@@ -1,4 +1,4 @@
-"""The ESMF engine: curvilinear grids too, through xesmf, which is imported late."""
+"""Regrid with ESMF through xesmf, for curvilinear grids too; xesmf is imported at the call."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from xdownscale.core.grids import Array, Axis, check_coverage, latitude_axis, lo
 from xdownscale.core.optional import require
 from xdownscale.regridding._separable import float_type
 
-LAST = ("__y", "__x")  # the target's two axes, until they get the target's names
+LAST = ("__y", "__x")  # temporary names of the target's two axes
 METHODS = {
     "bicubic": "patch",
     "bilinear": "bilinear",
     "nearest": "nearest_s2d",
     "conservative": "conservative_normed",
 }
-_NEAR_POLE = 89.999  # a spare row on the pole itself would have cells without an area
+_NEAR_POLE = 89.999  # an extra row on the pole itself would have cells without an area
 
 
 def regrid_esmf(
     da: xr.DataArray, grid: xr.DataArray, method: str, extrapolate: str | None, min_valid: float
 ) -> xr.Variable:
-    """Bring a field to another grid with ESMF.
+    """Regrid a field with ESMF.
 
     Parameters
     ----------
@@ -39,17 +39,17 @@ def regrid_esmf(
     Returns
     -------
     Variable
-        Dimensions of `da`, those of the target's two axes last, called as `LAST`.
+        Dimensions of `da`, with the target's two axes last, named `LAST`.
 
     Raises
     ------
     MissingPackageError
         If xesmf cannot be imported.
     OptionError
-        If a conservative mean is to be extrapolated.
+        If extrapolation of a conservative mean is asked for.
     GridError
         If the target reaches outside a one-dimensional source, an axis has one point, or a
-        conservative mean is asked of a two-dimensional grid.
+        conservative mean is asked for on a two-dimensional grid.
     """
     xesmf = require("xesmf", "engine='xesmf'")
     _check_method(da, grid, method, extrapolate)
@@ -60,12 +60,12 @@ def regrid_esmf(
     if extrapolate == "nearest" and method != "nearest":
         options["extrap_method"] = "nearest_s2d"
     regridder = xesmf.Regridder(cells, _target(grid, method), METHODS[method], **options)
-    moved = regridder(values.data, skipna=True, na_thres=1 - min_valid)
-    return xr.Variable((*values.dims[:-2], *LAST), moved.astype(values.dtype))
+    regridded = regridder(values.data, skipna=True, na_thres=1 - min_valid)
+    return xr.Variable((*values.dims[:-2], *LAST), regridded.astype(values.dtype))
 
 
 def _source(da: xr.DataArray, method: str) -> tuple[xr.Variable, xr.Dataset, bool]:
-    """Return values ``(..., y, x)``, their grid as ESMF wants it, and whether it is periodic."""
+    """Return values ``(..., y, x)``, their grid in ESMF's form, and whether it is periodic."""
     axes = find_axes(da)
     values = da.variable.transpose(..., axes.y, axes.x).astype(float_type(da.dtype))
     if values.chunks is not None:
@@ -74,30 +74,34 @@ def _source(da: xr.DataArray, method: str) -> tuple[xr.Variable, xr.Dataset, boo
         return values, _curvilinear(da), False
     latitude, longitude = _axes(da)
     if method == "conservative":
-        rows, columns = latitude.first, longitude.first
+        rows = latitude.first
+        columns = longitude.first
         cells = _with_edges(latitude.values, longitude.values, latitude.edges, longitude.edges)
     else:
-        rows, lat = _with_spares(latitude, _NEAR_POLE)
-        columns, lon = _with_spares(longitude, np.inf)
+        rows, lat = _extended(latitude, _NEAR_POLE)
+        columns, lon = _extended(longitude, np.inf)
         cells = xr.Dataset(coords={"lat": ("lat", lat), "lon": ("lon", lon)})
     return values.isel({axes.y: rows, axes.x: columns}), cells, longitude.periodic
 
 
-def _with_spares(axis: Axis, limit: float) -> tuple[Array, Array]:
-    """Repeat the outermost cells one step further out: the half-cell margin holds their values."""
-    index, values = axis.first, axis.values
+def _extended(axis: Axis, limit: float) -> tuple[Array, Array]:
+    """Repeat the outermost cells one step further out, so that the half-cell margin has values."""
+    index = axis.first
+    values = axis.values
     if axis.periodic:
         return index, values
     outer = np.clip(2 * values[[0, -1]] - values[[1, -2]], -limit, limit)
     if outer[0] < values[0]:
-        index, values = np.append(index[0], index), np.append(outer[0], values)
+        index = np.append(index[0], index)
+        values = np.append(outer[0], values)
     if outer[1] > values[-1]:
-        index, values = np.append(index, index[-1]), np.append(values, outer[1])
+        index = np.append(index, index[-1])
+        values = np.append(values, outer[1])
     return index, values
 
 
 def _target(grid: xr.DataArray, method: str) -> xr.Dataset:
-    """Return the target grid as ESMF wants it, in its own order."""
+    """Return the target grid in ESMF's form, in its own order."""
     if not _is_flat(grid):
         return _curvilinear(grid)
     lat, lon = _degrees(grid)
@@ -119,15 +123,15 @@ def _with_edges(lat: Array, lon: Array, lat_b: Array, lon_b: Array) -> xr.Datase
 
 def _curvilinear(da: xr.DataArray) -> xr.Dataset:
     axes = find_axes(da)
-    names = (axes.latitude, axes.longitude)
-    lat, lon = (da.coords[name].transpose(axes.y, axes.x).values for name in names)
+    lat = da.coords[axes.latitude].transpose(axes.y, axes.x).values
+    lon = da.coords[axes.longitude].transpose(axes.y, axes.x).values
     return xr.Dataset(coords={"lat": (("y", "x"), lat), "lon": (("y", "x"), lon)})
 
 
 def _check_method(
     da: xr.DataArray, grid: xr.DataArray, method: str, extrapolate: str | None
 ) -> None:
-    """Refuse what ESMF cannot do, and say where it does something else."""
+    """Raise for what ESMF cannot do, and warn where it substitutes another method."""
     for what, array in (("source", da), ("target", grid)):
         if _is_flat(array):
             _check_sizes(what, array, method)

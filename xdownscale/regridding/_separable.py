@@ -1,9 +1,9 @@
-"""The separable engine: one small matrix for each axis, two matrix products for each field.
+"""Regrid arrays between rectilinear grids with one matrix per axis.
 
 Arrays only, no labels: fields are ``(..., y, x)``, axes are one-dimensional degrees.
 
-Every field of a stack is treated on its own, so that the result does not depend on how a stack
-is cut into chunks, and no field feels the gaps of another.
+Every field of a stack is regridded on its own, so that the result does not depend on the chunks of
+the stack, nor on missing values of other fields.
 """
 
 from __future__ import annotations
@@ -18,30 +18,30 @@ from xdownscale.core.errors import DataError, GridError, OptionError, check_opti
 from xdownscale.core.grids import Array, Axis, check_coverage, latitude_axis, longitude_axis
 from xdownscale.regridding._weights import AxisWeights, axis_weights, sines
 
-RINGS = 4  # of cells filled from their neighbours; deeper in a gap no spline is used
-_ROUNDING = 1e-5  # of a sum of weights in float32
+RINGS = 4  # rings of cells filled from their neighbours; deeper in a gap no spline is used
+_ROUNDING = 1e-5  # rounding error of a sum of weights in float32
 Selection = slice | Array
 
 
 class _Gaps(NamedTuple):
-    """Everything that depends on where values are missing, kept for the next field like it."""
+    """Weights for one pattern of missing values, reused by the next field with the same pattern."""
 
     valid: Array  # (y, x)
     share: Array  # (Y, X) sum of the weights of valid cells
     enough: Array  # (Y, X) bool
-    touched: Array | None  # (Y, X) bool: spline values that rest on a missing cell
+    touched: Array | None  # (Y, X) bool: spline values that depend on a missing cell
 
 
 @dataclass(frozen=True, eq=False)
 class Regridder:
-    """Weights between two grids; arrays in, arrays out.
+    """Weights between two rectilinear grids, applied to arrays.
 
     Attributes
     ----------
     y, x : AxisWeights
         Weights along latitude and longitude, for the source rows and columns that are used.
     rows, columns : slice or ndarray of int
-        Source rows and columns that bear weight, ascending; the rest need not be read.
+        Source rows and columns with a weight, ascending; the rest need not be read.
     shape : (int, int)
         Rows and columns of the source.
     min_valid : float
@@ -64,7 +64,7 @@ class Regridder:
         extrapolate: str | None = None,
         min_valid: float = 0.5,
     ) -> Regridder:
-        """Make the weights from one grid to another.
+        """Compute the weights from one grid to another.
 
         Parameters
         ----------
@@ -92,23 +92,24 @@ class Regridder:
         array([[1.]])
         """
         check_options(method, extrapolate, min_valid)
-        latitudes = [latitude_axis(g[0], w) for g, w in ((source, _SOURCE), (target, _TARGET))]
-        longitudes = [longitude_axis(g[1], w) for g, w in ((source, _SOURCE), (target, _TARGET))]
+        from_lat = latitude_axis(source[0], _SOURCE)
+        to_lat = latitude_axis(target[0], _TARGET)
+        from_lon = longitude_axis(source[1], _SOURCE)
+        to_lon = longitude_axis(target[1], _TARGET)
         if method == "conservative":
-            _check_widths([*latitudes, *longitudes])
+            _check_widths([from_lat, to_lat, from_lon, to_lon])
         if extrapolate is None:
-            check_coverage(latitudes[0], longitudes[0], *target)
+            check_coverage(from_lat, from_lon, *target)
         if method == "conservative":
-            latitudes = [sines(axis) for axis in latitudes]
-        y, rows = _used(axis_weights(latitudes[0], latitudes[1], method, extrapolate), latitudes[0])
-        x, columns = _used(
-            axis_weights(longitudes[0], longitudes[1], method, extrapolate), longitudes[0]
-        )
+            from_lat = sines(from_lat)
+            to_lat = sines(to_lat)
+        y, rows = _used(axis_weights(from_lat, to_lat, method, extrapolate), from_lat)
+        x, columns = _used(axis_weights(from_lon, to_lon, method, extrapolate), from_lon)
         shape = (int(np.size(source[0])), int(np.size(source[1])))
         return cls(y, x, rows, columns, shape, float(min_valid))
 
     def apply(self, array: Array) -> Array:
-        """Bring fields to the target grid.
+        """Regrid fields to the target grid.
 
         Parameters
         ----------
@@ -135,31 +136,32 @@ class Regridder:
         return self.apply_cropped(array[..., self.rows, :][..., self.columns])
 
     def apply_cropped(self, array: Array) -> Array:
-        """Bring fields to the target grid that hold only the used rows and columns.
+        """Regrid fields that hold only the used rows and columns.
 
         Parameters
         ----------
         array : ndarray, shape (..., y, x)
-            What ``array[..., rows, :][..., columns]`` is.
+            ``array[..., rows, :][..., columns]`` of the whole fields.
 
         Returns
         -------
         ndarray, shape (..., Y, X)
         """
         kind = float_type(array.dtype)
-        at = [w.map(lambda m: np.ascontiguousarray(m, dtype=kind)) for w in (self.y, self.x)]
+        y = self.y.map(lambda m: np.ascontiguousarray(m, dtype=kind))
+        x = self.x.map(lambda m: np.ascontiguousarray(m, dtype=kind))
         lead = array.shape[:-2]
         out = np.empty((*lead, self.y.main.shape[0], self.x.main.shape[0]), dtype=kind)
         gaps: _Gaps | None = None
         for index in np.ndindex(*lead):
             field = np.ascontiguousarray(array[index], dtype=kind)
-            gaps = self._field(field, at[0], at[1], out[index], gaps)
+            gaps = self._field(field, y, x, out[index], gaps)
         return out
 
     def _field(
         self, field: Array, y: AxisWeights, x: AxisWeights, out: Array, gaps: _Gaps | None
     ) -> _Gaps | None:
-        """Regrid one field into `out`; return what was learnt about its gaps."""
+        """Regrid one field into `out`; return the weights for its missing values."""
         valid = np.isfinite(field)
         if valid.all():
             _product(y.main, field, x.main, out)
@@ -168,7 +170,7 @@ class Regridder:
             out[...] = np.nan
             return gaps
         if gaps is None or not np.array_equal(gaps.valid, valid):
-            gaps = self._learn(valid, y, x)
+            gaps = self._gaps(valid, y, x)
         if y.linear is None or x.linear is None or gaps.touched is None:
             _weighted_mean(y.main, np.where(valid, field, 0), x.main, gaps, out)
         else:
@@ -179,7 +181,8 @@ class Regridder:
         out[~gaps.enough] = np.nan
         return gaps
 
-    def _learn(self, valid: Array, y: AxisWeights, x: AxisWeights) -> _Gaps:
+    def _gaps(self, valid: Array, y: AxisWeights, x: AxisWeights) -> _Gaps:
+        """Return the weights for a pattern of missing values."""
         weights = valid.astype(y.main.dtype)
         if y.linear is None or x.linear is None or y.near is None or x.near is None:
             share = y.main @ weights @ x.main.T
@@ -191,7 +194,8 @@ class Regridder:
         return _Gaps(valid, np.where(enough, share, 1), enough, touched)
 
 
-_SOURCE, _TARGET = "The source grid", "The target grid"
+_SOURCE = "The source grid"
+_TARGET = "The target grid"
 
 
 def _product(y: Array, field: Array, x: Array, out: Array) -> None:
@@ -199,16 +203,18 @@ def _product(y: Array, field: Array, x: Array, out: Array) -> None:
 
 
 def _weighted_mean(y: Array, zeroed: Array, x: Array, gaps: _Gaps, out: Array) -> None:
-    """sum(W f m) / sum(W m)."""
+    """Write ``sum(W f m) / sum(W m)`` into `out`."""
     _product(y, zeroed, x, out)
     np.divide(out, gaps.share, out=out)
 
 
 def _filled(field: Array, valid: Array) -> Array:
     """Fill gaps with the mean of known neighbours, ring by ring, and the rest with the mean."""
-    filled, known = np.where(valid, field, 0), valid.astype(field.dtype)
+    filled = np.where(valid, field, 0)
+    known = valid.astype(field.dtype)
     for _ in range(RINGS):
-        total, count = _around(filled), _around(known)
+        total = _around(filled)
+        count = _around(known)
         fresh = (known == 0) & (count > 0)
         filled[fresh] = total[fresh] / count[fresh]
         known[fresh] = 1
@@ -217,19 +223,19 @@ def _filled(field: Array, valid: Array) -> Array:
 
 
 def _around(field: Array) -> Array:
-    """Sum over the four neighbours."""
+    """Return the sum over the four neighbours."""
     wide = np.pad(field, 1)
     total: Array = (wide[:-2, 1:-1] + wide[2:, 1:-1]) + (wide[1:-1, :-2] + wide[1:-1, 2:])
     return total
 
 
 def _used(weights: AxisWeights, source: Axis) -> tuple[AxisWeights, Selection]:
-    """Drop the source points that bear no weight, and put the rest in ascending order."""
-    bearing = np.zeros(weights.main.shape[1], dtype=bool)
+    """Drop the source points without weight, and sort the rest in ascending order."""
+    weighted = np.zeros(weights.main.shape[1], dtype=bool)
     for matrix in weights:
         if matrix is not None:
-            bearing |= (matrix != 0).any(axis=0)
-    index = source.first[bearing[source.first]]
+            weighted |= (matrix != 0).any(axis=0)
+    index = source.first[weighted[source.first]]
     chosen: Selection = index
     steps = np.unique(np.diff(index))
     if steps.size < 2 and (steps == 1).all():
@@ -249,7 +255,7 @@ def _check_widths(axes: list[Axis]) -> None:
 
 
 def check_options(method: str, extrapolate: str | None, min_valid: float) -> None:
-    """Refuse options that do not exist.
+    """Raise for options that do not exist.
 
     Parameters
     ----------
@@ -273,7 +279,7 @@ def check_options(method: str, extrapolate: str | None, min_valid: float) -> Non
 
 
 def float_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the float type that values are regridded in.
+    """Return the floating-point type that values are regridded in.
 
     Parameters
     ----------

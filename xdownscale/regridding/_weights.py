@@ -1,4 +1,4 @@
-"""Weights along one axis: spline, linear, nearest, overlap of cells. Arrays only, no labels."""
+"""Interpolation weights along one axis: spline, linear, nearest, overlap of cells (arrays only)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from scipy.interpolate import make_interp_spline
 from xdownscale.core.grids import Array, Axis
 
 SPARE = 40  # source cells beyond the target: the cardinal spline falls by 0.27 a cell, 1e-23 in 40
-REACH = 2  # source cells on each side that a spline value is said to rest on
+REACH = 2  # source cells on each side that a spline value is taken to depend on
 
 
 class _Source(NamedTuple):
-    """Source cells in the neighbourhood of the target, ascending, round the globe if periodic."""
+    """Source cells near the target, ascending; a periodic axis is repeated."""
 
     values: Array  # (n,)
     edges: Array  # (n + 1,)
-    given: Array  # (n,) which point of the axis as given
+    given: Array  # (n,) index of the point in the axis as given
 
 
 class _Target(NamedTuple):
-    """Target cells in ascending order, brought to the source's longitude convention."""
+    """Target cells in ascending order, in the source's longitude convention."""
 
     values: Array  # (m,)
     edges: Array  # (m, 2)
@@ -37,9 +37,9 @@ class AxisWeights(NamedTuple):
     main : ndarray, shape (m, n)
         Weights of the method.
     linear : ndarray or None, shape (m, n)
-        For splines: the linear weights that replace them beside gaps.
+        For splines: the linear weights used instead beside missing values.
     near : ndarray or None, shape (m, n)
-        For splines: 1 for the source points that a value is said to rest on.
+        For splines: 1 for the source points that a value is taken to depend on.
     """
 
     main: Array
@@ -47,22 +47,23 @@ class AxisWeights(NamedTuple):
     near: Array | None = None
 
     def map(self, change: Callable[[Array], Array]) -> AxisWeights:
-        """Return the same with every matrix changed."""
-        main, *rest = (None if m is None else change(m) for m in self)
-        assert main is not None
-        return AxisWeights(main, *rest)
+        """Return the weights with a function applied to every matrix."""
+        return AxisWeights(
+            change(self.main),
+            None if self.linear is None else change(self.linear),
+            None if self.near is None else change(self.near),
+        )
 
 
 def axis_weights(source: Axis, target: Axis, method: str, extrapolate: str | None) -> AxisWeights:
-    """Return the weights that bring values from one axis to another.
+    """Return the weights that interpolate values from one axis to another.
 
     Parameters
     ----------
     source, target : Axis
         Both latitudes or both longitudes.
     method : {"bicubic", "bilinear", "nearest", "conservative"}
-        What the weights are along this axis: not-a-knot cubic spline, linear, nearest, overlap of
-        cells in sin(latitude) or longitude.
+        Not-a-knot cubic spline, linear, nearest, or overlap of cells in sin(latitude) or longitude.
     extrapolate : None or "nearest"
         With ``"nearest"``, values beyond the outermost source centres are those of the outermost
         source cell.
@@ -92,9 +93,10 @@ def axis_weights(source: Axis, target: Axis, method: str, extrapolate: str | Non
 
 
 def _align(source: Axis, target: Axis) -> _Target:
-    """Shift target longitudes by full circles to where the source is (latitudes stay)."""
+    """Shift target longitudes by multiples of 360 degrees to the source (latitudes stay)."""
     middle = (source.values[0] + source.values[-1]) / 2
-    values, edges = target.values, np.stack([target.edges[:-1], target.edges[1:]], axis=-1)
+    values = target.values
+    edges = np.stack([target.edges[:-1], target.edges[1:]], axis=-1)
     if source.periodic:
         values = (values[0] + values[-1]) / 2
     turns = np.round((middle - values) / 360)
@@ -102,7 +104,7 @@ def _align(source: Axis, target: Axis) -> _Target:
 
 
 def _unroll(source: Axis) -> _Source:
-    """Repeat a periodic axis so that it begins and ends well beyond any target."""
+    """Repeat a periodic axis so that it extends well beyond any target."""
     size = source.values.size
     laps = 1 + -(-SPARE // size) if source.periodic else 0
     turns = np.arange(-laps, laps + 1)[:, None] * 360.0
@@ -118,23 +120,24 @@ def _unroll(source: Axis) -> _Source:
 def _crop(source: _Source, target: _Target) -> _Source:
     """Keep the source cells that lie within SPARE cells of the target."""
     low, high = np.searchsorted(source.values, [target.edges.min(), target.edges.max()])
-    start, stop = max(low - SPARE, 0), min(high + SPARE, source.values.size)
+    start = max(low - SPARE, 0)
+    stop = min(high + SPARE, source.values.size)
     return _Source(
         source.values[start:stop], source.edges[start : stop + 1], source.given[start:stop]
     )
 
 
 def _as_given(weights: Array, index: Array, size: int) -> Array:
-    """Bring the columns to the order of the axis as given; repeated cells add up."""
+    """Reorder the columns as the axis was given; weights of repeated cells add up."""
     columns = np.zeros((size, weights.shape[0]))
     np.add.at(columns, index, weights.T)
     return columns.T
 
 
 def _spline(source: _Source, target: _Target, hold: bool) -> Array:
-    """Not-a-knot cubic spline; a parabola through three points, a line through two.
+    """Weights of a not-a-knot cubic spline; a parabola through three points, a line through two.
 
-    In the half-cell margin it goes on along the line through the outermost two centres.
+    In the half-cell margin it continues the line through the outermost two centres.
     """
     size = source.values.size
     inside = np.clip(target.values, source.values[0], source.values[-1])
@@ -150,7 +153,8 @@ def _margin(source: _Source, beyond: Array) -> Array:
     weights = np.zeros((beyond.size, source.values.size))
     for low, past in ((0, beyond < 0), (-2, beyond > 0)):
         share = beyond[past] / (source.values[low + 1] - source.values[low])
-        weights[past, low], weights[past, low + 1] = -share, share
+        weights[past, low] = -share
+        weights[past, low + 1] = share
     return weights
 
 
@@ -164,12 +168,13 @@ def _linear(source: _Source, target: _Target) -> Array:
     low = np.minimum(low, source.values.size - 2)
     share = (inside - source.values[low]) / (source.values[low + 1] - source.values[low])
     rows = np.arange(inside.size)
-    weights[rows, low], weights[rows, low + 1] = 1 - share, share
+    weights[rows, low] = 1 - share
+    weights[rows, low + 1] = share
     return weights
 
 
 def _nearest(source: _Source, target: _Target) -> Array:
-    """1 at the source cell whose centre is nearest."""
+    """Weights that are 1 at the source cell whose centre is nearest."""
     middle = (source.values[1:] + source.values[:-1]) / 2
     weights = np.zeros((target.values.size, source.values.size))
     weights[np.arange(target.values.size), np.searchsorted(middle, target.values)] = 1
@@ -177,7 +182,7 @@ def _nearest(source: _Source, target: _Target) -> Array:
 
 
 def _overlap(source: _Source, target: _Target) -> Array:
-    """Shares of a target cell that source cells cover; the nearest where none does."""
+    """Share of each target cell that each source cell covers; the nearest cell where none does."""
     low = np.maximum(target.edges[:, :1], source.edges[:-1])
     high = np.minimum(target.edges[:, 1:], source.edges[1:])
     shared = np.clip(high - low, 0, None)
@@ -190,14 +195,14 @@ def _overlap(source: _Source, target: _Target) -> Array:
 
 
 def _reach(source: _Source, target: _Target) -> Array:
-    """1 at the source cells that a spline value is said to rest on."""
+    """Return 1 at the source cells that a spline value is taken to depend on, else 0."""
     place = np.searchsorted(source.values, target.values, side="right")[:, None] - 0.5
     near: Array = (np.abs(np.arange(source.values.size) - place) < REACH).astype(np.float64)
     return near
 
 
 def sines(axis: Axis) -> Axis:
-    """Measure a latitude axis by sin(latitude), in which equal steps are equal areas.
+    """Convert a latitude axis to sin(latitude), in which equal steps are equal areas.
 
     Parameters
     ----------
@@ -214,6 +219,7 @@ def sines(axis: Axis) -> Axis:
     >>> sines(latitude_axis(np.array([-30.0, 30.0]))).values.round(3)
     array([-0.5,  0.5])
     """
-    values, edges = np.sin(np.radians(axis.values)), np.sin(np.radians(axis.edges))
-    measured: Axis = axis._replace(values=values, edges=edges)
-    return measured
+    values = np.sin(np.radians(axis.values))
+    edges = np.sin(np.radians(axis.edges))
+    converted: Axis = axis._replace(values=values, edges=edges)
+    return converted

@@ -1,4 +1,4 @@
-"""Which days are targets, which are context, and which part of the record each belongs to.
+"""Split a record into training, early-stopping, validation and test time steps, and into seasons.
 
 Seasons with context days before them, lag windows that never cross a gap, the chronological
 split with a purge, regions, and the checks of time axes. Everything takes numpy and cftime

@@ -1,4 +1,4 @@
-"""The chronological split: training, early stopping, validation and test days."""
+"""Chronological split into training, early-stopping, validation and test time steps."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from xdownscale.splits.lags import Windows, lag_windows
 from xdownscale.splits.seasons import Seasons, resolve_seasons, season_of
 
 Index = NDArray[np.intp]
-_BLOCK = 5  # days that are set aside together for early stopping
+_BLOCK = 5  # consecutive days set aside for early stopping
 
 
 class Split(NamedTuple):
-    """Indices of the target days of each part, ascending.
+    """Indices of the targets of each part, ascending.
 
     Attributes
     ----------
     train : ndarray of int
-        Days that are learnt from.
+        Time steps to train on.
     stopping : ndarray of int
-        Training days set aside to decide when training stops.
+        Time steps set aside from training to decide when it stops.
     validation : ndarray of int
-        Days for choices.
+        Time steps to choose models and options on.
     test : ndarray of int
-        Days for the final judgement.
+        Time steps for the final evaluation.
     """
 
     train: Index
@@ -51,37 +51,37 @@ def chronological_split(
     step: int | None = None,
     seed: int = 0,
 ) -> Split:
-    """Split the target days of a record in time, so that nothing leaks.
+    """Split the targets of a record chronologically, without leakage between the parts.
 
     Each season's targets, all years in their order, are divided: the last share is the test
-    part, the share before it validation, the rest training. Then days go, of the part that
-    matters less: no training day lies within `lags` steps of a validation or test day, before or
-    after it, and no validation day of a test day, whatever the season. Validation takes its
-    share from the days that are left before the test part, so training pays for the purges.
-    Whole days stay together.
+    part, the share before it validation, the rest training. Then days are purged, from training
+    rather than validation and from validation rather than test: no training day lies within
+    `lags` steps of a validation or test day, before or after it, and no validation day of a test
+    day, whatever the season. Validation takes its share from the days that are left before the
+    test part, so training pays for the purges. Whole days stay together.
 
     Parameters
     ----------
     time : array or DataArray of datetime64 or cftime, shape (n,)
         Ascending times.
     lags : int
-        Preceding days (time steps) that a model sees.
+        Preceding time steps that a model sees.
     fractions : sequence of three floats
         Shares of training, validation and test; the last two may be 0.
     early_stopping : float
         Share of the training days that is set aside, in blocks of about five days spread over
         the training period; may be 0.
     seasons : str, sequence of str or mapping of str to months, optional
-        Split each season on its own, then put the parts together; days in no season are left
-        out. By default the record is one.
+        Split each season on its own, then join the parts; days in no season are left out. By
+        default the record is split as a whole.
     targets : mask or index array, optional
-        Days that may be targets; all by default.
+        Time steps that may be targets; all by default.
     present : mask or index array, optional
-        Days that may stand in a lag window; all by default.
+        Time steps that may be in a lag window; all by default.
     step : int, optional
-        Seconds from one time to the next; by default the most common distance.
+        Time step in seconds; by default the most common one.
     seed : int
-        Seed of the choice of days for early stopping.
+        Seed of the random choice of days for early stopping.
 
     Returns
     -------
@@ -115,7 +115,7 @@ def chronological_split(
         ("training", "validation", "test"), (train, validation, test), shares, strict=True
     ):
         if share > 0:
-            _check_length(f"The {name} part", _days_seen(part, windows), lags)
+            _check_length(f"The {name} part", _count_with_windows(part, windows), lags)
     train, stopping = _set_aside(train, numbers // DAY, early_stopping, seed)
     split = Split(train, stopping, validation, test)
     check_split(split, windows)
@@ -142,7 +142,7 @@ def _check_length(what: str, found: int, lags: int) -> None:
         )
 
 
-def _days_seen(part: Index, windows: Windows) -> int:
+def _count_with_windows(part: Index, windows: Windows) -> int:
     rows = find(part, windows.targets)
     return int(np.union1d(part, windows.lags[rows].ravel()).size)
 
@@ -155,7 +155,7 @@ def _groups(time: Any, targets: Index, seasons: Seasons | None) -> list[Index]:
 
 
 class _Divider:
-    """Divide targets by whole days and keep the parts apart.
+    """Divide targets by whole days, with a purge between the parts.
 
     Parameters
     ----------
@@ -166,21 +166,24 @@ class _Divider:
     """
 
     def __init__(self, numbers: NDArray[np.int64], reach: int) -> None:
-        self.numbers, self.days, self.reach = numbers, numbers // DAY, reach
+        self.numbers = numbers
+        self.days = numbers // DAY
+        self.reach = reach
 
     def divide(self, groups: list[Index], shares: Sequence[float]) -> tuple[Index, Index, Index]:
-        """Return training, validation and test targets of all groups together."""
+        """Return the training, validation and test targets of all groups."""
         counts = [np.unique(self.days[group]).size for group in groups]
         test, earlier = self._cut(groups, [_count(n, shares[2]) for n in counts])
-        earlier = [self._apart(group, test) for group in earlier]
+        earlier = [self._purge(group, test) for group in earlier]
         validation, earlier = self._cut(earlier, [_count(n, shares[1]) for n in counts])
         kept = np.union1d(test, validation)
-        train = self._apart(np.sort(np.concatenate(earlier)), kept)
+        train = self._purge(np.sort(np.concatenate(earlier)), kept)
         return train, validation, test
 
     def _cut(self, groups: list[Index], counts: list[int]) -> tuple[Index, list[Index]]:
-        """Take the last days of each group; return them together, and what lies before."""
-        last, earlier = [], []
+        """Split off each group's last days; return them joined, and the earlier ones by group."""
+        last = []
+        earlier = []
         for group, count in zip(groups, counts, strict=True):
             days = np.unique(self.days[group])
             taken = np.isin(self.days[group], days[max(days.size - count, 0) :])
@@ -188,15 +191,16 @@ class _Divider:
             earlier.append(group[~taken])
         return np.sort(np.concatenate(last)), earlier
 
-    def _apart(self, group: Index, others: Index) -> Index:
-        """Drop the days that come within reach of other targets, before or after them."""
+    def _purge(self, group: Index, others: Index) -> Index:
+        """Drop the days within reach of other targets, before or after them."""
         if not others.size or not group.size:
             return group
-        there, here = self.numbers[others], self.numbers[group]
-        place = np.searchsorted(there, here)
-        after = there[np.minimum(place, there.size - 1)]
-        before = there[np.maximum(place - 1, 0)]
-        near = np.minimum(np.abs(after - here), np.abs(here - before)) <= self.reach
+        theirs = self.numbers[others]
+        own = self.numbers[group]
+        place = np.searchsorted(theirs, own)
+        after = theirs[np.minimum(place, theirs.size - 1)]
+        before = theirs[np.maximum(place - 1, 0)]
+        near = np.minimum(np.abs(after - own), np.abs(own - before)) <= self.reach
         return group[~np.isin(self.days[group], self.days[group[near]])]
 
 
@@ -207,7 +211,7 @@ def _count(n: int, share: float) -> int:
 def _set_aside(
     train: Index, days: NDArray[np.int64], share: float, seed: int
 ) -> tuple[Index, Index]:
-    """Take whole training days, in short blocks spread over the period."""
+    """Set whole training days aside, in short blocks spread over the period."""
     available = np.unique(days[train])
     if share == 0 or available.size < 2:
         return train, train[:0]
@@ -224,7 +228,7 @@ def _set_aside(
 
 
 def check_split(split: Split, windows: Windows) -> None:
-    """Prove that nothing leaks from the later parts into the earlier ones.
+    """Raise if data leak between the parts of a split.
 
     No test day, and no day in a test day's lag window, is a training, stopping or validation
     day; the same holds for validation against training and stopping; and no training day's lag
@@ -251,10 +255,10 @@ def check_split(split: Split, windows: Windows) -> None:
     parts = split._asdict()
     lags = {name: _lag_days(name, part, windows) for name, part in parts.items()}
     for (low, _), (high, _) in itertools.combinations(list(parts.items()), 2):
-        _refuse(f"in the parts {low!r} and {high!r}", parts[low], parts[high])
+        _check_disjoint(f"in the parts {low!r} and {high!r}", parts[low], parts[high])
         if high != "stopping":
-            _refuse(f"in {low!r} and in a {high} day's lag window", parts[low], lags[high])
-            _refuse(f"in {high!r} and in a {low} day's lag window", parts[high], lags[low])
+            _check_disjoint(f"in {low!r} and in a {high} day's lag window", parts[low], lags[high])
+            _check_disjoint(f"in {high!r} and in a {low} day's lag window", parts[high], lags[low])
 
 
 def _lag_days(name: str, part: Index, windows: Windows) -> Index:
@@ -267,7 +271,7 @@ def _lag_days(name: str, part: Index, windows: Windows) -> Index:
     return np.unique(windows.lags[rows])
 
 
-def _refuse(where: str, a: Index, b: Index) -> None:
+def _check_disjoint(where: str, a: Index, b: Index) -> None:
     common = np.intersect1d(a, b)
     if common.size:
         raise TimeAxisError(

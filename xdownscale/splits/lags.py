@@ -1,4 +1,4 @@
-"""Lag windows: the days before a target that a model sees."""
+"""Lag windows: the time steps before and after a target that a model uses as input."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from xdownscale.core.time import ascending, find, time_step
 
 
 class Windows(NamedTuple):
-    """Targets, and the days before each of them.
+    """Targets, and the time steps before each of them.
 
     Attributes
     ----------
     targets : ndarray of int, shape (n,)
-        Index of each target day, ascending.
+        Index of each target, ascending.
     lags : ndarray of int, shape (n, lags)
-        Indices of the days before it, the oldest first.
+        Indices of the time steps before it, the oldest first.
     """
 
     targets: NDArray[np.intp]
@@ -61,7 +61,7 @@ def lag_windows(
     present: ArrayLike | None = None,
     step: int | None = None,
 ) -> Windows:
-    """Find the targets whose preceding days are all there.
+    """Return the targets with a complete lag window, and their windows.
 
     A target t is kept when t - 1 ... t - `lags` steps all exist: a window never crosses a gap.
 
@@ -70,13 +70,13 @@ def lag_windows(
     time : array or DataArray of datetime64 or cftime, shape (n,)
         Ascending times.
     lags : int
-        Number of preceding days (time steps).
+        Number of preceding time steps.
     targets : mask or index array, optional
-        Days that may be targets; all of them by default.
+        Time steps that may be targets; all of them by default.
     present : mask or index array, optional
-        Days that may stand in a window; all of them by default. Others count as a gap.
+        Time steps that may be in a window; all of them by default. Others count as a gap.
     step : int, optional
-        Seconds from one time to the next; by default the most common distance.
+        Time step in seconds; by default the most common one.
 
     Returns
     -------
@@ -110,14 +110,14 @@ def lag_windows(
 
 
 def day_first(windows: NDArray[Any], before: int) -> NDArray[Any]:
-    """Put the day itself in front of the days around it.
+    """Move the central time step of each window to the front.
 
     Parameters
     ----------
     windows : ndarray, shape (m, before + 1 + after)
         As `windows_around` returns them.
     before : int
-        Days before the day itself.
+        Time steps before the central one.
 
     Returns
     -------
@@ -135,23 +135,23 @@ def day_first(windows: NDArray[Any], before: int) -> NDArray[Any]:
 def windows_around(
     time: Any, rows: ArrayLike, before: int, after: int, *, step: int | None = None
 ) -> NDArray[np.intp]:
-    """Find the days around some days of a record.
+    """Return the rows of the time steps around some time steps of a record.
 
     Parameters
     ----------
     time : array or DataArray of datetime64 or cftime, shape (n,)
         Ascending times.
     rows : index array, shape (m,)
-        Days in the middle.
+        Central time steps.
     before, after : int
-        Steps before and after them. ``after=-1`` ends the window the step before.
+        Time steps before and after them. With ``after=-1`` the window ends one step before.
     step : int, optional
-        Seconds from one time to the next; by default the most common distance.
+        Time step in seconds; by default the most common one.
 
     Returns
     -------
     ndarray of int, shape (m, before + after + 1)
-        Rows of the days; -1 where the record has none.
+        Rows of the time steps; -1 where the record has none.
 
     Examples
     --------

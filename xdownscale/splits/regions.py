@@ -1,4 +1,4 @@
-"""Regions: boxes in degrees or masks, as masks of a grid."""
+"""Turn regions, boxes in degrees or masks, into masks of a grid."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TOLERANCE = 1e-4  # degrees; float32 longitudes near 360 are this coarse
 
 
 def normalise_regions(regions: Mapping[str, Any] | None) -> dict[str, Region]:
-    """Return regions as boxes of floats or masks, each checked.
+    """Validate regions and return them as boxes of floats or masks.
 
     Parameters
     ----------
@@ -31,7 +31,7 @@ def normalise_regions(regions: Mapping[str, Any] | None) -> dict[str, Region]:
     Raises
     ------
     OptionError
-        If this is no mapping, or a box is none.
+        If this is no mapping, or a box is not valid.
 
     Examples
     --------
@@ -67,7 +67,7 @@ def _normalise(what: str, region: Any) -> Region:
 
 
 def region_mask(da: xr.DataArray, region: Any) -> xr.DataArray:
-    """Return a region as a mask of a grid.
+    """Return the mask of a region on a grid.
 
     Parameters
     ----------
@@ -86,7 +86,7 @@ def region_mask(da: xr.DataArray, region: Any) -> xr.DataArray:
     Raises
     ------
     OptionError
-        If the box is none.
+        If the box is not valid.
     GridError
         If no cell's centre lies in the region, or a mask is on another grid or holds other
         values than 0 and 1.
@@ -111,8 +111,9 @@ def region_mask(da: xr.DataArray, region: Any) -> xr.DataArray:
 def _box(da: xr.DataArray, axes: Axes, box: tuple[float, float, float, float]) -> xr.DataArray:
     west, east, south, north = box
     grid = _template(da, axes)
-    lat, lon = grid[axes.latitude], grid[axes.longitude]
-    # distance to the east of the western border, so that no convention of longitude matters
+    lat = grid[axes.latitude]
+    lon = grid[axes.longitude]
+    # degrees east of the western border do not depend on the longitude convention
     eastward = (lon.astype("float64") - west + _TOLERANCE) % 360
     width = min(east - west, 360.0) if east >= west else (east - west) % 360
     in_rows = (lat >= south - _TOLERANCE) & (lat <= north + _TOLERANCE)
@@ -154,10 +155,12 @@ def _template(da: xr.DataArray, axes: Axes) -> xr.DataArray:
 
 
 def _canonical(coords: xr.Dataset, axes: Axes) -> tuple[Any, Any]:
-    """Return latitude and longitude, ascending on rectilinear grids, around the unit circle."""
-    lat, lon = (coords[name].values.astype(np.float64) for name in (axes.latitude, axes.longitude))
+    """Return latitude (ascending on rectilinear grids), and longitude on the unit circle."""
+    lat = coords[axes.latitude].values.astype(np.float64)
+    lon = coords[axes.longitude].values.astype(np.float64)
     if axes.rectilinear:
-        lat, lon = np.sort(lat), np.sort(lon)
+        lat = np.sort(lat)
+        lon = np.sort(lon)
     return lat, np.exp(1j * np.deg2rad(lon)) * 57.3  # in degrees, free of convention
 
 
@@ -166,7 +169,8 @@ def _describe(region: Region) -> str:
 
 
 def _span(da: xr.DataArray, axes: Axes) -> str:
-    lat, lon = da[axes.latitude], da[axes.longitude]
+    lat = da[axes.latitude]
+    lon = da[axes.longitude]
     return (
         f"longitudes {float(lon.min()):g} to {float(lon.max()):g} and latitudes "
         f"{float(lat.min()):g} to {float(lat.max()):g}"

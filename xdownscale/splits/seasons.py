@@ -1,4 +1,4 @@
-"""Seasons: any runs of months, across the year's end, with days of context before them."""
+"""Split a record into seasons, across the year's end too, with days of context before them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def resolve_seasons(seasons: Seasons = SEASONS) -> dict[str, tuple[int, ...]]:
     Raises
     ------
     OptionError
-        For a name that is no run of months (names the nearest one), or months that are none.
+        For a name that is no run of months (names the nearest one), or invalid months.
 
     Examples
     --------
@@ -61,7 +61,7 @@ def resolve_seasons(seasons: Seasons = SEASONS) -> dict[str, tuple[int, ...]]:
 
 
 def _known() -> dict[str, tuple[int, ...]]:
-    """Every name of two to twelve consecutive months; "JJAS" and its like are unique."""
+    """Return name -> months for every run of two to twelve months, such as "JJAS"."""
     known: dict[str, tuple[int, ...]] = {}
     for length, start in itertools.product(range(2, 13), range(12)):
         run = tuple((start + k) % 12 + 1 for k in range(length))
@@ -91,7 +91,7 @@ def _check_months(name: object, given: Sequence[int]) -> tuple[int, ...]:
 
 
 def season_of(time: Any, seasons: Seasons = SEASONS) -> NDArray[np.str_]:
-    """Return the season that each time lies in.
+    """Return the season of each time.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def season_of(time: Any, seasons: Seasons = SEASONS) -> NDArray[np.str_]:
     Returns
     -------
     ndarray of str, shape (n,)
-        ``""`` where a time lies in none.
+        ``""`` where a time is in none.
 
     Raises
     ------
@@ -131,7 +131,7 @@ def season_of(time: Any, seasons: Seasons = SEASONS) -> NDArray[np.str_]:
 def season_windows(
     time: Any, seasons: Seasons = SEASONS, buffer_days: int = 45
 ) -> dict[str, tuple[NDArray[np.intp], NDArray[np.bool_]]]:
-    """Find each season's days, and the days before it that serve as context.
+    """Return each season's time steps, and those before it that serve as context.
 
     Parameters
     ----------
@@ -164,7 +164,8 @@ def season_windows(
     """
     if buffer_days < 0:
         raise OptionError(f"buffer_days is {buffer_days}; give a whole number, 0 or more.")
-    numbers, month = ascending(time), months(time)
+    numbers = ascending(time)
+    month = months(time)
     found = {}
     for name, wanted in resolve_seasons(seasons).items():
         target = np.isin(month, wanted)
@@ -181,7 +182,7 @@ def season_windows(
 
 
 def _next(numbers: NDArray[np.int64], targets: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return the first of `targets` at or after each time, far away where there is none."""
+    """Return the first of `targets` at or after each time, a very late one where there is none."""
     ends = np.append(targets, np.iinfo(np.int64).max // 2)
     return ends[np.searchsorted(targets, numbers)]
 

@@ -1,6 +1,6 @@
-"""A synthetic nature run: dust that is raised, carried and deposited, seen fine and coarse.
+"""Synthetic nature run of dust emission, transport and deposition, at fine and coarse resolution.
 
-``docs/explanation/twin.md`` tells what it is, what of it can be learnt and what cannot.
+``docs/explanation/twin.md`` describes it, and what of the fine fields can be predicted from it.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from xdownscale.core.errors import OptionError
 from xdownscale.datasets.twin import dynamics, observation, packing
-from xdownscale.datasets.twin.layout import Layout, Period, label
+from xdownscale.datasets.twin.layout import Layout, label
 
-_FORMAT = 1  # raise it when the generator changes: caches are then made anew
+_FORMAT = 1  # raised when the generator changes, so that caches are generated again
 
 
 def load_twin(
@@ -29,8 +29,8 @@ def load_twin(
 ) -> xr.Dataset:
     """Load the synthetic nature run of the default size.
 
-    The run with seed 0 comes with the package and loads in a moment. Any other seed is generated
-    at its first use, which takes several minutes for each kind, and kept in a file.
+    The run with seed 0 is part of the package. Any other seed is generated at its first use, which
+    takes several minutes for each kind, and kept in a file.
 
     Parameters
     ----------
@@ -134,10 +134,13 @@ def make_twin(
     _check_flag(synchronised)
     _check_whole("seed", seed, least=0)
     layout = Layout(_check_shape(shape))
-    period = _find_period(_check_start(start), (years, fine_years), (days, fine_days))
-    fine, coarse = _simulate(layout, period, synchronised, seed, progress)
+    coarse_range, fine_range = _find_periods(
+        _check_start(start), (years, fine_years), (days, fine_days)
+    )
+    fine, coarse = _simulate(layout, coarse_range, fine_range, synchronised, seed, progress)
     elevation = dynamics.make_geography(layout.plane).elevation[layout.fine_window]
-    return label(layout, period, (fine, coarse, elevation), synchronised, seed)
+    arrays = (fine, coarse, elevation)
+    return label(layout, coarse_range, fine_range, arrays, synchronised, seed)
 
 
 def _check_flag(synchronised: object) -> None:
@@ -169,23 +172,22 @@ def _check_start(start: str) -> pd.Timestamp:
     return first.normalize()
 
 
-def _find_period(
+def _find_periods(
     first: pd.Timestamp, years: tuple[int, int], days: tuple[int | None, int | None]
-) -> Period:
-    """Put the fine record in the middle of the coarse one."""
+) -> tuple[range, range]:
+    """Return the days of the coarse and of the fine record, which lies in its middle."""
     if (days[0] is None) != (days[1] is None):
         raise OptionError(f"days is {days[0]} and fine_days {days[1]}; give both or neither.")
     if days[0] is not None and days[1] is not None:
         _check_lengths("days", "fine_days", days[0], days[1])
         rest = pd.Timedelta(days=(days[0] - days[1]) // 2)
-        ends = (first + pd.Timedelta(days=days[0]), first + rest)
-        return Period(_days(first, ends[0]), _days(ends[1], ends[1] + pd.Timedelta(days=days[1])))
+        fine = first + rest
+        coarse_days = _days(first, first + pd.Timedelta(days=days[0]))
+        return coarse_days, _days(fine, fine + pd.Timedelta(days=days[1]))
     _check_lengths("years", "fine_years", *years)
     fine = first + pd.DateOffset(years=(years[0] - years[1]) // 2)
-    return Period(
-        _days(first, first + pd.DateOffset(years=years[0])),
-        _days(fine, fine + pd.DateOffset(years=years[1])),
-    )
+    coarse_days = _days(first, first + pd.DateOffset(years=years[0]))
+    return coarse_days, _days(fine, fine + pd.DateOffset(years=years[1]))
 
 
 def _check_lengths(long_name: str, short_name: str, long: int, short: int) -> None:
@@ -204,21 +206,26 @@ def _days(first: pd.Timestamp, end: pd.Timestamp) -> range:
 
 
 def _simulate(
-    layout: Layout, period: Period, synchronised: bool, seed: int, progress: bool
+    layout: Layout,
+    coarse_days: range,
+    fine_days: range,
+    synchronised: bool,
+    seed: int,
+    progress: bool,
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Fine fields of the fine days and coarse fields of all days."""
-    fine = np.empty((len(period.fine), *layout.shape), dtype=np.float32)
+    """Return the fields of the fine record and those of the coarse record."""
+    fine = np.empty((len(fine_days), *layout.shape), dtype=np.float32)
     cells = (layout.plane[0] // observation.CELL[0], layout.plane[1] // observation.CELL[1])
-    average = np.empty((len(period.coarse), *cells), dtype=np.float32)
+    average = np.empty((len(coarse_days), *cells), dtype=np.float32)
     realization = 0 if synchronised else 1
-    for day, field in _run(layout, period.coarse, (seed, realization), progress):
-        average[day - period.coarse.start] = observation.block_average(field, layout.plane_latitude)
-        if synchronised and day in period.fine:
-            fine[day - period.fine.start] = field[layout.fine_window]
+    for day, field in _run(layout, coarse_days, (seed, realization), progress):
+        average[day - coarse_days.start] = observation.block_average(field, layout.plane_latitude)
+        if synchronised and day in fine_days:
+            fine[day - fine_days.start] = field[layout.fine_window]
     if not synchronised:
-        for day, field in _run(layout, period.fine, (seed, 0), progress):
-            fine[day - period.fine.start] = field[layout.fine_window]
-    coarse = observation.distort(average, period.coarse, (seed, realization))
+        for day, field in _run(layout, fine_days, (seed, 0), progress):
+            fine[day - fine_days.start] = field[layout.fine_window]
+    coarse = observation.distort(average, coarse_days, (seed, realization))
     return fine, coarse[(slice(None), *layout.coarse_window)]
 
 
@@ -228,7 +235,7 @@ def _run(layout: Layout, days: range, key: tuple[int, int], progress: bool) -> A
 
 
 def _reporter(progress: bool) -> Callable[[int, int], None]:
-    """Return a function that writes the share of days done, at each whole percent."""
+    """Return a function that reports progress to standard error, at each whole percent."""
 
     def report(done: int, total: int) -> None:
         if progress and (done * 100 // total > (done - 1) * 100 // total or done == total):
@@ -240,7 +247,7 @@ def _reporter(progress: bool) -> Callable[[int, int], None]:
 
 
 def to_file(ds: xr.Dataset) -> dict[str, NDArray[Any]]:
-    """Return the arrays that hold a run of any kind and size.
+    """Return the arrays that a file of a run holds.
 
     Parameters
     ----------
@@ -262,17 +269,18 @@ def to_file(ds: xr.Dataset) -> dict[str, NDArray[Any]]:
 
 
 def _from_file(stored: dict[str, Any], synchronised: bool, seed: int) -> xr.Dataset:
-    fine, coarse = packing.unpack(stored["dust_fine"]), packing.unpack(stored["dust"])
+    fine = packing.unpack(stored["dust_fine"])
+    coarse = packing.unpack(stored["dust"])
     first = [int(stored[name].astype(np.int64)[0]) for name in ("first_coarse", "first_fine")]
-    period = Period(
-        coarse=range(first[0], first[0] + len(coarse)), fine=range(first[1], first[1] + len(fine))
-    )
+    coarse_days = range(first[0], first[0] + len(coarse))
+    fine_days = range(first[1], first[1] + len(fine))
     layout = Layout((fine.shape[1], fine.shape[2]))
-    return label(layout, period, (fine, coarse, stored["elevation"]), synchronised, seed)
+    arrays = (fine, coarse, stored["elevation"])
+    return label(layout, coarse_days, fine_days, arrays, synchronised, seed)
 
 
 def packaged_names(synchronised: bool) -> tuple[str, str]:
-    """Names of the packaged files: what both kinds share, and the coarse record of one kind."""
+    """Return the names of the packaged files: the shared fine one, and the coarse one of a kind."""
     kind = "synchronised" if synchronised else "unsynchronised"
     return "twin_fine.npz", f"twin_coarse_{kind}.npz"
 
@@ -291,14 +299,14 @@ def _packaged(synchronised: bool) -> dict[str, Any]:
 
 
 def _cached(synchronised: bool, seed: int, cache: str | os.PathLike[str] | None) -> dict[str, Any]:
-    """Read a run from the cache, or make it and keep it."""
+    """Read a run from the cache, or generate it and write it there."""
     if cache is None:
         import pooch
 
         cache = pooch.os_cache("xdownscale")
     path = Path(cache) / f"twin_v{_FORMAT}_{seed}_{int(synchronised)}.npz"
     if not path.exists():
-        probe = path.with_suffix(".probe")  # an unwritable folder shows before minutes are spent
+        probe = path.with_suffix(".probe")  # finds an unwritable folder before minutes are spent
         packing.write(probe, {})
         probe.unlink()
         packing.write(path, to_file(make_twin(synchronised=synchronised, seed=seed)))

@@ -1,7 +1,7 @@
-"""The dynamics of the synthetic nature run: plain arrays ``(y, x)``, no labels.
+"""Dynamics of the synthetic nature run, on plain arrays ``(y, x)``.
 
 A passive tracer on a doubly periodic plane. Everything random is keyed by (seed, realization, day),
-so that a run may begin at any day: after a spin-up it has forgotten where it began.
+so that a run may begin at any day: after a spin-up the initial state has no effect.
 """
 
 from __future__ import annotations
@@ -18,22 +18,23 @@ Field = NDArray[np.float32]
 SPACING = 0.0625  # degrees
 KM_PER_DEGREE = 111.2
 STEPS = 12  # a day
-SPIN_UP = 40  # days: the slowest eddy remembers 3 days, the dust 1.5
-LARGEST, SMALLEST = 1600.0, 40.0  # wavelengths of the eddies, km
-GUST_MEMORY = 1.0  # days, of the domain-mean wind
+SPIN_UP = 40  # days; decorrelation takes 3 days for the slowest eddy, 1.5 for the dust
+LARGEST = 1600.0  # longest wavelength of the eddies, km
+SMALLEST = 40.0  # shortest wavelength, km
+GUST_MEMORY = 1.0  # decorrelation time of the domain-mean wind, days
 MIDDLE_LATITUDE = 26.75
 _GEOGRAPHY_KEY = 20251205
 
 
 class Geography(NamedTuple):
-    """What the ground does to dust; it is the same for every seed.
+    """Elevation and the surface properties derived from it, the same for every seed.
 
     Attributes
     ----------
     elevation : array
         Height of the ground, m.
     slowing : array
-        Share of the free wind that is left near the ground.
+        Ratio of the wind near the ground to the free wind.
     source : array
         Strength of emission; zero outside the source regions.
     loss : array
@@ -51,7 +52,7 @@ class Geography(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Climate:
-    """The numbers that decide what the dust looks like.
+    """Parameters of wind, emission and deposition.
 
     Attributes
     ----------
@@ -82,14 +83,14 @@ class Climate:
 
 
 def geography_rng(number: int) -> np.random.Generator:
-    """Random numbers for one feature of the ground, the same for every seed."""
+    """Return a generator for one feature of the ground, the same for every seed."""
     return np.random.default_rng([_GEOGRAPHY_KEY, number])
 
 
 def random_field(
     shape: tuple[int, int], slope: float, cutoff: float, rng: np.random.Generator
 ) -> Field:
-    """Periodic Gaussian field of mean 0 and variance 1.
+    """Return a periodic Gaussian random field of mean 0 and variance 1.
 
     Its power is flat below the wavenumber `cutoff` (radians per km) and falls as
     ``wavenumber**-slope`` above.
@@ -103,7 +104,7 @@ def random_field(
 
 
 def wavenumbers(shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Angular wavenumbers (y, x) of ``rfft2``, radians per km."""
+    """Return the angular wavenumbers (y, x) of ``rfft2``, radians per km."""
     dy, dx = pixel_km()
     ky = 2 * np.pi * np.fft.fftfreq(shape[0], dy)[:, None]
     kx = 2 * np.pi * np.fft.rfftfreq(shape[1], dx)[None, :]
@@ -111,13 +112,13 @@ def wavenumbers(shape: tuple[int, int]) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def pixel_km() -> tuple[float, float]:
-    """Size (y, x) of a pixel; the plane is flat, its scale that of the middle latitude."""
+    """Return the size (y, x) of a pixel in km on the plane, at the scale of the middle latitude."""
     dy = SPACING * KM_PER_DEGREE
     return dy, dy * float(np.cos(np.deg2rad(MIDDLE_LATITUDE)))
 
 
 def make_geography(shape: tuple[int, int]) -> Geography:
-    """Draw mountains, source regions and what follows from them.
+    """Generate elevation, source regions and the surface properties that follow from them.
 
     Parameters
     ----------
@@ -158,7 +159,9 @@ class Wind:
     """
 
     def __init__(self, shape: tuple[int, int], climate: Climate, key: tuple[int, int]) -> None:
-        self.shape, self.key, self.climate = shape, key, climate
+        self.shape = shape
+        self.key = key
+        self.climate = climate
         self._ky, self._kx = (k.astype(np.float32) for k in wavenumbers(shape))
         wave = np.hypot(self._ky, self._kx)
         length = 2 * np.pi / np.where(wave > 0, wave, np.inf)
@@ -171,7 +174,7 @@ class Wind:
         self._gust = np.zeros(2, dtype=np.float32)
 
     def _scale(self, wave: Field, real: NDArray[np.bool_]) -> Field:
-        """Amplitudes of the stream function that give the speed asked for.
+        """Return the amplitudes of the stream function that give the wind speed of the climate.
 
         The kinetic energy of a mode falls as ``k**(-8/3)``, that of a shell as ``k**(-5/3)``. A
         mode with ``kx > 0`` stands for two; of one with ``kx = 0`` only the real part is used.
@@ -182,7 +185,7 @@ class Wind:
         return np.asarray(amplitude, dtype=np.float32)
 
     def advance(self, day: int, step: int) -> None:
-        """Move the modes one step on; the noise belongs to (seed, realization, day, step)."""
+        """Advance the modes by one step; the noise is keyed by (seed, realization, day, step)."""
         if step == 0:
             self._rng = np.random.default_rng([*self.key, day])
         fresh = self._rng.standard_normal((2, self._memory.size), dtype=np.float32)
@@ -193,7 +196,7 @@ class Wind:
         self._gust = keep * self._gust + np.sqrt(1 - keep**2) * push
 
     def velocity(self, day: float) -> tuple[Field, Field]:
-        """Wind (v, u) in m/s."""
+        """Return the wind (v, u) in m/s."""
         from scipy import fft
 
         stream = np.zeros((self.shape[0], self.shape[1] // 2 + 1), dtype=np.complex64)
@@ -205,33 +208,38 @@ class Wind:
 
 
 def _turnover(length: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Memory of an eddy in days, growing as its length to the power 2/3."""
+    """Return the decorrelation time of an eddy in days, growing as its length to the power 2/3."""
     return 2.0 * (length / 800.0) ** (2 / 3)
 
 
 def season(day: float) -> float:
-    """Between -1 in early January and 1 in early July."""
+    """Return the seasonal cycle, from -1 in early January to 1 in early July."""
     return float(-np.cos(2 * np.pi * (day - 3) / 365.2425))
 
 
 def mean_flow(day: float) -> NDArray[np.float32]:
-    """Mean wind (v, u) in m/s: from the north-west, stronger in summer."""
+    """Return the mean wind (v, u) in m/s: from the north-west, stronger in summer."""
     strength = 1.0 + 0.3 * season(day)
     return np.array([-1.0 * strength, 0.8 * strength + 0.2], dtype=np.float32)
 
 
 def interpolate(fields: list[Field], y: Field, x: Field) -> list[Field]:
-    """Bilinear values of periodic fields at fractional pixels."""
+    """Interpolate periodic fields bilinearly at fractional pixels."""
     ny, nx = y.shape
-    j, i = np.floor(y).astype(np.int32), np.floor(x).astype(np.int32)
-    b, a = y - j, x - i
-    south, north = (j % ny) * nx, ((j + 1) % ny) * nx
-    west, east = i % nx, (i + 1) % nx
+    j = np.floor(y).astype(np.int32)
+    i = np.floor(x).astype(np.int32)
+    b = y - j
+    a = x - i
+    south = (j % ny) * nx
+    north = ((j + 1) % ny) * nx
+    west = i % nx
+    east = (i + 1) % nx
     corners = (south + west, south + east, north + west, north + east)
     found = []
     for field in fields:
         p, q, r, s = (field.ravel().take(k) for k in corners)
-        low, high = p + (q - p) * a, r + (s - r) * a
+        low = p + (q - p) * a
+        high = r + (s - r) * a
         found.append(low + (high - low) * b)
     return found
 
@@ -251,13 +259,14 @@ class Dust:
 
     def __init__(self, shape: tuple[int, int], climate: Climate, key: tuple[int, int]) -> None:
         self.ground = make_geography(shape)
-        self.climate, self.wind = climate, Wind(shape, climate, key)
+        self.climate = climate
+        self.wind = Wind(shape, climate, key)
         self._rows, self._cols = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
         self._keep = np.exp(-self.ground.loss / (climate.lifetime * STEPS))
         self._dust = np.full(shape, 0.1, dtype=np.float32)
 
     def day(self, day: int) -> Field:
-        """Run through one day and return its mean."""
+        """Simulate one day and return its mean."""
         total = np.zeros_like(self._dust)
         for step in range(STEPS):
             self.wind.advance(day, step)
@@ -266,13 +275,14 @@ class Dust:
         return self.climate.background + self.ground.column * total / np.float32(STEPS)
 
     def _step(self, day: float) -> None:
-        """Follow the air of each pixel back over a step (midpoint rule) and bring its dust here.
+        """Advance the dust by one semi-Lagrangian step with back trajectories (midpoint rule).
 
-        What is raised on the way is the trapezoidal mean over departure, midpoint and arrival: no
-        beads behind a source.
+        Emission along the trajectory is the trapezoidal mean over departure, midpoint and arrival,
+        which avoids spots behind a source.
         """
         v, u = self.wind.velocity(day)
-        v, u = self.ground.slowing * v, self.ground.slowing * u
+        v = self.ground.slowing * v
+        u = self.ground.slowing * u
         raised = self._emission(np.hypot(u, v), day)
         dy, dx = (np.float32(86.4 / (STEPS * km)) for km in pixel_km())
         half = self._rows - v * (dy / 2), self._cols - u * (dx / 2)
@@ -296,9 +306,9 @@ def run(
     days: range,
     key: tuple[int, int],
     climate: Climate,
-    tell: Callable[[int, int], None],
+    report: Callable[[int, int], None],
 ) -> Iterator[Field]:
-    """Yield the daily mean of each day, after a spin-up that is not shown.
+    """Yield the daily mean of each day, after a spin-up that is left out.
 
     Parameters
     ----------
@@ -309,8 +319,8 @@ def run(
     key : tuple of int
         Seed and realization.
     climate : Climate
-        The numbers of the climate.
-    tell : callable
+        Parameters.
+    report : callable
         Called with (days done, days to do).
 
     Yields
@@ -322,6 +332,6 @@ def run(
     first = days.start - SPIN_UP
     for done, day in enumerate(range(first, days.stop)):
         field = dust.day(day)
-        tell(done + 1, days.stop - first)
+        report(done + 1, days.stop - first)
         if day >= days.start:
             yield field

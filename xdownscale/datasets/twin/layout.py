@@ -1,4 +1,4 @@
-"""Where the synthetic nature run lies, and what its arrays are called."""
+"""Grids, names and attributes of the synthetic nature run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from xdownscale.datasets.twin import dynamics, observation
 
-_SOUTH, _WEST = 23.75, 43.4375  # edges of the fine domain, degrees
+_SOUTH = 23.75  # southern edge of the fine domain, degrees
+_WEST = 43.4375  # western edge
 _RIM = 2  # coarse cells around the fine domain that the coarse record has
 _PAD = 3  # coarse cells around the coarse record that the periodic plane has
 _CELL_DEGREES = (0.5, 0.625)
@@ -19,27 +20,32 @@ _CELL_DEGREES = (0.5, 0.625)
 
 @dataclass(frozen=True)
 class Layout:
-    """Where the fine and the coarse grid lie on the periodic plane."""
+    """Positions of the fine and the coarse grid on the periodic plane."""
 
     shape: tuple[int, int]
 
     @property
     def cells(self) -> tuple[int, int]:
         """Cells (y, x) of the coarse record."""
-        ny, nx = (-(-n // c) + 2 * _RIM for n, c in zip(self.shape, observation.CELL, strict=True))
-        return ny, nx
+        ny, nx = self.shape
+        cy, cx = observation.CELL
+        # rounded up, so that the fine domain is covered
+        return -(-ny // cy) + 2 * _RIM, -(-nx // cx) + 2 * _RIM
 
     @property
     def plane(self) -> tuple[int, int]:
         """Fine pixels (y, x) of the periodic plane."""
-        (ny, nx), (cy, cx) = self.cells, observation.CELL
+        ny, nx = self.cells
+        cy, cx = observation.CELL
         return (ny + 2 * _PAD) * cy, (nx + 2 * _PAD) * cx
 
     @property
     def fine_window(self) -> tuple[slice, slice]:
         """The fine domain on the plane."""
-        (ny, nx), (cy, cx) = self.shape, observation.CELL
-        south, west = (_RIM + _PAD) * cy, (_RIM + _PAD) * cx
+        ny, nx = self.shape
+        cy, cx = observation.CELL
+        south = (_RIM + _PAD) * cy
+        west = (_RIM + _PAD) * cx
         return slice(south, south + ny), slice(west, west + nx)
 
     @property
@@ -56,29 +62,22 @@ class Layout:
         return np.asarray(south + rows * dynamics.SPACING, dtype=np.float64)
 
 
-@dataclass(frozen=True)
-class Period:
-    """Days since 1970-01-01 of the coarse record and of the fine one."""
-
-    coarse: range
-    fine: range
-
-
 def label(
     layout: Layout,
-    period: Period,
+    coarse_days: range,
+    fine_days: range,
     arrays: tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]],
     synchronised: bool,
     seed: int,
 ) -> xr.Dataset:
-    """Put the names on the arrays.
+    """Return the arrays as a Dataset with coordinates and CF attributes.
 
     Parameters
     ----------
     layout : Layout
-        Where the grids lie.
-    period : Period
-        The days of both records.
+        Positions of the grids.
+    coarse_days, fine_days : range
+        Days of both records, since 1970-01-01.
     arrays : tuple of array
         Fine dust ``(time, y, x)``, coarse dust ``(time, y, x)``, elevation ``(y, x)``.
     synchronised : bool
@@ -94,14 +93,15 @@ def label(
     corner = [e - _RIM * d for e, d in zip((_SOUTH, _WEST), _CELL_DEGREES, strict=True)]
     sizes = (*layout.shape, *layout.cells)
     coords = {
-        "time": _time("time", period.fine, "time of the fine record"),
+        "time": _time("time", fine_days, "time of the fine record"),
         "lat": _degrees("lat", "latitude", _SOUTH, dynamics.SPACING, sizes[0]),
         "lon": _degrees("lon", "longitude", _WEST, dynamics.SPACING, sizes[1]),
-        "time_coarse": _time("time_coarse", period.coarse, "time of the coarse record"),
+        "time_coarse": _time("time_coarse", coarse_days, "time of the coarse record"),
         "lat_coarse": _degrees("lat_coarse", "latitude", corner[0], _CELL_DEGREES[0], sizes[2]),
         "lon_coarse": _degrees("lon_coarse", "longitude", corner[1], _CELL_DEGREES[1], sizes[3]),
     }
-    fine_dims, coarse_dims = tuple(coords)[:3], tuple(coords)[3:]
+    fine_dims = tuple(coords)[:3]
+    coarse_dims = tuple(coords)[3:]
     variables = {
         "dust_fine": (fine_dims, fine, _dust_attrs("on the fine grid")),
         "elevation": (fine_dims[1:], elevation, _ELEVATION_ATTRS),

@@ -1,7 +1,7 @@
-"""How a coarse model sees the fine run: arrays ``(time, y, x)``, no labels.
+"""Derive the coarse record from the fine run, on plain arrays ``(time, y, x)``.
 
-The truth is averaged over cells, smoothed, biased, and given errors that remember yesterday and
-their neighbours. Errors are keyed by (seed, realization, day), as the weather is.
+The truth is averaged over cells, smoothed, biased, and given errors that are correlated in time and
+space. Errors are keyed by (seed, realization, day), as the weather is.
 """
 
 from __future__ import annotations
@@ -12,13 +12,15 @@ from xdownscale.datasets.twin.dynamics import SPIN_UP, Field, geography_rng, ran
 
 CELL = (8, 10)  # fine pixels (y, x) in a coarse cell: 0.5 x 0.625 degrees
 SMOOTHING = 0.08  # share of a cell that leaks to each of its neighbours along an axis
-MEAN_BIAS, BIAS_SPREAD = -0.03, 0.035  # log10
-ERROR_SPREAD, ERROR_MEMORY = 0.05, 0.6  # log10; lag-one-day correlation
+MEAN_BIAS = -0.03  # log10
+BIAS_SPREAD = 0.035  # log10
+ERROR_SPREAD = 0.05  # log10
+ERROR_MEMORY = 0.6  # correlation with the error of the day before
 _NOISE_KEY = 77
 
 
 def block_average(field: Field, latitude: np.ndarray) -> Field:
-    """Area averages over coarse cells.
+    """Average a field over coarse cells, weighted by area.
 
     Parameters
     ----------
@@ -33,7 +35,8 @@ def block_average(field: Field, latitude: np.ndarray) -> Field:
         ``(..., y / 8, x / 10)``.
     """
     cy, cx = CELL
-    ny, nx = field.shape[-2] // cy, field.shape[-1] // cx
+    ny = field.shape[-2] // cy
+    nx = field.shape[-1] // cx
     area = np.cos(np.deg2rad(latitude)).astype(np.float32)
     weights = (area.reshape(ny, cy) / area.reshape(ny, cy).sum(1, keepdims=True))[:, :, None]
     rows = (field.reshape(*field.shape[:-2], ny, cy, nx * cx) * weights).sum(-2)
@@ -41,7 +44,7 @@ def block_average(field: Field, latitude: np.ndarray) -> Field:
 
 
 def distort(truth: Field, days: range, key: tuple[int, int]) -> Field:
-    """Turn area averages into what the coarse model reports.
+    """Add smoothing, bias and errors of a coarse model to area averages.
 
     Parameters
     ----------
@@ -66,7 +69,7 @@ def distort(truth: Field, days: range, key: tuple[int, int]) -> Field:
 
 
 def _errors(shape: tuple[int, ...], days: range, key: tuple[int, int]) -> Field:
-    """Log10 errors, AR(1) in time; begun early so that they do not depend on the first day."""
+    """Return log10 errors, AR(1) in time; a spin-up makes them independent of the first day."""
     errors = np.zeros(shape, dtype=np.float32)
     now = np.zeros(shape[-2:], dtype=np.float32)
     fresh = ERROR_SPREAD * np.sqrt(1 - ERROR_MEMORY**2)
@@ -79,5 +82,5 @@ def _errors(shape: tuple[int, ...], days: range, key: tuple[int, int]) -> Field:
 
 
 def _correlated(shape: tuple[int, ...], rng: np.random.Generator) -> Field:
-    """Gaussian field over cells, correlated over about two of them (one cell counts as a pixel)."""
+    """Return a Gaussian field over cells, with a correlation length of about two cells."""
     return random_field((shape[0], shape[1]), 4.0, 0.15, rng)

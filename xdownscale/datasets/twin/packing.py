@@ -1,4 +1,4 @@
-"""Small files of optical depth: log10 in steps of 0.001, as differences of 16-bit integers.
+"""Pack optical depth into small files: log10 in steps of 0.001, as differences of integers.
 
 The difference along longitude, then along latitude, is small wherever the field is smooth, which
 is what makes the file small. Integers wrap around, so nothing is lost beyond the rounding.
@@ -40,7 +40,7 @@ def pack(values: NDArray[np.float32]) -> NDArray[np.int16]:
 
 
 def unpack(packed: NDArray[np.int16]) -> NDArray[np.float32]:
-    """Return the values that `pack` rounded.
+    """Restore the values that `pack` packed.
 
     Parameters
     ----------
@@ -54,13 +54,14 @@ def unpack(packed: NDArray[np.int16]) -> NDArray[np.float32]:
     """
     whole = np.cumsum(packed, axis=-2, dtype=np.int16)
     whole = np.cumsum(whole, axis=-1, dtype=np.int16)
-    low, high = int(whole.min()), int(whole.max())
+    low = int(whole.min())
+    high = int(whole.max())
     table = (10 ** (STEP * np.arange(low, high + 1))).astype(np.float32)
     return np.asarray(table[whole.astype(np.int32) - low])
 
 
 def write(path: Path, arrays: Mapping[str, Any]) -> None:
-    """Write a compressed file; whatever goes wrong, no half-written file bears the name.
+    """Write a compressed file, wholly or not at all.
 
     Parameters
     ----------
@@ -97,9 +98,9 @@ def read(file: IO[bytes], name: str, keys: Iterable[str]) -> dict[str, NDArray[A
     file : binary file
         Open for reading.
     name : str
-        What the file is called, for the message.
+        Name of the file, for the message.
     keys : iterable of str
-        The arrays that it must hold.
+        Names of the arrays that it must hold.
 
     Returns
     -------

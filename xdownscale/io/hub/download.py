@@ -1,4 +1,4 @@
-"""Files from a server: whole, of a known hash, or one clear error; nothing is waited for long."""
+"""Download files over HTTP, with a known hash, retries and time limits."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from typing import Any, BinaryIO
 from xdownscale.core.errors import ModelFormatError, OptionError, StorageError, XDownscaleError
 from xdownscale.io.hub.registry import Entry
 
-_TIMEOUT = 20.0  # seconds without a byte
-_SLOWEST = 1000  # bytes a second, on average
+_TIMEOUT = 20.0  # seconds that a server may be silent
+_SLOWEST = 1000  # lowest average rate, bytes per second
 _ATTEMPTS = 3
 _BLOCK = 2**16
 
 
 def timeout() -> float:
-    """Return the seconds that a silent server is waited for, ``XDOWNSCALE_TIMEOUT`` or 20.
+    """Return the time limit for a silent server in seconds, ``XDOWNSCALE_TIMEOUT`` or 20.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def timeout() -> float:
 
 
 def cache_folder() -> Path:
-    """Return the folder that fetched files are kept in, ``XDOWNSCALE_CACHE`` or the system's."""
+    """Return the cache folder, ``XDOWNSCALE_CACHE`` or the system's."""
     import pooch
 
     given = os.environ.get("XDOWNSCALE_CACHE")
@@ -42,19 +42,19 @@ def cache_folder() -> Path:
 
 
 def cached_path(entry: Entry) -> Path:
-    """Return where a file is kept: its name begins with its hash, so that versions do not meet."""
+    """Return the path of a file in the cache; its name begins with its hash, against clashes."""
     return cache_folder() / "pretrained" / f"{entry.sha256[:12]}-{entry.file}"
 
 
 def fetch(entry: Entry, url: str, *, progress: bool) -> Path:
-    """Return the cached file; fetch it where there is none, or another.
+    """Return the cached file; download it if it is missing or has another hash.
 
     Parameters
     ----------
     entry : Entry
-        What it must be.
+        Its registry entry.
     url : str
-        Where it lies, http or https.
+        Its address, http or https.
     progress : bool
         Show a progress bar.
 
@@ -67,12 +67,12 @@ def fetch(entry: Entry, url: str, *, progress: bool) -> Path:
     StorageError
         If the server does not give it, falls silent or breaks off, or it cannot be written.
     ModelFormatError
-        If what came has another hash.
+        If the downloaded file has another hash.
     """
     import pooch
 
     path = cached_path(entry)
-    download = _attempts(entry.bytes, progress=progress)
+    download = _downloader(entry.bytes, progress=progress)
     try:
         found = pooch.retrieve(
             url,
@@ -97,14 +97,14 @@ def fetch(entry: Entry, url: str, *, progress: bool) -> Path:
 
 
 def fetch_text(url: str, largest: int) -> bytes | None:
-    """Return a small file of a server; None where the server says that there is none.
+    """Download a small file; return None where the server says that there is none.
 
     Parameters
     ----------
     url : str
-        Where it lies, http or https.
+        Its address, http or https.
     largest : int
-        Bytes that it may have.
+        Most bytes that it may have.
 
     Raises
     ------
@@ -126,19 +126,19 @@ class _MissingError(StorageError):
     """The server says that there is no such file."""
 
 
-def _attempts(size: int, *, progress: bool) -> Callable[[str, str, Any], None]:
+def _downloader(size: int, *, progress: bool) -> Callable[[str, str, Any], None]:
     """Return a downloader for pooch, which writes to a temporary file and checks the hash."""
 
     def download(url: str, output_file: str, _: Any) -> None:
         with Path(output_file).open("wb") as file, _bar(size, progress) as bar:
             for block in _retried(url, lambda: _stream(url, size, exact=True)):
-                _put(file, block, bar)
+                _write_block(file, block, bar)
 
     return download
 
 
-def _put(file: BinaryIO, block: bytes, bar: Any) -> None:
-    if not block:  # a new attempt
+def _write_block(file: BinaryIO, block: bytes, bar: Any) -> None:
+    if not block:  # a new attempt begins
         file.seek(0)
         file.truncate()
         if bar is not None:
@@ -150,7 +150,7 @@ def _put(file: BinaryIO, block: bytes, bar: Any) -> None:
 
 @contextlib.contextmanager
 def _bar(size: int, wanted: bool) -> Iterator[Any]:
-    """Progress bar, where tqdm is there."""
+    """Yield a progress bar, or None where it is not wanted or tqdm is missing."""
     try:
         from tqdm.auto import tqdm
     except ImportError:
@@ -163,7 +163,7 @@ def _bar(size: int, wanted: bool) -> Iterator[Any]:
 
 
 def _retried(url: str, stream: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
-    """Yield an empty block and then the content, anew after a broken connection."""
+    """Yield an empty block and then the content; start again after a broken connection."""
     import requests
     import urllib3
 
@@ -207,11 +207,13 @@ def _failure(url: str, reason: str) -> str:
 
 
 def _stream(url: str, size: int, *, exact: bool = False) -> Iterator[bytes]:
-    """Yield what a server sends; at most `size` bytes, and no slower than anybody would wait."""
+    """Yield the blocks that a server sends; raise above `size` bytes or below the lowest rate."""
     import requests
     import urllib3
 
-    limit, start, count = timeout(), time.monotonic(), 0
+    limit = timeout()
+    start = time.monotonic()
+    count = 0
     headers = {"Accept-Encoding": "identity"}
     with requests.get(url, stream=True, timeout=limit, headers=headers) as response:
         response.raise_for_status()

@@ -1,4 +1,4 @@
-"""From a name to a model: the package's own files, the cache, and a place that was pointed to."""
+"""Find the file of a pretrained model: in the package, in the cache, or at a user's location."""
 
 from __future__ import annotations
 
@@ -19,7 +19,6 @@ from xdownscale.core.errors import (
     nearest_name,
 )
 from xdownscale.core.files import write_whole
-from xdownscale.downscaler import Downscaler
 from xdownscale.io.hub import download, registry
 from xdownscale.io.hub.registry import Entry
 
@@ -27,91 +26,82 @@ _LARGEST_REGISTRY = 10**7  # bytes
 _URL = "XDOWNSCALE_DATA_URL"
 
 
-class _Place(NamedTuple):
-    """Where models lie: a folder, or the address of one."""
+class _Location(NamedTuple):
+    """Folder or URL that models are published at."""
 
     folder: Path | None
     url: str
 
-    def of(self, file: str) -> str:
+    def path_of(self, file: str) -> str:
         return str(self.folder / file) if self.folder else f"{self.url.rstrip('/')}/{file}"
 
 
-def load_pretrained(name: str, *, progress: bool = True) -> Downscaler:
-    """Load a pretrained model by its name.
-
-    The package ships ``"dust-twin-tiny"``, which needs no network. Further models come from the
-    folder or server that the environment variable ``XDOWNSCALE_DATA_URL`` names (a folder,
-    ``file://``, ``http://`` or ``https://``): what `publish` wrote. A file counts only if it has
-    the SHA-256 that the registry names. It is looked for in the package, in the cache
-    (``XDOWNSCALE_CACHE``, else the user's cache folder) and then in that place; what was fetched
-    over a network stays in the cache. A server that is silent for ``XDOWNSCALE_TIMEOUT`` seconds
-    (20) is given up.
+def find_model(name: str, *, progress: bool) -> Path:
+    """Return the file of a pretrained model, downloaded where needed.
 
     Parameters
     ----------
     name : str
-        Name in the registry; where the place and the package both have it, the place's counts.
+        Name in the registry; where the location and the package both have it, the location's
+        counts.
     progress : bool
         Show a progress bar of the download.
 
     Returns
     -------
-    Downscaler
-        Fitted: for `xdownscale.predict`, or as ``encoder=`` of `xdownscale.fit`.
+    Path
+        A file whose SHA-256 is that of the registry.
 
     Raises
     ------
     OptionError
-        If no registry has the name; says which names there are.
+        If no registry has the name.
     StorageError
-        If the file cannot be fetched or kept; says which file to put where.
+        If the file cannot be fetched or kept.
     ModelFormatError
         If the file or the registry is altered.
 
     Examples
     --------
-    >>> import xdownscale as xd
-    >>> model = xd.load_pretrained("dust-twin-tiny")
-    >>> model.config_.network.channels
-    (32, 48, 64)
+    >>> find_model("dust-twin-tiny", progress=False).name
+    'dust-twin-tiny.xd'
     """
-    place = _place()
-    entry, there = _line(name, place)
-    return Downscaler.load(_find(name, entry, place if there else None, progress=progress))
+    location = _location()
+    entry, remote = _find_entry(name, location)
+    return _find_file(name, entry, location if remote else None, progress=progress)
 
 
-def _place() -> _Place | None:
-    """Return what ``XDOWNSCALE_DATA_URL`` points to."""
+def _location() -> _Location | None:
+    """Return the location that ``XDOWNSCALE_DATA_URL`` names."""
     given = os.environ.get(_URL, "").strip()
     if not given:
         return None
     parts = urlsplit(given)
     if parts.scheme in ("http", "https"):
-        return _Place(None, given)
+        return _Location(None, given)
     if parts.scheme == "file":
-        return _Place(Path(url2pathname(parts.path)), given)
+        return _Location(Path(url2pathname(parts.path)), given)
     if len(parts.scheme) < 2:  # a drive letter is no scheme
-        return _Place(Path(given).expanduser(), given)
+        return _Location(Path(given).expanduser(), given)
     raise OptionError(
         f"{_URL} is {given!r}; give a folder, or an address that begins with file://, http:// or "
         "https://."
     )
 
 
-def _line(name: str, place: _Place | None) -> tuple[Entry, bool]:
-    """Return the line of a name, and whether its file lies in the place."""
+def _find_entry(name: str, location: _Location | None) -> tuple[Entry, bool]:
+    """Return the registry entry of a name, and whether its file is at the location."""
     own = packaged()
-    other = _lines_of(place) if place else None
+    other = _registry_of(location) if location else None
     if other and name in other:
         return other[name], True
     if name in own:
-        return own[name], other is None and place is not None
+        return own[name], other is None and location is not None
     known = sorted({*own, *(other or ())})
     where = ""
-    if place:
+    if location:
         held = "has no registry.json" if other is None else f"has {len(other)} models"
-        where = f" ({_URL} is {place.url!r}, which {held}.)"
+        where = f" ({_URL} is {location.url!r}, which {held}.)"
     raise OptionError(
         f"Unknown pretrained model: {name!r}. There are {', '.join(map(repr, known))}."
         f"{nearest_name(name, known)}{where} For a model file of your own use xdownscale.load."
@@ -134,22 +124,22 @@ def _data() -> Path:
     return Path(str(resources.files("xdownscale.io.hub"))) / "data"
 
 
-def _lines_of(place: _Place) -> dict[str, Entry] | None:
-    """Return the registry of a place; None where it has none: then it mirrors the package's."""
-    where = place.of(registry.FILE)
-    if place.folder is None:
+def _registry_of(location: _Location) -> dict[str, Entry] | None:
+    """Return the registry of a location; None where it has none and mirrors the package's."""
+    where = location.path_of(registry.FILE)
+    if location.folder is None:
         content = _remote_registry(where)
-    elif not place.folder.is_dir():
+    elif not location.folder.is_dir():
         raise StorageError(
-            f"{_URL} is {place.url!r}, and there is no such folder. Give the folder that "
+            f"{_URL} is {location.url!r}, and there is no such folder. Give the folder that "
             "xdownscale.publish wrote to, or unset it for the models of the package."
         )
     else:
-        content = _local(Path(where))
+        content = _local_registry(Path(where))
     return None if content is None else registry.read(content, where)
 
 
-def _local(path: Path) -> bytes | None:
+def _local_registry(path: Path) -> bytes | None:
     if not path.exists():
         return None
     try:
@@ -163,7 +153,7 @@ def _local(path: Path) -> bytes | None:
 
 
 def _remote_registry(url: str) -> bytes | None:
-    """Return a server's registry; the one of the last time, with a warning, if it is gone."""
+    """Return a server's registry; if it does not answer, the cached copy, with a warning."""
     key = hashlib.sha256(url.encode()).hexdigest()[:16]
     kept = download.cache_folder() / "registries" / f"{key}.json"
     try:
@@ -176,17 +166,17 @@ def _remote_registry(url: str) -> bytes | None:
         warnings.warn(
             f"{err}. The registry that it had the last time is used.",
             XDownscaleWarning,
-            stacklevel=5,
+            stacklevel=6,  # of the call of load_pretrained
         )
         return kept.read_bytes()
     if content is not None:
         registry.read(content, url)
-        _keep(kept, content)
+        _keep_copy(kept, content)
     return content
 
 
-def _keep(path: Path, content: bytes) -> None:
-    """Keep a copy for days without a network; a cache that cannot be written is no obstacle."""
+def _keep_copy(path: Path, content: bytes) -> None:
+    """Keep a copy in the cache for offline use; a failure to write it is ignored."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)
@@ -194,35 +184,38 @@ def _keep(path: Path, content: bytes) -> None:
         return
 
 
-def _find(name: str, entry: Entry, place: _Place | None, *, progress: bool) -> Path:
-    """Return a file of the right hash: the package's, the cache's, the place's."""
-    shipped, kept = _data() / entry.file, download.cached_path(entry)
-    for path in (shipped, kept):
+def _find_file(name: str, entry: Entry, location: _Location | None, *, progress: bool) -> Path:
+    """Return a file with the entry's hash: the package's, else the cache's, else the location's."""
+    shipped = _data() / entry.file
+    cached = download.cached_path(entry)
+    for path in (shipped, cached):
         if path.is_file() and _sha256(path) == entry.sha256:
             return path
-    if place is None:
+    if location is None:
         damaged = " is damaged" if shipped.exists() else " is not there"
         raise StorageError(
             f"{shipped}{damaged}, and no server is known. Install xarray-downscale again, or "
-            f"{_put_it(entry, kept)}"
+            f"{_manual_steps(entry, cached)}"
         )
-    if place.folder is not None:
-        return _checked(Path(place.of(entry.file)), entry)
+    if location.folder is not None:
+        return _checked(Path(location.path_of(entry.file)), entry)
     try:
-        return download.fetch(entry, place.of(entry.file), progress=progress)
+        return download.fetch(entry, location.path_of(entry.file), progress=progress)
     except StorageError as err:
         if "cannot be written" in str(err):
             raise
         raise StorageError(
-            f"Model {name!r}: {err}. Try again later; or, without a network, {_put_it(entry, kept)}"
+            f"Model {name!r}: {err}. Try again later; or, without a network, "
+            f"{_manual_steps(entry, cached)}"
         ) from err
 
 
-def _put_it(entry: Entry, kept: Path) -> str:
+def _manual_steps(entry: Entry, cached: Path) -> str:
+    """Tell a user without a network where to put the file."""
     size = f"{entry.bytes / 1e6:.1f} MB"
     return (
-        f"put the file {entry.file} ({size}, SHA-256 {entry.sha256}) at {kept}, or set {_URL} to a "
-        f"folder that holds it and its {registry.FILE}."
+        f"put the file {entry.file} ({size}, SHA-256 {entry.sha256}) at {cached}, or set {_URL} "
+        f"to a folder that holds it and its {registry.FILE}."
     )
 
 

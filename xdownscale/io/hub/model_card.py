@@ -1,4 +1,4 @@
-"""Model cards: what a published model is, what it may be used for, how good it is."""
+"""Model cards: training data, scores, intended use and licence of a published model."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _CARD = """# {name}
 
 {summary}
 
-## What it learnt from
+## Training data
 
 | | |
 |---|---|
@@ -34,8 +34,8 @@ _CARD = """# {name}
 
 {use}
 
-It draws fields for the coarse record and the fine grid above, and for days whose weather is like
-that of its training period; it says nothing about other variables, regions or climates. Its encoder
+It generates fields for the coarse record and the fine grid above, and for weather like that of its
+training period; it says nothing about other variables, regions or climates. Its encoder
 may be taken over elsewhere: `fit(..., encoder=xd.load_pretrained("{name}"))`.
 
 ## Licence
@@ -67,16 +67,16 @@ def write(
     Parameters
     ----------
     name : str
-        Of the model.
+        Name of the model.
     fitted : Fitted
         The model.
     entry : Entry
-        Its line in the registry.
+        Its entry in the registry.
     scores : DataFrame, mapping, str or None
         A table of `xdownscale.skill.table`, score -> number, or Markdown; None: the scores that
         fitting measured.
     intended_use : str
-        For what; empty where nothing was said.
+        What it may be used for; empty where nothing was said.
 
     Returns
     -------
@@ -93,7 +93,7 @@ def write(
         file=entry.file,
         size=entry.bytes,
         sha256=entry.sha256,
-        version=fitted.about["version"],
+        version=fitted.about.version,
     )
 
 
@@ -102,8 +102,9 @@ def _cell(text: str) -> str:
 
 
 def _grids(fitted: Fitted) -> list[tuple[str, str]]:
-    """Extent and spacing of both grids."""
-    fine, coarse = fitted.labels, find_axes(fitted.coarse_grid)
+    """Return the extent and spacing of both grids."""
+    fine = fitted.labels
+    coarse = find_axes(fitted.coarse_grid)
     grids = {
         "fine grid": [fine.coords[n] for n in (fine.axes.latitude, fine.axes.longitude)],
         "coarse grid": [fitted.coarse_grid[n] for n in (coarse.latitude, coarse.longitude)],
@@ -113,7 +114,8 @@ def _grids(fitted: Fitted) -> list[tuple[str, str]]:
 
 def _span(coordinate: npt.ArrayLike) -> str:
     values = np.asarray(coordinate, float)
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
+    low = float(np.nanmin(values))
+    high = float(np.nanmax(values))
     step = f", every {abs(values[1] - values[0]):g}" if values.ndim == 1 and values.size > 1 else ""
     return f"{low:g} to {high:g} degrees{step}"
 
@@ -123,7 +125,7 @@ def _scores(fitted: Fitted, scores: Scores | None) -> str:
         return scores
     if isinstance(scores, pd.DataFrame):
         return skill.to_markdown(scores)
-    given = fitted.about.get("skill") if scores is None else scores
+    given = fitted.about.skill if scores is None else scores
     rows = [f"| {name} | {float(value):.4g} |" for name, value in (given or {}).items()]
     if not rows:
         return "None were given."

@@ -1,4 +1,4 @@
-"""Registries: which models there are, and what their files must look like."""
+"""Registries of published models: file, size and SHA-256 of each."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from xdownscale.io.schema import REST, Between, check, parse
 
 FILE = "registry.json"
 LARGEST = 20 * 10**9  # bytes of a model file
-_FORMAT, _VERSION = "xdownscale registry", 1
+_FORMAT = "xdownscale registry"
+_VERSION = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _SCHEMA = {
     "format": str,
@@ -30,7 +31,7 @@ _SCHEMA = {
 
 
 class Entry(NamedTuple):
-    """One line of a registry.
+    """A model in a registry.
 
     Attributes
     ----------
@@ -41,7 +42,7 @@ class Entry(NamedTuple):
     sha256 : str
         64 hexadecimal digits.
     summary, licence : str
-        For people.
+        Texts for the model card.
     """
 
     file: str
@@ -52,7 +53,7 @@ class Entry(NamedTuple):
 
 
 def is_name(name: object) -> bool:
-    """Tell whether something can name a model or its file: no folder, nothing hidden.
+    """Tell whether a value is a valid name of a model or file: no folder, not hidden.
 
     Examples
     --------
@@ -63,24 +64,24 @@ def is_name(name: object) -> bool:
 
 
 def read(content: bytes, where: str) -> dict[str, Entry]:
-    """Read a registry, wholly checked.
+    """Parse and validate a registry.
 
     Parameters
     ----------
     content : bytes
         JSON that `write` wrote.
     where : str
-        Where it lies, for messages.
+        Its path or address, for messages.
 
     Returns
     -------
     dict of str to Entry
-        Model name -> line.
+        Model name -> entry.
 
     Raises
     ------
     ModelFormatError
-        If it is no registry, of another version, or names a file outside of its folder.
+        If it is not a registry, has another version, or names a file outside of its folder.
     """
     found = parse(content, f"The registry {where}")
     check(found, {"format": object, "version": object, REST: object}, f"The registry {where}")

@@ -10,6 +10,7 @@ def preconditioning(sigma: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
     Examples
     --------
+    >>> import torch
     >>> [float(c) for c in preconditioning(torch.tensor(1.0))]
     [0.5, 0.7071067690849304, 0.7071067690849304]
     """

@@ -1,7 +1,7 @@
 """Results that do not depend on what else is in a batch, to the last bit (on a CPU).
 
 Kernels for one image, and for fewer than four rows, add up in another order than those for many.
-What is drawn of a day must not depend on which other days are drawn beside it.
+A generated field must not depend on which other fields are generated beside it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ LANES = 32  # numbers that vector instructions take at once; the rest round diff
 
 
 class RowLinear(nn.Linear):
-    """A linear layer that, once trained, maps a row the same way whatever rows are beside it."""
+    """Linear layer with batch-size-invariant output once it is trained."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B, inputs) to (B, outputs)."""
@@ -27,7 +27,7 @@ class RowLinear(nn.Linear):
         return super().forward(functional.pad(x, (0, 0, 0, lacking)))[: len(x)]
 
 
-def in_company(function: Callable[..., Tensor], *batches: Tensor) -> Tensor:
+def evaluate_batch(function: Callable[..., Tensor], *batches: Tensor) -> Tensor:
     """Evaluate a function of batches; a batch of one goes twice, and comes out once.
 
     Parameters
@@ -39,8 +39,10 @@ def in_company(function: Callable[..., Tensor], *batches: Tensor) -> Tensor:
 
     Examples
     --------
-    >>> in_company(lambda x: x * len(x), torch.ones(1)), in_company(lambda x: x * 2, torch.ones(3))
-    (tensor([2.]), tensor([2., 2., 2.]))
+    >>> evaluate_batch(lambda x: x * len(x), torch.ones(1))
+    tensor([2.])
+    >>> evaluate_batch(lambda x: x * 2, torch.ones(3))
+    tensor([2., 2., 2.])
     """
     if len(batches[0]) > 1:
         return function(*batches)

@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from xdownscale.config import NetworkConfig
 from xdownscale.models.networks.batch_invariance import LANES, RowLinear, one_by_one
+from xdownscale.models.networks.channels import Sizes, known_channels
 from xdownscale.models.networks.unet import Encoder, PixelNorm, lag_encoder
 
 _FREQUENCIES = 16
@@ -255,7 +256,7 @@ def receptive_field(config: NetworkConfig) -> int:
 
 
 class Channels(NamedTuple):
-    """Numbers of channels that the data decide.
+    """Numbers of channels of networks of whole fields.
 
     Attributes
     ----------
@@ -273,8 +274,19 @@ class Channels(NamedTuple):
     targets: int
 
 
+def channels_of(sizes: Sizes) -> Channels:
+    """Count the channels that `field_inputs` and `lagged` give."""
+    window = known_channels(sizes.window, sizes.drivers, sizes.own, sizes.fine_lags)
+    return Channels(
+        lags=sizes.lags * sizes.drivers,
+        known=window + sizes.static,
+        calendar=sizes.calendar,
+        targets=sizes.targets,
+    )
+
+
 class FieldNetworks(nn.Module):
-    """All networks of a group: the encoder, the regressions, and what draws.
+    """All networks of a group: the encoder, the regressions and the generating network.
 
     Parameters
     ----------
@@ -283,7 +295,7 @@ class FieldNetworks(nn.Module):
     regressions : int
         Regressions whose mean is the conditional mean; 0 for a generator.
     noisy : int
-        Channels of noise, for each target, of the network that draws; 0 where there is none.
+        Channels of noise, for each target, of the generating network; 0 where there is none.
     config : NetworkConfig
         The networks.
     """
@@ -300,7 +312,7 @@ class FieldNetworks(nn.Module):
             FieldNet(known, calendar, 0, targets, config) for _ in range(regressions)
         )
         seen = known + (targets if regressions else 0)
-        self.drawer: FieldNet | None = None
+        self.drawer: FieldNet | None = None  # its name in model files
         if noisy:
             self.drawer = FieldNet(seen, calendar, noisy * targets, targets, config)
 
@@ -310,7 +322,7 @@ class FieldNetworks(nn.Module):
         return [net for net in self.regressions if isinstance(net, FieldNet)]
 
     @property
-    def drawing(self) -> FieldNet:
-        """The network that draws; there is one, or the method would not ask for it."""
+    def generator(self) -> FieldNet:
+        """The network that generates; there is one, or the method would not ask for it."""
         assert self.drawer is not None
         return self.drawer

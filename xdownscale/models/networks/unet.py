@@ -300,11 +300,20 @@ class Networks(nn.Module):
             self.encoder.eval()
         return self
 
-    def condition(
-        self, driver: Tensor, coarse_lags: Tensor, fine_lags: Tensor, constant: Tensor
-    ) -> Conditioned:
-        """Digest what is known of a day: all (B, C, H, W); `constant` is static and calendar."""
-        known = torch.cat([driver, coarse_lags, constant], 1)
+    def condition(self, known: Tensor, calendar: Tensor, fine_lags: Tensor) -> Conditioned:
+        """Digest what does not depend on the step of the chain.
+
+        Parameters
+        ----------
+        known : Tensor, (B, 1 + lags + static, H, W)
+            Driver, its lags and static fields.
+        calendar : Tensor, (B, c)
+            Numbers that tell the time.
+        fine_lags : Tensor, (B, lags, H, W)
+            Fine fields before, which the encoder sees.
+        """
+        spread = calendar[..., None, None].expand(-1, -1, *known.shape[-2:])
+        known = torch.cat([known, spread], 1)
         if self.encoder is None:
             return self.denoiser.condition([], known)
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):

@@ -1,4 +1,4 @@
-"""Fields drawn from what is known of their days and from shared noise."""
+"""Generate whole fields from what is known of them and from one shared noise field."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from xdownscale.config import SamplingConfig
+from xdownscale.config import DownscalerConfig, SamplingConfig
 from xdownscale.models.device import autocast, resolve_device
 from xdownscale.models.diffusion.preconditioning import preconditioning
 from xdownscale.models.diffusion.residual import Residual
 from xdownscale.models.diffusion.samplers import SigmaDenoiser, dpmpp_2m, heun, karras_sigmas
-from xdownscale.models.networks.batch_invariance import in_company, one_by_one
+from xdownscale.models.networks.batch_invariance import evaluate_batch, one_by_one
+from xdownscale.models.networks.channels import field_inputs, lagged
 from xdownscale.models.networks.field_unet import (
     FieldNet,
     FieldNetworks,
@@ -27,75 +28,145 @@ from xdownscale.models.networks.field_unet import (
     receptive_field,
 )
 from xdownscale.models.sampling import tiling
-from xdownscale.models.sampling.initial_noise import Starts
+from xdownscale.models.sampling.initial_noise import InitialNoise
 from xdownscale.models.sampling.memory import check_sampling, held_bytes
-from xdownscale.models.sampling.request import FieldConditions, FieldRequest
+from xdownscale.models.sampling.request import Conditions, SampleRequest
 from xdownscale.patches.layout import PatchLayout
 
 Floats = NDArray[np.float32]
 Indices = NDArray[np.intp]
-_BLOCK = {"cpu": 1 << 15, "cuda": 1 << 22, "mps": 1 << 20}  # pixels that are drawn at once
+_BLOCK = {"cpu": 1 << 15, "cuda": 1 << 22, "mps": 1 << 20}  # pixels that are evaluated at once
 
 
-def draw_fields(
-    networks: FieldNetworks,
-    residual: Residual | None,
-    conditions: FieldConditions,
-    request: FieldRequest,
-) -> Floats:
-    """Draw fields; what is drawn depends on seed, realization, day and conditions alone.
+class FieldSampler:
+    """Generates whole fields; here only the conditional mean, which is the same each time.
 
     Parameters
     ----------
     networks : FieldNetworks
-        On the device of the request, in evaluation mode.
+        On their device, in evaluation mode.
     residual : Residual or None
-        What was measured of the residual; None for a method without one.
-    conditions : FieldConditions
-        What is known of n days.
-    request : FieldRequest
-        How.
-
-    Returns
-    -------
-    ndarray of float32 (realization, n, t, y, x)
-        Scaled units.
-
-    Raises
-    ------
-    OptionError
-        If a tile is smaller than twice the network's reach, a patch is no multiple of its stride,
-        or the device has no bf16.
-    GridError
-        If patches do not cover the image.
+        Statistics of the residual, for samplers that generate one.
     """
-    request = replace(request, device=resolve_device(request.device))
-    check_sampling(request.config, request.stitching)
-    with torch.inference_mode(), autocast(request.config.sampling.precision, request.device):
-        return _Draw(networks, residual, conditions, request).fields()
+
+    scales = False  # whether the network takes its noise at three scales
+    generates = False  # whether there is anything but a mean
+
+    def __init__(self, networks: FieldNetworks, residual: Residual | None = None) -> None:
+        self.networks = networks
+        self.residual = residual
+
+    def sample(self, request: SampleRequest) -> Floats:
+        """Generate fields; they depend on seed, realization, time and conditions alone.
+
+        Parameters
+        ----------
+        request : SampleRequest
+            What is known, and how.
+
+        Returns
+        -------
+        ndarray of float32 (realization, n, t, y, x)
+            Scaled units.
+
+        Raises
+        ------
+        OptionError
+            If a tile is smaller than twice the network's reach, a patch is no multiple of its
+            stride, or the device has no bf16.
+        GridError
+            If patches do not cover the image.
+        """
+        request = replace(request, device=resolve_device(request.device))
+        stitching = request.stitching if self.generates_in(request.config) else "whole"
+        check_sampling(request.config, stitching)
+        with torch.inference_mode(), autocast(request.config.sampling.precision, request.device):
+            return _Sampling(self, request).fields()
+
+    def generates_in(self, config: DownscalerConfig) -> bool:
+        """Tell whether more than the conditional mean is asked for."""
+        return self.generates and config.sampling.sampler != "mean"
+
+    def generate(
+        self, evaluate: SigmaDenoiser, noise: Tensor, drivers: Tensor, config: DownscalerConfig
+    ) -> Tensor:
+        """Generate fields (n, t, y, x) from noise.
+
+        Parameters
+        ----------
+        evaluate : callable
+            Evaluates the network at a noisy field and its noise level.
+        noise : Tensor
+            Initial noise.
+        drivers : Tensor (n, t, y, x)
+            The targets' own drivers.
+        config : DownscalerConfig
+            Options.
+        """
+        raise AssertionError("a sampler of the mean generates nothing")
+
+    def finish(self, generated: Tensor, mean: Tensor | None) -> Tensor:
+        """Return scaled fields from what was generated and put together."""
+        return generated
+
+
+class OneStepSampler(FieldSampler):
+    """Generates a realization in one evaluation: a correction of the drivers made of noise."""
+
+    scales = True
+    generates = True
+
+    def generate(
+        self, evaluate: SigmaDenoiser, noise: Tensor, drivers: Tensor, config: DownscalerConfig
+    ) -> Tensor:
+        """Evaluate the network once."""
+        return drivers + evaluate(noise, 0.0)
+
+
+class ResidualSampler(FieldSampler):
+    """Adds a residual to the conditional mean; diffusion generates it (Karras et al. 2022)."""
+
+    generates = True
+
+    def generate(
+        self, evaluate: SigmaDenoiser, noise: Tensor, drivers: Tensor, config: DownscalerConfig
+    ) -> Tensor:
+        """Solve the probability-flow ODE from noise to a scaled residual."""
+        diffusion = config.diffusion
+
+        def denoiser(x: Tensor, sigma: float) -> Tensor:
+            keep, out, into = preconditioning(torch.tensor(sigma, device=x.device))
+            return keep * x + out * evaluate(into * x, sigma)
+
+        sigmas = karras_sigmas(config.sampling.steps, diffusion.sigma_min, diffusion.sigma_max)
+        solve = heun if config.sampling.sampler == "heun" else dpmpp_2m
+        return solve(denoiser, noise, sigmas)
+
+    def finish(self, generated: Tensor, mean: Tensor | None) -> Tensor:
+        """Calibrate the residual and add the mean."""
+        assert self.residual is not None
+        assert mean is not None
+        return mean + self.residual.finished(generated)
 
 
 @dataclass(frozen=True)
-class _Draw:
-    """One call of `draw_fields`: what is known is prepared once for each day."""
+class _Sampling:
+    """One call of `FieldSampler.sample`: what is known is prepared once for each time step."""
 
-    networks: FieldNetworks
-    measured: Residual | None
-    conditions: FieldConditions
-    request: FieldRequest
+    sampler: FieldSampler
+    request: SampleRequest
+
+    @property
+    def networks(self) -> FieldNetworks:
+        return self.sampler.networks
 
     @property
     def sampling(self) -> SamplingConfig:
         return self.request.config.sampling
 
     @property
-    def method(self) -> str:
-        return "unet" if self.sampling.sampler == "mean" else self.request.config.method
-
-    @property
-    def residual(self) -> Residual:
-        assert self.measured is not None
-        return self.measured
+    def conditions(self) -> Conditions:
+        return self.request.conditions
 
     @cached_property
     def nets(self) -> list[FieldNet]:
@@ -104,7 +175,7 @@ class _Draw:
 
     @cached_property
     def shape(self) -> tuple[int, int]:
-        ny, nx = self.conditions.known.shape[-2:]
+        ny, nx = self.conditions.window.shape[-2:]
         return int(ny), int(nx)
 
     @cached_property
@@ -121,14 +192,17 @@ class _Draw:
     @cached_property
     def inputs(self) -> Inputs:
         """Conditions as tensors, padded."""
-        given, edges = self.conditions, (0, self.pad[1], 0, self.pad[0])
-        known = functional.pad(self._tensor(given.known), edges, mode="replicate")
+        given = self.conditions
+        edges = (0, self.pad[1], 0, self.pad[0])
+        static = np.broadcast_to(given.static, (len(given.keys), *given.static.shape))
+        channels = field_inputs(given.window, given.fine_lags, static, given.own)
+        known = functional.pad(self._tensor(channels), edges, mode="replicate")
         place = self._tensor(np.moveaxis(given.place, -1, 0))[None]
         place = functional.pad(place, edges, mode="replicate").movedim(1, -1)
         return Inputs(
             known.contiguous(memory_format=torch.channels_last),
             self._tensor(given.calendar),
-            self._tensor(given.coarse),
+            self._tensor(lagged(given.coarse)),
             place.expand(len(known), -1, -1, -1),
         )
 
@@ -150,7 +224,7 @@ class _Draw:
 
     @cached_property
     def most(self) -> int:
-        """Pixels that are drawn at once."""
+        """Pixels that are evaluated at once."""
         most, device = _BLOCK[self.request.device], self.request.device
         if device != "cuda":
             return most
@@ -170,11 +244,11 @@ class _Draw:
         return PatchLayout(self.wide, s.size, s.stride, s.halo, s.taper)
 
     @cached_property
-    def starts(self) -> Starts:
-        """The noise to draw from."""
+    def initial_noise(self) -> InitialNoise:
+        """The noise to generate from."""
         request = self.request
-        return Starts(
-            measured=self.measured,
+        return InitialNoise(
+            measured=self.sampler.residual,
             seed=request.seed,
             keys=self.conditions.keys,
             step=request.step,
@@ -184,7 +258,7 @@ class _Draw:
             shape=self.shape,
             pad=self.pad,
             sigma_max=request.config.diffusion.sigma_max,
-            scales=self.method == "crps",
+            scales=self.sampler.scales,
         )
 
     @cached_property
@@ -205,18 +279,18 @@ class _Draw:
 
     @cached_property
     def gathered(self) -> Tensor:
-        """All that the network that draws knows of every day."""
+        """All that the generating network knows of every time step."""
         known = self.inputs
         if self.networks.regressors:
             known = known._replace(known=torch.cat([known.known, self.mean], 1))
-        return self.networks.drawing.gather(known, self.features)
+        return self.networks.generator.gather(known, self.features)
 
     @cached_property
     def digested(self) -> Tensor | None:
         """What the network makes of it, once for all steps; None where it works in pieces."""
         if self.tile is not None or self.request.stitching != "whole":
             return None
-        net, calendar = self.networks.drawing, self.inputs.calendar
+        net, calendar = self.networks.generator, self.inputs.calendar
         parts = {
             int(b[0]): net.digest(self.gathered[b], calendar[b])
             for b in self._blocks(len(calendar))
@@ -225,7 +299,7 @@ class _Draw:
 
     def fields(self) -> Floats:
         """Return fields (realization, n, t, y, x)."""
-        if self.method == "unet":
+        if not self.sampler.generates_in(self.request.config):
             return self._crop(self.mean)[None]
         if self.request.stitching == "patches":
             return self._by_patches()
@@ -235,32 +309,23 @@ class _Draw:
         out = np.empty((len(numbers), self.nets[0].outputs, *self.shape), np.float32)
         for block in self._blocks(len(out)):
             day = block % days
-            start = self._tensor(self.starts.fields(numbers[block].tolist(), day))
-            out[block] = self._crop(self._drawn(start, day))
+            start = self._tensor(self.initial_noise.fields(numbers[block].tolist(), day))
+            out[block] = self._crop(self._generated(start, day))
         return out.reshape(-1, days, *out.shape[1:])
 
-    def _drawn(self, start: Tensor, day: Indices) -> Tensor:
-        """Draw fields of some days, each from its own start."""
+    def _generated(self, start: Tensor, day: Indices) -> Tensor:
+        """Generate fields of some time steps, each from its own noise."""
         gathered = self.gathered[day]
 
         def evaluate(noisy: Tensor, sigma: float) -> Tensor:
-            return self._evaluate(self.networks.drawing, gathered, day, noisy, sigma)
+            return self._evaluate(self.networks.generator, gathered, day, noisy, sigma)
 
-        if self.method == "crps":
-            return self.drivers[day] + evaluate(start, 0.0)
-        return self.mean[day] + self.residual.finished(self._solved(evaluate, start))
+        config = self.request.config
+        generated = self.sampler.generate(evaluate, start, self.drivers[day], config)
+        return self.sampler.finish(generated, self._mean_of(day))
 
-    def _solved(self, evaluate: SigmaDenoiser, start: Tensor) -> Tensor:
-        """Draw scaled residuals with a network that knows its days."""
-        diffusion = self.request.config.diffusion
-
-        def denoiser(x: Tensor, sigma: float) -> Tensor:
-            keep, out, into = preconditioning(torch.tensor(sigma, device=x.device))
-            return keep * x + out * evaluate(into * x, sigma)
-
-        sigmas = karras_sigmas(self.sampling.steps, diffusion.sigma_min, diffusion.sigma_max)
-        solve = heun if self.sampling.sampler == "heun" else dpmpp_2m
-        return solve(denoiser, start, sigmas)
+    def _mean_of(self, day: Any) -> Tensor | None:
+        return self.mean[day] if self.networks.regressors else None
 
     def _evaluate(
         self, net: FieldNet, gathered: Tensor, day: Indices, noisy: Tensor | None, sigma: float
@@ -292,7 +357,7 @@ class _Draw:
 
         def together(known: Tensor, x: Tensor, numbers: Indices) -> Tensor:
             where = torch.from_numpy(numbers)
-            return in_company(lambda k, y, n: function(k, y, n.numpy()), known, x, where)
+            return evaluate_batch(lambda k, y, n: function(k, y, n.numpy()), known, x, where)
 
         return tiling.fused(together, [gathered, noisy], self.layout, self.sampling.batch_size)
 
@@ -303,29 +368,31 @@ class _Draw:
         for number in self.request.realizations:
             canvas = tiling.Canvas(self.layout, len(days), self.nets[0].outputs, self.gathered)
             for start, patches in self._patch_starts(number):
-                drawn, once = self._drawn_patches(start, patches), np.unique(patches)
-                canvas.add(drawn[: once.size], once)
-            drawn = canvas.result()
-            if self.method == "residual":
-                drawn = self.mean + self.residual.finished(drawn)
-            parts.append(self._crop(drawn))
+                generated = self._generated_patches(start, patches)
+                once = np.unique(patches)
+                canvas.add(generated[: once.size], once)
+            finished = self.sampler.finish(canvas.result(), self._mean_of(slice(None)))
+            parts.append(self._crop(finished))
         return np.stack(parts)
 
     def _patch_starts(self, realization: int) -> Iterator[tuple[Tensor, Indices]]:
         """Yield what patches of all days start from, and their numbers."""
         days, layout, shared = len(self.conditions.keys), self.layout, None
         if self.sampling.noise == "shared":
-            shared = self._tensor(self.starts.fields([realization] * days, np.arange(days)))
+            shared = self._tensor(self.initial_noise.fields([realization] * days, np.arange(days)))
         for numbers in tiling.batches(layout, days, self.sampling.batch_size):
             patches = np.repeat(numbers, 2) if numbers.size == 1 else numbers  # see `_blocks`
             if shared is not None:
                 yield tiling.cut(shared, layout, patches), patches
             else:
                 day, patch = np.divmod(patches, layout.n_patches)
-                yield self._tensor(self.starts.own(realization, day, patch, layout.size)), patches
+                yield (
+                    self._tensor(self.initial_noise.own(realization, day, patch, layout.size)),
+                    patches,
+                )
 
-    def _drawn_patches(self, start: Tensor, patches: Indices) -> Tensor:
-        net = self.networks.drawing
+    def _generated_patches(self, start: Tensor, patches: Indices) -> Tensor:
+        net = self.networks.generator
         known = tiling.cut(self.gathered, self.layout, patches)
         calendar = self.inputs.calendar[patches // self.layout.n_patches]
         digested = net.digest(known, calendar)
@@ -335,15 +402,14 @@ class _Draw:
             out: Tensor = net(digested, calendar, noisy, level)
             return out
 
-        if self.method == "crps":
-            drivers = tiling.cut(self.drivers, self.layout, patches)
-            return drivers + evaluate(start, 0.0)
-        return self._solved(evaluate, start)
+        drivers = tiling.cut(self.drivers, self.layout, patches)
+        return self.sampler.generate(evaluate, start, drivers, self.request.config)
 
     def _blocks(self, count: int) -> Iterator[Indices]:
         """Yield some fields at a time, as many as suit the device; one that is left over twice.
 
-        Kernels for one image round differently from those for several, see `models.company`.
+        Kernels for one image round differently from those for several, see
+        `models.networks.batch_invariance`.
         """
         size = max(1, self.most // (self.wide[0] * self.wide[1]))
         for start in range(0, count, size):

@@ -1,4 +1,4 @@
-"""The noise that fields are drawn from: of the whole domain, or of each patch for itself."""
+"""Initial noise of the samplers: one field of the whole domain, or one for each patch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from xdownscale.models.diffusion import noise
-from xdownscale.models.diffusion.noise import noise_inputs
+from xdownscale.models.diffusion.noise_scales import noise_inputs
 from xdownscale.models.diffusion.residual import Residual
 from xdownscale.models.diffusion.spectra import coloured
 from xdownscale.models.diffusion.temporal_noise import RHOS
@@ -20,8 +20,8 @@ _MARGIN = 64  # pixels of noise around the domain, so that opposite edges are no
 
 
 @dataclass(frozen=True, kw_only=True)
-class Starts:
-    """Starts of samplers, which depend on seed, realization, day and place alone.
+class InitialNoise:
+    """Initial noise of samplers, which depends on seed, realization, time and place alone.
 
     Attributes
     ----------
@@ -48,8 +48,8 @@ class Starts:
     --------
     >>> known = dict(seed=1, keys=np.array([0, 86400]), step=86400, channels=1, corner=(0, 0))
     >>> image = dict(domain=(6, 8), shape=(6, 8), pad=(2, 0))
-    >>> starts = Starts(measured=None, sigma_max=5.0, **image, **known)
-    >>> starts.fields([0, 0], [0, 1]).shape
+    >>> noise_of = InitialNoise(measured=None, sigma_max=5.0, **image, **known)
+    >>> noise_of.fields([0, 0], [0, 1]).shape
     (2, 1, 8, 8)
     """
 
@@ -66,7 +66,7 @@ class Starts:
     scales: bool = False
 
     def fields(self, realizations: Sequence[int], days: Sequence[int] | NDArray[np.intp]) -> Floats:
-        """Return a start for each realization and day (m, channels, y, x), padded.
+        """Return the noise of each realization and time step (m, channels, y, x), padded.
 
         Larger scales are means over squares of the domain, so that images which overlap share them.
         """
@@ -79,14 +79,16 @@ class Starts:
         wide = (self.domain[0] + _MARGIN, self.domain[1] + _MARGIN)
         fields = []
         for channel in range(self.channels):
-            white = self._lasting(realization, key, wide, channel)
+            white = self._correlated_in_time(realization, key, wide, channel)
             fields.append(self._coloured(white, channel)[:height, :width])
         whole = self._at_scales(np.stack(fields)[None])[0]
         # Noise beyond the edge is noise too: some of the field's own, wrapped around.
         return np.pad(whole[:, y : y + ny, x : x + nx], edges, "wrap")
 
-    def _lasting(self, realization: int, key: int, shape: tuple[int, int], channel: int) -> Floats:
-        """Return noise that is white in space and lasts as long as what was measured."""
+    def _correlated_in_time(
+        self, realization: int, key: int, shape: tuple[int, int], channel: int
+    ) -> Floats:
+        """Return noise that is white in space and correlated in time as the residual is."""
         shares = RHOS == 0 if self.measured is None else self.measured.memory[channel]
         out = np.zeros(shape, np.float32)
         for number in np.flatnonzero(shares):
@@ -105,14 +107,14 @@ class Starts:
     def own(
         self, realization: int, days: NDArray[np.intp], patches: NDArray[np.intp], size: int
     ) -> Floats:
-        """Return starts of patches that know nothing of each other (m, channels, size, size).
+        """Return independent noise of patches (m, channels, size, size).
 
         Each is cut from a wider field: waves longer than the patch show as parts of waves, as they
         do in patches of the domain, and not as its mean.
         """
         named = list(zip(self.keys[days].tolist(), patches.tolist(), strict=True))
         side = size if self.measured is None else size + _MARGIN
-        starts = []
+        noises = []
         for channel in range(self.channels):
             fields = [
                 self._coloured(
@@ -120,8 +122,8 @@ class Starts:
                 )[:size, :size]
                 for key, patch in named
             ]
-            starts.append(np.stack(fields))
-        return self._at_scales(np.stack(starts, axis=1))
+            noises.append(np.stack(fields))
+        return self._at_scales(np.stack(noises, axis=1))
 
     def _at_scales(self, fields: Floats) -> Floats:
         """Return fields (m, channels, y, x) as they are, or at three scales."""

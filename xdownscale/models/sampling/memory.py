@@ -1,4 +1,4 @@
-"""How much is drawn at once: tiles and patches, and the memory that they take."""
+"""Memory that sampling takes: tiles and patches that fit."""
 
 from __future__ import annotations
 
@@ -21,8 +21,7 @@ def check_sampling(config: DownscalerConfig, stitching: str) -> None:
     sampling, network = config.sampling, config.network
     if isinstance(sampling.tile, int):
         tiling.check_tile(sampling.tile, receptive_field(network))
-    alone = config.method == "unet" or sampling.sampler == "mean"
-    if alone or stitching == "whole":
+    if stitching == "whole":
         return
     size, unit = sampling.size, lattice(network)
     if size % unit:
@@ -32,10 +31,10 @@ def check_sampling(config: DownscalerConfig, stitching: str) -> None:
         )
 
 
-def settle_tile(
+def shared_tile(
     config: DownscalerConfig, shape: tuple[int, int], device: str, tasks: int
 ) -> int | str | None:
-    """Return the side of tiles that several tasks can draw in at once, all alike.
+    """Return the side of tiles in which several tasks can sample at once, all alike.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Draw fields from trained networks, patch by patch or in one piece."""
+"""Run a diffusion chain on fine fields, patch by patch or in one piece."""
 
 from __future__ import annotations
 
@@ -10,124 +10,108 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xdownscale.config import DownscalerConfig, SamplingConfig
+from xdownscale.config import SamplingConfig
 from xdownscale.core.errors import ModelMismatchError, check_option
 from xdownscale.models.device import resolve_device
 from xdownscale.models.diffusion import noise
 from xdownscale.models.diffusion.samplers import ddim, ddpm
 from xdownscale.models.diffusion.schedules import Schedule, squared_cosine
+from xdownscale.models.networks.channels import patch_inputs
 from xdownscale.models.networks.unet import Conditioned, Networks
-from xdownscale.models.training.patch_dataset import fill_inputs
+from xdownscale.models.sampling.request import Conditions, SampleRequest
 from xdownscale.patches.arrays import Stitcher, extract_array
 from xdownscale.patches.layout import PatchLayout
 
 Floats = NDArray[np.float32]
 
 
-@dataclass(frozen=True, kw_only=True)
-class Conditions:
-    """What is known of B fields that are to be drawn, in scaled units. NaN where missing.
-
-    Lag axes run from the oldest day to the day before.
-
-    Attributes
-    ----------
-    driver : ndarray (B, y, x)
-        Coarse field of the day, on the fine grid.
-    coarse_lags, fine_lags : ndarray (B, lags, y, x)
-        Coarse (on the fine grid) and fine fields of the days before.
-    static : ndarray (s, y, x)
-        Static fields.
-    calendar : ndarray (B, c)
-        Calendar numbers of the day.
-    """
-
-    driver: Floats
-    coarse_lags: Floats
-    fine_lags: Floats
-    static: Floats
-    calendar: Floats
-
-
-def sample(
-    networks: Networks,
-    config: DownscalerConfig,
-    conditions: Conditions,
-    keys: NDArray[np.int64],
-    *,
-    seed: int,
-    device: str = "auto",
-    stitching: str = "patches",
-    corner: tuple[int, int] = (0, 0),
-    domain: tuple[int, int] | None = None,
-) -> Floats:
-    """Draw fields. What is drawn depends on seed, keys and conditions alone.
+class ChainSampler:
+    """Generates fields by a diffusion chain on the field itself, one variable.
 
     Parameters
     ----------
     networks : Networks
-        From `load`; moved to the device.
-    config : DownscalerConfig
-        Its section `sampling` decides sampler, steps, patches and noise.
-    conditions : Conditions
-        What is known of B fields.
-    keys : ndarray of int (B, 2)
-        Realization and day of every field; the day is any integer that names it.
-    seed : int
-        Of the noise.
-    device : str
-        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
-    stitching : str
-        ``"patches"``: patch by patch and stitched, as in the paper. ``"whole"``: the image in
-        one piece, with the same shared noise; far fewer network evaluations.
-    corner, domain : tuple of int
-        Where the fields lie in a larger image, and its size: fields of one image then share one
-        noise field.
-
-    Returns
-    -------
-    ndarray of float32 (B, y, x)
-        Scaled units.
-
-    Raises
-    ------
-    OptionError
-        For an unknown device or stitching.
-    GridError
-        If a patch is larger than the image, or stride and halo leave gaps.
-    ModelMismatchError
-        If the conditions have other channels than the networks.
+        In evaluation mode.
     """
-    check_option("stitching", stitching, ("patches", "whole"))
-    place = resolve_device(device)
-    _check_channels(networks, config, conditions)
-    driver, coarse, fine = fill_inputs(
-        conditions.driver, conditions.coarse_lags, conditions.fine_lags
-    )
-    draw = _Draw(
-        networks=networks.to(place).eval(),
-        sampling=config.sampling,
-        schedule=squared_cosine(config.diffusion.train_steps),
-        stacked=_stack(driver, coarse, fine, conditions),
-        lags=config.data.lags,
-        keys=np.asarray(keys),
-        seed=seed,
-        device=place,
-        corner=corner,
-        domain=domain or driver.shape[-2:],
-    )
-    with torch.inference_mode():
-        return draw.by_patches() if stitching == "patches" else draw.whole()
+
+    def __init__(self, networks: Networks) -> None:
+        self.networks = networks
+
+    def sample(self, request: SampleRequest) -> Floats:
+        """Generate fields; they depend on seed, realization, time and conditions alone.
+
+        Parameters
+        ----------
+        request : SampleRequest
+            What is known, and how.
+
+        Returns
+        -------
+        ndarray of float32 (realization, n, 1, y, x)
+            Scaled units.
+
+        Raises
+        ------
+        OptionError
+            For an unknown device or stitching.
+        GridError
+            If a patch is larger than the image, or stride and halo leave gaps.
+        ModelMismatchError
+            If the conditions have other channels than the networks.
+        """
+        check_option("stitching", request.stitching, ("patches", "whole"))
+        place = resolve_device(request.device)
+        config = request.config
+        given = request.conditions
+        fields = list(range(len(given.keys)))
+        members = given.members
+        if members is None:
+            count = len(request.realizations)
+            members = np.repeat(request.realizations, len(fields))
+            fields = fields * count
+        stacked = self._stacked(given)[fields]
+        sampling = _Sampling(
+            networks=self.networks.to(place).eval(),
+            sampling=config.sampling,
+            schedule=squared_cosine(config.diffusion.train_steps),
+            stacked=stacked,
+            calendar=given.calendar[fields],
+            lags=config.data.lags,
+            keys=np.stack([members, given.keys[fields]], axis=1),
+            seed=request.seed,
+            device=place,
+            corner=request.corner,
+            domain=request.domain,
+        )
+        with torch.inference_mode():
+            whole = request.stitching == "whole"
+            out = sampling.whole() if whole else sampling.by_patches()
+        return out.reshape(-1, len(given.keys), 1, *out.shape[1:])
+
+    def _stacked(self, given: Conditions) -> Floats:
+        """Stack the channels of every time step (n, known + fine lags, y, x)."""
+        static = np.broadcast_to(given.static, (len(given.keys), *given.static.shape))
+        known, fine_lags = patch_inputs(given.window, given.fine_lags, static)
+        found = known.shape[1] + given.calendar.shape[1]
+        lags = given.window.shape[1] - 1
+        if found != self.networks.known or fine_lags.shape[1] != lags:
+            raise ModelMismatchError(
+                f"The conditions have {found} channels and {fine_lags.shape[1]} fine lags; these "
+                f"networks take {self.networks.known} channels and {lags} lags. Give the lags, "
+                "static fields and calendar that they were trained with."
+            )
+        return np.concatenate([known, fine_lags], axis=1).astype(np.float32, copy=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Draw:
-    """One call of `sample`."""
+class _Sampling:
+    """One call of `ChainSampler.sample`."""
 
     networks: Networks
     sampling: SamplingConfig
     schedule: Schedule
-    stacked: Floats  # (B, driver + coarse lags + fine lags + static + calendar, y, x)
+    stacked: Floats  # (B, known + fine lags, y, x)
+    calendar: Floats  # (B, c)
     lags: int
     keys: NDArray[np.int64]
     seed: int
@@ -166,15 +150,15 @@ class _Draw:
         count = max(1, s.batch_size * s.size**2 // (ny * nx))
         parts = []
         for start in range(0, len(self.stacked), count):
-            chosen = range(start, min(start + count, len(self.stacked)))
-            inputs = np.pad(self.stacked[start : start + count], ((0, 0), (0, 0), *pad), "edge")
+            chosen = np.arange(start, min(start + count, len(self.stacked)))
+            inputs = np.pad(self.stacked[chosen], ((0, 0), (0, 0), *pad), "edge")
 
-            def white(step: int, chosen: range = chosen) -> Floats:
+            def white(step: int, chosen: NDArray[np.intp] = chosen) -> Floats:
                 # Noise beyond the edge is noise too: some of the field's own, wrapped around.
                 images = np.stack([self._image_noise(b, step) for b in chosen])
                 return np.pad(images, ((0, 0), *pad), "wrap")
 
-            parts.append(self._run(inputs, white, count)[:, :ny, :nx])
+            parts.append(self._run(inputs, self.calendar[chosen], white, count)[:, :ny, :nx])
         return np.concatenate(parts)
 
     def _image_noise(self, b: int, step: int) -> Floats:
@@ -200,18 +184,23 @@ class _Draw:
             own = [(*map(int, self.keys[b]), int(p)) for b, p in zip(fields, patches, strict=True)]
             return np.stack([noise.field(self.seed, r, d, step, size, p) for r, d, p in own])
 
-        return self._run(cut(lambda b: self.stacked[b]), white, self.sampling.batch_size)
+        inputs = cut(lambda b: self.stacked[b])
+        return self._run(inputs, self.calendar[fields], white, self.sampling.batch_size)
 
-    def _run(self, inputs: Floats, white: Callable[[int], Floats], most: int) -> Floats:
+    def _run(
+        self, inputs: Floats, calendar: Floats, white: Callable[[int], Floats], most: int
+    ) -> Floats:
         """Run the sampler over n <= `most` inputs (n, channels, h, w), with noise white(step)."""
         alone = len(inputs) == 1 < most
-        if alone:  # see `models.company`
-            inputs, one = np.repeat(inputs, 2, axis=0), white
+        if alone:  # see `models.networks.batch_invariance`
+            inputs = np.repeat(inputs, 2, axis=0)
+            calendar = np.repeat(calendar, 2, axis=0)
+            one = white
 
             def white(step: int) -> Floats:
                 return np.repeat(one(step), 2, axis=0)
 
-        conditioned = self._condition(inputs)
+        conditioned = self._condition(inputs, calendar)
 
         def denoiser(x: Tensor, step: int) -> Tensor:
             steps = torch.full((len(x),), step, device=x.device)
@@ -229,31 +218,9 @@ class _Draw:
         result: Floats = drawn[: len(drawn) - alone, 0].cpu().numpy()
         return result
 
-    def _condition(self, inputs: Floats) -> Conditioned:
-        known = torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32)).to(self.device)
-        known = known.contiguous(memory_format=torch.channels_last)
-        lags = self.lags
-        rest = known.shape[1] - 1 - 2 * lags
-        parts = torch.split(known, [1, lags, lags, rest], 1)
-        return self.networks.condition(*parts)
-
-
-def _stack(driver: Floats, coarse: Floats, fine: Floats, conditions: Conditions) -> Floats:
-    """Stack all channels of every field (B, channels, y, x)."""
-    shape = (len(driver), -1, *driver.shape[-2:])
-    static = np.broadcast_to(np.nan_to_num(conditions.static), (shape[0], *conditions.static.shape))
-    spread = (*conditions.calendar.shape, *shape[2:])
-    calendar = np.broadcast_to(conditions.calendar[..., None, None], spread)
-    channels = [driver[:, None], coarse, fine, static, calendar]
-    stacked: Floats = np.concatenate(channels, axis=1).astype(np.float32, copy=False)
-    return stacked
-
-
-def _check_channels(networks: Networks, config: DownscalerConfig, conditions: Conditions) -> None:
-    found = 1 + config.data.lags + len(conditions.static) + conditions.calendar.shape[1]
-    if found != networks.known or conditions.fine_lags.shape[1] != config.data.lags:
-        raise ModelMismatchError(
-            f"The conditions have {found} channels and {conditions.fine_lags.shape[1]} fine lags; "
-            f"these networks take {networks.known} channels and {config.data.lags} lags. Give the "
-            "lags, static fields and calendar that they were trained with."
-        )
+    def _condition(self, inputs: Floats, calendar: Floats) -> Conditioned:
+        channels = torch.from_numpy(np.ascontiguousarray(inputs, dtype=np.float32)).to(self.device)
+        channels = channels.contiguous(memory_format=torch.channels_last)
+        known, fine_lags = torch.split(channels, [channels.shape[1] - self.lags, self.lags], 1)
+        when = torch.from_numpy(np.ascontiguousarray(calendar, dtype=np.float32)).to(self.device)
+        return self.networks.condition(known, when, fine_lags)

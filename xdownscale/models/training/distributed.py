@@ -92,7 +92,9 @@ def copies() -> Iterator[None]:
     try:
         yield
     except ProcessRaisedException as err:
-        found = re.search(r"^xdownscale\.errors\.(\w+): (.*)", str(err), re.MULTILINE | re.DOTALL)
+        found = re.search(
+            r"^xdownscale\.core\.errors\.(\w+): (.*)", str(err), re.MULTILINE | re.DOTALL
+        )
         if found is None:
             raise
         raise getattr(errors, found[1])(found[2].strip()) from err

@@ -18,7 +18,9 @@ from torch.utils.data import DataLoader
 from xdownscale.config import TrainingConfig
 from xdownscale.models.device import resolve_precision
 from xdownscale.models.diffusion import noise
+from xdownscale.models.training.batches import bounded_batches, even_batches
 from xdownscale.models.training.checkpoint import Checkpoints
+from xdownscale.models.training.datasets import join
 from xdownscale.models.training.distributed import (
     copies,
     is_forked,
@@ -28,12 +30,6 @@ from xdownscale.models.training.distributed import (
     strategy_of,
 )
 from xdownscale.models.training.lr_schedule import cosine
-from xdownscale.models.training.patch_dataset import (
-    bounded_batches,
-    even_batches,
-    is_read_ahead,
-    join,
-)
 from xdownscale.models.training.prefetch import Ahead
 from xdownscale.models.training.tasks import Record, Task, make_optimizer, trainable
 
@@ -69,7 +65,7 @@ class Loop(LightningModule):
 
     def _reader(self, data: Any, batches: list[list[int]]) -> Any:
         loader: DataLoader[Any] = DataLoader(data, batch_sampler=batches, collate_fn=join)
-        if not is_read_ahead(getattr(self.task, "arrays", None)):
+        if self.task.data.is_in_memory:
             return loader
         self._readers.append(Ahead(loader))
         return self._readers[-1]

@@ -1,7 +1,8 @@
-"""The stages of training: what each learns, and the record of where it stands."""
+"""What each stage of training minimises: the tasks, and the record of where one stands."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -11,35 +12,42 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from xdownscale.config import DiffusionConfig, TrainingConfig
+from xdownscale.models.diffusion.noise_scales import noise_inputs
+from xdownscale.models.diffusion.preconditioning import preconditioning
 from xdownscale.models.diffusion.schedules import Schedule, add_noise
-from xdownscale.models.networks.unet import Forecaster, Networks
-from xdownscale.models.training.losses import masked_loss
-from xdownscale.models.training.patch_dataset import (
-    CoarseDay,
-    CoarseDays,
-    CoarseLesson,
-    DayPatches,
-    Patches,
-    TrainingArrays,
+from xdownscale.models.networks.field_unet import FieldNet, Inputs, coarse_features
+from xdownscale.models.networks.unet import Encoder, Forecaster, Networks
+from xdownscale.models.training.data import Rows, TrainingData
+from xdownscale.models.training.datasets import (
+    Arrange,
+    Batch,
+    CoarseBatch,
+    CoarseDataset,
+    Cutter,
+    FineDataset,
 )
-from xdownscale.patches.layout import PatchLayout
+from xdownscale.models.training.losses import masked_loss, pooled_crps
 
 PRETRAIN_BATCH = 32  # coarse images in a batch of stage 1: one is about as large as one patch
+MEMBERS = 2  # realizations in the loss of a generator
 
 
 class Task(Protocol):
-    """What a stage learns.
+    """What a stage of training minimises.
 
     Attributes
     ----------
+    data : TrainingData
+        Records.
     name : str
         Name of the stage, of its checkpoint and of its rows in the history.
     stage : int
         Number of the stage, a part of every random key.
     batch : int
-        Days in a batch.
+        Time steps in a batch.
     """
 
+    data: TrainingData
     name: str
     stage: int
     batch: int
@@ -50,11 +58,11 @@ class Task(Protocol):
         ...
 
     def training(self, epoch: int) -> Dataset[Any]:
-        """Return the days to learn from."""
+        """Return the time steps to train on."""
         ...
 
     def stopping(self) -> Dataset[Any]:
-        """Return the days held out for early stopping."""
+        """Return the time steps held out for early stopping."""
         ...
 
     def loss(self, batch: Any, generator: torch.Generator) -> Tensor:
@@ -64,9 +72,9 @@ class Task(Protocol):
 
 @dataclass
 class Forecast:
-    """Stage 1: forecast the coarse record one day ahead."""
+    """Forecast the coarse record one time step ahead: the first stage."""
 
-    arrays: CoarseLesson
+    data: TrainingData
     network: Forecaster
     kind: str
     seed: int
@@ -74,50 +82,88 @@ class Forecast:
     stage: int = 1
     batch: int = PRETRAIN_BATCH
 
-    def training(self, epoch: int) -> CoarseDays:
+    def training(self, epoch: int) -> CoarseDataset:
         """Return the targets that are not held out."""
-        chosen = np.flatnonzero(~np.asarray(self.arrays.coarse_stopping))
-        return CoarseDays(self.arrays, chosen, self.seed, epoch)
+        chosen = np.flatnonzero(~np.asarray(self.data.coarse_stopping))
+        return CoarseDataset(self.data, chosen, self.seed, epoch)
 
-    def stopping(self) -> CoarseDays:
+    def stopping(self) -> CoarseDataset:
         """Return the targets that are held out."""
-        chosen = np.flatnonzero(np.asarray(self.arrays.coarse_stopping))
-        return CoarseDays(self.arrays, chosen, self.seed, -1)
+        chosen = np.flatnonzero(np.asarray(self.data.coarse_stopping))
+        return CoarseDataset(self.data, chosen, self.seed, -1)
 
-    def loss(self, batch: CoarseDay, generator: torch.Generator) -> Tensor:
+    def loss(self, batch: CoarseBatch, generator: torch.Generator) -> Tensor:
         """Return the error of the forecast over the cells that are there."""
         return masked_loss(self.kind, self.network(batch.lags), batch.target, batch.valid)
 
 
-@dataclass
-class Denoise:
-    """Stage 2: predict the clean fine field from a noisy one and what is known of the day."""
+@dataclass(kw_only=True)
+class FineTask:
+    """Base of the tasks that are trained on pieces of fine fields.
 
-    arrays: TrainingArrays
-    network: Networks
-    config: DiffusionConfig
-    schedule: Schedule
-    layout: PatchLayout
+    Attributes
+    ----------
+    data : TrainingData
+        Records.
+    network : Module
+        What is trained.
+    rows : ndarray of int
+        Fine time steps to train on.
+    cutter, arrange, lag_noise, means
+        As for `FineDataset`.
+    seed : int
+        Of everything random.
+    batch : int
+        Time steps in a batch.
+    name, stage
+        As for `Task`.
+    """
+
+    data: TrainingData
+    network: Any
+    rows: Rows
+    cutter: Cutter
+    arrange: Arrange
+    seed: int
     batch: int
-    name: str = "denoise"
-    stage: int = 2
+    name: str
+    stage: int
+    means: Any = None
+    lag_noise: tuple[float, float] = (0.0, 0.0)
 
-    def __post_init__(self) -> None:
-        rows = self.arrays
-        self._training = DayPatches(rows, rows.train_targets, rows.train_lags, self.layout)
-        self._stopping = DayPatches(rows, rows.stop_targets, rows.stop_lags, self.layout)
+    def training(self, epoch: int) -> FineDataset:
+        """Return the time steps to train on."""
+        return self._dataset(self.rows, epoch)
 
-    def training(self, epoch: int) -> DayPatches:
-        """Return the training days."""
-        return self._training
+    def stopping(self) -> FineDataset:
+        """Return the time steps held out for early stopping."""
+        return self._dataset(self.data.stop_targets, -1)
 
-    def stopping(self) -> DayPatches:
-        """Return the days held out for early stopping."""
-        return self._stopping
+    def _dataset(self, rows: Rows, epoch: int) -> FineDataset:
+        return FineDataset(
+            self.data,
+            rows,
+            self.cutter,
+            self.arrange,
+            seed=self.seed,
+            epoch=epoch,
+            means=self.means,
+            lag_noise=self.lag_noise,
+        )
 
-    def loss(self, batch: Patches, generator: torch.Generator) -> Tensor:
+
+@dataclass(kw_only=True)
+class Denoise(FineTask):
+    """Predict the clean fine field from a noisy one, at random steps of a diffusion chain."""
+
+    network: Networks
+    schedule: Schedule
+    kind: str
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Return the error of the estimate of x_0 at random steps of the chain."""
-        count, device = len(batch.target), batch.target.device
+        count = len(batch.target)
+        device = batch.target.device
         # Steps are spread evenly over the chain and then shuffled: each is uniform, and the
         # loss of a batch is less noisy than with independent ones.
         order = torch.randperm(count, generator=generator)
@@ -125,11 +171,126 @@ class Denoise:
         step = (place * self.schedule.steps).long().clamp(max=self.schedule.steps - 1)
         noise = torch.randn(batch.target.shape, generator=generator).to(device)
         noisy = add_noise(self.schedule, batch.target, noise, step)
-        known = self.network.condition(
-            batch.driver, batch.coarse_lags, batch.fine_lags, batch.constant
+        conditioned = self.network.condition(batch.known, batch.calendar, batch.encoder)
+        clean = self.network.denoiser(noisy, step.to(device), conditioned)
+        return masked_loss(self.kind, clean, batch.target, batch.valid)
+
+
+class EncodedNet(nn.Module):
+    """A network of whole fields, and the encoder whose features it is given.
+
+    Parameters
+    ----------
+    net : FieldNet
+        The network.
+    encoder : Encoder or None
+        Of the coarse record; shared by all networks.
+    train_encoder : bool
+        Whether the encoder is trained further here.
+    """
+
+    def __init__(self, net: FieldNet, encoder: Encoder | None, train_encoder: bool) -> None:
+        super().__init__()
+        self.net = net
+        self.train_encoder = train_encoder
+        self.encoder = encoder
+        if encoder is not None:
+            encoder.requires_grad_(train_encoder)
+
+    def digest(self, inputs: Inputs) -> Tensor:
+        """Return the features that do not depend on the noise."""
+        features = None
+        if self.encoder is not None:
+            with torch.set_grad_enabled(torch.is_grad_enabled() and self.train_encoder):
+                features = coarse_features(self.encoder, inputs.coarse)
+        return self.net.digest(self.net.gather(inputs, features), inputs.calendar)
+
+
+class Regress(FineTask):
+    """Estimate the conditional mean: squared error of the driver plus a correction."""
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the mean squared error over the pixels that are there."""
+        mean = regression(self.network, batch.inputs)
+        return masked_loss("mse", mean, batch.target, batch.valid)
+
+
+@dataclass(kw_only=True)
+class DenoiseResidual(FineTask):
+    """Denoise the scaled residual, preconditioned as in Karras et al. 2022, table 1."""
+
+    scale: Any = 1.0  # of each target
+    diffusion: DiffusionConfig = DiffusionConfig()  # noqa: RUF009
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the mean squared error of the network itself: EDM's weights make it that."""
+        scale = torch.as_tensor(self.scale, dtype=torch.float32).view(1, -1, 1, 1)
+        clean = (batch.target - batch.mean) * batch.valid / scale.to(batch.mean.device)
+        sigma = self._sigmas(len(clean), generator).to(clean.device)
+        noise = torch.randn(clean.shape, generator=generator).to(clean.device)
+        wide = sigma[:, None, None, None]
+        noisy = clean + wide * noise
+        keep, out, into = preconditioning(wide)
+        digested = self.network.digest(with_mean(batch.inputs, batch.mean))
+        raw = self.network.net(digested, batch.calendar, into * noisy, sigma)
+        return masked_loss("mse", raw, (clean - keep * noisy) / out, batch.valid)
+
+    def _sigmas(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw noise levels: lognormal, spread evenly over its quantiles and then shuffled."""
+        order = torch.randperm(count, generator=generator)
+        place = (order + torch.rand(count, generator=generator)) / count
+        normal = math.sqrt(2) * torch.erfinv((2 * place - 1).clamp(-0.9999, 0.9999))
+        config = self.diffusion
+        return config.sigma_median * torch.exp(config.sigma_spread * normal)
+
+
+class Generate(FineTask):
+    """Generate a realization in one evaluation, by the almost fair CRPS of two of them."""
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the CRPS of the field and of its means over 2, 4, 8 and 16 pixels."""
+        shape = (MEMBERS, *batch.target.shape)
+        white = torch.randn(shape, generator=generator).to(batch.target.device)
+        digested = self.network.digest(batch.inputs)
+        members = torch.stack(
+            [
+                generated(self.network.net, digested, batch.inputs, noise_inputs(one))
+                for one in white
+            ]
         )
-        clean = self.network.denoiser(noisy, step.to(device), known)
-        return masked_loss(self.config.loss, clean, batch.target, batch.valid)
+        return pooled_crps(members, batch.target, batch.valid)
+
+
+def regression(stage: EncodedNet, inputs: Inputs) -> Tensor:
+    """Return the conditional mean (B, T, H, W): the drivers of the day plus a correction."""
+    calm = torch.zeros(len(inputs.known), device=inputs.known.device)
+    digested = stage.digest(inputs)
+    change = stage.net(digested, inputs.calendar, None, calm)
+    out: Tensor = inputs.known[:, : stage.net.outputs] + change
+    return out
+
+
+def with_mean(inputs: Inputs, mean: Tensor) -> Inputs:
+    """Add the regression's field to what is known."""
+    return inputs._replace(known=torch.cat([inputs.known, mean], 1))
+
+
+def generated(net: FieldNet, digested: Tensor, inputs: Inputs, noisy: Tensor) -> Tensor:
+    """Return realizations (B, T, H, W), one for each of the `noise_inputs`."""
+    calm = torch.zeros(len(noisy), device=noisy.device)
+    raw: Tensor = net(digested, inputs.calendar, noisy, calm)
+    return inputs.known[:, : net.outputs] + raw
+
+
+def fold_of(rows: Rows, folds: int) -> Rows:
+    """Return the block of time of each of some ascending days.
+
+    Examples
+    --------
+    >>> fold_of(np.arange(5), 2)
+    array([0, 0, 0, 1, 1])
+    """
+    return np.arange(len(rows)) * folds // max(len(rows), 1)
 
 
 @dataclass

@@ -1,0 +1,113 @@
+"""Model curves against scikit-gstat, the values at the effective range, and what they import."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import skgstat
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xdownscale.geostat.variogram_models import MODELS, evaluate
+
+SHAPED = ("matern", "stable")
+
+
+def theirs(model: str, h: np.ndarray, parameters: np.ndarray) -> np.ndarray:
+    reach, psill, nugget, shape = parameters
+    more = (shape,) if model in SHAPED else ()
+    return getattr(skgstat.models, model)(h, reach, psill, *more, nugget)
+
+
+@pytest.mark.parametrize("model", MODELS)
+@given(
+    reach=st.floats(1e-3, 2000),
+    psill=st.floats(0, 1e3),
+    nugget=st.floats(0, 1e3),
+    smoothness=st.sampled_from([0.05, 0.3, 0.5, 1.0, 1.5, 2.0, 2.5, 7.3, 20.0]),
+    seed=st.integers(0, 99),
+)
+def test_curves_are_those_of_scikit_gstat(model, reach, psill, nugget, smoothness, seed):
+    shares = np.random.default_rng(seed).uniform(1e-3, 3, 20)  # of the range
+    h = reach * np.concatenate([[0.0, 1.0, 1.0 + 1e-12, 10.0, 1000.0], shares])
+    parameters = np.array([reach, psill, nugget, smoothness])
+    found = evaluate(model, h, parameters)
+    expected = theirs(model, h, parameters)
+    np.testing.assert_allclose(found, expected, rtol=1e-12, atol=1e-14 * psill)
+
+
+@pytest.mark.parametrize("smoothness", [0.5, 2.5, 20.0])
+@pytest.mark.parametrize("share", [0.0, 1e-300, 1e-100, 1e-20, 1e-17])
+def test_matern_begins_at_the_nugget(share, smoothness):
+    """Next to zero 0 is multiplied by infinity, which is NaN in scikit-gstat."""
+    near = evaluate("matern", np.array([200 * share]), np.array([200.0, 3.0, 0.5, smoothness]))
+    assert near[0] == pytest.approx(0.5, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("model", "share"),
+    [
+        ("spherical", 1),
+        ("cubic", 1),
+        ("exponential", 1 - np.exp(-3)),
+        ("stable", 1 - np.exp(-3)),
+        ("gaussian", 1 - np.exp(-4)),
+    ],
+)
+def test_share_of_the_sill_at_the_effective_range(model, share):
+    at = evaluate(model, np.array([250.0]), np.array([250.0, 2.0, 0.5, 1.3]))
+    assert at[0] == pytest.approx(0.5 + 2 * share, rel=1e-12)
+
+
+@pytest.mark.parametrize(("smoothness", "share"), [(0.5, 0.94), (1.5, 0.95), (20.0, 0.98)])
+def test_share_of_the_sill_of_the_matern_model(smoothness, share):
+    at = evaluate("matern", np.array([250.0]), np.array([250.0, 1.0, 0.0, smoothness]))
+    assert at[0] == pytest.approx(share, abs=0.01)
+
+
+def test_matern_of_smoothness_one_half_is_exponential():
+    h = np.linspace(0, 900, 50)
+    exponential = 1 - np.exp(-2 * np.sqrt(2) * h / 300)
+    found = evaluate("matern", h, np.array([300.0, 1.0, 0.0, 0.5]))
+    np.testing.assert_allclose(found, exponential, rtol=1e-12, atol=1e-14)
+
+
+CODE = """
+import sys
+import numpy as np
+import xarray as xr
+import xdownscale
+
+degrees = np.arange(20) / 4
+values = np.random.default_rng(0).random((20, 20))
+da = xr.DataArray(values, coords={"lat": degrees, "lon": degrees})
+da.geostat.semivariogram(pairs=500, bins=5, max_distance=300, **OPTIONS)
+print(sorted({"skgstat", "numba", "statsmodels"} & set(sys.modules)))
+"""
+
+
+def loaded(**options: str) -> str:
+    code = CODE.replace("OPTIONS", repr(options))
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        {"model": "exponential", "estimator": "cressie"},
+        {"model": "gaussian", "estimator": "dowd"},
+        {"model": "matern"},
+    ],
+)
+def test_own_forms_import_no_scikit_gstat(options):
+    assert loaded(**options) == "[]"
+
+
+@pytest.mark.parametrize("options", [{"model": "cubic"}, {"estimator": "genton"}])
+def test_other_forms_import_scikit_gstat(options):
+    assert loaded(**options) == "['numba', 'skgstat']"

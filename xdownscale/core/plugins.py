@@ -1,0 +1,77 @@
+"""The registry of downscaling methods: built in, registered here, or installed by a package.
+
+Another package adds a method by an entry point of the group ``xdownscale.methods``, whose name is
+the method's and whose value is its class.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from importlib import metadata
+from typing import Any
+
+from xdownscale.core.errors import OptionError, check_option
+
+GROUP = "xdownscale.methods"
+_methods: dict[str, Any] = {}
+
+
+def register(method: Any) -> Any:
+    """Add a method to the registry; one of the same name is replaced.
+
+    Parameters
+    ----------
+    method : type or object
+        Subclass of `xdownscale.methods.Method`, or an instance of one.
+
+    Returns
+    -------
+    type or object
+        `method` itself, so that this can decorate a class.
+
+    Raises
+    ------
+    OptionError
+        If it has no name.
+    """
+    made = method() if isinstance(method, type) else method
+    name = getattr(made, "name", None)
+    if not isinstance(name, str) or not name:
+        raise OptionError(
+            f"{method!r} has no name; a method is a subclass of xdownscale.methods.Method with a "
+            "name of its own."
+        )
+    _methods[name] = made
+    return method
+
+
+def find(name: object) -> Any:
+    """Return the method of a name.
+
+    Raises
+    ------
+    OptionError
+        If there is none; names the nearest.
+    """
+    if name not in _methods:
+        _load_all()
+    check_option("method", name, _methods)
+    return _methods[str(name)]
+
+
+def names() -> tuple[str, ...]:
+    """Return the names of all methods."""
+    _load_all()
+    return tuple(_methods)
+
+
+@functools.cache
+def _load_all() -> None:
+    """Load the built-in methods, which register themselves, and those of other packages."""
+    mine = dict(_methods)
+    importlib.import_module("xdownscale.methods")
+    for entry in metadata.entry_points(group=GROUP):
+        if entry.name not in _methods:
+            register(entry.load())
+    _methods.update(mine)

@@ -1,0 +1,66 @@
+"""Downscaling methods, one file each, and the registry that other packages add theirs to.
+
+A method says what it needs of the records, trains, and returns a sampler. Nothing outside this
+folder asks for a method's name: it asks what a method can do (see `Method`).
+"""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from xdownscale.core import plugins
+from xdownscale.core.plugins import register
+from xdownscale.methods.base import Method, Sampler, Trained
+from xdownscale.methods.crps import Crps
+from xdownscale.methods.paper_diffusion import PaperDiffusion
+from xdownscale.methods.residual_diffusion import ResidualDiffusion
+from xdownscale.methods.unet import UNet
+
+__all__ = ["Method", "Sampler", "Trained", "available", "find", "register"]
+
+for _method in (PaperDiffusion, ResidualDiffusion, Crps, UNet):
+    register(_method)
+
+
+def available() -> pd.Series:
+    """List the methods that `xdownscale.preset` can be given.
+
+    Returns
+    -------
+    Series
+        One line for each, by name.
+
+    Examples
+    --------
+    >>> list(available().index[:4])
+    ['diffusion', 'residual', 'crps', 'unet']
+    """
+    names = plugins.names()
+    lines = [plugins.find(name).summary for name in names]
+    return pd.Series(lines, index=pd.Index(names, name="method"), name="summary")
+
+
+def find(name: str) -> Method:
+    """Return the method of a name.
+
+    Parameters
+    ----------
+    name : str
+        As `available` lists it.
+
+    Returns
+    -------
+    Method
+
+    Raises
+    ------
+    OptionError
+        If there is none; names the nearest.
+
+    Examples
+    --------
+    >>> find("unet").summary
+    'Regression of the conditional mean by the field U-Net; no ensemble'
+    """
+    method: Method = plugins.find(name)
+    return method

@@ -1,0 +1,203 @@
+"""What the methods of the field U-Net share: options, capabilities, networks and their loading.
+
+They see a window of coarse time steps around the target on the fine grid, static fields, the phase
+of year and day, and the features of an encoder of the coarse record; one evaluation covers a whole
+field of any size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from xdownscale.config import DownscalerConfig
+from xdownscale.methods.base import Floats, Method
+from xdownscale.models.networks.channels import Sizes, field_inputs
+
+if TYPE_CHECKING:
+    from xdownscale.models.networks.field_unet import FieldNet, FieldNetworks
+    from xdownscale.models.sampling.fields import FieldSampler
+    from xdownscale.models.training.stages import Stages
+
+NETWORK = frozenset(
+    {"size", "channels", "encoder_channels", "encoder", "norm", "dropout", "unshuffle"}
+)
+DATA = frozenset({"window", "ahead", "crop", "blend", "fine_lags"})
+COVERING = frozenset({"size", "stride", "halo", "taper", "noise", "batch_size"})
+SAMPLING = frozenset({"sampler", "constraint", "tile", "precision"})
+
+
+class FieldUNetMethod(Method):
+    """Base of the methods of the field U-Net.
+
+    Attributes
+    ----------
+    noise_channels : int
+        Channels of noise, for each target, of the network that generates; 0 where there is none.
+    """
+
+    noise_channels: ClassVar[int] = 0
+    samplers = ("dpmpp_2m", "heun", "mean")
+    blends = True
+    detailed_static = True
+    watches_drift = True
+
+    def window(self, config: DownscalerConfig) -> tuple[int, int]:
+        """``data.window`` before, ``data.ahead`` after."""
+        return config.data.window, config.data.after
+
+    def fine_lags(self, config: DownscalerConfig) -> int:
+        """``data.fine_lags``."""
+        return config.data.fine_lags
+
+    def uses_encoder(self, config: DownscalerConfig) -> bool:
+        """Unless ``network.encoder`` is ``"none"``."""
+        return config.network.encoder != "none"
+
+    def stitchings(self, config: DownscalerConfig) -> tuple[str, ...]:
+        """Whole fields, or patches."""
+        return ("whole", "patches")
+
+    def is_stochastic(self, config: DownscalerConfig) -> bool:
+        """Unless the mean alone is asked for."""
+        return config.sampling.sampler != "mean"
+
+    def check_sampling(self, config: DownscalerConfig, stitching: str) -> None:
+        """Refuse tiles smaller than the network's reach, and patches that it cannot halve."""
+        from xdownscale.models.sampling.memory import check_sampling
+
+        check_sampling(config, stitching if self.is_stochastic(config) else "whole")
+
+    def regressions(self, config: DownscalerConfig) -> int:
+        """Return how many regressions of the conditional mean there are."""
+        return 0
+
+    def load(
+        self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
+    ) -> FieldSampler:
+        """Build the networks on their device and fill in their weights."""
+        import torch
+
+        from xdownscale.models.device import resolve_device
+        from xdownscale.models.networks.field_unet import FieldNetworks
+        from xdownscale.models.networks.state import trained_weights
+        from xdownscale.models.networks.weights import fill, seeded
+
+        self.check_state(state, config, sizes)
+        weights = trained_weights(state)
+        networks = seeded(FieldNetworks, 0, 0, *self._made_of(weights, config, sizes))
+        fill(networks, weights, "")
+        networks = networks.to(resolve_device(device), memory_format=torch.channels_last)
+        if config.sampling.compile and networks.drawer is not None:
+            networks.drawer.compile()
+        return self.sampler(networks.eval(), state)
+
+    def sampler(self, networks: FieldNetworks, state: Mapping[str, Floats]) -> FieldSampler:
+        """Return the sampler of loaded networks."""
+        raise NotImplementedError
+
+    def check_state(
+        self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
+    ) -> None:
+        """Compare names and shapes of the weights with the networks of the configuration."""
+        from xdownscale.models.networks.field_unet import FieldNetworks
+        from xdownscale.models.networks.state import trained_weights
+        from xdownscale.models.networks.weights import check_fit
+
+        weights = trained_weights(state)
+        check_fit(partial(FieldNetworks, *self._made_of(weights, config, sizes)), weights)
+
+    def shared_tile(
+        self, config: DownscalerConfig, shape: tuple[int, int], device: str, tasks: int
+    ) -> int | str | None:
+        """Return the side of tiles that fit into each task's share of the memory."""
+        from xdownscale.models.sampling.memory import shared_tile
+
+        return shared_tile(config, shape, device, tasks)
+
+    def _made_of(
+        self, weights: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
+    ) -> tuple[Any, ...]:
+        """Return the arguments of `FieldNetworks` that a state was trained with."""
+        from xdownscale.models.networks.field_unet import channels_of
+
+        heads = sum(n.startswith("regressions.") and n.endswith("head.bias") for n in weights)
+        count = min(self.regressions(config), max(heads, 1))
+        return channels_of(sizes), count, self.noise_channels, config.network
+
+
+class FieldTraining:
+    """The pieces of a training that these methods have in common.
+
+    Parameters
+    ----------
+    stages : Stages
+        Of the run.
+    method : FieldUNetMethod
+        The method.
+    """
+
+    def __init__(self, stages: Stages, method: FieldUNetMethod) -> None:
+        import torch
+
+        from xdownscale.models.networks.field_unet import FieldNetworks, channels_of
+        from xdownscale.models.networks.weights import seeded
+
+        config = stages.run.config
+        data = stages.data
+        self.stages = stages
+        self.config = config
+        self.regressions = min(method.regressions(config), max(len(data.train_targets), 1))
+        networks = seeded(
+            FieldNetworks,
+            stages.run.seed,
+            3,
+            channels_of(data.sizes),
+            self.regressions,
+            method.noise_channels,
+            config.network,
+        )
+        self.networks: FieldNetworks = networks.to(memory_format=torch.channels_last)
+        if self.networks.encoder is not None:
+            stages.pretrain(self.networks.encoder)
+
+    def task(self, kind: Any, name: str, stage: int, net: FieldNet, **options: Any) -> Any:
+        """Return a task on random crops for one of the networks.
+
+        Parameters
+        ----------
+        kind : type
+            Of the tasks in `models.training.tasks`.
+        name, stage : str, int
+            Of the stage.
+        net : FieldNet
+            Network to train.
+        **options
+            ``rows``, ``train_encoder``, and what the kind of task takes.
+        """
+        from xdownscale.models.training.datasets import RandomCrops
+        from xdownscale.models.training.tasks import EncodedNet
+
+        stages = self.stages
+        data = stages.data
+        training = self.config.training
+        finetuned = self.config.network.encoder == "finetuned"
+        train_encoder = options.pop("train_encoder", False) and finetuned
+        network = EncodedNet(net, self.networks.encoder, train_encoder)
+        return kind(
+            data=data,
+            network=network,
+            rows=options.pop("rows", data.train_targets),
+            cutter=RandomCrops(data.shape, self.config.data.crop, net.unit, stages.run.seed),
+            arrange=lambda window, lags, static: (
+                field_inputs(window, lags, static, data.own),
+                None,
+            ),
+            seed=stages.run.seed,
+            batch=training.batch_days,
+            name=name,
+            stage=stage,
+            lag_noise=(training.lag_noise, training.lag_dropout),
+            **options,
+        )

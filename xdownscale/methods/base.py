@@ -1,0 +1,211 @@
+"""The contract of a downscaling method.
+
+A method is one file. It declares what it is called, which options it uses, what it needs of the
+records and what it can do; it trains (`Method.train`), and makes a sampler of what training left
+(`Method.load`). Arrays only: neither labels nor units reach it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xdownscale.config import DownscalerConfig
+from xdownscale.core.errors import OptionError
+from xdownscale.models.networks.channels import Sizes
+from xdownscale.models.sampling.request import SampleRequest
+from xdownscale.models.training.data import TrainingData
+
+Floats = NDArray[np.float32]
+State = dict[str, Floats]
+
+
+class Sampler(Protocol):
+    """Generates fields from a trained state."""
+
+    def sample(self, request: SampleRequest) -> Floats:
+        """Return fields (realization, n, target, y, x) in scaled units."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Trained:
+    """What training leaves.
+
+    Attributes
+    ----------
+    state : dict of ndarray
+        All that `Method.load` needs, float32 arrays under flat names; it is saved as it is.
+    history : dict of ndarray
+        Columns of the table of losses, one row for each epoch; empty for a method that is fitted
+        in closed form.
+    """
+
+    state: State
+    history: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+class Method(ABC):
+    """Base of all methods.
+
+    Attributes
+    ----------
+    name : str
+        What `DownscalerConfig.method` calls it.
+    summary : str
+        One line for `xdownscale.methods.available`.
+    uses : mapping of str to set of str
+        Section of the configuration -> keys that the method uses, beside those of reading,
+        splitting and training that all use. A key that it does not use is refused where a user
+        names it.
+    options : dataclass or None
+        Frozen dataclass of options of its own, given as ``options=dict(...)``.
+    samplers : tuple of str
+        Values of ``sampling.sampler``.
+    one_variable : bool
+        It learns one fine variable from the same coarse one.
+    needs_every_lag : bool
+        All preceding time steps must be in the record, coarse and fine; else what is missing in
+        the window is replaced by the time step itself.
+    blends : bool
+        Fields of neighbouring regions are blended.
+    detailed_static : bool
+        Static fields are given thrice: themselves, what a coarse cell does not show, their slope.
+    encoder_input : str
+        What its encoder sees; an encoder can be taken over from a model of the same.
+    watches_drift : bool
+        Autoregressive runs are held against how training fields stand to the coarse record.
+    calendar : {"cycle", "period"}
+        Time as the phase of the year and day, or as position in the training period.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    uses: ClassVar[Mapping[str, frozenset[str]]] = {}
+    options: ClassVar[type | None] = None
+    samplers: ClassVar[tuple[str, ...]] = ()
+    one_variable: ClassVar[bool] = False
+    needs_every_lag: ClassVar[bool] = False
+    blends: ClassVar[bool] = False
+    detailed_static: ClassVar[bool] = False
+    encoder_input: ClassVar[str] = "coarse lags"
+    watches_drift: ClassVar[bool] = False
+    calendar: ClassVar[str] = "cycle"
+
+    # What it needs of the records
+
+    def window(self, config: DownscalerConfig) -> tuple[int, int]:
+        """Return how many coarse time steps before and after the target are seen."""
+        return 0, 0
+
+    def fine_lags(self, config: DownscalerConfig) -> int:
+        """Return how many preceding fine fields it sees."""
+        return 0
+
+    def uses_encoder(self, config: DownscalerConfig) -> bool:
+        """Tell whether an encoder of the coarse record feeds it on the coarse grid."""
+        return False
+
+    # What it can do
+
+    def modes(self, config: DownscalerConfig) -> tuple[str, ...]:
+        """Return its modes of prediction, the default first."""
+        if self.fine_lags(config):
+            return ("autoregressive", "teacher_forced")
+        return ("parallel",)
+
+    def stitchings(self, config: DownscalerConfig) -> tuple[str, ...]:
+        """Return the ways in which it covers a domain, the default first."""
+        return ("whole",)
+
+    def is_stochastic(self, config: DownscalerConfig) -> bool:
+        """Tell whether realizations differ."""
+        return True
+
+    def has_seams(self, config: DownscalerConfig) -> bool:
+        """Tell whether its fields are put together from patches by default."""
+        return self.stitchings(config)[0] == "patches"
+
+    # Checks, before any work
+
+    def check(self, config: DownscalerConfig) -> None:
+        """Raise `OptionError` for options that do not go together."""
+        sampler = config.sampling.sampler
+        if self.samplers and sampler not in self.samplers:
+            raise OptionError(
+                f"Sampler {sampler!r} does not suit method {self.name!r}, which takes "
+                f"{' or '.join(map(repr, self.samplers))}."
+            )
+
+    def check_shape(self, shape: tuple[int, int], config: DownscalerConfig) -> None:  # noqa: B027
+        """Raise `GridError` if a fine grid of this shape is too small."""
+
+    def check_sampling(self, config: DownscalerConfig, stitching: str) -> None:  # noqa: B027
+        """Raise `OptionError` if tiles or patches do not suit its networks."""
+
+    def check_state(  # noqa: B027
+        self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
+    ) -> None:
+        """Raise `ModelFormatError` if a state does not fit; no network is built.
+
+        Parameters
+        ----------
+        state : mapping of ndarray
+            As `Trained.state`.
+        config : DownscalerConfig
+            Options that it was trained with.
+        sizes : Sizes
+            Numbers that the data decide.
+        """
+
+    # What it does
+
+    @abstractmethod
+    def train(self, data: TrainingData, run: Any) -> Trained:
+        """Train on the records.
+
+        Parameters
+        ----------
+        data : TrainingData
+            Records in scaled units, and which time steps to train on.
+        run : TrainingRun
+            Options, seed, device, checkpoints.
+
+        Returns
+        -------
+        Trained
+        """
+
+    @abstractmethod
+    def load(
+        self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
+    ) -> Sampler:
+        """Return a sampler of what training left.
+
+        Parameters
+        ----------
+        state, config, sizes
+            As for `check_state`.
+        device : str
+            ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+
+        Returns
+        -------
+        Sampler
+
+        Raises
+        ------
+        ModelFormatError
+            If the state does not fit.
+        """
+
+    def shared_tile(
+        self, config: DownscalerConfig, shape: tuple[int, int], device: str, tasks: int
+    ) -> int | str | None:
+        """Return the side of tiles in which several tasks can sample at once, all alike."""
+        return config.sampling.tile

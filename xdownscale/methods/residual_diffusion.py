@@ -1,0 +1,130 @@
+"""A regression, and diffusion of its residual: the default method.
+
+1. A small U-Net is trained to forecast the coarse record; its encoder, frozen, feeds all networks.
+2. Regressions of the conditional mean are trained on blocks of time that leave one out each
+   (cross-fitting), so that the residual is measured on time steps that were not trained on. The
+   mean is the average of all of them.
+3. The residual's scale, spectrum and temporal correlation are measured.
+4. A denoiser is trained on random crops of the scaled residual, preconditioned as in Karras et al.
+   (2022), with lognormal noise levels (CorrDiff: Mardani et al. 2025).
+5. Temperature and temporal noise are calibrated on validation time steps.
+
+At prediction the mean takes one evaluation and the residual some 8 of DPM-Solver++(2M) or Heun,
+from noise that has the residual's spectrum and temporal correlation: time steps are generated side
+by side and are still coherent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from xdownscale.config import DownscalerConfig
+from xdownscale.core.errors import OptionError
+from xdownscale.methods._field_unet import (
+    COVERING,
+    DATA,
+    NETWORK,
+    SAMPLING,
+    FieldTraining,
+    FieldUNetMethod,
+)
+from xdownscale.methods.base import Floats, Trained
+from xdownscale.models.networks.channels import Sizes
+from xdownscale.models.training.data import TrainingData
+
+if TYPE_CHECKING:
+    from xdownscale.models.networks.field_unet import FieldNetworks
+    from xdownscale.models.sampling.fields import ResidualSampler
+    from xdownscale.models.training.run import TrainingRun
+
+REGRESSION_SHARE = 0.4  # of max_minutes
+DENOISER_SHARE = 0.5
+
+
+class ResidualDiffusion(FieldUNetMethod):
+    """Regression of the conditional mean, and diffusion of what it leaves."""
+
+    name = "residual"
+    summary = "Regression of the mean, and diffusion of its residual; calibrated ensembles"
+    noise_channels = 1
+    uses: ClassVar[Mapping[str, frozenset[str]]] = {
+        "data": DATA,
+        "network": NETWORK,
+        "diffusion": frozenset(
+            {"loss", "sigma_min", "sigma_max", "sigma_median", "sigma_spread", "folds"}
+        ),
+        "training": frozenset({"mean_epochs", "lag_noise", "lag_dropout"}),
+        "sampling": SAMPLING | COVERING | {"steps", "compile"},
+    }
+
+    def stitchings(self, config: DownscalerConfig) -> tuple[str, ...]:
+        """Whole fields, patches, or patches that are made to agree at every step."""
+        return ("whole", "patches", "multidiffusion")
+
+    def regressions(self, config: DownscalerConfig) -> int:
+        """One for each block of time."""
+        return config.diffusion.folds
+
+    def check(self, config: DownscalerConfig) -> None:
+        """Refuse an encoder that is trained further under cross-fitting."""
+        super().check(config)
+        folds = config.diffusion.folds
+        if config.network.encoder == "finetuned" and folds > 1:
+            raise OptionError(
+                f"encoder 'finetuned' does not suit {folds} folds: each regression "
+                "must know nothing of the fine days that its residual is measured on, and one "
+                "encoder serves them all. Use 'frozen' or 'none', or method 'unet' or 'crps'."
+            )
+
+    def train(self, data: TrainingData, run: TrainingRun) -> Trained:
+        """Train regressions and denoiser, and measure the residual between and after."""
+        from xdownscale.models.training.residual import (
+            calibrate_residual,
+            cross_fitted_means,
+            measure_residual,
+        )
+        from xdownscale.models.training.stages import as_arrays
+        from xdownscale.models.training.tasks import DenoiseResidual, Regress, fold_of
+
+        stages = run.stages(data)
+        training = FieldTraining(stages, self)
+        networks = training.networks
+        count = training.regressions
+        folds = fold_of(data.train_targets, count)
+        for k, net in enumerate(networks.regressors):
+            # Each regression leaves out one block of time; a single one leaves out nothing.
+            rows = data.train_targets[folds != k] if count > 1 else data.train_targets
+            task = training.task(Regress, f"regress{k}", 10 + k, net, rows=rows)
+            stages.train(task, REGRESSION_SHARE / count, run.config.training.mean_epochs)
+        means = cross_fitted_means(stages, networks, folds, count)
+        residual = measure_residual(data, means)
+        task = training.task(
+            DenoiseResidual,
+            "denoise",
+            20,
+            networks.generator,
+            means=means,
+            scale=residual.scale,
+            diffusion=run.config.diffusion,
+        )
+        stages.train(task, DENOISER_SHARE)
+        residual = calibrate_residual(stages, networks, residual, means)
+        state = as_arrays(networks.state_dict()) | residual.to_state()
+        return Trained(state=state, history=stages.history())
+
+    def sampler(self, networks: FieldNetworks, state: Mapping[str, Floats]) -> ResidualSampler:
+        """Return a sampler of mean and residual."""
+        from xdownscale.models.diffusion.residual import Residual
+        from xdownscale.models.sampling.fields import ResidualSampler
+
+        return ResidualSampler(networks, Residual.from_state(state))
+
+    def check_state(
+        self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
+    ) -> None:
+        """Check the weights, and the statistics of the residual."""
+        from xdownscale.models.diffusion.residual import Residual
+
+        super().check_state(state, config, sizes)
+        Residual.check_state(state, sizes.targets)

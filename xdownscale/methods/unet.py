@@ -1,0 +1,70 @@
+"""Regression of the conditional mean: a deterministic downscaler, and the first half of others.
+
+A small U-Net is trained to forecast the coarse record; its encoder feeds a field U-Net that adds a
+correction to the interpolated drivers. Its loss is the squared error, so it estimates the
+conditional mean: the best point forecast, and smoother than any true field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, ClassVar
+
+from xdownscale.config import DownscalerConfig
+from xdownscale.methods._field_unet import (
+    DATA,
+    NETWORK,
+    SAMPLING,
+    FieldTraining,
+    FieldUNetMethod,
+)
+from xdownscale.methods.base import Floats, Trained
+from xdownscale.models.training.data import TrainingData
+
+if TYPE_CHECKING:
+    from xdownscale.models.networks.field_unet import FieldNetworks
+    from xdownscale.models.sampling.fields import FieldSampler
+    from xdownscale.models.training.run import TrainingRun
+
+REGRESSION_SHARE = 0.9  # of max_minutes
+
+
+class UNet(FieldUNetMethod):
+    """Regression of the conditional mean by the field U-Net."""
+
+    name = "unet"
+    summary = "Regression of the conditional mean by the field U-Net; no ensemble"
+    uses: ClassVar[Mapping[str, frozenset[str]]] = {
+        "data": DATA,
+        "network": NETWORK,
+        "diffusion": frozenset({"loss"}),
+        "training": frozenset({"mean_epochs", "lag_noise", "lag_dropout"}),
+        "sampling": SAMPLING,
+    }
+
+    def regressions(self, config: DownscalerConfig) -> int:
+        """One."""
+        return 1
+
+    def is_stochastic(self, config: DownscalerConfig) -> bool:
+        """Never: it gives the conditional mean."""
+        return False
+
+    def train(self, data: TrainingData, run: TrainingRun) -> Trained:
+        """Train the encoder on the coarse record, then the regression on the fine one."""
+        from xdownscale.models.training.stages import as_arrays
+        from xdownscale.models.training.tasks import Regress
+
+        stages = run.stages(data)
+        training = FieldTraining(stages, self)
+        networks = training.networks
+        for net in networks.regressors:
+            task = training.task(Regress, "regress0", 10, net, train_encoder=True)
+            stages.train(task, REGRESSION_SHARE, run.config.training.mean_epochs)
+        return Trained(state=as_arrays(networks.state_dict()), history=stages.history())
+
+    def sampler(self, networks: FieldNetworks, state: Mapping[str, Floats]) -> FieldSampler:
+        """Return a sampler of the mean."""
+        from xdownscale.models.sampling.fields import FieldSampler
+
+        return FieldSampler(networks)

@@ -1,0 +1,33 @@
+"""Trained states as flat names and arrays: which entries are weights, and how many there are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+MEASURED = ("residual.", "drift.")  # numbers that were measured, not trained
+
+
+def count_parameters(state: Mapping[str, Floats]) -> dict[str, int]:
+    """Return how many numbers the networks hold, by network.
+
+    Examples
+    --------
+    >>> count_parameters({"encoder.w": np.zeros((2, 3)), "denoiser.b": np.zeros(4)})
+    {'encoder': 6, 'denoiser': 4}
+    """
+    counts: dict[str, int] = {}
+    for name, weights in state.items():
+        network = name.split(".")[0]
+        if name.startswith(MEASURED):
+            continue
+        counts[network] = counts.get(network, 0) + int(weights.size)
+    return counts
+
+
+def trained_weights(state: Mapping[str, Floats]) -> dict[str, Floats]:
+    """Return the entries of a state that were trained, not measured."""
+    return {name: array for name, array in state.items() if not name.startswith(MEASURED)}

@@ -1,0 +1,134 @@
+"""Everything that training reads: arrays in scaled units, and the rows that are trained on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xdownscale.models.networks.channels import Sizes
+
+Floats = NDArray[np.float32]
+Rows = NDArray[np.int64]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingData:
+    """Everything that training reads. Arrays are numpy, or read on demand.
+
+    Attributes
+    ----------
+    coarse : array (n, d, yc, xc)
+        Coarse record of d drivers on its own grid, without NaN.
+    coarse_targets : ndarray of int (k,)
+        Rows of `coarse` that the first stage forecasts.
+    coarse_lags : ndarray of int (k, lags)
+        Rows of the time steps before them, the oldest first.
+    coarse_stopping : ndarray of bool (k,)
+        Targets that are held out for early stopping of the first stage.
+    driver : array (w, d, y, x)
+        Coarse record on the fine grid, without NaN.
+    own : tuple of int
+        For each target its own driver, which the network corrects; -1 where it has none.
+    fine : array (m, t, y, x)
+        Fine record of t targets; NaN where missing.
+    windows : ndarray of int (m, steps)
+        Rows of `driver` of each fine time step, and of those around it; -1 where there is none.
+    lags : ndarray of int (m, lags)
+        Rows of `coarse` before each fine time step.
+    fine_lags : ndarray of int (m, k)
+        Rows of `fine` before each fine time step, the latest last; -1 where there is none.
+    static : ndarray (s, y, x)
+        Static fields.
+    calendar : ndarray (m, c)
+        Numbers that tell the time of each fine time step.
+    place : ndarray (y, x, 2)
+        Position of the fine pixels on the coarse grid.
+    keys : ndarray of int (m,)
+        Time of each fine time step, in seconds: key of its noise.
+    step : int
+        Seconds from one time step to the next.
+    train_targets, stop_targets, tune_targets : ndarray of int (k,)
+        Fine time steps to train on, for early stopping, and for calibration.
+    mask : ndarray of bool (t, y, x)
+        True where `fine` is ever valid.
+    """
+
+    coarse: Any
+    coarse_targets: Rows
+    coarse_lags: Rows
+    coarse_stopping: NDArray[np.bool_]
+    driver: Any
+    own: tuple[int, ...]
+    fine: Any
+    windows: Rows
+    lags: Rows
+    fine_lags: Rows
+    static: Floats
+    calendar: Floats
+    place: Floats
+    keys: Rows
+    step: int
+    train_targets: Rows
+    stop_targets: Rows
+    tune_targets: Rows
+    mask: NDArray[np.bool_]
+
+    @property
+    def sizes(self) -> Sizes:
+        """Numbers that networks are made from."""
+        return Sizes(
+            drivers=int(self.driver.shape[1]),
+            window=int(self.windows.shape[1]),
+            lags=int(self.lags.shape[1]),
+            own=self.own,
+            fine_lags=int(self.fine_lags.shape[1]),
+            static=len(self.static),
+            calendar=int(self.calendar.shape[1]),
+        )
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the fine grid."""
+        ny, nx = self.mask.shape[-2:]
+        return int(ny), int(nx)
+
+    @property
+    def is_in_memory(self) -> bool:
+        """Whether all records are arrays; else they are read step by step."""
+        return all(isinstance(part, np.ndarray) for part in (self.coarse, self.driver, self.fine))
+
+
+def read_rows(array: Any, rows: Any) -> Floats:
+    """Return some rows of an array-like as float32, read one by one.
+
+    Parameters
+    ----------
+    array : array-like, (n, ...)
+        Anything with ``__getitem__`` that numpy can convert.
+    rows : sequence of int
+        Rows to read.
+
+    Returns
+    -------
+    ndarray of float32, (len(rows), ...)
+
+    Examples
+    --------
+    >>> read_rows(np.arange(6.0).reshape(3, 2), [2, 0])
+    array([[4., 5.],
+           [0., 1.]], dtype=float32)
+    """
+    return np.stack([np.asarray(array[int(row)], dtype=np.float32) for row in rows])
+
+
+def read_fine_lags(data: TrainingData, row: int) -> Floats:
+    """Return the fine fields before a time step, ``(k, t, y, x)``; NaN where there is none."""
+    rows = data.fine_lags[row]
+    out = np.full((len(rows), *data.mask.shape), np.nan, np.float32)
+    known = np.flatnonzero(rows >= 0)
+    if known.size:
+        out[known] = np.where(data.mask, read_rows(data.fine, rows[known]), np.nan)
+    return out

@@ -1,0 +1,269 @@
+"""Time steps as tensors: coarse images for the first stage, patches or crops of fine fields.
+
+A time step's patches stay together, and records are read step by step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from xdownscale.models.diffusion import noise
+from xdownscale.models.networks.channels import lagged
+from xdownscale.models.networks.field_unet import Inputs
+from xdownscale.models.training.data import (
+    Floats,
+    Rows,
+    TrainingData,
+    read_fine_lags,
+    read_rows,
+)
+from xdownscale.patches.arrays import extract_array
+from xdownscale.patches.layout import PatchLayout
+
+LARGEST_COARSE = 64  # cells on a side; a larger coarse image is cropped in stage 1
+Cut = Callable[[NDArray[Any]], Tensor]  # fields (c, y, x) -> pieces (P, c, h, w)
+# window (steps, d, y, x), fine lags (k, t, y, x), static (s, y, x) -> channels on the fine grid,
+# and the lagged fine fields that the encoder sees, or None where it sees the coarse record
+Arrange = Callable[[Floats, Floats, Floats], tuple[Floats, Floats | None]]
+
+
+class CoarseBatch(NamedTuple):
+    """Coarse images of one or more time steps."""
+
+    lags: Tensor  # (B, lags x d, yc, xc)
+    target: Tensor  # (B, d, yc, xc)
+    valid: Tensor  # (B, d, yc, xc) bool
+
+
+class Batch(NamedTuple):
+    """Pieces of fine fields of one or more time steps; the first axis counts pieces."""
+
+    target: Tensor  # (P, t, h, w), 0 where not valid
+    valid: Tensor  # (P, t, h, w) bool
+    known: Tensor  # (P, k, h, w)
+    calendar: Tensor  # (P, c)
+    encoder: Tensor  # coarse lags (B, lags x d, yc, xc), or fine lags (P, lags, h, w)
+    place: Tensor  # (P, h, w, 2)
+    mean: Tensor  # (P, t, h, w); what the regression makes of it, 0 before there is one
+
+    @property
+    def inputs(self) -> Inputs:
+        """What a network of whole fields is shown."""
+        return Inputs(self.known, self.calendar, self.encoder, self.place)
+
+
+class Cutter(Protocol):
+    """A way to cut fields into the pieces that a network is trained on."""
+
+    def cut(self, row: int, epoch: int) -> Cut:
+        """Return what cuts the fields of a time step in an epoch."""
+        ...
+
+
+class RandomCrops:
+    """Random crops, at corners that depend on seed, epoch and time step alone.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Rows and columns of the fields.
+    size, unit : int
+        Side of a crop, where the image is that large, and what it must be a multiple of.
+    seed : int
+        Of the corners.
+    """
+
+    def __init__(self, shape: tuple[int, int], size: int, unit: int, seed: int) -> None:
+        self.shape = shape
+        self.seed = seed
+        self.size = [max(unit, min(size, n) // unit * unit) for n in shape]
+        self.count = crops_of(shape, size)
+
+    def cut(self, row: int, epoch: int) -> Cut:
+        """Return what cuts the crops of a time step in an epoch; epoch -1 is always the same."""
+        key = noise.derive(self.seed, epoch, row)
+        generator = np.random.Generator(np.random.Philox(key))
+        room = [max(1, n - s + 1) for n, s in zip(self.shape, self.size, strict=True)]
+        corners = generator.integers(room, size=(self.count, 2))
+        height, width = self.size
+
+        def crop(fields: NDArray[Any]) -> Tensor:
+            parts = [fields[:, y : y + height, x : x + width] for y, x in corners]
+            return torch.from_numpy(np.stack(parts))
+
+        return crop
+
+
+class PatchGrid:
+    """The patches of a layout that have any valid pixel, the same in every epoch.
+
+    Parameters
+    ----------
+    layout : PatchLayout
+        Where the patches lie.
+    mask : ndarray of bool (y, x)
+        Pixels that are ever valid.
+    """
+
+    def __init__(self, layout: PatchLayout, mask: NDArray[np.bool_]) -> None:
+        self.layout = layout
+        inside = extract_array(np.asarray(mask, dtype=bool), layout)
+        self.patches = np.flatnonzero(inside.any((1, 2)))
+
+    def cut(self, row: int, epoch: int) -> Cut:
+        """Return what cuts fields into these patches."""
+        return self._patches
+
+    def _patches(self, fields: NDArray[Any]) -> Tensor:
+        parts = extract_array(fields, self.layout, self.patches)
+        return torch.from_numpy(np.ascontiguousarray(np.moveaxis(parts, 1, 0)))
+
+
+def crops_of(shape: tuple[int, int], size: int) -> int:
+    """Return how many crops hold about as many pixels as an image.
+
+    Examples
+    --------
+    >>> crops_of((96, 128), 64), crops_of((40, 40), 64)
+    (3, 1)
+    """
+    height, width = (min(n, size) for n in shape)
+    return max(1, round(shape[0] * shape[1] / (height * width)))
+
+
+class FineDataset(Dataset[Batch]):
+    """Item k holds pieces of fine time step ``rows[k]`` and of what is known of it.
+
+    Parameters
+    ----------
+    data : TrainingData
+        Records.
+    rows : ndarray of int
+        Fine time steps.
+    cutter : Cutter
+        Cuts fields into pieces.
+    arrange : callable
+        Makes channels of window, fine lags and static fields.
+    seed, epoch : int
+        What the noise on lagged fields depends on, with the time step.
+    means : array (m, t, y, x), optional
+        Regression's field of each fine time step.
+    lag_noise : tuple of float
+        Largest standard deviation of noise on fine lags, and the share of them that is dropped.
+    """
+
+    def __init__(
+        self,
+        data: TrainingData,
+        rows: Rows,
+        cutter: Cutter,
+        arrange: Arrange,
+        *,
+        seed: int,
+        epoch: int,
+        means: Any = None,
+        lag_noise: tuple[float, float] = (0.0, 0.0),
+    ) -> None:
+        self.data = data
+        self.rows = rows
+        self.cutter = cutter
+        self.arrange = arrange
+        self.seed = seed
+        self.epoch = epoch
+        self.means = means
+        self.lag_noise = lag_noise
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Batch:
+        data = self.data
+        row = int(self.rows[index])
+        cut = self.cutter.cut(row, self.epoch)
+        target = cut(read_rows(data.fine, [row])[0])
+        valid = target.isfinite() & cut(data.mask)
+        window = read_rows(data.driver, data.windows[row])
+        known, lags = self.arrange(window, self._fine_lags(row), data.static)
+        if lags is None:
+            encoder = torch.from_numpy(lagged(read_rows(data.coarse, data.lags[row]))[None])
+        else:
+            encoder = cut(lags)
+        mean = torch.zeros_like(target)
+        if self.means is not None:
+            mean = cut(read_rows(self.means, [row])[0])
+        return Batch(
+            torch.where(valid, target, 0),
+            valid,
+            cut(known),
+            torch.from_numpy(data.calendar[[row] * len(target)]),
+            encoder,
+            cut(np.moveaxis(data.place, -1, 0)).movedim(1, -1),
+            mean,
+        )
+
+    def _fine_lags(self, row: int) -> Floats:
+        """Return lagged fine fields, with the errors that a free run would make of them."""
+        lags = read_fine_lags(self.data, row)
+        if not len(lags) or not any(self.lag_noise):
+            return lags
+        largest, dropped = self.lag_noise
+        key = noise.derive(self.seed, self.epoch, row, 1)
+        generator = np.random.Generator(np.random.Philox(key))
+        size = generator.uniform(0, largest, (len(lags), 1, 1, 1)).astype(np.float32)
+        lags += size * generator.standard_normal(lags.shape, dtype=np.float32)
+        lags[generator.random(len(lags)) < dropped] = np.nan
+        return lags
+
+
+class CoarseDataset(Dataset[CoarseBatch]):
+    """Item k is a target time step of the coarse record with the time steps before it.
+
+    An image of more than 64 cells on a side is cropped, at a corner that depends on the seed,
+    the epoch and the time step alone.
+    """
+
+    def __init__(
+        self, data: TrainingData, chosen: NDArray[np.int64], seed: int, epoch: int
+    ) -> None:
+        self.data = data
+        self.chosen = chosen
+        self.seed = seed
+        self.epoch = epoch
+        shape = data.coarse.shape[-2:]
+        self.size = (min(shape[0], LARGEST_COARSE), min(shape[1], LARGEST_COARSE))
+        self.room = [shape[i] - self.size[i] + 1 for i in range(2)]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def __getitem__(self, index: int) -> CoarseBatch:
+        item = int(self.chosen[index])
+        rows = [*self.data.coarse_lags[item], self.data.coarse_targets[item]]
+        generator = np.random.Generator(np.random.Philox(noise.derive(self.seed, self.epoch, item)))
+        top, left = generator.integers(self.room)
+        fields = read_rows(self.data.coarse, rows)
+        window = fields[..., top : top + self.size[0], left : left + self.size[1]]
+        steps = torch.from_numpy(window.copy())  # (lags + 1, d, y, x)
+        images = steps.reshape(1, -1, *steps.shape[-2:])
+        filled = torch.nan_to_num(images)
+        last = images.shape[1] // len(steps)
+        return CoarseBatch(filled[:, :-last], filled[:, -last:], images[:, -last:].isfinite())
+
+
+def join(items: Sequence[Any]) -> Any:
+    """Return the items of a batch as one, joined along their first axis.
+
+    Examples
+    --------
+    >>> item = CoarseBatch(torch.zeros(1, 3, 4, 4), torch.zeros(1, 1, 4, 4), torch.ones(1, 1, 4, 4))
+    >>> join([item, item]).lags.shape
+    torch.Size([2, 3, 4, 4])
+    """
+    return type(items[0])(*(torch.cat(parts) for parts in zip(*items, strict=True)))

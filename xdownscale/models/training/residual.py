@@ -1,0 +1,277 @@
+"""Statistics of the residual: cross-fitted means, scale, spectrum, temporal correlation, spread.
+
+The residual is the fine field minus the conditional mean, on time steps that the regression which
+made the mean was not trained on.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from xdownscale.models.diffusion import noise, spectra
+from xdownscale.models.diffusion.calibration import BANDS, fit_temperature
+from xdownscale.models.diffusion.residual import Residual
+from xdownscale.models.diffusion.temporal_noise import LAGS, Products, corrected
+from xdownscale.models.networks.field_unet import FieldNet, FieldNetworks
+from xdownscale.models.sampling.fields import FieldSampler, ResidualSampler
+from xdownscale.models.sampling.request import Conditions, SampleRequest
+from xdownscale.models.training.data import (
+    Floats,
+    Rows,
+    TrainingData,
+    read_fine_lags,
+    read_rows,
+)
+from xdownscale.models.training.stages import Stages
+
+_BLOCK = 16  # fields that are evaluated at once
+_SPECTRUM_FIELDS = 64  # that the spectrum is measured on
+_CALIBRATION_FIELDS = 96  # most that the temperature is fitted on
+_CALIBRATION_MEMBERS = 4  # realizations for that
+_RUNS = 32  # runs of time steps that are measured, of a record that is not in memory
+_BYTES = 1 << 27  # of its fields that are looked at together
+_FEWEST = 8  # fields that are, however large
+
+Evaluate = Callable[[FieldNetworks, Rows], Floats]
+Part = tuple[Sequence[FieldNet], Rows]
+
+
+class LazyMeans:
+    """Means of many time steps, computed when they are asked for.
+
+    Networks are copied: the ones given may be in training while their fields are asked for.
+
+    Parameters
+    ----------
+    evaluate : callable
+        (networks, rows) -> fields (n, t, y, x).
+    networks : FieldNetworks
+        Whose encoder all regressions see the coarse record through.
+    parts : list of (sequence of FieldNet, ndarray of int)
+        Regressions and the time steps that are theirs. Others are 0.
+    shape : tuple of int
+        (time steps, t, y, x).
+    """
+
+    dtype = np.dtype("float32")
+
+    def __init__(
+        self,
+        evaluate: Evaluate,
+        networks: FieldNetworks,
+        parts: Sequence[Part],
+        shape: tuple[int, ...],
+    ) -> None:
+        self._evaluate = evaluate
+        self.shape = shape
+        self._networks = [
+            with_regressions(copy.deepcopy(networks), copy.deepcopy(nets)) for nets, _ in parts
+        ]
+        self._part = np.full(shape[0], -1)
+        for number, (_, rows) in enumerate(parts):
+            self._part[rows] = number
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, rows: Any) -> Floats:
+        if np.ndim(rows):
+            return np.stack([self[int(row)] for row in rows])
+        part = int(self._part[rows])
+        if part < 0:
+            return np.zeros(self.shape[1:], np.float32)
+        return np.asarray(self._evaluate(self._networks[part], np.array([rows], np.int64))[0])
+
+
+def with_regressions(networks: FieldNetworks, nets: Sequence[FieldNet]) -> FieldNetworks:
+    """Return networks of the same encoder with some regressions and nothing else."""
+    some = FieldNetworks.__new__(FieldNetworks)
+    torch.nn.Module.__init__(some)
+    some.encoder = networks.encoder
+    some.drawer = None
+    some.regressions = torch.nn.ModuleList(nets)
+    return some
+
+
+def cross_fitted_means(stages: Stages, networks: FieldNetworks, folds: Rows, count: int) -> Any:
+    """Return the mean of each fine time step, by regressions that were not trained on it.
+
+    Parameters
+    ----------
+    stages : Stages
+        The training.
+    networks : FieldNetworks
+        Its regressions are trained.
+    folds : ndarray of int
+        Block of time of each training time step.
+    count : int
+        Number of blocks.
+
+    Returns
+    -------
+    array (m, t, y, x)
+        `LazyMeans` where memory would not hold it.
+    """
+    data = stages.data
+    everyone = list(networks.regressors)
+    left_out = [data.train_targets[folds == k] for k in range(count)]
+    held = np.concatenate([data.stop_targets, data.tune_targets]).astype(np.int64)
+    parts: list[Part] = [([everyone[k]], rows) for k, rows in enumerate(left_out)]
+    parts.append((everyone, held))
+
+    def evaluate(some: FieldNetworks, rows: Rows) -> Floats:
+        sampler = FieldSampler(some.to(stages.device).eval())
+        return np.asarray(sampler.sample(_request(stages, rows, (0,)))[0])
+
+    shape = (len(data.windows), *data.mask.shape)
+    if 4e-6 * np.prod(shape) > stages.run.config.data.memory_limit:
+        return LazyMeans(evaluate, networks, parts, shape)
+    means = np.zeros(shape, np.float32)
+    for nets, rows in parts:
+        for start in range(0, len(rows), _BLOCK):
+            block = rows[start : start + _BLOCK]
+            means[block] = evaluate(with_regressions(networks, nets), block)
+    return means
+
+
+def _most(count: int, means: Any, copies: int = 1) -> int:
+    """Return how many fields are looked at: fewer where they are large and not in memory."""
+    if isinstance(means, np.ndarray):
+        return count
+    return max(_FEWEST, min(count, int(_BYTES // (4 * copies * np.prod(means.shape[1:])))))
+
+
+def measure_residual(data: TrainingData, means: Any) -> Residual:
+    """Measure scale, temporal correlation and spectrum of the residual on training time steps.
+
+    Of time steps that are not in memory, some runs are looked at, spread over the record.
+    """
+    rows = data.train_targets
+    if not isinstance(means, np.ndarray):
+        rows = spread_runs(rows, _RUNS)
+    targets = len(data.mask)
+    squares = np.zeros(targets)
+    pixels = np.zeros(targets)
+    products = Products(data.step, targets)
+    sampled = []
+    every = max(1, len(rows) // _most(_SPECTRUM_FIELDS, means))
+    for i, row in enumerate(rows):
+        truth = read_rows(data.fine, [int(row)])[0]
+        r = np.where(data.mask, truth - means[row], np.nan)
+        squares += np.nansum(np.square(r), axis=(1, 2))
+        pixels += np.isfinite(r).sum(axis=(1, 2))
+        products.add(int(data.keys[row]), r)
+        if i % every == 0:
+            sampled.append(r)
+    scale = np.sqrt(squares / np.maximum(pixels, 1))
+    scale = np.where(scale > 0, scale, 1.0)
+    fields = zip(np.stack(sampled, axis=1), scale, data.mask, strict=True)
+    found = tuple(spectra.measure(f / size, mask) for f, size, mask in fields)
+    even = np.ones((len(scale), BANDS.size))
+    return Residual(scale, products.shares(), BANDS, even, found)
+
+
+def calibrate_residual(
+    stages: Stages, networks: FieldNetworks, residual: Residual, means: Any
+) -> Residual:
+    """Fit temperature and temporal noise: generated residuals vary and last as true ones do.
+
+    Both are those of validation time steps.
+    """
+    data = stages.data
+    rows = data.tune_targets if len(data.tune_targets) else data.stop_targets
+    if not len(rows):
+        return residual
+    count = _most(_CALIBRATION_FIELDS, means, 1 + _CALIBRATION_MEMBERS)
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, count).astype(int))]
+    sampler = ResidualSampler(networks.to(stages.device).eval(), residual)
+    realizations = tuple(range(_CALIBRATION_MEMBERS))
+    true = np.empty((len(rows), *data.mask.shape), np.float32)
+    generated = np.empty((_CALIBRATION_MEMBERS, *true.shape), np.float32)
+    for start in range(0, len(rows), 4):
+        block = rows[start : start + 4]
+        fields = sampler.sample(_request(stages, block, realizations))
+        truth = np.where(data.mask, read_rows(data.fine, block), np.nan)
+        mean = means[block]
+        true[start : start + 4] = truth - mean
+        # what the truth lacks counts in neither
+        generated[:, start : start + 4] = np.where(np.isnan(truth), np.nan, fields - mean)
+    fitted = [
+        fit_temperature(
+            spectra.measure(true[:, k], mask),
+            spectra.measure(generated[:, :, k].reshape(-1, *mask.shape), mask),
+        )
+        for k, mask in enumerate(data.mask)
+    ]
+    keys = data.keys[rows]
+    of_truth = _autocorrelation(data, keys, true[None])
+    of_generated = _autocorrelation(data, keys, generated)
+    memory = corrected(residual.memory, of_truth, of_generated)
+    return residual._replace(temperature=np.stack(fitted), memory=memory)
+
+
+def _autocorrelation(data: TrainingData, keys: Rows, series: Floats) -> NDArray[np.float64]:
+    """Autocorrelation (t, lags) of some realizations (r, n, t, y, x)."""
+    products = Products(data.step, len(data.mask))
+    for realization in series:
+        products.start()
+        for key, fields in zip(keys, realization, strict=True):
+            products.add(int(key), np.where(data.mask, fields, np.nan))
+    return products.correlation()
+
+
+def conditions_of(data: TrainingData, rows: Rows) -> Conditions:
+    """Return what is known of some fine time steps.
+
+    Parameters
+    ----------
+    data : TrainingData
+        Records.
+    rows : ndarray of int
+        Fine time steps.
+    """
+    return Conditions(
+        window=np.stack([read_rows(data.driver, data.windows[row]) for row in rows]),
+        fine_lags=np.stack([read_fine_lags(data, int(row)) for row in rows]),
+        coarse=np.stack([read_rows(data.coarse, data.lags[row]) for row in rows]),
+        static=data.static,
+        calendar=data.calendar[rows],
+        place=data.place,
+        own=data.own,
+        keys=data.keys[rows],
+    )
+
+
+def _request(stages: Stages, rows: Rows, realizations: tuple[int, ...]) -> SampleRequest:
+    return SampleRequest(
+        conditions=conditions_of(stages.data, rows),
+        config=stages.run.config,
+        realizations=realizations,
+        seed=noise.derive(stages.run.seed, 4),
+        step=stages.data.step,
+        device=stages.device,
+        corner=(0, 0),
+        domain=stages.data.shape,
+        stitching="whole",
+    )
+
+
+def spread_runs(rows: Rows, count: int) -> Rows:
+    """Return evenly spread runs of consecutive time steps, from which correlation is measured.
+
+    Examples
+    --------
+    >>> spread_runs(np.arange(100), 2)
+    array([ 0,  1,  2,  3,  4,  5, 94, 95, 96, 97, 98, 99])
+    >>> spread_runs(np.arange(4), 2)
+    array([0, 1, 2, 3])
+    """
+    starts = np.linspace(0, max(len(rows) - LAGS - 1, 0), count).astype(int)
+    chosen = np.unique(starts[:, None] + np.arange(LAGS + 1))
+    return rows[chosen[chosen < len(rows)]]

@@ -1,0 +1,72 @@
+"""How the networks of one group are trained: options, seed, device, checkpoints."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from xdownscale.config import DownscalerConfig
+from xdownscale.models.training.data import Floats, TrainingData
+
+if TYPE_CHECKING:
+    from xdownscale.models.training.stages import Stages
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """How the networks of one group are trained.
+
+    Attributes
+    ----------
+    config : DownscalerConfig
+        Options.
+    seed : int
+        Of everything random.
+    device : str
+        ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    checkpoint_dir : path or None
+        Folder for a checkpoint and a CSV table of losses after every epoch; training resumes from
+        what is there.
+    progress : bool
+        Show a progress bar.
+    fingerprint : str
+        Of the data. A folder with another fingerprint or configuration is refused.
+    encoder : mapping or None
+        Weights ``encoder. ...`` of an earlier training, which stand in for the first stage.
+    """
+
+    config: DownscalerConfig
+    seed: int
+    device: str = "auto"
+    checkpoint_dir: str | Path | None = None
+    progress: bool = True
+    fingerprint: str = ""
+    encoder: Mapping[str, Floats] | None = None
+
+    def stages(self, data: TrainingData) -> Stages:
+        """Check what there is to train on, and return the stages of this run.
+
+        Raises
+        ------
+        DataError
+            If there is no time step to train on.
+        OptionError
+            If the device is unknown or not there.
+        ModelMismatchError
+            If the folder belongs to another training.
+        StorageError
+            If the folder cannot be written.
+        """
+        from xdownscale.models.device import resolve_device
+        from xdownscale.models.training.checkpoint import Checkpoints
+        from xdownscale.models.training.stages import Stages, check_targets, training_fingerprint
+
+        device = resolve_device(self.device)
+        check_targets(data, self.config)
+        store = None
+        if self.checkpoint_dir is not None:
+            named = training_fingerprint(data, self.config, self.seed, self.fingerprint)
+            store = Checkpoints(self.checkpoint_dir, named)
+        return Stages(self, data, device, store)

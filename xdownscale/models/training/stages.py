@@ -1,0 +1,145 @@
+"""Train the stages of a method, each with its share of the time and its checkpoint."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from xdownscale.config import DownscalerConfig
+from xdownscale.core.errors import DataError
+from xdownscale.models.networks.unet import Forecaster
+from xdownscale.models.networks.weights import fill, seeded
+from xdownscale.models.training.checkpoint import Checkpoints
+from xdownscale.models.training.data import Floats, TrainingData
+from xdownscale.models.training.run import TrainingRun
+from xdownscale.models.training.tasks import Forecast, Task
+from xdownscale.models.training.trainer import run_stage
+
+History = dict[str, list[Any]]
+PRETRAIN_SHARE = 0.15  # of max_minutes
+
+
+class Stages:
+    """The stages of one training, in the order in which they are run.
+
+    Parameters
+    ----------
+    run : TrainingRun
+        How.
+    data : TrainingData
+        What to train on.
+    device : str
+        ``"cpu"``, ``"cuda"`` or ``"mps"``.
+    store : Checkpoints or None
+        Where checkpoints are.
+
+    Attributes
+    ----------
+    histories : list of dict
+        Losses of the stages that are over.
+    """
+
+    def __init__(
+        self, run: TrainingRun, data: TrainingData, device: str, store: Checkpoints | None
+    ) -> None:
+        self.run = run
+        self.data = data
+        self.device = device
+        self.store = store
+        self.histories: list[History] = []
+
+    def train(self, task: Task, share: float, epochs: int | None = None) -> None:
+        """Train one stage.
+
+        Parameters
+        ----------
+        task : Task
+            What is minimised; its network is changed.
+        share : float
+            Part of ``training.max_minutes``.
+        epochs : int, optional
+            Most epochs; by default ``training.epochs``.
+        """
+        training = self.run.config.training
+        history = run_stage(
+            task,
+            training,
+            epochs=epochs or training.epochs,
+            minutes=None if training.max_minutes is None else share * training.max_minutes,
+            seed=self.run.seed,
+            device=self.device,
+            store=self.store,
+            progress=self.run.progress,
+        )
+        self.histories.append(history)
+
+    def pretrain(self, encoder: nn.Module) -> None:
+        """Give the encoder its weights: from a forecast of the coarse record, or from a model.
+
+        Raises
+        ------
+        ModelFormatError
+            If given weights do not fit the configuration.
+        """
+        run = self.run
+        config = run.config
+        if run.encoder is not None:
+            fill(encoder, run.encoder, "encoder.")
+            return
+        drivers = self.data.sizes.drivers
+        forecaster = seeded(Forecaster, run.seed, 1, config.data.lags, config.network, drivers)
+        task = Forecast(self.data, forecaster, config.diffusion.loss, run.seed)
+        self.train(task, PRETRAIN_SHARE, config.training.pretrain_epochs)
+        encoder.load_state_dict(forecaster.encoder.state_dict())
+
+    def history(self) -> dict[str, NDArray[Any]]:
+        """Return the losses of all stages, one row for each epoch.
+
+        Columns ``stage``, ``epoch``, ``train_loss``, ``val_loss``, ``lr``, ``seconds`` (since the
+        stage began).
+        """
+        names = self.histories[-1]
+        rows = {name: [v for part in self.histories for v in part[name]] for name in names}
+        return {name: np.array(column) for name, column in rows.items()}
+
+
+def check_targets(data: TrainingData, config: DownscalerConfig) -> None:
+    """Raise if there is no time step to train on."""
+    counts = {"train_targets": len(data.train_targets)}
+    if config.network.encoder != "none":
+        counts["coarse_targets"] = int((~np.asarray(data.coarse_stopping)).sum())
+    for name, count in counts.items():
+        if count < 1:
+            raise DataError(
+                f"No day to learn from: {name} has no training day. Give a longer record or "
+                "fewer lags."
+            )
+
+
+def training_fingerprint(
+    data: TrainingData, config: DownscalerConfig, seed: int, fingerprint: str
+) -> str:
+    """Return a hash of all that the weights depend on, as far as it is cheap to know."""
+    tree = config.to_dict()
+    del tree["sampling"]
+    shapes = [list(getattr(data, name).shape) for name in ("coarse", "driver", "fine", "static")]
+    text = json.dumps([tree, shapes, seed, fingerprint], sort_keys=True)
+    digest = hashlib.sha256(text.encode())
+    for rows in (data.coarse_targets, data.train_targets, data.stop_targets):
+        digest.update(np.asarray(rows, dtype=np.int64).tobytes())
+    return digest.hexdigest()
+
+
+def as_arrays(weights: Mapping[str, torch.Tensor]) -> dict[str, Floats]:
+    """Return tensors as float32 arrays."""
+    return {
+        name: tensor.detach().cpu().contiguous().numpy().astype(np.float32)
+        for name, tensor in weights.items()
+    }
