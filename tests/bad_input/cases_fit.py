@@ -161,7 +161,8 @@ RECORDS = [
         "fit-other-calendar",
         lambda w: fit(w, other_calendar(w.coarse)),
         TimeAxisError,
-        r"The calendars differ: 'standard' and.*to one with \.convert_calendar\(\.\.\.\)",
+        r"The calendars of the fine record and the coarse record differ: 'standard' and"
+        r".*to one with \.convert_calendar\(\.\.\.\)",
     ),
     (
         "fit-other-time-step",

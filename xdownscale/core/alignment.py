@@ -3,26 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 import xarray as xr
 
-from xdownscale.core.coords import Axes, find_axes, require_time
+from xdownscale.core.coords import Axes, check_dates_named, find_axes, require_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import (
-    Array,
     describe_grid,
-    grid_axes,
+    match_cells,
     same_grid,
-    spacing,
     uncovered,
-    wrap_longitude,
 )
-from xdownscale.core.time import check_overlap, check_steps, check_time, is_subdaily
-
-_DEGREES = 1e-4  # within which two curvilinear grids are one: float32 is good to 1.5e-5
+from xdownscale.core.time import check_overlap, check_time, check_unique, match_times
+from xdownscale.core.units import said, same_units, units_of
 
 
 class Matched(NamedTuple):
@@ -78,24 +73,21 @@ def match(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Match
     axes = find_axes(truth)
     onto = {name: onto_grid(p, truth, name) for name, p in predictions.items()}
     for name, p in predictions.items():
-        mine, theirs = p.attrs.get("units"), truth.attrs.get("units")
-        if None not in (mine, theirs) and mine != theirs:
-            raise DataError(
-                f"{name!r} is in {mine!r} and the truth in {theirs!r}. Convert one of them "
-                "(and set attrs['units']), or drop the attribute where it is wrong."
-            )
+        require_same_units(p, truth, (repr(name), "the truth"))
     if axes.time is None:
+        check_dates_named(truth, "The truth")
         for name, p in onto.items():
+            check_dates_named(p, f"Prediction {name!r}")
             if find_axes(p).time is not None:
                 require_time(truth, f"The truth, unlike {name!r},")
         return Matched(onto, truth, axes, xr.DataArray([0], dims="time", name="time"))
-    wanted = _times(truth, axes.time, "truth")
+    wanted = truth[axes.time]
+    check_unique(wanted, "'truth'")
     places: dict[str, Any] = {}
     for name, p in onto.items():
-        times = _times(p, require_time(p, f"Prediction {name!r}"), name)
-        check_calendars(wanted, times, f"the truth and {name!r}")
-        days, own = comparable_times(wanted, times, ("The truth", repr(name)))
-        places[name] = own.get_indexer(days)
+        times = p[require_time(p, f"Prediction {name!r}")]
+        check_unique(times, repr(name))
+        places[name] = match_times(wanted, times, ("The truth", repr(name)))
     shared = np.all([place >= 0 for place in places.values()], axis=0)
     if not shared.any():
         raise TimeAxisError(_no_common_day(onto, truth, axes.time))
@@ -107,14 +99,28 @@ def match(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Match
     return Matched(found, kept, axes, kept[axes.time])
 
 
-def _times(da: xr.DataArray, time: str, name: str) -> pd.Index[Any]:
-    times: pd.Index[Any] = da.indexes[time]
-    if not times.is_unique:
-        raise TimeAxisError(
-            f"{name!r} has duplicate times, {times[times.duplicated()][0]} among them; keep one "
-            "of each, with drop_duplicates."
+def require_same_units(one: xr.DataArray, other: xr.DataArray, what: tuple[str, str]) -> None:
+    """Raise `DataError` unless two records are in one unit, or one of them names none.
+
+    Parameters
+    ----------
+    one, other : DataArray
+        Only their attributes are looked at.
+    what : tuple of str
+        What the records are, for the message.
+
+    Examples
+    --------
+    >>> kelvin = xr.DataArray(1.0, attrs={"units": "K"})
+    >>> require_same_units(kelvin, kelvin, ("The first record", "the second"))
+    """
+    mine = units_of(one)
+    theirs = units_of(other)
+    if not same_units(mine, theirs):
+        raise DataError(
+            f"{what[0]} is in {said(mine)} and {what[1]} in {said(theirs)}. Convert one of them "
+            "(and set attrs['units']), or drop the attribute where it is wrong."
         )
-    return times
 
 
 def _no_common_day(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray, time: str) -> str:
@@ -152,7 +158,7 @@ def onto_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> xr.Da
     >>> onto_grid(upside_down, truth, "mine").values.ravel()
     array([1., 2.])
     """
-    if not on_one_grid(truth, prediction):
+    if not same_grid(truth, prediction):
         raise GridError(_other_grid(prediction, truth, name))
     here, there = find_axes(prediction), find_axes(truth)
     bare = turn(prediction, truth).reset_coords(drop=True)
@@ -177,37 +183,6 @@ def _other_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> str
     )
 
 
-def on_one_grid(one: xr.DataArray, other: xr.DataArray) -> bool:
-    """Tell whether two records have the same cells, in any order and longitude convention.
-
-    Parameters
-    ----------
-    one, other : DataArray
-        Rectilinear or curvilinear; the cells of curvilinear ones must stand in the same order.
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> one = xr.DataArray([[1.0, 2.0]], coords={"lat": [0.0], "lon": [-10.0, 10.0]})
-    >>> on_one_grid(one, one.assign_coords(lon=[350.0, 10.0]))
-    True
-    """
-    axes, there = find_axes(one), find_axes(other)
-    shapes = [(da.sizes[a.y], da.sizes[a.x]) for da, a in ((one, axes), (other, there))]
-    if shapes[0] != shapes[1]:
-        return False
-    if _one_dimensional(one, axes) and _one_dimensional(other, there):
-        return same_grid(one, other)
-    (lat, lon), (lat_other, lon_other) = _degrees(one, axes), _degrees(other, there)
-    if lat.shape != lat_other.shape or lon.shape != lon_other.shape:
-        return False
-    apart = wrap_longitude(lon - lon_other), lat - lat_other
-    return all(np.allclose(degrees, 0.0, rtol=0, atol=_DEGREES) for degrees in apart)
-
-
 def turn(other: xr.DataArray, one: xr.DataArray) -> xr.DataArray:
     """Give a record on the same cells the names, order and coordinates of the first.
 
@@ -216,11 +191,16 @@ def turn(other: xr.DataArray, one: xr.DataArray) -> xr.DataArray:
     other : DataArray
         Is turned; its time keeps its name.
     one : DataArray
-        On the same cells, as `on_one_grid` tells.
+        On the same cells, as `same_grid` tells.
 
     Returns
     -------
     DataArray
+
+    Raises
+    ------
+    GridError
+        If the cells differ.
 
     Examples
     --------
@@ -230,127 +210,26 @@ def turn(other: xr.DataArray, one: xr.DataArray) -> xr.DataArray:
     array([-10.,  10.])
     """
     axes, there = find_axes(one), find_axes(other)
-    if _one_dimensional(one, axes):
-        rows, columns = _places(other, one)
-        other = _take(_take(other, there.y, rows), there.x, columns)
+    places = match_cells(one, other)
+    if places is None:
+        raise GridError(
+            f"The grids differ: the first has {describe_grid(one)}, the second "
+            f"{describe_grid(other)}. Bring one to the grid of the other, with xdownscale.regrid."
+        )
+    other = _take(_take(other, there.y, places.rows), there.x, places.columns)
     names = {there.y, there.x, there.latitude, there.longitude}
     bare = other.drop_vars([c for c in other.coords if c in names])
     renamed = bare.rename({there.y: axes.y, there.x: axes.x})
     return renamed.assign_coords({c: one[c] for c in (axes.latitude, axes.longitude)})
 
 
-def _places(other: xr.DataArray, one: xr.DataArray) -> tuple[Array, Array]:
-    """Row and column of `other` for each row and column of `one`."""
-    (lat, lon), (lat_other, lon_other) = grid_axes(one), grid_axes(other)
-    # longitudes from the middle of the gap before the first one, in both alike
-    width = spacing(lon.values) if lon.values.size > 1 else 1.0
-    start = float(lon.values[0] - width / 2)
-    wanted, have = (wrap_longitude(axis.values, start) for axis in (lon, lon_other))
-    place = np.argsort(have)[np.argsort(np.argsort(wanted))]
-    return lat_other.first[lat.inverse], lon_other.first[place][lon.inverse]
-
-
-def _one_dimensional(da: xr.DataArray, axes: Axes) -> bool:
-    return bool(da.coords[axes.latitude].ndim == 1)
-
-
-def _degrees(da: xr.DataArray, axes: Axes) -> tuple[Any, Any]:
-    return da.coords[axes.latitude].values, da.coords[axes.longitude].values
-
-
 def _take(da: xr.DataArray, dim: str, places: Any) -> xr.DataArray:
-    """Select, but copy nothing where everything is selected in its order."""
+    """Select, but copy nothing where everything is selected in its order, or the other way."""
     if np.array_equal(places, np.arange(da.sizes[dim])):
         return da
+    if np.array_equal(places, np.arange(da.sizes[dim])[::-1]):
+        return da.isel({dim: slice(None, None, -1)})
     return da.isel({dim: places})
-
-
-def comparable_times(
-    first: pd.Index[Any],
-    second: pd.Index[Any],
-    what: tuple[str, str] = ("The first record", "the second record"),
-) -> tuple[pd.Index[Any], pd.Index[Any]]:
-    """Return two time axes as they can be matched: dates of daily records, else the times.
-
-    So daily means stamped at 00:00 meet those stamped at 12:00, and never an instant of a
-    sub-daily record.
-
-    Parameters
-    ----------
-    first, second : Index
-        Time axes.
-    what : tuple of str
-        What they belong to, for the message.
-
-    Returns
-    -------
-    (Index, Index)
-
-    Raises
-    ------
-    TimeAxisError
-        If one is sub-daily and the other is not.
-
-    Examples
-    --------
-    >>> noons = pd.date_range("2000-01-01T12", periods=2)
-    >>> comparable_times(noons, noons)[0][0]
-    Timestamp('2000-01-01 00:00:00')
-    """
-    if not all(isinstance(times, pd.DatetimeIndex | xr.CFTimeIndex) for times in (first, second)):
-        return first, second
-    check_steps(first, second, what)
-    if is_subdaily(first) or is_subdaily(second):
-        return first, second
-    one, other = (cast(pd.DatetimeIndex, times).floor("D") for times in (first, second))
-    return one, other
-
-
-def day_index(times: pd.Index[Any]) -> pd.Index[Any]:
-    """Return the dates of times of day, where there is one time a day; else the times.
-
-    So that daily means stamped at 00:00 meet those stamped at 12:00.
-
-    Parameters
-    ----------
-    times : DatetimeIndex or CFTimeIndex
-
-    Returns
-    -------
-    Index
-
-    Examples
-    --------
-    >>> day_index(pd.DatetimeIndex(["2000-01-01T12"]))[0]
-    Timestamp('2000-01-01 00:00:00')
-    """
-    if not isinstance(times, pd.DatetimeIndex | xr.CFTimeIndex):
-        return times
-    floored = times.floor("D")
-    return floored if floored.is_unique else times
-
-
-def check_calendars(first: pd.Index[Any], second: pd.Index[Any], what: str) -> None:
-    """Raise `TimeAxisError` where two time axes are of different calendars.
-
-    Parameters
-    ----------
-    first, second : Index
-        Time axes.
-    what : str
-        What they belong to, for the message.
-
-    Examples
-    --------
-    >>> days = pd.date_range("2000-01-01", periods=2)
-    >>> check_calendars(days, days, "two records")
-    """
-    kinds = [str(getattr(times, "calendar", "numpy datetimes")) for times in (first, second)]
-    if kinds[0] != kinds[1]:
-        raise TimeAxisError(
-            f"The calendars of {what} differ: {kinds[0]} and {kinds[1]}. Bring one to the other "
-            "with DataArray.convert_calendar."
-        )
 
 
 class Pair(NamedTuple):
@@ -397,12 +276,17 @@ def bring_together(
         If one has a time axis and the other none, or they have no day in common.
     GridError
         If the grids do not overlap, or are curvilinear and different.
+    DataError
+        If their units differ.
     """
+    require_same_units(da, other, ("The first record", "the second"))
     axes, there = find_axes(da), find_axes(other)
     if axes.time and there.time and axes.time != there.time:
         other = other.rename({there.time: axes.time})
     if not days:
         return Pair(da, other, axes, find_axes(other), False)
+    check_dates_named(da, "The first record")
+    check_dates_named(other, "The second record")
     if (axes.time is None) != (there.time is None):
         lacking = "first" if axes.time is None else "second"
         raise TimeAxisError(
@@ -412,9 +296,9 @@ def bring_together(
     one, two = (da, other) if axes.time is None else common_days(da, other, axes.time)
     if not common:
         return Pair(one, two, axes, find_axes(two), False)
-    if on_one_grid(one, two):
+    if same_grid(one, two):
         turned = turn(two, one)
-        seen, seen_too = one.notnull(), turned.notnull()  # noqa: PD004
+        seen, seen_too = one.notnull(), turned.notnull()
         return Pair(one.where(seen_too), turned.where(seen), axes, find_axes(turned), True)
     one, two = _crop(one, two), _crop(two, one)
     return Pair(one, two, axes, find_axes(two), False)
@@ -444,9 +328,7 @@ def common_days(
     """
     first = check_time(one, "The first record")
     second = check_time(other, "The second record")
-    what = ("The first record", "the second record")
-    days = comparable_times(first.indexes[time], second.indexes[time], what)
-    place = check_overlap(*days, what)
+    place = check_overlap(first[time], second[time], ("The first record", "the second record"))
     if (place >= 0).all() and np.array_equal(place, np.arange(second.sizes[time])):
         return first, second.assign_coords({time: first[time]})
     kept = first.isel({time: place >= 0})

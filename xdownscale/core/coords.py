@@ -334,11 +334,51 @@ def require_time(da: xr.DataArray, what: str) -> str:
     """
     name = find_time(da)
     if name is None:
+        check_dates_named(da, what)
         raise TimeAxisError(
             f"{what} has no time dimension (dims: {tuple(da.dims)}). Name it 'time', or give its "
             "coordinate the attribute standard_name='time'."
         )
     return name
+
+
+def check_dates_named(da: xr.DataArray, what: str) -> None:
+    """Raise where time steps have no dates that they could be matched by.
+
+    Such a dimension would be taken for one of another kind, and records paired by position.
+
+    Parameters
+    ----------
+    da : DataArray
+        The array to look at.
+    what : str
+        What the array is, for the message.
+
+    Raises
+    ------
+    TimeAxisError
+        If a coordinate of dates stands beside a dimension of another name, or a dimension is
+        called time and has no coordinate.
+
+    Examples
+    --------
+    >>> check_dates_named(xr.DataArray([1.0], dims="realization"), "The truth")
+    """
+    if find_time(da) is not None:
+        return
+    for name, values in da.coords.items():
+        if values.ndim == 1 and name not in da.dims and _is_time(values):
+            dim = values.dims[0]
+            raise TimeAxisError(
+                f"{what} has its times in {name!r}, beside its dimension {dim!r}. Make them the "
+                f"coordinate of the dimension, with .swap_dims({{{dim!r}: {name!r}}})."
+            )
+    for dim in da.dims:
+        if _NAMES["time"].match(str(dim)) and dim not in da.coords:
+            raise TimeAxisError(
+                f"{what} has a time dimension {dim!r} without dates. Give it some, with "
+                f".assign_coords({dim}=...)."
+            )
 
 
 def _coordinate(da: xr.DataArray, kind: str) -> str:

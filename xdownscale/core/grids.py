@@ -18,6 +18,7 @@ EARTH_RADIUS_KM = 6371.0071809
 
 SAME_DEGREES = 1e-5  # about one metre: closer longitudes are the same meridian
 SAME_CELL = 1e-3  # share of a cell that float32 coordinates may be off
+FLOAT32_DEGREES = 2e-5  # that float32 longitudes may be off
 
 
 class Axis(NamedTuple):
@@ -28,7 +29,11 @@ class Axis(NamedTuple):
     values : ndarray
         Cell centres, ascending, each once; longitudes without a jump at Greenwich or the dateline.
     edges : ndarray
-        Cell edges, one more than there are cells; both equal to the centre where there is one cell.
+        Cell edges, one more than there are cells; both equal to the centre where there is one cell
+        and no bounds were given.
+    cells : ndarray, shape (n, 2)
+        Lower and upper edge of each cell: neighbouring edges, or the bounds that were given, which
+        need not meet.
     first : ndarray of int
         Where each value stands in the axis as it was given.
     inverse : ndarray of int
@@ -39,6 +44,7 @@ class Axis(NamedTuple):
 
     values: Array
     edges: Array
+    cells: Array
     first: Array
     inverse: Array
     periodic: bool
@@ -127,7 +133,13 @@ def wrap_longitude(longitude: Any, start: float = -180.0) -> Array:
     return np.where(wrapped >= start + 360.0, start, wrapped)
 
 
-def latitude_axis(latitude: Array, what: str = "The grid") -> Axis:
+Bounds = tuple[Array | None, Array | None]
+"""Lower and upper edges (n, 2) of the latitudes and of the longitudes, where they are known."""
+
+NO_BOUNDS: Bounds = (None, None)
+
+
+def latitude_axis(latitude: Array, what: str = "The grid", bounds: Array | None = None) -> Axis:
     """Put a latitude axis in order.
 
     Parameters
@@ -136,6 +148,8 @@ def latitude_axis(latitude: Array, what: str = "The grid") -> Axis:
         Degrees north, ascending or descending.
     what : str
         What the axis belongs to, for the message.
+    bounds : array, shape (n, 2), optional
+        Edges of each cell, in degrees; midpoints between the centres by default.
 
     Returns
     -------
@@ -161,10 +175,37 @@ def latitude_axis(latitude: Array, what: str = "The grid") -> Axis:
     _check_order(values, order, what, "latitude", cyclic=False)
     ordered = values[order]
     edges = cell_bounds(ordered, (-90.0, 90.0)) if ordered.size > 1 else ordered.repeat(2)
-    return Axis(ordered, edges, order, np.argsort(order), False)
+    cells = np.stack([edges[:-1], edges[1:]], axis=-1)
+    if bounds is not None:
+        offsets = np.asarray(bounds, dtype=np.float64) - values[:, None]
+        cells = np.clip(_cells_around(ordered, offsets[order], what, "latitude"), -90.0, 90.0)
+        edges = _joined(cells)
+    return Axis(ordered, edges, cells, order, np.argsort(order), False)
 
 
-def longitude_axis(longitude: Array, what: str = "The grid") -> Axis:
+def _cells_around(centres: Array, offsets: Array, what: str, kind: str) -> Array:
+    """Lower and upper edge (n, 2) of each cell from the distances of its edges to its centre."""
+    low = offsets.min(axis=1)
+    high = offsets.max(axis=1)
+    slack = SAME_CELL * (high - low)
+    wrong = ~((low <= slack) & (high >= -slack) & (high > low))
+    if wrong.any():
+        raise GridError(
+            f"{what} has {wrong.sum()} {kind}s whose bounds do not hold them, the first at "
+            f"{centres[wrong][0]:g}. Correct the bounds, or drop them (and the attribute 'bounds')."
+        )
+    return np.stack([centres + low, centres + high], axis=-1)
+
+
+def _joined(cells: Array) -> Array:
+    """Edges (n + 1,) of cells (n, 2); in the middle between neighbours that do not meet."""
+    inner = np.where(
+        cells[:-1, 1] == cells[1:, 0], cells[1:, 0], (cells[:-1, 1] + cells[1:, 0]) / 2
+    )
+    return np.concatenate([cells[:1, 0], inner, cells[-1:, 1]])
+
+
+def longitude_axis(longitude: Array, what: str = "The grid", bounds: Array | None = None) -> Axis:
     """Put a longitude axis in order, across Greenwich and the dateline.
 
     Parameters
@@ -174,6 +215,8 @@ def longitude_axis(longitude: Array, what: str = "The grid") -> Axis:
         A meridian that is given twice, as 0 and as 360, is taken once.
     what : str
         What the axis belongs to, for the message.
+    bounds : array, shape (n, 2), optional
+        Edges of each cell, in degrees and any convention; midpoints by default.
 
     Returns
     -------
@@ -202,7 +245,17 @@ def longitude_axis(longitude: Array, what: str = "The grid") -> Axis:
     seam, periodic = _seam(values, inverse)
     values = np.concatenate([values[seam:], values[:seam] + 360.0])
     inverse = (inverse - seam) % values.size
-    return Axis(values, _edges_round(values, periodic), np.roll(first, -seam), inverse, periodic)
+    first = np.roll(first, -seam)
+    edges = _edges_round(values, periodic)
+    cells = np.stack([edges[:-1], edges[1:]], axis=-1)
+    if bounds is not None:
+        pairs = np.asarray(bounds, dtype=np.float64)[first]
+        offsets = wrap_longitude(pairs - given[first][:, None])
+        whole = np.abs(np.abs(np.diff(pairs, axis=1)[:, 0]) - 360.0) < SAME_DEGREES
+        offsets[whole] = [-180.0, 180.0]  # one cell round the globe
+        cells = _cells_around(values, offsets, what, "longitude")
+        edges = _joined(cells)
+    return Axis(values, edges, cells, first, inverse, periodic)
 
 
 def _seam(values: Array, inverse: Array) -> tuple[int, bool]:
@@ -346,12 +399,38 @@ def cell_areas(lat_edges: Array, lon_edges: Array, unit: str = "km2") -> Array:
     >>> float(cell_areas(np.array([-90.0, 90.0]), np.array([0.0, 360.0]), "sr")[0, 0] / np.pi)
     4.0
     """
+    pairs = [np.stack([edges[:-1], edges[1:]], axis=-1) for edges in (lat_edges, lon_edges)]
+    return _areas(pairs[0], pairs[1], unit)
+
+
+def _areas(lat_cells: Array, lon_cells: Array, unit: str) -> Array:
+    """Areas (m, n) of cells from their lower and upper edges, (m, 2) and (n, 2)."""
     check_option("unit of area", unit, ("km2", "sr"))
-    heights = np.abs(np.diff(np.sin(np.radians(lat_edges))))
-    widths = np.abs(np.diff(np.radians(lon_edges)))
+    heights = np.abs(np.diff(np.sin(np.radians(lat_cells)), axis=1)[:, 0])
+    widths = np.abs(np.diff(np.radians(lon_cells), axis=1)[:, 0])
     radius = EARTH_RADIUS_KM if unit == "km2" else 1.0
     areas: Array = np.outer(heights, widths) * radius**2
     return areas
+
+
+def has_width(axis: Axis) -> bool:
+    """Tell whether the cells of an axis have a width: not one point without bounds.
+
+    Parameters
+    ----------
+    axis : Axis
+        Latitudes or longitudes.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> has_width(latitude_axis(np.array([0.0])))
+    False
+    """
+    return bool((axis.cells[:, 1] > axis.cells[:, 0]).all())
 
 
 Grid = xr.DataArray | xr.Dataset
@@ -518,8 +597,53 @@ def grid_axes(grid: Grid, what: str = "The grid") -> tuple[Axis, Axis]:
     """
     da = grid_template(grid, what)
     axes = require_rectilinear(da, what)
-    latitude, longitude = da.coords[axes.latitude].values, da.coords[axes.longitude].values
-    return latitude_axis(latitude, what), longitude_axis(longitude, what)
+    lat_bounds, lon_bounds = given_bounds(grid)
+    latitude = latitude_axis(da.coords[axes.latitude].values, what, lat_bounds)
+    longitude = longitude_axis(da.coords[axes.longitude].values, what, lon_bounds)
+    return latitude, longitude
+
+
+def given_bounds(grid: Grid) -> Bounds:
+    """Return the cell bounds that a Dataset bears, as CF has them.
+
+    Parameters
+    ----------
+    grid : DataArray or Dataset
+        A DataArray cannot bear bounds.
+
+    Returns
+    -------
+    (array or None, array or None)
+        ``(n, 2)`` edges of the latitudes and of the longitudes, in their order; None where
+        there are none, or latitude and longitude are two-dimensional.
+
+    Examples
+    --------
+    >>> lat = ("lat", [2.0, 6.0], {"bounds": "lat_bnds"})
+    >>> ds = xr.Dataset(
+    ...     {"lat_bnds": (("lat", "bnds"), [[0.0, 3.0], [3.0, 9.0]])},
+    ...     coords={"lat": lat, "lon": [0.0]},
+    ... )
+    >>> given_bounds(ds)[0]
+    array([[0., 3.],
+           [3., 9.]])
+    """
+    if not isinstance(grid, xr.Dataset):
+        return NO_BOUNDS
+    axes = find_axes(grid_template(grid))
+    return _bounds_of(grid, axes.latitude), _bounds_of(grid, axes.longitude)
+
+
+def _bounds_of(grid: xr.Dataset, name: str) -> Array | None:
+    centres = grid[name]
+    bounds = centres.attrs.get("bounds", centres.encoding.get("bounds"))
+    if bounds not in grid.variables:
+        return None
+    found = grid[bounds]
+    if centres.ndim != 1 or found.ndim != 2 or found.dims[0] != centres.dims[0]:
+        return None
+    values = np.asarray(found.values, dtype=np.float64)
+    return values if values.shape[1] == 2 and np.isfinite(values).all() else None
 
 
 def area(grid: Grid, unit: str = "km2") -> xr.DataArray:
@@ -528,7 +652,7 @@ def area(grid: Grid, unit: str = "km2") -> xr.DataArray:
     Parameters
     ----------
     grid : DataArray or Dataset
-        Gives the grid.
+        Gives the grid; bounds that a Dataset bears (CF ``bounds``) are the cells' edges.
     unit : {"km2", "sr"}
         As in `cell_areas`.
 
@@ -540,7 +664,7 @@ def area(grid: Grid, unit: str = "km2") -> xr.DataArray:
     Raises
     ------
     GridError
-        If an axis has fewer than two points, or the grid is two-dimensional.
+        If an axis has fewer than two points and no bounds, or the grid is two-dimensional.
 
     Examples
     --------
@@ -549,11 +673,11 @@ def area(grid: Grid, unit: str = "km2") -> xr.DataArray:
     49453.0
     """
     da = grid_template(grid)
-    latitude, longitude = grid_axes(da)
+    latitude, longitude = grid_axes(grid)
     for axis in (latitude, longitude):
-        if axis.values.size < 2:
+        if not has_width(axis):
             cell_bounds(axis.values)
-    values = cell_areas(latitude.edges, longitude.edges, unit)
+    values = _areas(latitude.cells, longitude.cells, unit)
     values = values[np.ix_(latitude.inverse, longitude.inverse)]
     attrs = {"units": unit, "long_name": "cell area", "standard_name": "cell_area"}
     return _on_grid(da, values, "area", attrs)
@@ -686,10 +810,14 @@ def describe_grid(grid: Grid) -> str:
 def same_grid(a: Grid, b: Grid) -> bool:
     """Tell whether two grids have the same cells.
 
+    This is the only comparison of cells: fit, predict, scores, baselines, diagnostics and reports
+    use it, or `match_cells` behind it.
+
     Parameters
     ----------
     a, b : DataArray or Dataset
-        Any latitude order, longitude convention and dimension names.
+        Any latitude order, longitude convention and dimension names; one- or two-dimensional
+        latitude and longitude.
 
     Returns
     -------
@@ -703,15 +831,177 @@ def same_grid(a: Grid, b: Grid) -> bool:
     >>> same_grid(a, b)
     True
     """
-    (lat_a, lon_a), (lat_b, lon_b) = grid_axes(a), grid_axes(b)
-    if lat_a.values.size != lat_b.values.size or lon_a.values.size != lon_b.values.size:
-        return False
-    start = float(lon_a.values[0] - _width(lon_a) / 2)
-    one, other = (np.sort(wrap_longitude(lon.values, start)) for lon in (lon_a, lon_b))
-    near_lat = np.abs(lat_a.values - lat_b.values) <= SAME_CELL * _width(lat_a)
-    near_lon = np.abs(one - other) <= SAME_CELL * _width(lon_a)
-    return bool(near_lat.all() and near_lon.all())
+    return match_cells(a, b) is not None
 
 
-def _width(axis: Axis) -> float:
-    return spacing(axis.values) if axis.values.size > 1 else 1.0
+class Places(NamedTuple):
+    """Where the cells of one grid are in another.
+
+    Attributes
+    ----------
+    rows, columns : ndarray of int
+        Row and column of the other grid for each row and column of the first.
+    """
+
+    rows: Array
+    columns: Array
+
+
+def match_cells(a: Grid, b: Grid) -> Places | None:
+    """Return where the cells of one grid are in another one that has the same cells.
+
+    Parameters
+    ----------
+    a, b : DataArray or Dataset
+        As for `same_grid`.
+
+    Returns
+    -------
+    Places or None
+        None where the cells differ. Latitudes and longitudes of one dimension may stand in any
+        order, and start anywhere on the globe; those of two dimensions may be reversed.
+
+    Examples
+    --------
+    >>> a = xr.DataArray(np.ones((1, 4)), coords={"lat": [0.0], "lon": [0.0, 90.0, 180.0, 270.0]})
+    >>> b = xr.DataArray(np.ones((1, 4)), coords={"lat": [0.0], "lon": [-180.0, -90.0, 0.0, 90.0]})
+    >>> match_cells(a, b).columns
+    array([2, 3, 0, 1])
+    """
+    one = _centres(a)
+    other = _centres(b)
+    if one[0].ndim == 2 or other[0].ndim == 2:
+        return _match_planes(one, other)
+    rows = _find_all(one[0], other[0], cyclic=False)
+    columns = _find_all(one[1], other[1], cyclic=True)
+    return None if rows is None or columns is None else Places(rows, columns)
+
+
+def find_cells(a: Grid, b: Grid) -> Places:
+    """Return where the rows and columns of one grid are in another, -1 where they are not.
+
+    Parameters
+    ----------
+    a, b : DataArray or Dataset
+        With latitude and longitude of one dimension, in any order and convention.
+
+    Returns
+    -------
+    Places
+
+    Raises
+    ------
+    GridError
+        If latitude and longitude are two-dimensional.
+
+    Examples
+    --------
+    >>> a = xr.DataArray(np.ones((1, 2)), coords={"lat": [0.0], "lon": [-1.0, 0.0]})
+    >>> b = xr.DataArray(np.ones((1, 3)), coords={"lat": [0.0], "lon": [0.0, 1.0, 2.0]})
+    >>> find_cells(a, b).columns
+    array([-1,  0])
+    """
+    for grid in (a, b):
+        require_rectilinear(grid_template(grid))
+    (lat, lon), (lat_other, lon_other) = _centres(a), _centres(b)
+    return Places(
+        _find(lat, lat_other, _slack(lat, lat_other, cyclic=False), cyclic=False),
+        _find(lon, lon_other, _slack(lon, lon_other, cyclic=True), cyclic=True),
+    )
+
+
+def _centres(grid: Grid) -> tuple[Array, Array]:
+    """Latitude and longitude of the cells, (y,) and (x,), or both (y, x)."""
+    da = grid_template(grid)
+    axes = find_axes(da)
+    names = (axes.latitude, axes.longitude)
+    found = [np.asarray(da.coords[name].values, dtype=np.float64) for name in names]
+    return found[0], found[1]
+
+
+def _find_all(wanted: Array, there: Array, *, cyclic: bool) -> Array | None:
+    """Places of all values, where both axes have the same; a meridian may stand twice."""
+    slack = _slack(wanted, there, cyclic=cyclic)
+    places = _find(wanted, there, slack, cyclic=cyclic)
+    back = _find(there, wanted, slack, cyclic=cyclic)
+    return places if (places >= 0).all() and (back >= 0).all() else None
+
+
+def _slack(one: Array, other: Array, *, cyclic: bool) -> float:
+    """Degrees that centres of one cell may be apart."""
+    widths = [_typical_step(values, cyclic=cyclic) for values in (one, other)]
+    return _tolerance(min(widths))
+
+
+def _typical_step(values: Array, *, cyclic: bool) -> float:
+    """Median distance of neighbouring values, whatever their order; 1 degree for a single one."""
+    ordered = np.sort(wrap_longitude(values, 0.0) if cyclic else values)
+    steps = np.diff(ordered)
+    if cyclic and ordered.size == 2:  # two meridians: the shorter way round
+        steps = np.minimum(steps, 360.0 - steps)
+    steps = steps[steps > SAME_DEGREES]
+    return float(np.median(steps)) if steps.size else 1.0
+
+
+def _tolerance(width: float) -> float:
+    """Return a thousandth of a cell, or the rounding of float32 where cells are that small."""
+    return max(SAME_CELL * width, min(FLOAT32_DEGREES, width / 10))
+
+
+def _find(wanted: Array, there: Array, slack: float, *, cyclic: bool) -> Array:
+    """Index of the nearest of `there` for each value, -1 where it is further off than `slack`."""
+    if cyclic:
+        wanted = wrap_longitude(wanted, 0.0)
+        there = wrap_longitude(there, 0.0)
+    order = np.argsort(there, kind="stable")
+    ordered = there[order]
+    after = np.searchsorted(ordered, wanted)
+    best = np.full(wanted.shape, -1, dtype=np.intp)
+    nearest = np.full(wanted.shape, np.inf)
+    for place in (after - 1, after):
+        here = place % ordered.size if cyclic else np.clip(place, 0, ordered.size - 1)
+        apart = np.abs(ordered[here] - wanted)
+        apart = np.minimum(apart, 360.0 - apart) if cyclic else apart
+        closer = apart < nearest
+        best[closer] = order[here[closer]]
+        nearest[closer] = apart[closer]
+    best[~(nearest <= slack)] = -1
+    return best
+
+
+def _match_planes(one: tuple[Array, Array], other: tuple[Array, Array]) -> Places | None:
+    """Places of cells where a grid is two-dimensional; rows and columns may be reversed."""
+    (lat, lon), (lat_other, lon_other) = _plane(one), _plane(other)
+    if lat.shape != lat_other.shape or lon.shape != lon_other.shape or lat.shape != lon.shape:
+        return None
+    slack = _tolerance(_cell_of_plane(lat, lon))
+    shrink = np.cos(np.radians(lat))
+    rows = np.arange(lat.shape[0])
+    columns = np.arange(lat.shape[1])
+    for along_y, along_x in ((1, 1), (-1, 1), (1, -1), (-1, -1)):
+        turned = (slice(None, None, along_y), slice(None, None, along_x))
+        north = np.abs(lat_other[turned] - lat)
+        east = np.abs(wrap_longitude(lon_other[turned] - lon)) * shrink
+        missing = np.isnan(lat + lon) & np.isnan(lat_other[turned] + lon_other[turned])
+        if (missing | ((north <= slack) & (east <= slack))).all():
+            return Places(rows[::along_y], columns[::along_x])
+    return None
+
+
+def _plane(centres: tuple[Array, Array]) -> tuple[Array, Array]:
+    lat, lon = centres
+    if lat.ndim == 1 and lon.ndim == 1:
+        lat, lon = np.meshgrid(lat, lon, indexing="ij")
+    return lat, lon
+
+
+def _cell_of_plane(lat: Array, lon: Array) -> float:
+    """Degrees along the shorter side of a typical cell."""
+    sides = []
+    for axis in (0, 1):
+        if lat.shape[axis] > 1:
+            north = np.diff(lat, axis=axis)
+            east = wrap_longitude(np.diff(lon, axis=axis))
+            middle = np.take(lat, range(lat.shape[axis] - 1), axis=axis)
+            sides.append(np.nanmedian(np.hypot(north, east * np.cos(np.radians(middle)))))
+    return float(min(sides, default=1.0))

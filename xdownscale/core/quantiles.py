@@ -97,9 +97,6 @@ def narrow(counts: Array, ranks: Array, heads: Array) -> tuple[Array, Array]:
     return ranks - before, (heads << np.uint64(DIGIT)) | digits.astype(np.uint64)
 
 
-_HALF = 1 << 16
-
-
 def record_quantiles(da: xr.DataArray, quantiles: Any) -> Any:
     """Return quantiles of all finite values of a record, reading it twice, chunk by chunk.
 
@@ -148,35 +145,37 @@ class QuantileCounts:
 
     def __init__(self, quantiles: Any) -> None:
         self._quantiles = np.asarray(quantiles, dtype=float)
-        self._upper = np.zeros(_HALF, dtype=np.int64)
-        self._lower: dict[int, Any] = {}
+        self._first = np.zeros((1, _SIZE), dtype=np.int64)
+        self._second: Array | None = None
+        self._ranks: Array = np.zeros(0, np.int64)
+        self._heads: Array = np.zeros(0, np.uint64)
 
     def first(self, block: Any) -> None:
-        """Count the upper halves of the bits of a block."""
-        self._upper += np.bincount(_keys(block) >> 16, minlength=_HALF)
+        """Count the leading digits of the values of a block."""
+        self._first += count_digits(_finite(block), 0, _NO_HEAD)
 
     def second(self, block: Any) -> None:
-        """Count the lower halves where an order statistic lies."""
-        if not self._lower:
-            self._lower = {int(b): np.zeros(_HALF, np.int64) for b in self._bins(self._ranks())}
-        keys = _keys(block)
-        upper = keys >> 16
-        for b in self._lower:
-            self._lower[b] += np.bincount(keys[upper == b] & (_HALF - 1), minlength=_HALF)
+        """Count the digits behind those that an order statistic begins with."""
+        if self._second is None:
+            ranks = self._wanted()
+            heads = np.zeros(ranks.size, np.uint64)
+            self._ranks, self._heads = narrow(self._first, ranks, heads)
+            self._second = np.zeros((np.unique(self._heads).size, _SIZE), np.int64)
+        self._second += count_digits(_finite(block), DIGIT, np.unique(self._heads))
 
     def result(self) -> Any:
         """Return the quantiles, linear between order statistics."""
-        ranks = self._ranks()
-        values = np.array(
-            [self._value(b, r) for b, r in zip(self._bins(ranks), ranks, strict=True)]
-        )
-        low, high = values.reshape(2, -1)
-        place = self._quantiles * (self._upper.sum() - 1)
+        if self._second is None:
+            self.second(np.zeros(0))
+        assert self._second is not None
+        _, found = narrow(self._second, self._ranks, self._heads)
+        low, high = floats(found, np.dtype(np.float32)).astype(float).reshape(2, -1)
+        place = self._quantiles * (self._first.sum() - 1)
         return low + (high - low) * (place - np.floor(place))
 
-    def _ranks(self) -> Any:
+    def _wanted(self) -> Array:
         """Ranks below each quantile, then those above."""
-        last = int(self._upper.sum()) - 1
+        last = int(self._first.sum()) - 1
         if last < 0:
             raise DataError(
                 "There is no finite value to take quantiles of; check the mask, the region and "
@@ -185,19 +184,11 @@ class QuantileCounts:
         below = np.floor(self._quantiles * last).astype(np.int64)
         return np.concatenate([below, np.minimum(below + 1, last)])
 
-    def _bins(self, ranks: Any) -> Any:
-        return np.searchsorted(np.cumsum(self._upper), ranks, side="right")
 
-    def _value(self, upper: int, rank: int) -> float:
-        within = rank - int(self._upper[:upper].sum())
-        low = int(np.searchsorted(np.cumsum(self._lower[int(upper)]), within, side="right"))
-        key = (int(upper) << 16) | low
-        bits = key & 0x7FFFFFFF if key >> 31 else ~key & 0xFFFFFFFF
-        return float(np.array([bits], dtype=np.uint32).view(np.float32)[0])
+_NO_HEAD = np.zeros(1, np.uint64)
 
 
-def _keys(block: Any) -> Any:
-    """Finite values as integers in the order of the values."""
+def _finite(block: Any) -> Array:
+    """Finite values of a block, as float32."""
     values = np.asarray(block, dtype=np.float32).ravel()
-    bits = values[np.isfinite(values)].view(np.uint32)
-    return np.where(bits >> 31, ~bits, bits | np.uint32(1 << 31)).astype(np.int64)
+    return values[np.isfinite(values)]

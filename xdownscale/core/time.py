@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -76,10 +77,48 @@ def calendar_of(time: Any) -> str:
 
 def months(time: Any) -> NDArray[np.int64]:
     """Return the month, 1 to 12, of each time."""
-    values = _values(time)
+    values = _rounded(_values(time))
     if values.dtype.kind == "M":
         return np.asarray(values.astype("datetime64[M]").astype(np.int64) % 12 + 1)
     return np.array([t.month for t in values], dtype=np.int64)
+
+
+def rounded(time: xr.DataArray) -> xr.DataArray:
+    """Return times rounded to whole seconds: what stands behind them is an error of decoding.
+
+    Parameters
+    ----------
+    time : DataArray of datetime64 or cftime, shape (n,)
+        Times.
+
+    Returns
+    -------
+    DataArray
+        `time` itself where there was nothing to round.
+
+    Examples
+    --------
+    >>> late = np.array(["1999-12-31T23:59:59.999999"], "datetime64[us]")
+    >>> rounded(xr.DataArray(late, dims="time")).dt.year.item()
+    2000
+    """
+    values = _values(time)
+    whole = _rounded(values)
+    if whole is values:
+        return time
+    return xr.DataArray(whole, dims=time.dims, name=time.name, attrs=time.attrs)
+
+
+def _rounded(values: NDArray[Any]) -> NDArray[Any]:
+    if values.dtype.kind == "M":
+        whole = seconds(values).astype("datetime64[s]")
+        return values if np.array_equal(whole, values) else whole
+    if not any(t.microsecond for t in values):
+        return values
+    behind = [t.microsecond - 1_000_000 * (t.microsecond >= 500_000) for t in values]
+    return np.array(
+        [t - timedelta(microseconds=m) for t, m in zip(values, behind, strict=True)], dtype=object
+    )
 
 
 def days(time: Any) -> NDArray[np.int64]:
@@ -287,13 +326,57 @@ def check_time(da: xr.DataArray, what: str = "The record") -> xr.DataArray:
     return da.isel({name: order})
 
 
-def match_times(a: Any, b: Any) -> NDArray[np.intp]:
-    """Return where the times of one record stand in another.
+def check_calendars(
+    a: Any, b: Any, what: tuple[str, str] = ("The first record", "the second record")
+) -> None:
+    """Raise where two time axes are of different calendars.
 
     Parameters
     ----------
-    a, b : array or DataArray of datetime64 or cftime, shape (n,) and (m,)
+    a, b : array, Index or DataArray of datetime64 or cftime, shape (n,) and (m,)
+        Times.
+    what : tuple of str
+        What they belong to, for the message.
+
+    Raises
+    ------
+    TimeAxisError
+        If they are; names both.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> days = pd.date_range("2000-01-01", periods=2)
+    >>> check_calendars(days, days)
+    """
+    left = calendar_of(a)
+    right = calendar_of(b)
+    if left != right and len(a) and len(b):
+        raise TimeAxisError(
+            f"The calendars of {_inside(what[0])} and {_inside(what[1])} differ: {left!r} and "
+            f"{right!r}. Bring both records to one with .convert_calendar(...)."
+        )
+
+
+def _inside(what: str) -> str:
+    """Return a name as it stands within a sentence."""
+    return "the" + what[3:] if what.startswith("The ") else what
+
+
+def match_times(a: Any, b: Any, what: tuple[str, str] | None = None) -> NDArray[np.intp]:
+    """Return where the times of one record stand in another.
+
+    This is the only comparison of time steps: fit, predict, scores, baselines, diagnostics and
+    reports use it. Where neither record is sub-daily, dates are compared, so that daily means
+    stamped at 00:00 meet those stamped at 12:00; else times are, rounded to the second.
+
+    Parameters
+    ----------
+    a, b : array, Index or DataArray of datetime64 or cftime, shape (n,) and (m,)
         Times; those of `b` without duplicates, in any order.
+    what : tuple of str, optional
+        What the records are, for messages. Without it `a` may be some times of a sub-daily record
+        that lie days apart; with it such a pair is refused, as by `check_steps`.
 
     Returns
     -------
@@ -303,23 +386,110 @@ def match_times(a: Any, b: Any) -> NDArray[np.intp]:
     Raises
     ------
     TimeAxisError
-        If the calendars differ.
+        If the calendars differ, or one record is sub-daily and the other is not.
 
     Examples
     --------
     >>> import pandas as pd
     >>> match_times(pd.date_range("2000-01-01", periods=3), pd.date_range("2000-01-02", periods=9))
     array([-1,  0,  1])
+    >>> noons = pd.date_range("2000-01-02T12", periods=9)
+    >>> match_times(pd.date_range("2000-01-01", periods=3), noons)
+    array([-1,  0,  1])
     """
-    left, right = calendar_of(a), calendar_of(b)
-    if left != right and len(a) and len(b):
-        raise TimeAxisError(
-            f"The calendars differ: {left!r} and {right!r}. Bring both records to one with "
-            ".convert_calendar(...)."
-        )
-    wanted, there = seconds(a), seconds(b)
+    check_calendars(a, b, what or ("The first record", "the second record"))
+    if what is not None:
+        check_steps(a, b, what)
+    number = seconds if is_subdaily(a) or is_subdaily(b) else days
+    wanted = number(a)
+    there = number(b)
     order = np.argsort(there, kind="stable")
     return find(wanted, there[order], order)
+
+
+def rows_of(wanted: Any, time: Any) -> NDArray[np.intp] | None:
+    """Return the rows of a record that have one of the times asked for.
+
+    Parameters
+    ----------
+    wanted : object
+        What a user asks for: an array of times, or anything else that ``.sel(time=...)`` takes.
+    time : array, Index or DataArray of datetime64 or cftime, shape (n,)
+        Times of the record.
+
+    Returns
+    -------
+    ndarray of int or None
+        Ascending, each once; compared as in `match_times`. None where `wanted` is no array of
+        times, or one of them is not in the record.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> noons = pd.date_range("2000-01-01T12", periods=9)
+    >>> rows_of(pd.date_range("2000-01-03", periods=2), noons)
+    array([2, 3])
+    >>> rows_of(slice("2000-01-03"), noons) is None
+    True
+    """
+    values = np.asarray(getattr(wanted, "values", wanted))
+    dates = values.dtype == object and all(hasattr(t, "calendar") for t in values.flat)
+    if values.ndim != 1 or not values.size or not (dates or values.dtype.kind == "M"):
+        return None
+    if calendar_of(values) != calendar_of(time):
+        return None
+    rows = match_times(values, time)
+    return None if (rows < 0).any() else np.unique(rows)
+
+
+def same_times(a: Any, b: Any) -> bool:
+    """Tell whether two records have the same time steps in the same order.
+
+    Parameters
+    ----------
+    a, b : array, Index or DataArray of datetime64 or cftime, shape (n,) and (m,)
+        Times, each once; compared as in `match_times`.
+
+    Returns
+    -------
+    bool
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> noons = pd.date_range("2000-01-01T12", periods=3)
+    >>> same_times(pd.date_range("2000-01-01", periods=3), noons)
+    True
+    """
+    return len(a) == len(b) and bool(np.array_equal(match_times(a, b), np.arange(len(a))))
+
+
+def check_unique(time: Any, what: str) -> None:
+    """Raise where a time stands twice.
+
+    Parameters
+    ----------
+    time : array, Index or DataArray of datetime64 or cftime, shape (n,)
+        Times, in any order.
+    what : str
+        What they belong to, for the message.
+
+    Raises
+    ------
+    TimeAxisError
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> check_unique(pd.date_range("2000-01-01", periods=3), "The truth")
+    """
+    numbers, first = np.unique(seconds(time), return_index=True)
+    if numbers.size < len(time):
+        again = np.setdiff1d(np.arange(len(time)), first)[0]
+        raise TimeAxisError(
+            f"{what} has duplicate times, {_values(time)[again]} among them; keep one of each, "
+            "with drop_duplicates."
+        )
 
 
 def find(
@@ -360,14 +530,14 @@ def check_overlap(
     >>> check_overlap(pd.date_range("2000", periods=2), pd.date_range("2000", periods=9))
     array([0, 1])
     """
-    index = match_times(a, b)
+    index = match_times(a, b, what)
     if np.any(index >= 0):
         return index
     hint = "Give records that overlap."
     if np.intersect1d(days(a), days(b)).size:
         hint = (
-            "They have days in common, but at other hours: give both the same hour, for instance "
-            "with .assign_coords(time=da.time.dt.floor('D'))."
+            "They have days in common, but at other hours: give both the same hours, for instance "
+            "as daily means, with .resample(time='1D').mean()."
         )
     raise TimeAxisError(
         f"{what[0]} ({_period(a)}) and {what[1]} ({_period(b)}) have no time in common. {hint}"

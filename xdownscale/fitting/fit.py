@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from xdownscale.core.errors import (
     XDownscaleWarning,
     nearest_name,
 )
+from xdownscale.core.missing import ever_present, missing_share
 from xdownscale.core.time import time_keys
 from xdownscale.fitting import transfer
 from xdownscale.fitting.fitted_model import Fitted, GroupModel, ModelFacts
@@ -31,7 +33,7 @@ from xdownscale.fitting.groups import Seasons, check_layouts, make_groups
 from xdownscale.fitting.pairing import settle_pairing
 from xdownscale.fitting.training_data import GroupDataset, train_group
 from xdownscale.models.device import check_devices
-from xdownscale.preprocessing import imputation, validation
+from xdownscale.preprocessing import validation
 from xdownscale.preprocessing.validation import Pair
 
 
@@ -87,8 +89,8 @@ def fit_records(
     groups = list(make_groups(pair, seasons, regions, blend))
     for group, _ in groups:
         check_layouts(group.window, config)
-    present = np.all([imputation.ever_present(driver) for driver in pair.drivers], axis=0)
-    missing = np.max([imputation.missing_share(d, present) for d in pair.drivers], axis=0)
+    present = np.all([ever_present(driver) for driver in pair.drivers], axis=0)
+    missing = np.max([missing_share(d, present) for d in pair.drivers], axis=0)
     _check_driven(missing, config.data.max_missing)
     datasets = [
         GroupDataset(

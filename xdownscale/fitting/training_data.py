@@ -20,6 +20,7 @@ from xdownscale.core import blocks, hashing
 from xdownscale.core import time as times
 from xdownscale.core.coords import require_time, to_array
 from xdownscale.core.errors import DataError, XDownscaleError, XDownscaleWarning
+from xdownscale.core.missing import ever_present, missing_share
 from xdownscale.core.normalization import BLOCK, Scaling, choose_transform, fit_scaling
 from xdownscale.core.time import months, time_keys
 from xdownscale.fitting import drift
@@ -29,7 +30,7 @@ from xdownscale.fitting.transfer import Encoder
 from xdownscale.methods import Method
 from xdownscale.models.training.data import TrainingData
 from xdownscale.models.training.run import TrainingRun
-from xdownscale.preprocessing import features, imputation, static_features, validation
+from xdownscale.preprocessing import features, static_features, validation
 from xdownscale.preprocessing.calendar_features import Calendar, calendar_numbers
 from xdownscale.preprocessing.features import place_on
 from xdownscale.preprocessing.quantile_mapping import QuantileMap, fit_map
@@ -258,7 +259,7 @@ class GroupDataset:
         """Tell which days belong to the group's season."""
         if self.group.season is None or self.seasons is None:
             return np.ones(time.size, bool)
-        return np.isin(time.dt.month.values, self.seasons[self.group.season])
+        return np.isin(months(time), self.seasons[self.group.season])
 
 
 class _DayBlocks:
@@ -541,7 +542,7 @@ def _long_missing(dataset: GroupDataset) -> npt.NDArray[np.float64]:
     """Share of missing cells of each day of the first stage's record."""
     if dataset.long is None:
         return dataset.missing
-    shares = [imputation.missing_share(da, imputation.ever_present(da)) for da in dataset.long]
+    shares = [missing_share(da, ever_present(da)) for da in dataset.long]
     return np.asarray(np.max(shares, axis=0))
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale.core.alignment import Pair, comparable_times, on_one_grid, template, turn
+from xdownscale.core.alignment import Pair, template, turn
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import GridError, OptionError, TimeAxisError, check_option
-from xdownscale.core.grids import describe_grid, has_grid, uncovered
+from xdownscale.core.grids import describe_grid, has_grid, same_grid, uncovered
 from xdownscale.core.time import check_time, match_times
 from xdownscale.regridding import regrid, regrid_static
 from xdownscale.splits import SEASONS, season_of
@@ -130,7 +130,7 @@ def _condition(name: str, what: Any, pair: Pair) -> Condition:
 
 def _codes_on_grid(field: xr.DataArray, da: xr.DataArray, codes: Any) -> xr.DataArray:
     """Sort a field into groups on the grid of a record."""
-    if on_one_grid(field, da):
+    if same_grid(field, da):
         return codes(turn(field, template(da)))  # type: ignore[no-any-return]
     if field.dtype.kind != "f":
         return _regrid_codes(codes(field), da)
@@ -217,7 +217,7 @@ def _on_days(codes: xr.DataArray, da: xr.DataArray) -> xr.DataArray:
         )
     record = check_time(codes, "A field in by=")
     what = ("The record", "a field in by=")
-    place = match_times(*comparable_times(da.indexes[axes_time], record.indexes[name], what))
+    place = match_times(da[axes_time], record[name], what)
     if (place < 0).all():
         raise TimeAxisError(
             f"A field in by= runs from {record.indexes[name].min()} to "

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from xdownscale.core.coords import require_time
 from xdownscale.core.errors import OptionError, TimeAxisError
-from xdownscale.core.time import DAY, check_time, days, find, months, seconds, time_step
+from xdownscale.core.time import DAY, check_time, days, find, months, rounded, seconds, time_step
 
 MONTH = 2_629_746  # seconds, the mean of the Gregorian calendar: the step of monthly records
 _WHAT = "The record"
@@ -84,7 +84,7 @@ def _month_numbers(time: xr.DataArray) -> NDArray[np.int64] | None:
     short = gaps.size and gaps.min() >= 28 and np.median(gaps) <= 31
     if not short or np.ptp(gaps) == 0:
         return None
-    numbers = 12 * np.array(time.dt.year.values, dtype=np.int64) + months(time)
+    numbers = 12 * np.array(rounded(time).dt.year.values, dtype=np.int64) + months(time)
     return numbers - numbers[0] if (np.diff(numbers) > 0).all() else None
 
 

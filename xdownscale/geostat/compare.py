@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xdownscale.core.alignment import require_same_units
 from xdownscale.core.coords import find_time
 from xdownscale.core.errors import DataError, OptionError, XDownscaleError
 from xdownscale.core.normalization import Scaling
@@ -80,6 +81,8 @@ def compare(
     ------
     OptionError
         If `max_lag` is below 1, or for an unknown transform.
+    DataError
+        If both name their units, and these differ.
 
     Examples
     --------
@@ -94,6 +97,7 @@ def compare(
     if max_lag < 1:
         raise OptionError(f"max_lag is {max_lag}; give 1 or more.")
     space = as_space(transform, floor)
+    require_same_units(da, reference, ("The record", "the reference"))
     records = dict(zip(FIELDS, (da, reference), strict=True))
     parts = []
     status = {}

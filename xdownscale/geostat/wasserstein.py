@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xdownscale.core.alignment import Pair, bring_together, on_one_grid, template
+from xdownscale.core.alignment import Pair, bring_together, template
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import OptionError, check_option
+from xdownscale.core.grids import same_grid
 from xdownscale.core.normalization import TRANSFORMS, Scaling
 from xdownscale.core.streaming import Record, gather
 from xdownscale.geostat import _wasserstein_kernels
@@ -401,7 +402,7 @@ def _seasons(
 
 def _crop(da: xr.DataArray, region: Any) -> xr.DataArray:
     """Cut out the bounding box of a region, NaN outside the region."""
-    if isinstance(region, xr.DataArray) and not on_one_grid(region, da):
+    if isinstance(region, xr.DataArray) and not same_grid(region, da):
         there = regrid(region.astype(float), template(da), "nearest", extrapolate="nearest")
         region = there > 0.5
     axes = find_axes(da)

@@ -164,7 +164,7 @@ def check(
     name = str(fitted.labels.name)
     record = truth.get(name, next(iter(truth.values())))
     grid = fitted.carried.isel(time=0, drop=True)
-    validation.check_same_cells(record, grid, "The fine record", "the model")
+    record = validation.on_cells_of(record, grid, "The fine record", "the model")
     chosen = _days(fitted, coarse, record, days)
     request = Request(time=chosen, realizations=realizations, seed=seed, device=device)
     if "teacher_forced" in _method(fitted).modes(fitted.config):

@@ -12,13 +12,15 @@ import xarray as xr
 from xdownscale import methods, splits
 from xdownscale.config import DownscalerConfig
 from xdownscale.core import time as times
+from xdownscale.core import units
 from xdownscale.core.coords import require_time, to_array
 from xdownscale.core.errors import ModelMismatchError, TimeAxisError
+from xdownscale.core.missing import ever_present, missing_share
 from xdownscale.core.time import time_keys
 from xdownscale.fitting.fitted_model import Fitted, GroupModel
 from xdownscale.methods import Method
 from xdownscale.prediction.request import Request
-from xdownscale.preprocessing import imputation, validation
+from xdownscale.preprocessing import validation
 from xdownscale.preprocessing.validation import check_dims
 
 FloatArray = npt.NDArray[np.float32]
@@ -119,7 +121,7 @@ class Plan:
     def driven(self) -> npt.NDArray[np.bool_]:
         """Days with enough of their coarse field, ``(t,)``."""
         present = self.fitted.coarse_grid.values > 0
-        shares = [imputation.missing_share(driver, present) for driver in self.drivers]
+        shares = [missing_share(driver, present) for driver in self.drivers]
         return np.asarray(np.max(shares, axis=0) <= self.fitted.config.data.max_missing)
 
     @cached_property
@@ -215,7 +217,7 @@ class Plan:
         seasons = self.fitted.seasons
         if seasons is None:
             return np.ones(self.time.size, bool)
-        return np.isin(self.time.dt.month.values, np.concatenate(list(seasons.values())))
+        return np.isin(times.months(self.time), np.concatenate(list(seasons.values())))
 
     @cached_property
     def targets(self) -> IntArray:
@@ -247,7 +249,7 @@ class Plan:
     def history_rows(self) -> dict[int, int]:
         """Row of the coarse record -> row of the history, for days that both have values of."""
         matched = times.match_times(self.past_time, self.time)
-        filled = 1 - imputation.missing_share(self.past, imputation.ever_present(self.past)) > 0
+        filled = 1 - missing_share(self.past, ever_present(self.past)) > 0
         return {int(row): i for i, row in enumerate(matched) if row >= 0 and filled[i]}
 
     @cached_property
@@ -258,18 +260,17 @@ class Plan:
             return self.fitted.carried
         check_dims(given, "history")
         past = times.check_time(given, "history")
-        units, known = past.attrs.get("units"), self.fitted.labels.attrs.get("units")
-        if None not in (units, known) and units != known:
+        found, known = units.units_of(past), self.fitted.labels.attrs.get("units")
+        if not units.same_units(found, known):
             raise ModelMismatchError(
-                f"history is in {units!r}, the model's fine record in {known!r}. Convert it (and "
-                "set attrs['units'])."
+                f"history is in {units.said(found)}, the model's fine record in "
+                f"{units.said(known)}. Convert it (and set attrs['units'])."
             )
         scaling = next(iter(self.fitted.models.values())).scaling
         if problem := validation.strayed(past, scaling, "history"):
             raise ModelMismatchError(problem)
         grid = self.fitted.carried.isel(time=0, drop=True)
-        validation.check_same_cells(past, grid, "history", "the model")
-        return past
+        return validation.on_cells_of(past, grid, "history", "the model")
 
     @property
     def past_time(self) -> xr.DataArray:
@@ -303,7 +304,7 @@ class Plan:
         if self.fitted.seasons is None:
             return [None] * self.time.size
         by_month = {m: name for name, months in self.fitted.seasons.items() for m in months}
-        return [by_month.get(int(month)) for month in self.time.dt.month.values]
+        return [by_month.get(int(month)) for month in times.months(self.time)]
 
     def _needed(self) -> list[int]:
         """Rows whose true fine field is read."""
@@ -369,9 +370,12 @@ class Plan:
                 )
             wanted = wanted.values
         wanted = list(wanted) if isinstance(wanted, tuple) else wanted
-        index = xr.DataArray(np.arange(self.time.size), coords={name: self.time}, dims=name)
+        stamps = {name: times.rounded(self.time).values}
+        index = xr.DataArray(np.arange(self.time.size), coords=stamps, dims=name)
         try:
-            rows = np.unique(np.atleast_1d(index.sel({name: wanted}).values))
+            rows = times.rows_of(wanted, self.time)
+            if rows is None:
+                rows = np.unique(np.atleast_1d(index.sel({name: wanted}).values))
         except (KeyError, TypeError, ValueError) as err:
             raise TimeAxisError(
                 f"Some of the days asked for are not in the coarse record ({err}), which runs from "

@@ -12,6 +12,7 @@ import xarray as xr
 from xdownscale import methods
 from xdownscale.config import CONSISTENT
 from xdownscale.core import time as times
+from xdownscale.core import units
 from xdownscale.core.coords import require_time
 from xdownscale.core.errors import (
     ModelMismatchError,
@@ -190,14 +191,15 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray, values: boo
     check_dims(coarse, what)
     if fitted.about.pairing == "self":
         coarse = crop_to(coarse, fitted.coarse_grid)
-    validation.check_same_cells(
+    coarse = validation.on_cells_of(
         coarse, fitted.coarse_grid, what, "the one that the model was fitted with"
     )
-    units, known = coarse.attrs.get("units"), fitted.about.coarse_units[number]
-    if None not in (units, known) and str(units) != known:
+    found = units.units_of(coarse)
+    known = fitted.about.coarse_units[number]
+    if not units.same_units(found, known):
         raise ModelMismatchError(
-            f"{what} is in {units!r}, the model was fitted with {known!r}. Convert it "
-            "(and set attrs['units'])."
+            f"{what} is in {units.said(found)}, the model was fitted with "
+            f"{units.said(known)}. Convert it (and set attrs['units'])."
         )
     coarse = times.check_time(coarse, what)
     if not coarse[require_time(coarse, what)].size:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.core.errors import XDownscaleWarning
-from xdownscale.core.time import DAY, seconds
+from xdownscale.core.time import DAY, months, rounded, seconds
 
 CHANNELS = {"cycle": 4, "period": 3}  # numbers of each kind
 
@@ -35,7 +35,7 @@ class Calendar:
     @classmethod
     def fit(cls, time: xr.DataArray) -> Calendar:
         """Measure the constants on training days."""
-        days, years = _day_numbers(time), time.dt.year.values
+        days, years = _day_numbers(time), rounded(time).dt.year.values
         return cls(
             start=float(days.min()),
             span=float(max(np.ptp(days), 1.0)),
@@ -45,9 +45,9 @@ class Calendar:
 
     def channels(self, time: xr.DataArray) -> npt.NDArray[np.float32]:
         """Return ``(n, 3)`` channels in [-1, 1], clipped to the training range."""
-        season = (time.dt.month.values % 12) // 3
+        season = (months(time) % 12) // 3
         since = (_day_numbers(time) - self.start) / self.span
-        year = (time.dt.year.values - self.first_year) / self.years
+        year = (rounded(time).dt.year.values - self.first_year) / self.years
         stacked = np.stack([season / 3, np.clip(since, 0, 1), np.clip(year, 0, 1)], axis=1)
         return (2 * stacked - 1).astype(np.float32)
 
@@ -80,8 +80,9 @@ def cycle_numbers(time: xr.DataArray, step: int) -> npt.NDArray[np.float32]:
            [ 0., -1.,  0.,  0.]], dtype=float32)
     """
     hour = (seconds(time) % DAY) / DAY
-    length = np.asarray(time.dt.days_in_year.values, np.float64)
-    year = (time.dt.dayofyear.values - 1 + hour) / length
+    stamps = rounded(time).dt
+    length = np.asarray(stamps.days_in_year.values, np.float64)
+    year = (stamps.dayofyear.values - 1 + hour) / length
     numbers = [wave(2 * np.pi * share) for share in (year, hour) for wave in (np.sin, np.cos)]
     numbers[2:] = [number * (step < DAY) for number in numbers[2:]]
     return np.stack(numbers, axis=1).astype(np.float32)

@@ -12,8 +12,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.config import DataConfig
-from xdownscale.core import grids
+from xdownscale.core import grids, units
 from xdownscale.core import time as time_axis
+from xdownscale.core.alignment import turn
 from xdownscale.core.coords import Labels, find_axes, require_array, require_time, to_array
 from xdownscale.core.errors import (
     DataError,
@@ -24,7 +25,6 @@ from xdownscale.core.errors import (
 )
 from xdownscale.core.grids import require_rectilinear
 from xdownscale.core.normalization import Scaling
-from xdownscale.core.time import time_keys
 
 
 def variables(record: xr.DataArray | xr.Dataset, what: str) -> dict[str, xr.DataArray]:
@@ -230,9 +230,12 @@ def check_pair(
     for target, driver in own.items():
         if driver is not None:
             check_variable(known[driver], wanted[target])
-    inputs, targets = [_sorted(da) for da in known.values()], list(wanted.values())
+    inputs = [_sorted(da) for da in known.values()]
+    targets = list(wanted.values())
     check_together(dict(zip(known, inputs, strict=True)), "coarse")
     check_together({name: _sorted(da) for name, da in wanted.items()}, "fine")
+    inputs = [_in_order_of(da, lead.coarse) for da in inputs]
+    targets = [_in_order_of(da, lead.fine) for da in targets]
     kept = [_common_days(lead.coarse, _sorted(target))[1] for target in targets]
     return replace(
         lead,
@@ -257,16 +260,16 @@ def check_together(records: Mapping[str, xr.DataArray], kind: str) -> None:
     TimeAxisError, GridError
     """
     (lead, first), *others = records.items()
-    days = time_keys(first[require_time(first, "The record")])
+    days = first[require_time(first, "The record")]
     grid = canonical_grid(to_array(first).labels)
     for name, other in others:
-        if not np.array_equal(time_keys(other[require_time(other, "The record")]), days):
+        if not time_axis.same_times(other[require_time(other, "The record")], days):
             raise TimeAxisError(
                 f"The {kind} variables {lead!r} and {name!r} have different times. Give them the "
                 "same days, for instance with xr.align(..., join='inner')."
             )
         mine = canonical_grid(to_array(other).labels)
-        if not _same_cells(mine, grid):
+        if not grids.same_grid(mine, grid):
             raise GridError(
                 f"The {kind} variables {lead!r} and {name!r} lie on different grids: "
                 f"{_extent(grid)} against {_extent(mine)}. Regrid one of them (xd.regrid)."
@@ -362,14 +365,22 @@ def check_variable(coarse: xr.DataArray, fine: xr.DataArray) -> None:
     coarse, fine : DataArray
         Records; only their attributes are looked at.
     """
-    for attr in ("units", "standard_name"):
-        found = coarse.attrs.get(attr), fine.attrs.get(attr)
-        if None not in found and found[0] != found[1]:
+    same = {
+        "units": units.same_units(units.units_of(coarse), units.units_of(fine)),
+        "standard_name": _same_standard_name(coarse, fine),
+    }
+    for attr, agree in same.items():
+        if not agree:
             raise DataError(
-                f"The {attr} of the coarse record is {found[0]!r} and that of the fine one "
-                f"{found[1]!r}. Give both as one variable in one unit (and set attrs[{attr!r}]), "
-                "or drop the attribute where it is wrong."
+                f"The {attr} of the coarse record is {units.said(coarse.attrs[attr])} and that of "
+                f"the fine one {units.said(fine.attrs[attr])}. Give both as one variable in one "
+                f"unit (and set attrs[{attr!r}]), or drop the attribute where it is wrong."
             )
+
+
+def _same_standard_name(coarse: xr.DataArray, fine: xr.DataArray) -> bool:
+    names = (coarse.attrs.get("standard_name"), fine.attrs.get("standard_name"))
+    return None in names or names[0] == names[1]
 
 
 def strayed(record: xr.DataArray, scaling: Scaling, what: str) -> str:
@@ -420,35 +431,47 @@ def canonical_grid(labels: Labels) -> xr.DataArray:
     return grid
 
 
-def check_same_cells(record: xr.DataArray, grid: xr.DataArray, what: str, owner: str) -> None:
-    """Raise unless `record` has the cells of `grid`, in the same order.
+def on_cells_of(record: xr.DataArray, grid: xr.DataArray, what: str, owner: str) -> xr.DataArray:
+    """Return a record on the cells of a model, in the order of the model's grid.
 
     Parameters
     ----------
     record : DataArray
-        Record to look at; latitude may run either way, longitudes may differ by 360 degrees.
+        On the cells of `grid`, in any order, orientation and longitude convention.
     grid : DataArray
         ``(y, x)``, as `canonical_grid` returns it.
     what, owner : str
         What the record is, and whose grid it should have, for the message.
 
+    Returns
+    -------
+    DataArray
+        With the latitudes, longitudes and names of `grid`.
+
     Raises
     ------
     ModelMismatchError
+        If the cells differ.
     """
-    mine = canonical_grid(to_array(record).labels)
-    if not _same_cells(mine, grid):
+    if not grids.same_grid(grid, record):
+        mine = canonical_grid(to_array(record).labels)
         raise ModelMismatchError(
             f"{what} lies on another grid than {owner}: {_extent(mine)} against {_extent(grid)}. "
             "Regrid it (xd.regrid), or fit a model for its grid."
         )
+    return turn(record, grid)
 
 
-def _same_cells(one: xr.DataArray, other: xr.DataArray) -> bool:
-    return one.shape == other.shape and all(
-        np.abs((a - b + 180) % 360 - 180).max() <= 1e-4
-        for a, b in zip(degrees(one), degrees(other), strict=True)
+def _in_order_of(record: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
+    """Return a record on the cells of another, in its order; as it is where that is the same."""
+    one = canonical_grid(to_array(other).labels)
+    mine = canonical_grid(to_array(record).labels)
+    places = grids.match_cells(one, mine)
+    sizes = (mine.shape[0], mine.shape[1])
+    ordered = places is not None and all(
+        np.array_equal(place, np.arange(size)) for place, size in zip(places, sizes, strict=True)
     )
+    return record if ordered else turn(record, other)
 
 
 def degrees(grid: xr.DataArray) -> list[Array]:
@@ -483,12 +506,22 @@ def _check_coverage(coarse: xr.DataArray, fine: xr.DataArray) -> None:
 def _common_days(
     coarse: xr.DataArray, fine: xr.DataArray
 ) -> tuple[npt.NDArray[np.int64], xr.DataArray]:
-    """Rows of the coarse record that match the fine days, and the fine days that have one."""
+    """Rows of the coarse record that match the fine days, and the fine days that have one.
+
+    Fine days that the coarse record stamps at another hour take its stamps: generated fields will
+    bear these, and their noise is keyed by them.
+    """
     name = require_time(fine, "The fine record")
     coarse_time = coarse[require_time(coarse, "The coarse record")]
-    rows = time_axis.check_overlap(fine[name], coarse_time)
-    kept = np.flatnonzero(rows >= 0)
-    return rows[kept].astype(np.int64), fine if kept.size == rows.size else fine.isel({name: kept})
+    matched = time_axis.check_overlap(fine[name], coarse_time)
+    kept = np.flatnonzero(matched >= 0)
+    rows = matched[kept].astype(np.int64)
+    if kept.size < matched.size:
+        fine = fine.isel({name: kept})
+    if not np.array_equal(time_axis.seconds(fine[name]), time_axis.seconds(coarse_time[rows])):
+        stamps = xr.DataArray(coarse_time.values[rows], dims=name, attrs=fine[name].attrs)
+        fine = fine.assign_coords({name: stamps})
+    return rows, fine
 
 
 def crop_to(record: xr.DataArray, grid: xr.DataArray) -> xr.DataArray:
@@ -506,13 +539,7 @@ def crop_to(record: xr.DataArray, grid: xr.DataArray) -> xr.DataArray:
     DataArray
     """
     axes = require_rectilinear(record, "The coarse grid")
-    chosen = {}
-    for dim, name, wanted in zip(
-        (axes.y, axes.x), (axes.latitude, axes.longitude), degrees(grid), strict=True
-    ):
-        own = np.asarray(record[name].values, float)
-        apart = np.abs((own[:, None] - wanted[None] + 180) % 360 - 180)
-        chosen[dim] = np.flatnonzero(apart.min(axis=1) < 1e-4)
-        if chosen[dim].size != wanted.size:
-            return record
-    return record.isel(chosen)
+    rows, columns = grids.find_cells(grid, record)
+    if (rows < 0).any() or (columns < 0).any():
+        return record
+    return record.isel({axes.y: np.sort(rows), axes.x: np.sort(columns)})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -11,7 +11,17 @@ import xarray as xr
 from xdownscale.config import ENGINES
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError, check_option
-from xdownscale.core.grids import Array, Grid, grid_template, has_grid, require_rectilinear, spacing
+from xdownscale.core.grids import (
+    NO_BOUNDS,
+    Array,
+    Bounds,
+    Grid,
+    given_bounds,
+    grid_template,
+    has_grid,
+    require_rectilinear,
+    spacing,
+)
 from xdownscale.regridding._esmf import LAST, regrid_esmf
 from xdownscale.regridding._separable import Regridder, check_options, float_type
 
@@ -43,7 +53,7 @@ def regrid(
         ``"bicubic"`` is a not-a-knot cubic spline along each axis (a parabola through three
         points, a line through two). ``"bilinear"`` and ``"nearest"`` never leave the range of
         the source. ``"conservative"`` is the area mean over the target cell, with exact areas on
-        the sphere.
+        the sphere; cells end where the CF bounds of a Dataset say, else halfway between centres.
     engine : {"separable", "xesmf"}
         ``"separable"``: one small matrix for each axis, for one-dimensional latitude and
         longitude. ``"xesmf"``: ESMF through the package xesmf, for curvilinear grids too; it has
@@ -119,12 +129,22 @@ def regrid(
     check_options(method, extrapolate, min_valid)
     check_option("engine", engine, ENGINES)
     grid = grid_template(target, "The target grid")
+    # only an area mean asks for the edges of cells
+    bounds = (NO_BOUNDS, NO_BOUNDS)
+    if method == "conservative":
+        bounds = (given_bounds(da), given_bounds(target))
+    options = (method, engine, extrapolate, min_valid, bounds)
     if isinstance(da, xr.Dataset):
-        return _regrid_dataset(da, grid, method, engine, extrapolate, min_valid)
+        return _regrid_dataset(da, grid, *options)
+    return _regrid_array(da, grid, *options)
+
+
+def _regrid_array(
+    da: xr.DataArray, grid: xr.DataArray, method: str, engine: str, *options: Any
+) -> xr.DataArray:
     _check_names(da, grid)
-    regrid_values = _regrid_separable if engine == "separable" else regrid_esmf
-    values = regrid_values(da, grid, method, extrapolate, min_valid)
-    return _put_on_grid(da, values, grid)
+    bring = _regrid_separable if engine == "separable" else regrid_esmf
+    return _put_on_grid(da, bring(da, grid, method, *options), grid)
 
 
 def separable(
@@ -133,6 +153,7 @@ def separable(
     method: str = "bicubic",
     extrapolate: str | None = None,
     min_valid: float = 0.5,
+    bounds: tuple[Bounds, Bounds] = (NO_BOUNDS, NO_BOUNDS),
 ) -> Regridder:
     """Return a regridder for plain arrays between two rectilinear grids.
 
@@ -144,6 +165,8 @@ def separable(
         They give the grids, in their own orientation.
     method, extrapolate, min_valid
         As in `regrid`.
+    bounds : (Bounds, Bounds)
+        Edges of the cells of the source and of the target, where they are known.
 
     Returns
     -------
@@ -171,6 +194,7 @@ def separable(
         method,
         extrapolate,
         min_valid,
+        bounds,
     )
 
 
@@ -229,12 +253,7 @@ def _degrees(da: xr.DataArray, name: str) -> Array:
 
 
 def _regrid_dataset(
-    ds: xr.Dataset,
-    grid: xr.DataArray,
-    method: str,
-    engine: str,
-    extrapolate: str | None,
-    min_valid: float,
+    ds: xr.Dataset, grid: xr.DataArray, method: str, engine: str, *options: Any
 ) -> xr.Dataset:
     """Regrid every variable with a grid; keep those without a horizontal dimension."""
     gridded = [name for name, da in ds.data_vars.items() if has_grid(da)]
@@ -247,23 +266,27 @@ def _regrid_dataset(
     for name in gridded:
         axes = find_axes(ds[name])
         horizontal |= {axes.y, axes.x}
-    results: dict[Hashable, xr.DataArray] = {}
-    for name, da in ds.data_vars.items():
-        if name in gridded:
-            results[name] = regrid(da, grid, method, engine, extrapolate, min_valid=min_valid)
-        elif not horizontal & set(da.dims):
-            results[name] = da
+    results = {
+        name: _regrid_array(da, grid, method, engine, *options) if name in gridded else da
+        for name, da in ds.data_vars.items()
+        if name in gridded or not horizontal & set(da.dims)
+    }
     return xr.Dataset(results, attrs=ds.attrs)
 
 
 def _regrid_separable(
-    da: xr.DataArray, grid: xr.DataArray, method: str, extrapolate: str | None, min_valid: float
+    da: xr.DataArray,
+    grid: xr.DataArray,
+    method: str,
+    extrapolate: str | None,
+    min_valid: float,
+    bounds: tuple[Bounds, Bounds],
 ) -> xr.Variable:
     """Return the values on the target grid, with its two axes last."""
     kind = float_type(da.dtype)
     axes = require_rectilinear(da, "The source grid")
     wanted = require_rectilinear(grid, "The target grid")
-    regridder = separable(da, grid, method, extrapolate, min_valid)
+    regridder = separable(da, grid, method, extrapolate, min_valid, bounds)
     used = da.variable.isel({axes.y: regridder.rows, axes.x: regridder.columns})
     if da.chunks is not None:
         used = used.chunk({axes.y: -1, axes.x: -1})

@@ -10,7 +10,16 @@ import xarray as xr
 
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError, OptionError, XDownscaleWarning
-from xdownscale.core.grids import Array, Axis, check_coverage, latitude_axis, longitude_axis
+from xdownscale.core.grids import (
+    NO_BOUNDS,
+    SAME_CELL,
+    Array,
+    Axis,
+    Bounds,
+    check_coverage,
+    latitude_axis,
+    longitude_axis,
+)
 from xdownscale.core.optional import require
 from xdownscale.regridding._separable import float_type
 
@@ -25,7 +34,12 @@ _NEAR_POLE = 89.999  # an extra row on the pole itself would have cells without 
 
 
 def regrid_esmf(
-    da: xr.DataArray, grid: xr.DataArray, method: str, extrapolate: str | None, min_valid: float
+    da: xr.DataArray,
+    grid: xr.DataArray,
+    method: str,
+    extrapolate: str | None,
+    min_valid: float,
+    bounds: tuple[Bounds, Bounds] = (NO_BOUNDS, NO_BOUNDS),
 ) -> xr.Variable:
     """Regrid a field with ESMF.
 
@@ -35,6 +49,8 @@ def regrid_esmf(
         Source, and an array on the target grid; latitude and longitude of one or two dimensions.
     method, extrapolate, min_valid
         As in `xdownscale.regrid`.
+    bounds : (Bounds, Bounds)
+        Edges of the cells of the source and of the target, where they are known.
 
     Returns
     -------
@@ -55,25 +71,26 @@ def regrid_esmf(
     _check_method(da, grid, method, extrapolate)
     if extrapolate is None and _is_flat(da) and _is_flat(grid):
         check_coverage(*_axes(da), *_degrees(grid))
-    values, cells, periodic = _source(da, method)
+    values, cells, periodic = _source(da, method, bounds[0])
     options: dict[str, Any] = {"periodic": periodic, "unmapped_to_nan": True}
     if extrapolate == "nearest" and method != "nearest":
         options["extrap_method"] = "nearest_s2d"
-    regridder = xesmf.Regridder(cells, _target(grid, method), METHODS[method], **options)
-    regridded = regridder(values.data, skipna=True, na_thres=1 - min_valid)
-    return xr.Variable((*values.dims[:-2], *LAST), regridded.astype(values.dtype))
+    regridder = xesmf.Regridder(cells, _target(grid, method, bounds[1]), METHODS[method], **options)
+    moved = regridder(values.data, skipna=True, na_thres=1 - min_valid)
+    return xr.Variable((*values.dims[:-2], *LAST), moved.astype(values.dtype))
 
 
-def _source(da: xr.DataArray, method: str) -> tuple[xr.Variable, xr.Dataset, bool]:
-    """Return values ``(..., y, x)``, their grid in ESMF's form, and whether it is periodic."""
+def _source(da: xr.DataArray, method: str, bounds: Bounds) -> tuple[xr.Variable, xr.Dataset, bool]:
+    """Return values ``(..., y, x)``, their grid as ESMF wants it, and whether it is periodic."""
     axes = find_axes(da)
     values = da.variable.transpose(..., axes.y, axes.x).astype(float_type(da.dtype))
     if values.chunks is not None:
         values = values.chunk({axes.y: -1, axes.x: -1})
     if not _is_flat(da):
         return values, _curvilinear(da), False
-    latitude, longitude = _axes(da)
+    latitude, longitude = _axes(da, bounds)
     if method == "conservative":
+        _check_joined("source", (latitude, longitude))
         rows = latitude.first
         columns = longitude.first
         cells = _with_edges(latitude.values, longitude.values, latitude.edges, longitude.edges)
@@ -100,14 +117,15 @@ def _extended(axis: Axis, limit: float) -> tuple[Array, Array]:
     return index, values
 
 
-def _target(grid: xr.DataArray, method: str) -> xr.Dataset:
-    """Return the target grid in ESMF's form, in its own order."""
+def _target(grid: xr.DataArray, method: str, bounds: Bounds) -> xr.Dataset:
+    """Return the target grid as ESMF wants it, in its own order."""
     if not _is_flat(grid):
         return _curvilinear(grid)
     lat, lon = _degrees(grid)
     if method != "conservative":
         return xr.Dataset(coords={"lat": ("lat", lat), "lon": ("lon", lon)})
-    latitude, longitude = _axes(grid)
+    latitude, longitude = _axes(grid, bounds)
+    _check_joined("target", (latitude, longitude))
     edges = [
         axis.edges if axis.inverse[0] < axis.inverse[-1] else axis.edges[::-1]
         for axis in (latitude, longitude)
@@ -168,10 +186,21 @@ def _is_flat(da: xr.DataArray) -> bool:
     return bool(da.coords[find_axes(da).latitude].ndim == 1)
 
 
-def _axes(da: xr.DataArray) -> tuple[Axis, Axis]:
+def _check_joined(what: str, axes: tuple[Axis, Axis]) -> None:
+    """Refuse cells with gaps between them, whose edges are no line that ESMF could be given."""
+    for axis in axes:
+        apart = np.abs(axis.cells[1:, 0] - axis.cells[:-1, 1])
+        if apart.max(initial=0.0) > SAME_CELL * np.diff(axis.cells, axis=1).max():
+            raise GridError(
+                f"The bounds of the {what} grid leave gaps between its cells, or overlap, which "
+                "engine='xesmf' cannot take. Use engine='separable'."
+            )
+
+
+def _axes(da: xr.DataArray, bounds: Bounds = NO_BOUNDS) -> tuple[Axis, Axis]:
     latitude, longitude = _degrees(da)
     what = f"The grid of {da.name or 'the array'}"
-    return latitude_axis(latitude, what), longitude_axis(longitude, what)
+    return latitude_axis(latitude, what, bounds[0]), longitude_axis(longitude, what, bounds[1])
 
 
 def _degrees(da: xr.DataArray) -> tuple[Array, Array]:

@@ -15,7 +15,16 @@ import numpy as np
 
 from xdownscale.config import REGRID_METHODS
 from xdownscale.core.errors import DataError, GridError, OptionError, check_option
-from xdownscale.core.grids import Array, Axis, check_coverage, latitude_axis, longitude_axis
+from xdownscale.core.grids import (
+    NO_BOUNDS,
+    Array,
+    Axis,
+    Bounds,
+    check_coverage,
+    has_width,
+    latitude_axis,
+    longitude_axis,
+)
 from xdownscale.regridding._weights import AxisWeights, axis_weights, sines
 
 RINGS = 4  # rings of cells filled from their neighbours; deeper in a gap no spline is used
@@ -63,6 +72,7 @@ class Regridder:
         method: str = "bicubic",
         extrapolate: str | None = None,
         min_valid: float = 0.5,
+        bounds: tuple[Bounds, Bounds] = (NO_BOUNDS, NO_BOUNDS),
     ) -> Regridder:
         """Compute the weights from one grid to another.
 
@@ -72,6 +82,8 @@ class Regridder:
             Latitudes and longitudes in degrees, one-dimensional, any order and convention.
         method, extrapolate, min_valid
             As in `xdownscale.regrid`.
+        bounds : (Bounds, Bounds)
+            Edges of the cells of the source and of the target, where they are known.
 
         Returns
         -------
@@ -92,10 +104,10 @@ class Regridder:
         array([[1.]])
         """
         check_options(method, extrapolate, min_valid)
-        from_lat = latitude_axis(source[0], _SOURCE)
-        to_lat = latitude_axis(target[0], _TARGET)
-        from_lon = longitude_axis(source[1], _SOURCE)
-        to_lon = longitude_axis(target[1], _TARGET)
+        from_lat = latitude_axis(source[0], _SOURCE, bounds[0][0])
+        to_lat = latitude_axis(target[0], _TARGET, bounds[1][0])
+        from_lon = longitude_axis(source[1], _SOURCE, bounds[0][1])
+        to_lon = longitude_axis(target[1], _TARGET, bounds[1][1])
         if method == "conservative":
             _check_widths([from_lat, to_lat, from_lon, to_lon])
         if extrapolate is None:
@@ -247,7 +259,7 @@ def _used(weights: AxisWeights, source: Axis) -> tuple[AxisWeights, Selection]:
 
 def _check_widths(axes: list[Axis]) -> None:
     for axis in axes:
-        if axis.values.size < 2:
+        if not has_width(axis):
             raise GridError(
                 "method='conservative' needs cells with a width, and an axis with one point "
                 f"({axis.values[0]:g}) has none. Give two points or more, or use 'bilinear'."

@@ -18,8 +18,8 @@ class _Source(NamedTuple):
     """Source cells near the target, ascending; a periodic axis is repeated."""
 
     values: Array  # (n,)
-    edges: Array  # (n + 1,)
-    given: Array  # (n,) index of the point in the axis as given
+    cells: Array  # (n, 2)
+    given: Array  # (n,) which point of the axis as given
 
 
 class _Target(NamedTuple):
@@ -96,7 +96,7 @@ def _align(source: Axis, target: Axis) -> _Target:
     """Shift target longitudes by multiples of 360 degrees to the source (latitudes stay)."""
     middle = (source.values[0] + source.values[-1]) / 2
     values = target.values
-    edges = np.stack([target.edges[:-1], target.edges[1:]], axis=-1)
+    edges = target.cells
     if source.periodic:
         values = (values[0] + values[-1]) / 2
     turns = np.round((middle - values) / 360)
@@ -108,11 +108,13 @@ def _unroll(source: Axis) -> _Source:
     size = source.values.size
     laps = 1 + -(-SPARE // size) if source.periodic else 0
     turns = np.arange(-laps, laps + 1)[:, None] * 360.0
-    edges = (source.edges[:-1] + turns).ravel()
-    last = source.edges[-1:] + turns[-1]
+    cells = (source.cells + turns[..., None]).reshape(-1, 2)
+    if np.array_equal(source.cells[1:, 0], source.cells[:-1, 1]):
+        # cells that meet share their edges, where the axis closes on itself too
+        cells[:-1, 1] = cells[1:, 0]
     return _Source(
         (source.values + turns).ravel(),
-        np.concatenate([edges, last]),
+        cells,
         np.tile(source.first, turns.size),
     )
 
@@ -120,11 +122,8 @@ def _unroll(source: Axis) -> _Source:
 def _crop(source: _Source, target: _Target) -> _Source:
     """Keep the source cells that lie within SPARE cells of the target."""
     low, high = np.searchsorted(source.values, [target.edges.min(), target.edges.max()])
-    start = max(low - SPARE, 0)
-    stop = min(high + SPARE, source.values.size)
-    return _Source(
-        source.values[start:stop], source.edges[start : stop + 1], source.given[start:stop]
-    )
+    start, stop = max(low - SPARE, 0), min(high + SPARE, source.values.size)
+    return _Source(source.values[start:stop], source.cells[start:stop], source.given[start:stop])
 
 
 def _as_given(weights: Array, index: Array, size: int) -> Array:
@@ -182,9 +181,9 @@ def _nearest(source: _Source, target: _Target) -> Array:
 
 
 def _overlap(source: _Source, target: _Target) -> Array:
-    """Share of each target cell that each source cell covers; the nearest cell where none does."""
-    low = np.maximum(target.edges[:, :1], source.edges[:-1])
-    high = np.minimum(target.edges[:, 1:], source.edges[1:])
+    """Shares of a target cell that source cells cover; the nearest where none does."""
+    low = np.maximum(target.edges[:, :1], source.cells[:, 0])
+    high = np.minimum(target.edges[:, 1:], source.cells[:, 1])
     shared = np.clip(high - low, 0, None)
     covered = shared.sum(axis=1, keepdims=True)
     none = covered[:, 0] <= 1e-9 * np.diff(target.edges, axis=1)[:, 0]
@@ -219,7 +218,9 @@ def sines(axis: Axis) -> Axis:
     >>> sines(latitude_axis(np.array([-30.0, 30.0]))).values.round(3)
     array([-0.5,  0.5])
     """
-    values = np.sin(np.radians(axis.values))
-    edges = np.sin(np.radians(axis.edges))
-    converted: Axis = axis._replace(values=values, edges=edges)
-    return converted
+    measured: Axis = axis._replace(
+        values=np.sin(np.radians(axis.values)),
+        edges=np.sin(np.radians(axis.edges)),
+        cells=np.sin(np.radians(axis.cells)),
+    )
+    return measured

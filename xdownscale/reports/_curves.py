@@ -11,6 +11,7 @@ import xarray as xr
 from xdownscale import geostat, skill
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.grids import Array, distances
+from xdownscale.core.time import match_times
 from xdownscale.geostat.variogram_models import fit_curve
 from xdownscale.reports._records import days_of
 from xdownscale.skill.baselines import persistence
@@ -215,7 +216,7 @@ def _before(series: xr.DataArray, time: str, lag: int) -> Array:
     index = series.indexes[time]
     step = np.timedelta64(lag, "D")
     wanted = index - (step if index.dtype.kind == "M" else step.astype(object))
-    places = index.get_indexer(wanted)
+    places = match_times(wanted, index)
     values: Array = np.where(places >= 0, series.values[places], np.nan)
     return values
 

@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.core.alignment import check_calendars, comparable_times
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import describe_grid, same_grid
 from xdownscale.core.normalization import Scaling, choose_transform
-from xdownscale.core.time import check_time, days, months
+from xdownscale.core.time import check_calendars, check_time, days, match_times, months
+from xdownscale.core.units import odd_one_out, said, units_of
 
 MEMBERS = "realization"
 LEAST = 10  # days below which a record says too little
@@ -91,6 +91,11 @@ def gather(
     fine = here.get("fine")
     _check_units(here)
     inside = _in_region(coarse, prediction)
+    check_calendars(
+        prediction[require_time(prediction, "It")],
+        coarse[require_time(coarse, "It")],
+        ("the prediction", "the coarse record"),
+    )
     if not shared(prediction, coarse).any():
         raise TimeAxisError(_nothing_in_common(prediction, coarse))
     truth = training = None
@@ -123,11 +128,10 @@ def gather(
 
 def shared(da: xr.DataArray, other: xr.DataArray) -> Any:
     """Return which days of `da` the other record has too."""
-    ours = da.indexes[require_time(da, "It")]
-    theirs = other.indexes[require_time(other, "It")]
+    ours = da[require_time(da, "It")]
+    theirs = other[require_time(other, "It")]
     names = (f"{da.name or 'One record'}", f"{other.name or 'the other record'}")
-    mine, others = comparable_times(ours, theirs, names)
-    return mine.isin(others)
+    return match_times(ours, theirs, names) >= 0
 
 
 def days_of(field: xr.DataArray) -> int:
@@ -160,9 +164,9 @@ def _checked(da: Any, name: str) -> xr.DataArray:
 
 
 def _check_units(records: dict[str, xr.DataArray]) -> None:
-    units = {name: da.attrs["units"] for name, da in records.items() if "units" in da.attrs}
-    if len(set(units.values())) > 1:
-        listed = ", ".join(f"{name} {text!r}" for name, text in units.items())
+    found = {name: units_of(da) for name, da in records.items() if "units" in da.attrs}
+    if odd_one_out(found):
+        listed = ", ".join(f"{name} {said(text)}" for name, text in found.items())
         raise DataError(f"Units differ: {listed}. Convert the records to one unit.")
 
 
@@ -197,11 +201,6 @@ def _check_grid(fine: xr.DataArray, prediction: xr.DataArray) -> None:
 
 
 def _nothing_in_common(prediction: xr.DataArray, coarse: xr.DataArray) -> str:
-    check_calendars(
-        prediction.indexes[require_time(prediction, "It")],
-        coarse.indexes[require_time(coarse, "It")],
-        "the prediction and the coarse record",
-    )
     return (
         f"The prediction ({period(prediction)}) and the coarse record ({period(coarse)}) have no "
         "day in common; give the coarse record that the prediction was made from."

@@ -14,12 +14,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xdownscale.core.alignment import check_calendars, comparable_times, onto_grid
+from xdownscale.core.alignment import onto_grid, require_same_units
 from xdownscale.core.blocks import by_days
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import OptionError, TimeAxisError, check_option
 from xdownscale.core.missing import finite
 from xdownscale.core.normalization import Scaling, choose_transform
+from xdownscale.core.time import check_calendars, check_steps, check_unique, match_times, rounded
 from xdownscale.regridding import regrid
 
 Baselines = str | Mapping[str, xr.DataArray] | None
@@ -286,11 +287,13 @@ def _automatic(
     if coarse is None:
         lacking["bicubic"] = "give coarse=, the coarse record of these days"
     else:
+        require_same_units(coarse, truth, ("The coarse record", "the truth"))
         made["bicubic"] = _bicubic(coarse, truth, time)
     own = None
     if train is None:
         lacking["climatology"] = "give train=, the training days of the fine record"
     else:
+        require_same_units(train, truth, ("The training record", "the truth"))
         own = _training_days(train, truth, time)
         made["climatology"] = _climatology(own, truth.indexes[time])
     yesterday = _persistence(truth, own, time)
@@ -304,9 +307,9 @@ def _automatic(
 def _bicubic(coarse: xr.DataArray, truth: xr.DataArray, time: str) -> xr.DataArray:
     have = coarse.indexes[require_time(coarse, "The coarse record")]
     wanted = truth.indexes[time]
-    check_calendars(have, wanted, "the coarse record and the truth")
-    own, days = comparable_times(have, wanted, ("The coarse record", "the truth"))
-    there = days.isin(own)
+    check_calendars(have, wanted, ("The coarse record", "the truth"))
+    check_steps(have, wanted, ("The coarse record", "the truth"))
+    there = match_times(wanted, have) >= 0
     if not there.any():
         raise TimeAxisError(
             f"The coarse record, {have.min()} to {have.max()}, and the truth, {wanted.min()} to "
@@ -320,8 +323,8 @@ def _training_days(train: xr.DataArray, truth: xr.DataArray, time: str) -> xr.Da
     """Check the training days, and bring them to the grid and the names of the truth."""
     have = train.indexes[require_time(train, "The training record")]
     what = ("The training record", "the truth")
-    check_calendars(have, truth.indexes[time], "the training record and the truth")
-    comparable_times(have, truth.indexes[time], what)
+    check_calendars(have, truth.indexes[time], what)
+    check_steps(have, truth.indexes[time], what)
     return onto_grid(train, truth, "train")
 
 
@@ -347,10 +350,7 @@ def _persistence(truth: xr.DataArray, train: xr.DataArray | None, time: str) -> 
 
 
 def _has_yesterdays(have: Any, wanted: Any) -> bool:
-    if not isinstance(wanted, pd.DatetimeIndex | xr.CFTimeIndex):
-        return False
-    own, days = comparable_times(have, wanted - datetime.timedelta(days=1))
-    return bool(days.isin(own).any())
+    return bool((match_times(wanted - datetime.timedelta(days=1), have) >= 0).any())
 
 
 def _index(time: Any) -> Any:
@@ -368,14 +368,10 @@ def _positions(
 ) -> Any:
     """Return the position of each day in the record, -1 where it lacks the day."""
     have = da.indexes[require_time(da, what)]
-    check_calendars(have, wanted, f"{what.lower()} and the days asked")
-    if not have.is_unique:
-        raise TimeAxisError(
-            f"{what} has duplicate times, {have[have.duplicated()][0]} among them; keep one of "
-            "each, with drop_duplicates."
-        )
-    there, asked = comparable_times(have, wanted, (what, "the days asked"))
-    found = there.get_indexer(asked)
+    check_unique(have, what)
+    check_calendars(have, wanted, (what, "the days asked"))
+    check_steps(have, wanted, (what, "the days asked"))
+    found = match_times(wanted, have)
     if complete and (found < 0).any():
         raise TimeAxisError(
             f"{what} lacks {int((found < 0).sum())} of the {len(wanted)} days asked, the first "
@@ -386,7 +382,7 @@ def _positions(
 
 def _place_in_year(times: pd.Index[Any]) -> Any:
     """Return the elapsed share of the year, in [0, 1)."""
-    stamps = xr.DataArray(times, dims="time").dt
+    stamps = rounded(xr.DataArray(times, dims="time")).dt
     return ((stamps.dayofyear - 1) / stamps.days_in_year).values
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.core.coords import Axes, find_axes, from_array, to_array
+from xdownscale.core.alignment import turn
+from xdownscale.core.coords import Axes, find_axes
 from xdownscale.core.errors import GridError, OptionError
+from xdownscale.core.grids import same_grid
 
 Region = tuple[float, float, float, float] | xr.DataArray
 _TOLERANCE = 1e-4  # degrees; float32 longitudes near 360 are this coarse
@@ -125,24 +127,20 @@ def _mask(da: xr.DataArray, axes: Axes, mask: xr.DataArray) -> xr.DataArray:
     grid = _template(da, axes)
     its = find_axes(mask)
     one = {dim: 0 for dim in mask.dims if dim not in (its.y, its.x) and mask.sizes[dim] == 1}
-    own, labels = to_array(mask.isel(one, drop=True))
-    there = _canonical(labels.coords, labels.axes)
-    here = _canonical(grid.coords.to_dataset(), axes)
-    if own.shape != grid.shape or not all(
-        a.shape == b.shape and np.allclose(a, b, atol=1e-3)
-        for a, b in zip(there, here, strict=True)
-    ):
+    own = mask.isel(one, drop=True).transpose(..., its.y, its.x)
+    if own.ndim != 2 or not same_grid(own, grid):
         raise GridError(
             f"The mask {mask.name or ''!r} of shape {own.shape} is not on the grid of shape "
             f"{grid.shape}; bring it there with regrid(mask, grid, method='nearest')."
         )
-    values = np.nan_to_num(np.asarray(own, dtype=np.float64), nan=0.0)
+    turned = turn(own, grid).transpose(axes.y, axes.x)
+    values = np.nan_to_num(np.asarray(turned, dtype=np.float64), nan=0.0)
     if not np.isin(values, (0.0, 1.0)).all():
         raise GridError(
             f"The mask {mask.name or ''!r} holds values from {values.min()} to {values.max()}; "
             "give 0 and 1, or a condition such as mask > 0.5."
         )
-    return from_array(values == 1, to_array(grid).labels)
+    return grid.copy(data=values == 1)
 
 
 def _template(da: xr.DataArray, axes: Axes) -> xr.DataArray:
@@ -152,16 +150,6 @@ def _template(da: xr.DataArray, axes: Axes) -> xr.DataArray:
     bare = {name: c.variable for name, c in coords.items() if set(c.dims) <= {axes.y, axes.x}}
     shape = (da.sizes[axes.y], da.sizes[axes.x])
     return xr.DataArray(np.zeros(shape, bool), dims=(axes.y, axes.x), coords=bare)
-
-
-def _canonical(coords: xr.Dataset, axes: Axes) -> tuple[Any, Any]:
-    """Return latitude (ascending on rectilinear grids), and longitude on the unit circle."""
-    lat = coords[axes.latitude].values.astype(np.float64)
-    lon = coords[axes.longitude].values.astype(np.float64)
-    if axes.rectilinear:
-        lat = np.sort(lat)
-        lon = np.sort(lon)
-    return lat, np.exp(1j * np.deg2rad(lon)) * 57.3  # in degrees, free of convention
 
 
 def _describe(region: Region) -> str:
