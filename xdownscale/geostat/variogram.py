@@ -196,7 +196,7 @@ def _sample_pairs(
 def _positions(labels: Labels) -> tuple[Array, Array]:
     """Return latitude and longitude as `to_array` orders them: (y,) and (x,), or (y, x)."""
     axes = labels.axes
-    (down, along) = labels.flips()[-2:]
+    down, along = labels.flips()[-2:]
     lat = labels.coords[axes.latitude]
     lon = labels.coords[axes.longitude]
     if lat.ndim == 1:
