@@ -26,11 +26,11 @@ def record():
 )
 def test_what_a_record_misses(change):
     da = change(record())
-    present = missing.ever_present(da)
+    present = missing.ever_present(da.values)
     np.testing.assert_array_equal(present, [[True] * 3, [False, True, True]])  # latitude ascends
-    share = missing.missing_share(da, present)
+    share = missing.missing_share(da.values, present)
     np.testing.assert_allclose(share, [0, 0, 1, 0.4, 0, 0, 0])
-    np.testing.assert_array_equal(missing.missing_share(da, np.zeros((2, 3), bool)), 1)
+    np.testing.assert_array_equal(missing.missing_share(da.values, np.zeros((2, 3), bool)), 1)
 
 
 @pytest.mark.parametrize("size", [1, 2, 999])
