@@ -131,7 +131,8 @@ def _average(fine: xr.DataArray, coarse: xr.DataArray) -> xr.DataArray:
     axes = require_rectilinear(coarse, "The coarse grid")
     template = coarse.isel({require_time(coarse, "The coarse record"): 0}, drop=True)
     outside = uncovered(fine, template)
-    rows, columns = ~outside.all(axes.x).values, ~outside.all(axes.y).values
+    rows = ~outside.all(axes.x).values
+    columns = ~outside.all(axes.y).values
     if min(rows.sum(), columns.sum()) < 2:
         raise GridError(
             f"The fine record covers {rows.sum()} x {columns.sum()} coarse cells; pairing='self' "

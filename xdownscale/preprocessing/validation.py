@@ -407,7 +407,8 @@ def strayed(record: xr.DataArray, scaling: Scaling, what: str) -> str:
     days = np.unique(np.linspace(0, array.shape[0] - 1, _LOOK).astype(int))
     values = np.asarray(array[days])
     median = float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else np.nan
-    low, high = scaling.minimum, scaling.maximum
+    low = scaling.minimum
+    high = scaling.maximum
     if np.isnan(median) or 2 * low - high <= median <= 2 * high - low:
         return ""
     return (
