@@ -28,7 +28,7 @@ from xdownscale.patches.layout import PatchLayout
 
 if TYPE_CHECKING:
     from xdownscale.models.networks.unet import Networks
-    from xdownscale.models.sampling.patches import ChainSampler
+    from xdownscale.models.sampling.chain import ChainSampler
     from xdownscale.models.training.run import TrainingRun
 
 
@@ -137,7 +137,7 @@ class PaperDiffusion(Method):
     ) -> ChainSampler:
         """Build the networks and fill in their weights."""
         from xdownscale.models.networks.weights import fill
-        from xdownscale.models.sampling.patches import ChainSampler
+        from xdownscale.models.sampling.chain import ChainSampler
 
         self.check_state(state, config, sizes)
         networks = self._networks(config, sizes, 0, 0)

@@ -18,7 +18,7 @@ from xdownscale.core.coords import find_axes, to_array
 from xdownscale.core.errors import DataError, OptionError, XDownscaleWarning, check_option
 from xdownscale.core.time import time_keys
 from xdownscale.fitting.fitted_model import Fitted
-from xdownscale.models.sampling.tiling import available_memory
+from xdownscale.models.sampling.memory import available_memory
 from xdownscale.prediction import workers
 from xdownscale.prediction.plan import FloatArray, IntArray, Plan
 from xdownscale.prediction.predict import State, label, make_plan, predict_array

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -18,7 +18,7 @@ from xdownscale.models.device import autocast, resolve_device
 from xdownscale.models.diffusion.preconditioning import preconditioning
 from xdownscale.models.diffusion.residual import Residual
 from xdownscale.models.diffusion.samplers import SigmaDenoiser, dpmpp_2m, heun, karras_sigmas
-from xdownscale.models.networks.batch_invariance import evaluate_batch, one_by_one
+from xdownscale.models.networks.batch_invariance import batches_of, one_by_one
 from xdownscale.models.networks.channels import field_inputs, lagged
 from xdownscale.models.networks.field_unet import (
     FieldNet,
@@ -27,14 +27,20 @@ from xdownscale.models.networks.field_unet import (
     coarse_features,
     receptive_field,
 )
-from xdownscale.models.sampling import tiling
 from xdownscale.models.sampling.initial_noise import InitialNoise
-from xdownscale.models.sampling.memory import check_sampling, held_bytes
+from xdownscale.models.sampling.memory import (
+    SHARE,
+    auto_tile,
+    available_memory,
+    check_sampling,
+    held_bytes,
+)
+from xdownscale.models.sampling.patches import Indices, blend_patches, cut_patches, fuse_patches
 from xdownscale.models.sampling.request import Conditions, SampleRequest
+from xdownscale.models.sampling.tiling import evaluate_tiles
 from xdownscale.patches.layout import PatchLayout
 
 Floats = NDArray[np.float32]
-Indices = NDArray[np.intp]
 _BLOCK = {"cpu": 1 << 15, "cuda": 1 << 22, "mps": 1 << 20}  # pixels that are evaluated at once
 
 
@@ -219,8 +225,8 @@ class _Sampling:
         """Side of the tiles, None where images are evaluated in one piece."""
         if self.sampling.tile != "auto":
             return None if self.sampling.tile is None else int(self.sampling.tile)
-        free = tiling.available_memory(self.request.device)
-        return tiling.auto_tile(self.wide, held_bytes(self.request.config), self.reach, free)
+        free = available_memory(self.request.device)
+        return auto_tile(self.wide, held_bytes(self.request.config), self.reach, free)
 
     @cached_property
     def most(self) -> int:
@@ -230,7 +236,7 @@ class _Sampling:
             return most
         return min(
             most,
-            int(tiling.SHARE * tiling.available_memory(device) / held_bytes(self.request.config)),
+            int(SHARE * available_memory(device) / held_bytes(self.request.config)),
         )
 
     @cached_property
@@ -336,7 +342,7 @@ class _Sampling:
             return self._fused(net, gathered, calendar, noisy, sigma)
         if self.tile is not None:
             inputs = [gathered] if noisy is None else [gathered, noisy]
-            return tiling.evaluate(
+            return evaluate_tiles(
                 lambda known, x=None: _apply(net, known, calendar, x, sigma),
                 inputs,
                 self.tile,
@@ -352,48 +358,52 @@ class _Sampling:
     def _fused(
         self, net: FieldNet, gathered: Tensor, calendar: Tensor, noisy: Tensor, sigma: float
     ) -> Tensor:
+        """Evaluate a network on patches that are averaged where they overlap."""
+
         def function(known: Tensor, x: Tensor, numbers: Indices) -> Tensor:
             return _apply(net, known, calendar[numbers // self.layout.n_patches], x, sigma)
 
-        def together(known: Tensor, x: Tensor, numbers: Indices) -> Tensor:
-            where = torch.from_numpy(numbers)
-            return evaluate_batch(lambda k, y, n: function(k, y, n.numpy()), known, x, where)
-
-        return tiling.fused(together, [gathered, noisy], self.layout, self.sampling.batch_size)
+        return fuse_patches(function, [gathered, noisy], self.layout, self.sampling.batch_size)
 
     def _by_patches(self) -> Floats:
-        """Draw every patch by itself and add them up."""
-        days = self.conditions.keys
+        """Generate every patch by itself and blend them."""
+        steps = np.arange(len(self.conditions.keys))
+        members = self.conditions.members
+        if members is None:
+            runs = [np.full(steps.size, number) for number in self.request.realizations]
+        else:
+            runs = [members]
         parts = []
-        for number in self.request.realizations:
-            canvas = tiling.Canvas(self.layout, len(days), self.nets[0].outputs, self.gathered)
-            for start, patches in self._patch_starts(number):
-                generated = self._generated_patches(start, patches)
-                once = np.unique(patches)
-                canvas.add(generated[: once.size], once)
-            finished = self.sampler.finish(canvas.result(), self._mean_of(slice(None)))
-            parts.append(self._crop(finished))
+        for numbers in runs:
+            blended = blend_patches(
+                self._patch_generator(numbers), self.layout, steps.size, self.sampling.batch_size
+            )
+            fields = torch.stack(list(blended))
+            parts.append(self._crop(self.sampler.finish(fields, self._mean_of(slice(None)))))
         return np.stack(parts)
 
-    def _patch_starts(self, realization: int) -> Iterator[tuple[Tensor, Indices]]:
-        """Yield what patches of all days start from, and their numbers."""
-        days, layout, shared = len(self.conditions.keys), self.layout, None
+    def _patch_generator(self, realizations: NDArray[np.int64]) -> Callable[[Indices], Tensor]:
+        """Return what generates patches of all time steps, each step of its own realization."""
+        layout = self.layout
+        shared = None
         if self.sampling.noise == "shared":
-            shared = self._tensor(self.initial_noise.fields([realization] * days, np.arange(days)))
-        for numbers in tiling.batches(layout, days, self.sampling.batch_size):
-            patches = np.repeat(numbers, 2) if numbers.size == 1 else numbers  # see `_blocks`
+            steps = np.arange(len(realizations))
+            shared = self._tensor(self.initial_noise.fields(realizations.tolist(), steps))
+
+        def generate(patches: Indices) -> Tensor:
             if shared is not None:
-                yield tiling.cut(shared, layout, patches), patches
+                start = cut_patches(shared, layout, patches)
             else:
-                day, patch = np.divmod(patches, layout.n_patches)
-                yield (
-                    self._tensor(self.initial_noise.own(realization, day, patch, layout.size)),
-                    patches,
-                )
+                step, patch = np.divmod(patches, layout.n_patches)
+                own = self.initial_noise.own(realizations[step], step, patch, layout.size)
+                start = self._tensor(own)
+            return self._generated_patches(start, patches)
+
+        return generate
 
     def _generated_patches(self, start: Tensor, patches: Indices) -> Tensor:
         net = self.networks.generator
-        known = tiling.cut(self.gathered, self.layout, patches)
+        known = cut_patches(self.gathered, self.layout, patches)
         calendar = self.inputs.calendar[patches // self.layout.n_patches]
         digested = net.digest(known, calendar)
 
@@ -402,19 +412,12 @@ class _Sampling:
             out: Tensor = net(digested, calendar, noisy, level)
             return out
 
-        drivers = tiling.cut(self.drivers, self.layout, patches)
+        drivers = cut_patches(self.drivers, self.layout, patches)
         return self.sampler.generate(evaluate, start, drivers, self.request.config)
 
     def _blocks(self, count: int) -> Iterator[Indices]:
-        """Yield some fields at a time, as many as suit the device; one that is left over twice.
-
-        Kernels for one image round differently from those for several, see
-        `models.networks.batch_invariance`.
-        """
-        size = max(1, self.most // (self.wide[0] * self.wide[1]))
-        for start in range(0, count, size):
-            block = np.arange(start, min(start + size, count))
-            yield np.repeat(block, 2) if block.size == 1 < size else block
+        """Yield indices of some fields at a time, as many as suit the device."""
+        return batches_of(count, max(1, self.most // (self.wide[0] * self.wide[1])))
 
     def _crop(self, fields: Tensor) -> Floats:
         ny, nx = self.shape

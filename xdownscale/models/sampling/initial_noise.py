@@ -105,22 +105,29 @@ class InitialNoise:
         return out
 
     def own(
-        self, realization: int, days: NDArray[np.intp], patches: NDArray[np.intp], size: int
+        self,
+        realizations: int | NDArray[np.int64],
+        steps: NDArray[np.intp],
+        patches: NDArray[np.intp],
+        size: int,
     ) -> Floats:
         """Return independent noise of patches (m, channels, size, size).
 
         Each is cut from a wider field: waves longer than the patch show as parts of waves, as they
         do in patches of the domain, and not as its mean.
         """
-        named = list(zip(self.keys[days].tolist(), patches.tolist(), strict=True))
+        numbers = np.broadcast_to(realizations, steps.shape)
+        named = list(
+            zip(numbers.tolist(), self.keys[steps].tolist(), patches.tolist(), strict=True)
+        )
         side = size if self.measured is None else size + _MARGIN
         noises = []
         for channel in range(self.channels):
             fields = [
                 self._coloured(
-                    noise.field(self.seed, realization, key, channel, (side, side), patch), channel
+                    noise.field(self.seed, number, key, channel, (side, side), patch), channel
                 )[:size, :size]
-                for key, patch in named
+                for number, key, patch in named
             ]
             noises.append(np.stack(fields))
         return self._at_scales(np.stack(noises, axis=1))
