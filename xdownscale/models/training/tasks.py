@@ -1,9 +1,9 @@
-"""What each stage of training minimises: the tasks, and the record of where one stands."""
+"""Training tasks: the data and the loss of each stage."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from xdownscale.config import DiffusionConfig, TrainingConfig
+from xdownscale.config import DiffusionConfig
 from xdownscale.models.diffusion.noise_scales import noise_inputs
 from xdownscale.models.diffusion.preconditioning import preconditioning
 from xdownscale.models.diffusion.schedules import Schedule, add_noise
@@ -291,72 +291,3 @@ def fold_of(rows: Rows, folds: int) -> Rows:
     array([0, 0, 0, 1, 1])
     """
     return np.arange(len(rows)) * folds // max(len(rows), 1)
-
-
-@dataclass
-class Record:
-    """Where the training of a stage stands; together with the weights it is a checkpoint.
-
-    Attributes
-    ----------
-    epoch : int
-        Epochs that are over.
-    history : dict
-        Columns of the table of losses.
-    best_loss : float
-        Smallest loss on the held-out days.
-    waited : int
-        Epochs since then.
-    seconds : float
-        Time that was spent.
-    updates : int
-        Batches that were learnt from.
-    done : bool
-        True when the stage is over.
-    best, average : dict of Tensor
-        Weights at the smallest loss, and the moving average of the weights.
-    weights, optimizer, plateau : dict
-        State of the network, the optimiser and the learning rate's schedule.
-    """
-
-    epoch: int = 0
-    history: dict[str, list[Any]] = field(
-        default_factory=lambda: {
-            name: [] for name in ("stage", "epoch", "train_loss", "val_loss", "lr", "seconds")
-        }
-    )
-    best_loss: float = float("inf")
-    waited: int = 0
-    seconds: float = 0.0
-    updates: int = 0
-    done: bool = False
-    best: dict[str, Tensor] = field(default_factory=dict)
-    average: dict[str, Tensor] = field(default_factory=dict)
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    optimizer: dict[str, Any] = field(default_factory=dict)
-    plateau: dict[str, Any] = field(default_factory=dict)
-
-
-def trainable(network: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that are learnt, by name; frozen ones are not among them.
-
-    Examples
-    --------
-    >>> sorted(trainable(nn.Linear(2, 2)))
-    ['bias', 'weight']
-    """
-    return {name: p for name, p in network.named_parameters() if p.requires_grad}
-
-
-def make_optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Return the optimiser of a network's trainable parameters.
-
-    Examples
-    --------
-    >>> type(make_optimizer(nn.Linear(2, 2), TrainingConfig())).__name__
-    'AdamW'
-    """
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(
-        trainable(network).values(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
