@@ -71,7 +71,7 @@ MOVING = [
         "Where is noise correlated in time?",
         "temporal_noise",
         "models/diffusion/temporal_noise.py",
-        "fit_memory",
+        "fit_shares",
     ),
     Answer("Where is the U-Net?", "unet", "models/networks/unet.py", "Denoiser"),
     Answer(

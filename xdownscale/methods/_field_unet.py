@@ -120,11 +120,9 @@ class FieldUNetMethod(Method):
         self, weights: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
     ) -> tuple[Any, ...]:
         """Return the arguments of `FieldNetworks` that a state was trained with."""
-        from xdownscale.models.networks.field_unet import channels_of
-
         heads = sum(n.startswith("regressions.") and n.endswith("head.bias") for n in weights)
         count = min(self.regressions(config), max(heads, 1))
-        return channels_of(sizes), count, self.noise_channels, config.network
+        return sizes, count, self.noise_channels, config.network
 
 
 class FieldTraining:
@@ -141,7 +139,7 @@ class FieldTraining:
     def __init__(self, stages: Stages, method: FieldUNetMethod) -> None:
         import torch
 
-        from xdownscale.models.networks.field_unet import FieldNetworks, channels_of
+        from xdownscale.models.networks.field_unet import FieldNetworks
         from xdownscale.models.networks.weights import seeded
 
         config = stages.run.config
@@ -153,7 +151,7 @@ class FieldTraining:
             FieldNetworks,
             stages.run.seed,
             3,
-            channels_of(data.sizes),
+            data.sizes,
             self.regressions,
             method.noise_channels,
             config.network,

@@ -115,16 +115,16 @@ class ResidualDiffusion(FieldUNetMethod):
 
     def sampler(self, networks: FieldNetworks, state: Mapping[str, Floats]) -> ResidualSampler:
         """Return a sampler of mean and residual."""
-        from xdownscale.models.diffusion.residual import Residual
+        from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
         from xdownscale.models.sampling.fields import ResidualSampler
 
-        return ResidualSampler(networks, Residual.from_state(state))
+        return ResidualSampler(networks, ResidualStatistics.from_state(state))
 
     def check_state(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
     ) -> None:
         """Check the weights, and the statistics of the residual."""
-        from xdownscale.models.diffusion.residual import Residual
+        from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
 
         super().check_state(state, config, sizes)
-        Residual.check_state(state, sizes.targets)
+        ResidualStatistics.check_state(state, sizes.targets)

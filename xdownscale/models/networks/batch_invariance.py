@@ -1,7 +1,7 @@
 """Batch invariance: results do not depend on what else is in a batch, to the last bit (on a CPU).
 
-Kernels for one image, and for fewer than four rows, add up in another order than those for many.
-A generated field must not depend on which other fields are generated beside it.
+Kernels for one image, and for fewer than four rows, sum in another order than those for many.
+A generated field must not depend on which other fields are generated in the same batch.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-LANES = 32  # numbers that vector instructions take at once; the rest round differently
+LANES = 32  # numbers that vector instructions process at once; the rest round differently
 
 
 class RowLinear(nn.Linear):

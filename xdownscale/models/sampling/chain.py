@@ -44,7 +44,7 @@ class ChainSampler:
         Parameters
         ----------
         request : SampleRequest
-            What is known, and how.
+            Conditions and options.
 
         Returns
         -------

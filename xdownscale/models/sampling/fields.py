@@ -1,4 +1,4 @@
-"""Generate whole fields from what is known of them and from one shared noise field."""
+"""Generate fields by field U-Nets: whole, in tiles, or in patches; one sampler for each method."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from torch.nn import functional
 from xdownscale.config import DownscalerConfig, SamplingConfig
 from xdownscale.models.device import autocast, resolve_device
 from xdownscale.models.diffusion.preconditioning import preconditioning
-from xdownscale.models.diffusion.residual import Residual
+from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
 from xdownscale.models.diffusion.samplers import SigmaDenoiser, dpmpp_2m, heun, karras_sigmas
 from xdownscale.models.networks.batch_invariance import batches_of, one_by_one
 from xdownscale.models.networks.channels import field_inputs, lagged
@@ -45,20 +45,20 @@ _BLOCK = {"cpu": 1 << 15, "cuda": 1 << 22, "mps": 1 << 20}  # pixels that are ev
 
 
 class FieldSampler:
-    """Generates whole fields; here only the conditional mean, which is the same each time.
+    """Samples the conditional mean, which is the same for all realizations.
 
     Parameters
     ----------
     networks : FieldNetworks
         On their device, in evaluation mode.
-    residual : Residual or None
+    residual : ResidualStatistics or None
         Statistics of the residual, for samplers that generate one.
     """
 
     scales = False  # whether the network takes its noise at three scales
     generates = False  # whether there is anything but a mean
 
-    def __init__(self, networks: FieldNetworks, residual: Residual | None = None) -> None:
+    def __init__(self, networks: FieldNetworks, residual: ResidualStatistics | None = None) -> None:
         self.networks = networks
         self.residual = residual
 
@@ -68,7 +68,7 @@ class FieldSampler:
         Parameters
         ----------
         request : SampleRequest
-            What is known, and how.
+            Conditions and options.
 
         Returns
         -------
@@ -112,12 +112,12 @@ class FieldSampler:
         raise AssertionError("a sampler of the mean generates nothing")
 
     def finish(self, generated: Tensor, mean: Tensor | None) -> Tensor:
-        """Return scaled fields from what was generated and put together."""
+        """Return fields in scaled units from generated ones."""
         return generated
 
 
 class OneStepSampler(FieldSampler):
-    """Generates a realization in one evaluation: a correction of the drivers made of noise."""
+    """Samples a realization in one evaluation: the drivers plus a correction made from noise."""
 
     scales = True
     generates = True
@@ -130,7 +130,7 @@ class OneStepSampler(FieldSampler):
 
 
 class ResidualSampler(FieldSampler):
-    """Adds a residual to the conditional mean; diffusion generates it (Karras et al. 2022)."""
+    """Samples a residual by diffusion (Karras et al. 2022) and adds the conditional mean."""
 
     generates = True
 
@@ -152,12 +152,12 @@ class ResidualSampler(FieldSampler):
         """Calibrate the residual and add the mean."""
         assert self.residual is not None
         assert mean is not None
-        return mean + self.residual.finished(generated)
+        return mean + self.residual.calibrated(generated)
 
 
 @dataclass(frozen=True)
 class _Sampling:
-    """One call of `FieldSampler.sample`: what is known is prepared once for each time step."""
+    """One call of `FieldSampler.sample`: conditions are prepared once for each time step."""
 
     sampler: FieldSampler
     request: SampleRequest
@@ -214,7 +214,7 @@ class _Sampling:
 
     @cached_property
     def features(self) -> Tensor | None:
-        """The encoder's features of every day, or None without an encoder."""
+        """The encoder's features of every time step, or None without an encoder."""
         encoder = self.networks.encoder
         if encoder is None:
             return None
@@ -231,7 +231,8 @@ class _Sampling:
     @cached_property
     def most(self) -> int:
         """Pixels that are evaluated at once."""
-        most, device = _BLOCK[self.request.device], self.request.device
+        device = self.request.device
+        most = _BLOCK[device]
         if device != "cuda":
             return most
         return min(
@@ -269,23 +270,23 @@ class _Sampling:
 
     @cached_property
     def drivers(self) -> Tensor:
-        """The targets' own drivers of every day (n, t, y, x)."""
+        """The targets' own drivers at every time step (n, t, y, x)."""
         return self.inputs.known[:, : self.nets[0].outputs]
 
     @cached_property
     def mean(self) -> Tensor:
-        """Mean of the regressions (n, t, y, x), day by day where memory asks for it."""
+        """Mean of the regressions (n, t, y, x)."""
         total = torch.zeros_like(self.drivers)
         for net in self.networks.regressors:
             gathered = net.gather(self.inputs, self.features)
-            for days in self._blocks(len(gathered)):
-                part = self._evaluate(net, gathered[days], days, None, 0.0)
-                total[days] += part
+            for steps in self._blocks(len(gathered)):
+                part = self._evaluate(net, gathered[steps], steps, None, 0.0)
+                total[steps] += part
         return self.drivers + total / len(self.networks.regressions)
 
     @cached_property
     def gathered(self) -> Tensor:
-        """All that the generating network knows of every time step."""
+        """Known channels of the generating network at every time step."""
         known = self.inputs
         if self.networks.regressors:
             known = known._replace(known=torch.cat([known.known, self.mean], 1))
@@ -293,10 +294,11 @@ class _Sampling:
 
     @cached_property
     def digested(self) -> Tensor | None:
-        """What the network makes of it, once for all steps; None where it works in pieces."""
+        """Features that do not depend on the noise; None where the network works in pieces."""
         if self.tile is not None or self.request.stitching != "whole":
             return None
-        net, calendar = self.networks.generator, self.inputs.calendar
+        net = self.networks.generator
+        calendar = self.inputs.calendar
         parts = {
             int(b[0]): net.digest(self.gathered[b], calendar[b])
             for b in self._blocks(len(calendar))
@@ -309,35 +311,36 @@ class _Sampling:
             return self._crop(self.mean)[None]
         if self.request.stitching == "patches":
             return self._by_patches()
-        given, days = self.conditions.members, len(self.conditions.keys)
-        listed = np.array(self.request.realizations) if given is None else given
-        numbers = np.repeat(listed, days) if given is None else listed
+        count = len(self.conditions.keys)
+        numbers = self.conditions.members
+        if numbers is None:
+            numbers = np.repeat(self.request.realizations, count)
         out = np.empty((len(numbers), self.nets[0].outputs, *self.shape), np.float32)
         for block in self._blocks(len(out)):
-            day = block % days
-            start = self._tensor(self.initial_noise.fields(numbers[block].tolist(), day))
-            out[block] = self._crop(self._generated(start, day))
-        return out.reshape(-1, days, *out.shape[1:])
+            steps = block % count
+            start = self._tensor(self.initial_noise.fields(numbers[block].tolist(), steps))
+            out[block] = self._crop(self._generated(start, steps))
+        return out.reshape(-1, count, *out.shape[1:])
 
-    def _generated(self, start: Tensor, day: Indices) -> Tensor:
+    def _generated(self, start: Tensor, steps: Indices) -> Tensor:
         """Generate fields of some time steps, each from its own noise."""
-        gathered = self.gathered[day]
+        gathered = self.gathered[steps]
 
         def evaluate(noisy: Tensor, sigma: float) -> Tensor:
-            return self._evaluate(self.networks.generator, gathered, day, noisy, sigma)
+            return self._evaluate(self.networks.generator, gathered, steps, noisy, sigma)
 
         config = self.request.config
-        generated = self.sampler.generate(evaluate, start, self.drivers[day], config)
-        return self.sampler.finish(generated, self._mean_of(day))
+        generated = self.sampler.generate(evaluate, start, self.drivers[steps], config)
+        return self.sampler.finish(generated, self._mean_of(steps))
 
-    def _mean_of(self, day: Any) -> Tensor | None:
-        return self.mean[day] if self.networks.regressors else None
+    def _mean_of(self, steps: Any) -> Tensor | None:
+        return self.mean[steps] if self.networks.regressors else None
 
     def _evaluate(
-        self, net: FieldNet, gathered: Tensor, day: Indices, noisy: Tensor | None, sigma: float
+        self, net: FieldNet, gathered: Tensor, steps: Indices, noisy: Tensor | None, sigma: float
     ) -> Tensor:
-        """Evaluate a network on images of some days: whole, in tiles or in fused patches."""
-        calendar = self.inputs.calendar[day]
+        """Evaluate a network on images of some time steps: whole, in tiles or in fused patches."""
+        calendar = self.inputs.calendar[steps]
         if self.request.stitching == "multidiffusion" and noisy is not None:
             return self._fused(net, gathered, calendar, noisy, sigma)
         if self.tile is not None:
@@ -352,7 +355,7 @@ class _Sampling:
         if noisy is None or self.digested is None:
             return _apply(net, gathered, calendar, noisy, sigma)
         level = torch.full((len(noisy),), sigma, device=noisy.device)
-        out: Tensor = net(self.digested[day], calendar, noisy, level)
+        out: Tensor = net(self.digested[steps], calendar, noisy, level)
         return out
 
     def _fused(
@@ -431,7 +434,7 @@ class _Sampling:
 def _apply(
     net: FieldNet, gathered: Tensor, calendar: Tensor, noisy: Tensor | None, sigma: float
 ) -> Tensor:
-    """Digest and evaluate in one go."""
+    """Evaluate a network, the part without noise included."""
     level = torch.full((len(gathered),), sigma, device=gathered.device)
     out: Tensor = net(net.digest(gathered, calendar), calendar, noisy, level)
     return out

@@ -18,18 +18,20 @@ SHARE = 0.5  # of the free memory
 
 
 def check_sampling(config: DownscalerConfig, stitching: str) -> None:
-    """Raise where tiles or patches do not suit the network, before any work.
+    """Raise if tiles or patches do not suit the network, before any work.
 
     Raises
     ------
     OptionError
     """
-    sampling, network = config.sampling, config.network
+    sampling = config.sampling
+    network = config.network
     if isinstance(sampling.tile, int):
         check_tile(sampling.tile, receptive_field(network))
     if stitching == "whole":
         return
-    size, unit = sampling.size, lattice(network)
+    size = sampling.size
+    unit = lattice(network)
     if size % unit:
         raise OptionError(
             f"sampling.size is {size}, and the network halves its patches down to one pixel of "
@@ -40,7 +42,7 @@ def check_sampling(config: DownscalerConfig, stitching: str) -> None:
 def shared_tile(
     config: DownscalerConfig, shape: tuple[int, int], device: str, tasks: int
 ) -> int | str | None:
-    """Return the side of tiles in which several tasks can sample at once, all alike.
+    """Return the side of tiles with which several tasks can sample at once, the same for all.
 
     Parameters
     ----------
@@ -62,21 +64,21 @@ def shared_tile(
 
 
 def held_bytes(config: DownscalerConfig) -> float:
-    """Bytes that an evaluation holds for each pixel."""
+    """Return the bytes that an evaluation holds for each pixel."""
     return _HELD * config.network.channels[0] / config.network.unshuffle**2
 
 
 def auto_tile(
     shape: tuple[int, int], bytes_per_pixel: float, halo: int, available: float | None = None
 ) -> int | None:
-    """Return how large tiles may be: None where the whole image fits into half of the memory.
+    """Return the side of tiles that fit into half of the memory; None where the image fits.
 
     Parameters
     ----------
     shape : tuple of int
         Height and width of the image.
     bytes_per_pixel : float
-        What an evaluation holds at once.
+        Memory of an evaluation.
     halo : int
         Pixels around a tile.
     available : float, optional

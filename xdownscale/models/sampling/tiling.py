@@ -37,8 +37,8 @@ def evaluate_tiles(
     Parameters
     ----------
     function : callable
-        Fields of one size -> field of that size. What comes out at a pixel depends on at most
-        `halo` pixels around it, and on where it lies on a lattice of `unit` pixels.
+        Fields of one size -> field of that size. The output at a pixel depends on at most `halo`
+        pixels around it, and on its place on a lattice of `unit` pixels.
     inputs : sequence of Tensor, (n, channels, y, x)
         Height and width are multiples of `unit`.
     tile : int
