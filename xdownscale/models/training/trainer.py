@@ -7,6 +7,7 @@ stream, so that a training that was killed and resumes ends with the same weight
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import random
 import signal
@@ -71,6 +72,7 @@ def run_stage(
         state = TrainingState.from_checkpoint(content, task.name, task.network)
         task.network.load_state_dict(state.weights)
     if not state.done:
+        importlib.import_module("lightning.pytorch")  # sets its log levels, so before `undisturbed`
         with undisturbed():
             _fit(task, config, state, epochs, minutes, seed, device, store, progress)
     with torch.no_grad():
@@ -91,7 +93,6 @@ def _fit(
     progress: bool,
 ) -> None:
     """Train from `state` to the end of the stage; changes the task's network and the state."""
-    # Lightning takes seconds to import.
     from xdownscale.models.training.callbacks import StageCallback
     from xdownscale.models.training.distributed import forked_processes, is_forked
     from xdownscale.models.training.lightning_module import StageModule
