@@ -1,4 +1,4 @@
-"""Downscale a long coarse gridded record with a short fine one, on xarray objects.
+"""Downscale a long coarse gridded record with the help of a short fine one, in xarray.
 
 Importing this package registers the accessors ``.downscale`` and ``.geostat``. Everything else is
 loaded when it is first used.
