@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from xdownscale.models.diffusion.residual import Residual
 
 from records import small_arrays, small_config
 from xdownscale.config import preset
 from xdownscale.models.diffusion.calibration import BANDS
-from xdownscale.models.diffusion.residual import Residual
 from xdownscale.models.diffusion.spectra import Spectrum
 from xdownscale.models.networks.field_unet import Channels, FieldNetworks
 from xdownscale.models.sampling.patches import Conditions

@@ -67,7 +67,8 @@ def blocks(array: Any, most: int = DAYS) -> Iterator[tuple[slice, Array]]:
     >>> [rows for rows, _ in blocks(np.zeros((3, 1)), most=2)]
     [slice(0, 2, None), slice(2, 3, None)]
     """
-    size, start = at_once(array, most), 0
+    size = at_once(array, most)
+    start = 0
     lengths = array.chunks[0] if is_lazy(array) else (array.shape[0],)
     ends = np.cumsum(lengths)
     while start < array.shape[0]:
@@ -90,8 +91,11 @@ class Reader:
     """
 
     def __init__(self, array: Any) -> None:
-        self._array, self.shape, self.dtype = array, tuple(array.shape), array.dtype
-        self._lock, self._kept = threading.Lock(), OrderedDict[int, Array]()
+        self._array = array
+        self.shape = tuple(array.shape)
+        self.dtype = array.dtype
+        self._lock = threading.Lock()
+        self._kept = OrderedDict[int, Array]()
         lengths = array.chunks[0] if is_lazy(array) else ()
         self._edges = np.cumsum([0, *lengths])
         self._day = int(np.prod(self.shape[1:])) * np.dtype(self.dtype).itemsize
@@ -237,7 +241,8 @@ def select_cells(array: Any, rows: Array, columns: Array) -> tuple[Any, Array, A
         return array, rows, columns
     import dask.array
 
-    parts, places = [], []
+    parts = []
+    places = []
     for (top, bottom), (left, right) in product(*map(_spans, array.chunks[-2:])):
         here = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
         if here.any():

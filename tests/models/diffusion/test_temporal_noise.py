@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from xdownscale.models.diffusion.residual import Residual
 
 from xdownscale.models.diffusion.calibration import BANDS
-from xdownscale.models.diffusion.residual import Residual
 from xdownscale.models.diffusion.spectra import Spectrum
 from xdownscale.models.diffusion.temporal_noise import LAGS, RHOS, Products, corrected, fit_memory
 from xdownscale.models.sampling.initial_noise import Starts

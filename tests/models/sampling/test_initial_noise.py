@@ -6,10 +6,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from xdownscale.models.diffusion.residual import Residual
 
 from xdownscale.models.diffusion import noise
 from xdownscale.models.diffusion.calibration import BANDS
-from xdownscale.models.diffusion.residual import Residual
 from xdownscale.models.diffusion.spectra import Spectrum
 from xdownscale.models.sampling.initial_noise import Starts
 

@@ -7,13 +7,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from xdownscale.models.diffusion.residual import Residual
 from xdownscale.models.training.crop_dataset import CropDays, FieldArrays, around
 from xdownscale.models.training.field_tasks import fold_of
 
 from xdownscale.config import preset
 from xdownscale.models.diffusion.calibration import BANDS, fit_temperature
 from xdownscale.models.diffusion.noise import noise_inputs
-from xdownscale.models.diffusion.residual import Residual
 from xdownscale.models.diffusion.spectra import Spectrum, measure
 from xdownscale.models.sampling.fields import draw_fields
 from xdownscale.models.training import train_fields
@@ -115,6 +115,7 @@ def learn(given, folds, monkeypatch):
     return state, seen[0][given.train_targets]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folds", [2, 3])
 def test_a_residual_is_measured_with_a_regression_that_did_not_see_its_day(folds, monkeypatch):
     given = arrays(shape=(16, 16))
