@@ -152,8 +152,8 @@ LAGS = 2
 
 
 def small_arrays(ny: int = 12, nx: int = 16, days: int = 12) -> Any:
-    """Return training arrays of the patch networks, small enough to train on in a second."""
-    from xdownscale.models.training.patch_dataset import TrainingArrays
+    """Return training data of the patch networks, small enough to train on in a second."""
+    from xdownscale.models.training.data import TrainingData
 
     rng = np.random.default_rng(1)
     fine = rng.normal(size=(days, ny, nx))
@@ -164,23 +164,32 @@ def small_arrays(ny: int = 12, nx: int = 16, days: int = 12) -> Any:
     fine = (fine / np.abs(fine).max()).astype(np.float32)
     coarse = fine.reshape(days, ny // 4, 4, nx // 4, 4).mean((2, 4))
     driver = coarse.repeat(4, axis=1).repeat(4, axis=2)
-    targets = np.arange(LAGS, days)
-    lags = targets[:, None] + np.arange(-LAGS, 0)
+    rows = np.arange(days)
+    targets = rows[LAGS:]
+    before = rows[:, None] + np.arange(-LAGS, 0)
+    before[before < 0] = -1
     stop = targets >= days - 3
-    return TrainingArrays(
-        coarse=coarse,
+    y, x = np.meshgrid(np.linspace(-1, 1, ny), np.linspace(-1, 1, nx), indexing="ij")
+    return TrainingData(
+        coarse=coarse[:, None],
         coarse_targets=targets,
-        coarse_lags=lags,
+        coarse_lags=before[targets],
         coarse_stopping=stop,
-        driver=driver,
-        fine=fine,
+        driver=driver[:, None],
+        own=(0,),
+        fine=fine[:, None],
+        windows=np.concatenate([rows[:, None], before], axis=1),
+        lags=before,
+        fine_lags=before,
         static=rng.normal(size=(2, ny, nx)).astype(np.float32),
         calendar=rng.normal(size=(days, 3)).astype(np.float32),
+        place=np.stack([x, y], axis=-1).astype(np.float32),
+        keys=86400 * rows,
+        step=86400,
         train_targets=targets[~stop],
-        train_lags=lags[~stop],
         stop_targets=targets[stop],
-        stop_lags=lags[stop],
-        mask=np.ones((ny, nx), bool),
+        tune_targets=targets[:0],
+        mask=np.ones((1, ny, nx), bool),
     )
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import torch
 from torch import nn
 from torch.utils.data import Dataset
-from xdownscale.models.training.patch_dataset import CoarseDay
 
 from xdownscale.config import TrainingConfig
+from xdownscale.models.training.datasets import CoarseBatch
 from xdownscale.models.training.trainer import run_stage
 
 
@@ -22,7 +23,7 @@ class Days(Dataset):
 
     def __getitem__(self, day):
         one = torch.full((1, 1, 1, 1), float(day))
-        return CoarseDay(one, one, one.bool())
+        return CoarseBatch(one, one, one.bool())
 
 
 @dataclass
@@ -34,6 +35,7 @@ class Toy:
     name: str = "toy"
     stage: int = 9
     batch: int = 2
+    data: SimpleNamespace = SimpleNamespace(is_in_memory=True)  # noqa: RUF009
 
     def __post_init__(self):
         self.network = nn.Linear(1, 1, bias=False)
