@@ -35,9 +35,9 @@ class Toy:
     name: str = "toy"
     stage: int = 9
     batch: int = 2
-    data: SimpleNamespace = SimpleNamespace(is_in_memory=True)  # noqa: RUF009
 
     def __post_init__(self):
+        self.data = SimpleNamespace(is_in_memory=True)
         self.network = nn.Linear(1, 1, bias=False)
         nn.init.zeros_(self.network.weight)
         self.batches, self.random = [], []

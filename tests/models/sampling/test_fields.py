@@ -136,9 +136,7 @@ def test_one_patch_is_the_whole(stitching, make):
 @pytest.mark.parametrize("batch", [7, 100])
 def test_patches_do_not_depend_on_the_batch(batch, noise, method, stitching, make):
     sampling = {"size": 16, "stride": 8, "halo": 4, "noise": noise}
-    sampler, request = make(
-        method=method, stitching=stitching, days=2, **sampling
-    )
+    sampler, request = make(method=method, stitching=stitching, days=2, **sampling)
     found = sampler.sample(request)
     config = request.config.replace(sampling={"batch_size": batch})
     again = sampler.sample(replace(request, config=config))

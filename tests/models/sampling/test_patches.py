@@ -36,9 +36,7 @@ def draw(config, conditions, keys, networks=None, **options):
     shape = conditions.static.shape[-2:]
     options = {"corner": (0, 0), "domain": shape} | options
     given = dataclasses.replace(conditions, keys=keys[:, 1], members=keys[:, 0])
-    request = SampleRequest(
-        conditions=given, config=config, realizations=(), step=86400, **options
-    )
+    request = SampleRequest(conditions=given, config=config, realizations=(), step=86400, **options)
     fields = ChainSampler(networks or make_networks(config)).sample(request)
     assert fields.shape == (1, len(keys), 1, *shape)
     return fields[0, :, 0]
@@ -73,9 +71,7 @@ def test_the_batch_size_does_not_matter(config, conditions, keys, sampler, kind)
 
 @stitchings
 @noises
-def test_the_batch_and_the_order_of_fields_do_not_matter(
-    config, conditions, keys, stitching, kind
-):
+def test_the_batch_and_the_order_of_fields_do_not_matter(config, conditions, keys, stitching, kind):
     config = config.replace(sampling={"noise": kind, "sampler": "ddpm"})
     together = draw(config, conditions, keys, stitching=stitching)
     for chosen in ([2, 0, 1], [1]):
@@ -127,8 +123,7 @@ def test_missing_fine_lags_are_the_coarse_ones(config, conditions, keys):
 
 def test_an_image_that_cannot_be_halved_is_generated_in_one_piece(config, conditions, keys):
     odd = {
-        name: getattr(conditions, name)[..., :11, :13]
-        for name in ("window", "fine_lags", "static")
+        name: getattr(conditions, name)[..., :11, :13] for name in ("window", "fine_lags", "static")
     }
     drawn = draw(config, dataclasses.replace(conditions, **odd), keys, stitching="whole")
     assert drawn.shape == (3, 11, 13)
