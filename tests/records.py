@@ -256,7 +256,7 @@ def fast_config(**sections: Any) -> xd.DownscalerConfig:
     network = TINY_NETWORK | sections.pop("network", {})
     data = {"extrapolate": "nearest", "crop": 16} | sections.pop("data", {})
     method = sections.pop("method", "residual")
-    used = xd.methods.find(method).uses["training"]
+    used = xd.methods.find(method).uses.get("training", frozenset())
     training = {key: value for key, value in TINY_TRAINING.items() if key in used | EPOCHS}
     training |= sections.pop("training", {})
     return xd.preset(
