@@ -60,7 +60,7 @@ def test_days_read_on_demand_teach_what_others_teach(both, method):
     same(learn(coarse, fine, method=method), demanded, **close)
 
 
-@pytest.mark.parametrize("method", ["residual", "crps"])
+@pytest.mark.parametrize("method", [pytest.param("residual", marks=pytest.mark.slow), "crps"])
 def test_reading_ahead_changes_nothing(both, method, monkeypatch):
     coarse, fine = both[0], both[1].chunk(time=9)
     seen = []

@@ -54,6 +54,7 @@ def undisturbed():
     return train(small_arrays(), small_config())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("moment", ["midst", "writing"])
 def test_a_killed_training_ends_with_the_same_weights(
     arrays, config, undisturbed, tmp_path, moment

@@ -80,6 +80,7 @@ def train(given, folds, monkeypatch):
     return trained.state, seen[0][given.train_targets]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folds", [2, 3])
 def test_a_residual_is_measured_with_a_regression_that_did_not_see_its_day(folds, monkeypatch):
     given = field_arrays(shape=(16, 16))
