@@ -108,8 +108,8 @@ SETTLED = [
     Answer(
         "Where are calendar features?", "calendar", "preprocessing/calendar_features.py", "Calendar"
     ),
-    # core/units.py answers it when it is there
-    Answer("Where are units compared?", "units", "core/alignment.py", 'get("units")', TEXT),
+    Answer("Where are units compared?", "units", "core/units.py", "same_units"),
+    Answer("Where are missing values counted?", "missing", "core/missing.py", "missing_share"),
     Answer("Where are time axes matched?", "time", "core/time.py", "match_times"),
     Answer("Where are grids found to be the same?", "grid", "core/grids.py", "same_grid"),
     Answer("Where are area weights?", "area", "core/grids.py", "cell_areas", LINE),

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 
 from records import label
 from xdownscale.core import blocks as blocks_
-from xdownscale.core.errors import TimeAxisError
 
 
 class Counted:
@@ -123,10 +122,10 @@ def test_records_opened_without_chunks_are_read_by_days(kind, tmp_path, monkeypa
     assert blocks_.chunked(record) is record
 
 
-def test_a_record_on_disc_without_time_is_refused(tmp_path):
-    record_of(1).isel(time=0, drop=True).to_dataset().to_netcdf(tmp_path / "field.nc")
-    with (
-        xr.open_dataset(tmp_path / "field.nc") as opened,
-        pytest.raises(TimeAxisError, match="no time dimension"),
-    ):
-        blocks_.chunked(opened.dust)
+def test_a_record_on_disc_without_time_keeps_the_chunks_of_its_file(tmp_path):
+    record = record_of(1).isel(time=0, drop=True).to_dataset()
+    record.to_netcdf(tmp_path / "field.nc")
+    with xr.open_dataset(tmp_path / "field.nc") as opened:
+        found = blocks_.chunked(opened.dust)
+        assert found.chunks is not None
+        xr.testing.assert_identical(found.compute(), record.dust)

@@ -42,6 +42,7 @@ def pair():
     return coarse.t, fine.t
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pairing", ["paired", "self"])
 def test_test_days_move_nothing_and_validation_days_the_calibration_alone(pair, pairing):
     coarse, fine = pair

@@ -291,13 +291,13 @@ def test_neighbours_are_counted():
 
 
 def test_streaming_holds_a_piece_at_a_time(drawer, record, tmp_path):
-    """Pieces are drawn, written and dropped: never more at once than there are threads."""
+    """Pieces are generated, written and dropped: never more at once than there are threads."""
     alive, most = 0, 0
     from dask.callbacks import Callback
 
     def before(key, *_):
         nonlocal alive, most
-        if str(key).startswith("draw_piece"):
+        if str(key).startswith("predict_piece"):
             alive += 1
             most = max(most, alive)
 

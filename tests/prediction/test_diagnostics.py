@@ -135,7 +135,7 @@ def test_gaps_of_the_truth_are_gaps_of_the_ensemble(pair, model, monkeypatch):
     gappy = rng.uniform(size=fine.shape) < 0.4
     truth = fine.copy(data=np.where(gappy, np.nan, members[8]))
     maps = xr.DataArray(members[:8], fine.coords, ("realization", *fine.dims), name="t")
-    monkeypatch.setattr(diagnostics, "draw_maps", lambda fitted, coarse, order: maps)
+    monkeypatch.setattr(diagnostics, "predict_maps", lambda fitted, coarse, request: maps)
     found = diagnostics._drawn(fitted_of(model), coarse, truth, None)
     assert diagnostics._ratio(found, diagnostics._semivariance) == pytest.approx(1, abs=0.02)
     assert diagnostics._ratio(found, lambda x: np.nanstd(x, (-2, -1))) == pytest.approx(1, abs=0.02)

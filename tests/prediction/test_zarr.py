@@ -148,7 +148,7 @@ def test_a_failure_in_the_middle_keeps_what_is_finished(
     drawer, record, tmp_path, monkeypatch, filled
 ):
     path = tmp_path / "maps.zarr"
-    real, calls = zarr_store.chunking.draw_labelled, []
+    real, calls = zarr_store.chunking.predict_labelled, []
 
     def fails(*args):
         calls.append(1)
@@ -156,7 +156,7 @@ def test_a_failure_in_the_middle_keeps_what_is_finished(
             raise OSError(28, "No space left on device")
         return real(*args)
 
-    monkeypatch.setattr(zarr_store.chunking, "draw_labelled", fails)
+    monkeypatch.setattr(zarr_store.chunking, "predict_labelled", fails)
     options = {"realizations": 2, "chunks": 30, "progress": False}
     with (
         dask.config.set(scheduler="synchronous"),
@@ -164,7 +164,7 @@ def test_a_failure_in_the_middle_keeps_what_is_finished(
     ):
         xd.predict_to_zarr(drawer, record, path, **options)
     assert xr.open_zarr(path, consolidated=False).attrs["progress"] == "incomplete"
-    monkeypatch.setattr(zarr_store.chunking, "draw_labelled", real)
+    monkeypatch.setattr(zarr_store.chunking, "predict_labelled", real)
     xd.predict_to_zarr(drawer, record, path, **options)
     np.testing.assert_array_equal(fields(path), fields(filled))
 

@@ -158,9 +158,10 @@ def onto_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> xr.Da
     >>> onto_grid(upside_down, truth, "mine").values.ravel()
     array([1., 2.])
     """
+    here = find_axes(prediction)
+    there = find_axes(truth)
     if not same_grid(truth, prediction):
         raise GridError(_other_grid(prediction, truth, name))
-    here, there = find_axes(prediction), find_axes(truth)
     bare = turn(prediction, truth).reset_coords(drop=True)
     if here.time and there.time:
         bare = bare.rename({here.time: there.time} if here.time != there.time else {})
@@ -209,7 +210,8 @@ def turn(other: xr.DataArray, one: xr.DataArray) -> xr.DataArray:
     >>> turn(other.rename(x="longitude"), one).lon.values
     array([-10.,  10.])
     """
-    axes, there = find_axes(one), find_axes(other)
+    axes = find_axes(one)
+    there = find_axes(other)
     places = match_cells(one, other)
     if places is None:
         raise GridError(
@@ -280,7 +282,8 @@ def bring_together(
         If their units differ.
     """
     require_same_units(da, other, ("The first record", "the second"))
-    axes, there = find_axes(da), find_axes(other)
+    axes = find_axes(da)
+    there = find_axes(other)
     if axes.time and there.time and axes.time != there.time:
         other = other.rename({there.time: axes.time})
     if not days:
@@ -298,7 +301,8 @@ def bring_together(
         return Pair(one, two, axes, find_axes(two), False)
     if same_grid(one, two):
         turned = turn(two, one)
-        seen, seen_too = one.notnull(), turned.notnull()
+        seen = one.notnull()
+        seen_too = turned.notnull()
         return Pair(one.where(seen_too), turned.where(seen), axes, find_axes(turned), True)
     one, two = _crop(one, two), _crop(two, one)
     return Pair(one, two, axes, find_axes(two), False)
@@ -346,7 +350,8 @@ def _crop(da: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
             )
     axes = find_axes(da)
     outside = uncovered(other, da)
-    rows, columns = ~outside.all(axes.x), ~outside.all(axes.y)
+    rows = ~outside.all(axes.x)
+    columns = ~outside.all(axes.y)
     if not (rows.any() and columns.any()):
         raise GridError(
             f"The grids do not overlap: the first has {describe_grid(da)}, the second "

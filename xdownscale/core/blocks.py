@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale.core.coords import require_array, require_time
+from xdownscale.core.coords import find_time
 
 Array = npt.NDArray[Any]
 DAYS = 64  # most days that are read at once
@@ -67,7 +67,8 @@ def blocks(array: Any, most: int = DAYS) -> Iterator[tuple[slice, Array]]:
     >>> [rows for rows, _ in blocks(np.zeros((3, 1)), most=2)]
     [slice(0, 2, None), slice(2, 3, None)]
     """
-    size, start = at_once(array, most), 0
+    size = at_once(array, most)
+    start = 0
     lengths = array.chunks[0] if is_lazy(array) else (array.shape[0],)
     ends = np.cumsum(lengths)
     while start < array.shape[0]:
@@ -90,8 +91,11 @@ class Reader:
     """
 
     def __init__(self, array: Any) -> None:
-        self._array, self.shape, self.dtype = array, tuple(array.shape), array.dtype
-        self._lock, self._kept = threading.Lock(), OrderedDict[int, Array]()
+        self._array = array
+        self.shape = tuple(array.shape)
+        self.dtype = array.dtype
+        self._lock = threading.Lock()
+        self._kept = OrderedDict[int, Array]()
         lengths = array.chunks[0] if is_lazy(array) else ()
         self._edges = np.cumsum([0, *lengths])
         self._day = int(np.prod(self.shape[1:])) * np.dtype(self.dtype).itemsize
@@ -137,14 +141,24 @@ def chunked(record: Any) -> Any:
     Returns
     -------
     DataArray or Dataset
+        An array without time keeps the chunks of its file.
+
+    Examples
+    --------
+    >>> da = xr.DataArray([1.0, 2.0])
+    >>> chunked(da) is da
+    True
     """
     if isinstance(record, xr.Dataset):
         return record.assign({name: chunked(da) for name, da in record.data_vars.items()})
     if not isinstance(record, xr.DataArray) or record.chunks or record.variable._in_memory:
         return record
-    time = require_time(record, "The record")
+    chunks = record.encoding.get("preferred_chunks", {})
+    time = find_time(record)
+    if time is None:
+        return record.chunk({dim: chunks.get(dim, "auto") for dim in record.dims})
     day = record.dtype.itemsize * record.size // max(record.sizes[time], 1)
-    stored = record.encoding.get("preferred_chunks", {}).get(time, 1)
+    stored = chunks.get(time, 1)
     days = max(int(stored), _CHUNK // max(day, 1) // int(stored) * int(stored), 1)
     return record.chunk({dim: days if dim == time else -1 for dim in record.dims})
 
@@ -199,33 +213,7 @@ def by_days(da: xr.DataArray, dim: str | None) -> xr.DataArray:
     return da.chunk({dim: max(1, _BLOCK * da.sizes[dim] // max(1, da.size))})
 
 
-def on_disk_as_dask(da: xr.DataArray) -> xr.DataArray:
-    """Return an array that lies unread on disk as a dask array, any other as it is.
-
-    Parameters
-    ----------
-    da : DataArray
-        Anything.
-
-    Returns
-    -------
-    DataArray
-        In the chunks of the file where it has some.
-
-    Examples
-    --------
-    >>> da = xr.DataArray([1.0, 2.0])
-    >>> on_disk_as_dask(da) is da
-    True
-    """
-    require_array(da)
-    if da.chunks is not None or da.variable._in_memory:
-        return da
-    stored = da.encoding.get("preferred_chunks", {})
-    return da.chunk({dim: stored.get(dim, "auto") for dim in da.dims})
-
-
-def gather(array: Any, rows: Array, columns: Array) -> tuple[Any, Array, Array]:
+def select_cells(array: Any, rows: Array, columns: Array) -> tuple[Any, Array, Array]:
     """Bring the grid of a dask array into one chunk, and only the cells that are needed.
 
     Parameters
@@ -245,7 +233,7 @@ def gather(array: Any, rows: Array, columns: Array) -> tuple[Any, Array, Array]:
     --------
     >>> import dask.array
     >>> field = dask.array.from_array(np.arange(12.0).reshape(1, 3, 4), chunks=2)
-    >>> few, rows, columns = gather(field, np.array([0, 2]), np.array([3, 1]))
+    >>> few, rows, columns = select_cells(field, np.array([0, 2]), np.array([3, 1]))
     >>> few.compute()[..., rows, columns]
     array([[3., 9.]])
     """
@@ -253,7 +241,8 @@ def gather(array: Any, rows: Array, columns: Array) -> tuple[Any, Array, Array]:
         return array, rows, columns
     import dask.array
 
-    parts, places = [], []
+    parts = []
+    places = []
     for (top, bottom), (left, right) in product(*map(_spans, array.chunks[-2:])):
         here = (rows >= top) & (rows < bottom) & (columns >= left) & (columns < right)
         if here.any():

@@ -238,7 +238,8 @@ def longitude_axis(longitude: Array, what: str = "The grid", bounds: Array | Non
     wrapped[360.0 - wrapped < SAME_DEGREES] -= 360.0
     order = np.argsort(wrapped, kind="stable")
     fresh = np.diff(wrapped[order], prepend=-np.inf) > SAME_DEGREES
-    first, values = order[fresh], wrapped[order][fresh]
+    first = order[fresh]
+    values = wrapped[order][fresh]
     inverse = np.empty(given.size, dtype=np.intp)
     inverse[order] = np.cumsum(fresh) - 1
     _check_order(given, first, what, "longitude", cyclic=True)
@@ -356,7 +357,8 @@ def check_coverage(latitude: Axis, longitude: Axis, lat: Array, lon: Array) -> N
     >>> axis = latitude_axis(np.array([0.0, 1.0]))
     >>> check_coverage(axis, axis, np.array([0.4]), np.array([1.4]))
     """
-    rows, columns = outside(latitude, lat, cyclic=False), outside(longitude, lon, cyclic=True)
+    rows = outside(latitude, lat, cyclic=False)
+    columns = outside(longitude, lon, cyclic=True)
     parts = []
     for kind, axis, bad, found in [
         ("latitude", latitude, rows, lat),
@@ -903,7 +905,8 @@ def find_cells(a: Grid, b: Grid) -> Places:
     """
     for grid in (a, b):
         require_rectilinear(grid_template(grid))
-    (lat, lon), (lat_other, lon_other) = _centres(a), _centres(b)
+    lat, lon = _centres(a)
+    lat_other, lon_other = _centres(b)
     return Places(
         _find(lat, lat_other, _slack(lat, lat_other, cyclic=False), cyclic=False),
         _find(lon, lon_other, _slack(lon, lon_other, cyclic=True), cyclic=True),
@@ -971,7 +974,8 @@ def _find(wanted: Array, there: Array, slack: float, *, cyclic: bool) -> Array:
 
 def _match_planes(one: tuple[Array, Array], other: tuple[Array, Array]) -> Places | None:
     """Places of cells where a grid is two-dimensional; rows and columns may be reversed."""
-    (lat, lon), (lat_other, lon_other) = _plane(one), _plane(other)
+    lat, lon = _plane(one)
+    lat_other, lon_other = _plane(other)
     if lat.shape != lat_other.shape or lon.shape != lon_other.shape or lat.shape != lon.shape:
         return None
     slack = _tolerance(_cell_of_plane(lat, lon))

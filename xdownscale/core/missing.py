@@ -6,10 +6,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import xarray as xr
 
 from xdownscale.core.blocks import blocks
-from xdownscale.core.coords import to_array
 
 _STEPS = 1024  # time steps that are looked at at once
 
@@ -47,13 +45,13 @@ def _finite(values: Any) -> Any:
     return np.where(infinite, np.nan, values) if infinite.any() else values
 
 
-def ever_present(record: xr.DataArray) -> npt.NDArray[np.bool_]:
+def ever_present(array: Any) -> npt.NDArray[np.bool_]:
     """Return the cells of a record that ever have a finite value, ``(y, x)``.
 
     Parameters
     ----------
-    record : DataArray
-        With time, latitude and longitude; read a block of time steps at a time.
+    array : (time, y, x) array
+        Numpy or dask; read a block of time steps at a time.
 
     Returns
     -------
@@ -61,24 +59,22 @@ def ever_present(record: xr.DataArray) -> npt.NDArray[np.bool_]:
 
     Examples
     --------
-    >>> da = xr.DataArray([[[np.nan, 1.0]]], coords={"time": [0], "lat": [0.0], "lon": [0.0, 1.0]})
-    >>> ever_present(da)
+    >>> ever_present(np.array([[[np.nan, 1.0]]]))
     array([[False,  True]])
     """
-    array = to_array(record).array
     present = np.zeros(array.shape[1:], bool)
     for _, block in blocks(array, _STEPS):
         present |= np.isfinite(block).any(axis=0)
     return present
 
 
-def missing_share(record: xr.DataArray, present: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def missing_share(array: Any, present: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
     """Return the share of cells that each time step of a record misses.
 
     Parameters
     ----------
-    record : DataArray
-        With time, latitude and longitude; read a block of time steps at a time.
+    array : (time, y, x) array
+        Numpy or dask; read a block of time steps at a time.
     present : (y, x) bool array
         Cells that count: those that ever have a value.
 
@@ -88,11 +84,9 @@ def missing_share(record: xr.DataArray, present: npt.NDArray[np.bool_]) -> npt.N
 
     Examples
     --------
-    >>> da = xr.DataArray([[[np.nan, 1.0]]], coords={"time": [0], "lat": [0.0], "lon": [0.0, 1.0]})
-    >>> missing_share(da, np.ones((1, 2), bool))
+    >>> missing_share(np.array([[[np.nan, 1.0]]]), np.ones((1, 2), bool))
     array([0.5])
     """
-    array = to_array(record).array
     shares = np.ones(array.shape[0])
     for rows, block in blocks(array, _STEPS):
         if present.any():

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from xdownscale.core.errors import DataError, ModelFormatError, OptionError, check_option
+from xdownscale.core.moments import Moments
 
 TRANSFORMS = ("auto", "log10", "asinh", "log1p", "sqrt", "identity")
 SCALINGS = ("minmax", "standard")
@@ -322,20 +323,11 @@ def _survey(values: Any, seed: int, sample: int | None) -> _Survey:
 
 
 def _moments(scaling: Scaling, values: Any) -> tuple[float, float]:
-    """Return mean and standard deviation in transformed units, merged by block (Chan 1979)."""
-    count = 0
-    mean = 0.0
-    squares = 0.0
+    """Return mean and standard deviation in transformed units, merged block by block."""
+    moments = Moments()
     for block in _blocks(values):
-        x = scaling.transform_only(block[~np.isnan(block)].astype(float))
-        if not x.size:
-            continue
-        step = float(x.mean()) - mean
-        total = count + x.size
-        squares += float(((x - x.mean()) ** 2).sum()) + step**2 * count * x.size / total
-        mean = mean + step * x.size / total
-        count = total
-    return mean, float(np.sqrt(squares / count))
+        moments.add(scaling.transform_only(block[~np.isnan(block)].astype(float)))
+    return moments.mean, moments.spread()
 
 
 def _blocks(values: Any) -> Iterator[Any]:

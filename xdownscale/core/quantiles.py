@@ -62,7 +62,8 @@ def count_digits(values: Array, known: int, heads: Array) -> Array:
         head = number >> np.uint64(left)
         place = np.minimum(np.searchsorted(heads, head), heads.size - 1)
         hit = heads[place] == head
-        number, place = number[hit], place[hit]
+        number = number[hit]
+        place = place[hit]
     digit = (number >> np.uint64(left - DIGIT)) & np.uint64(_SIZE - 1)
     flat = place * _SIZE + digit.astype(np.intp)
     return np.bincount(flat, minlength=heads.size * _SIZE).reshape(heads.size, _SIZE)
@@ -117,7 +118,8 @@ def record_quantiles(da: xr.DataArray, quantiles: Any) -> Any:
     DataError
         If no value is finite.
     """
-    dim, counts = str(da.dims[0]), QuantileCounts(quantiles)
+    dim = str(da.dims[0])
+    counts = QuantileCounts(quantiles)
     for read in (counts.first, counts.second):
         for part in day_slices([da], dim):
             read(da.isel({dim: part}).values)

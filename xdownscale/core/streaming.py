@@ -65,7 +65,8 @@ def slabs(chunks: Sequence[int], positions: NDArray[np.int64], max_lag: int) -> 
         How many steps back the lags go.
     """
     bounds = np.cumsum(chunks)
-    cut, start = [], 0
+    cut = []
+    start = 0
     for stop in bounds.tolist():
         if stop - start >= 4 * max_lag or stop == bounds[-1]:
             first = int(np.searchsorted(positions, positions[start] - max_lag))
@@ -133,7 +134,9 @@ class Record:
         import dask.array
         from dask.highlevelgraph import HighLevelGraph
 
-        x, name, (low, high) = self._source, f"reread-{uuid4().hex}", blocks
+        x = self._source
+        name = f"reread-{uuid4().hex}"
+        low, high = blocks
         tasks: dict[Any, Any] = {(name, _AFTER): (_nothing, awaited), **more}
         for place in np.ndindex(high - low, *x.numblocks[1:]):
             key = (x.name, place[0] + low, *place[1:])
@@ -234,7 +237,8 @@ def gather(
     from dask.highlevelgraph import HighLevelGraph
 
     # one layer for the whole pass: a Delayed for each block would cost the square of their number
-    name, level = f"gather-{uuid4().hex}", 0
+    name = f"gather-{uuid4().hex}"
+    level = 0
     sources = [s for s in (x, given, beside) if s is not None]
     tasks: dict[Any, Any] = {}
     for i, key in enumerate(flatten(x.__dask_keys__())):

@@ -545,7 +545,8 @@ def check_overlap(
 
 
 def _period(time: Any) -> str:
-    values, numbers = _values(time), seconds(time)
+    values = _values(time)
+    numbers = seconds(time)
     if not values.size:
         return "empty"
     return f"{values[numbers.argmin()]} to {values[numbers.argmax()]}"

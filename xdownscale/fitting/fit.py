@@ -18,7 +18,6 @@ from xdownscale import methods
 from xdownscale.config import CONSISTENT, DownscalerConfig
 from xdownscale.core import blocks, hashing
 from xdownscale.core import time as time_axis
-from xdownscale.core.coords import require_time, to_array
 from xdownscale.core.errors import (
     DataError,
     OptionError,
@@ -26,7 +25,7 @@ from xdownscale.core.errors import (
     nearest_name,
 )
 from xdownscale.core.missing import ever_present, missing_share
-from xdownscale.core.time import time_keys
+from xdownscale.core.record import Record
 from xdownscale.fitting import transfer
 from xdownscale.fitting.fitted_model import Fitted, GroupModel, ModelFacts
 from xdownscale.fitting.groups import Seasons, check_layouts, make_groups
@@ -89,8 +88,8 @@ def fit_records(
     groups = list(make_groups(pair, seasons, regions, blend))
     for group, _ in groups:
         check_layouts(group.window, config)
-    present = np.all([ever_present(driver) for driver in pair.drivers], axis=0)
-    missing = np.max([missing_share(d, present) for d in pair.drivers], axis=0)
+    present = np.all([ever_present(driver.array) for driver in pair.drivers], axis=0)
+    missing = np.max([missing_share(driver.array, present) for driver in pair.drivers], axis=0)
     _check_driven(missing, config.data.max_missing)
     datasets = [
         GroupDataset(
@@ -133,10 +132,10 @@ def fit_records(
     return replace(fitted, about=about), pair
 
 
-def _with_period(about: ModelFacts, long: xr.DataArray) -> ModelFacts:
+def _with_period(about: ModelFacts, long: Record) -> ModelFacts:
     """Return the facts with the period of the long coarse record."""
-    time = long[require_time(long, "The coarse record")]
-    return replace(about, coarse_period=_period(time), days=(about.days[0], int(time.size)))
+    days = (about.days[0], int(long.time.size))
+    return replace(about, coarse_period=_period(long.time), days=days)
 
 
 def _check_driven(missing: npt.NDArray[np.float64], most: float) -> None:
@@ -178,7 +177,7 @@ def _check_method(pair: Pair, config: DownscalerConfig) -> None:
         )
     kind = config.sampling.constraint
     for number in set(pair.own) - {-1} if kind in CONSISTENT[1:] else ():
-        least = float(pair.drivers[number].min())
+        least = float(pair.drivers[number].da.min())
         if least < 0:
             raise OptionError(
                 f"The constraint {kind!r} needs coarse values of 0 or more, and "
@@ -203,9 +202,9 @@ def _check_method(pair: Pair, config: DownscalerConfig) -> None:
 
 def _fingerprint(pair: Pair, config: DownscalerConfig) -> str:
     """Name the data and options: values, times and grids of both records, and the configuration."""
-    records = [to_array(record).array for record in (*pair.drivers, *pair.targets)]
-    times = [time_keys(time) for time in (pair.coarse_time, pair.time)]
-    grids = [validation.canonical_grid(to_array(r).labels) for r in (pair.coarse, pair.fine)]
+    records = [record.array for record in (*pair.drivers, *pair.targets)]
+    times = [record.keys for record in (pair.coarse, pair.fine)]
+    grids = [record.grid for record in (pair.coarse, pair.fine)]
     degrees = [d for grid in grids for d in validation.degrees(grid)]
     return hashing.fingerprint(json.dumps(config.to_dict()), *times, *degrees, *records)
 
@@ -221,13 +220,14 @@ def _pack(
 ) -> Fitted:
     """Gather what was learnt, with the facts that a user or a later check wants to know."""
     rows = slice(-config.data.lags, None)
-    array = np.asarray(to_array(pair.fine).array[rows], np.float32)
-    grid, coarse_grid = pair.grid, validation.canonical_grid(to_array(pair.coarse).labels)
+    array = np.asarray(pair.fine.array[rows], np.float32)
+    grid = pair.grid
+    coarse_grid = pair.coarse.grid
     carried = xr.DataArray(
         array, dims=("time", *grid.dims), coords={**grid.coords, "time": pair.time.values[rows]}
     )
     units = [driver.attrs.get("units") for driver in pair.drivers]
-    labels = [to_array(target).labels for target in pair.targets]
+    labels = [target.labels for target in pair.targets]
     return Fitted(
         config=config,
         models=models,

@@ -1,4 +1,4 @@
-"""Which coarse fields a fine record is learnt with: those of its days, or its own averages."""
+"""Decide whether coarse and fine record show the same weather, and pair them accordingly."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import xarray as xr
 
 from xdownscale.core.blocks import is_lazy
-from xdownscale.core.coords import require_time, to_array
 from xdownscale.core.errors import DataError, GridError, check_option
 from xdownscale.core.grids import require_rectilinear, uncovered
+from xdownscale.core.record import Record
 from xdownscale.geostat import diagnose_pairing
-from xdownscale.preprocessing.validation import Pair, canonical_grid, crop_to
+from xdownscale.preprocessing.validation import Pair, crop_to
 from xdownscale.regridding import regrid
 
 PAIRINGS = ("auto", "paired", "self")
@@ -23,7 +23,7 @@ _HELD = 500.0  # MB of averages that are kept in memory
 
 
 class Pairing(NamedTuple):
-    """How a fine record is learnt.
+    """How a fine record is trained on.
 
     Attributes
     ----------
@@ -33,8 +33,8 @@ class Pairing(NamedTuple):
     reason : str
         Why, in a sentence.
     pair : Pair
-        The records to learn from.
-    long : tuple of DataArray or None
+        The records to train on.
+    long : tuple of Record or None
         Under ``"self"`` the long coarse records, on the cells that the fine record covers: what is
         to be mapped onto the fine record's climate.
     """
@@ -42,11 +42,11 @@ class Pairing(NamedTuple):
     kind: str
     reason: str
     pair: Pair
-    long: tuple[xr.DataArray, ...] | None
+    long: tuple[Record, ...] | None
 
 
 def settle_pairing(pair: Pair, pairing: str, seed: int = 0) -> Pairing:
-    """Decide how a fine record is learnt, and prepare the records for it.
+    """Decide how the records are paired, and prepare them for it.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ def settle_pairing(pair: Pair, pairing: str, seed: int = 0) -> Pairing:
     if pair.rows.size < _ENOUGH:
         reason = f"not tested: {pair.rows.size} common days are fewer than {_ENOUGH}"
         return Pairing("paired", reason, pair, None)
-    found = diagnose_pairing(pair.coarse, _stretch(pair), seed=seed)
+    found = diagnose_pairing(pair.coarse.da, _stretch(pair), seed=seed)
     message = str(found["message"].item())
     if found["paired"].item():
         return Pairing("paired", message, pair, None)
@@ -92,12 +92,12 @@ def settle_pairing(pair: Pair, pairing: str, seed: int = 0) -> Pairing:
 def _stretch(pair: Pair) -> xr.DataArray:
     """Return the fine record, or of a large one on disc enough days from its middle."""
     days = pair.rows.size
-    cells = min(pair.coarse.size // pair.coarse_time.size, pair.grid.size)
+    cells = min(pair.coarse.grid.size, pair.grid.size)
     wanted = max(_TESTED // cells, _ENOUGH)
-    if not is_lazy(pair.fine.data) or days <= wanted:
-        return pair.fine
+    if not is_lazy(pair.fine.array) or days <= wanted:
+        return pair.fine.da
     first = (days - wanted) // 2
-    return pair.fine.isel({str(pair.time.name): slice(first, first + wanted)})
+    return pair.fine.isel(slice(first, first + wanted)).da
 
 
 def _from_itself(pair: Pair, reason: str) -> Pairing:
@@ -112,7 +112,7 @@ def _from_itself(pair: Pair, reason: str) -> Pairing:
         )
     averaged = {own: _average(pair.targets[t], pair.drivers[own]) for t, own in enumerate(pair.own)}
     drivers = tuple(averaged[k] for k in range(len(pair.drivers)))
-    grid = canonical_grid(to_array(drivers[0]).labels)
+    grid = drivers[0].grid
     return Pairing(
         "self",
         reason,
@@ -122,24 +122,25 @@ def _from_itself(pair: Pair, reason: str) -> Pairing:
             rows=np.arange(pair.rows.size),
             drivers=drivers,
         ),
-        tuple(crop_to(driver, grid) for driver in pair.drivers),
+        tuple(Record(crop_to(driver.da, grid), driver.what) for driver in pair.drivers),
     )
 
 
-def _average(fine: xr.DataArray, coarse: xr.DataArray) -> xr.DataArray:
-    """Area averages of a fine record over the coarse cells whose centres it covers."""
-    axes = require_rectilinear(coarse, "The coarse grid")
-    template = coarse.isel({require_time(coarse, "The coarse record"): 0}, drop=True)
-    outside = uncovered(fine, template)
-    rows, columns = ~outside.all(axes.x).values, ~outside.all(axes.y).values
+def _average(fine: Record, coarse: Record) -> Record:
+    """Average a fine record over the coarse cells whose centres it covers."""
+    axes = require_rectilinear(coarse.da, "The coarse grid")
+    template = coarse.da.isel({str(coarse.time.name): 0}, drop=True)
+    outside = uncovered(fine.da, template)
+    rows = ~outside.all(axes.x).values
+    columns = ~outside.all(axes.y).values
     if min(rows.sum(), columns.sum()) < 2:
         raise GridError(
             f"The fine record covers {rows.sum()} x {columns.sum()} coarse cells; pairing='self' "
             "needs 2 x 2 or more."
         )
     averaged: xr.DataArray = regrid(
-        fine, template.isel({axes.y: rows, axes.x: columns}), "conservative"
+        fine.da, template.isel({axes.y: rows, axes.x: columns}), "conservative"
     )
     if is_lazy(averaged.data) and averaged.nbytes <= 1e6 * _HELD:
         averaged = averaged.compute()  # or every look at it would read the fine record
-    return averaged.rename(coarse.name).assign_attrs(coarse.attrs)
+    return Record(averaged.rename(coarse.name).assign_attrs(coarse.attrs), coarse.what)

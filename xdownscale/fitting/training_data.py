@@ -17,12 +17,11 @@ import xarray as xr
 from xdownscale import methods, splits
 from xdownscale.config import DownscalerConfig
 from xdownscale.core import blocks, hashing
-from xdownscale.core import time as times
-from xdownscale.core.coords import require_time, to_array
 from xdownscale.core.errors import DataError, XDownscaleError, XDownscaleWarning
 from xdownscale.core.missing import ever_present, missing_share
 from xdownscale.core.normalization import BLOCK, Scaling, choose_transform, fit_scaling
-from xdownscale.core.time import months, time_keys
+from xdownscale.core.record import Record
+from xdownscale.core.time import months
 from xdownscale.fitting import drift
 from xdownscale.fitting.fitted_model import GroupModel
 from xdownscale.fitting.groups import Group, Seasons
@@ -61,7 +60,7 @@ class GroupDataset:
         Share of missing cells of each day of the coarse record.
     seed : int
         Seed of everything random.
-    long : tuple of DataArray or None
+    long : tuple of Record or None
         Under pairing ``"self"`` the long coarse records, which are mapped onto the climate of
         `pair`'s; None where `pair` holds them.
     encoder : Encoder or None
@@ -76,7 +75,7 @@ class GroupDataset:
     seasons: Seasons | None
     missing: npt.NDArray[np.float64]
     seed: int
-    long: tuple[xr.DataArray, ...] | None = None
+    long: tuple[Record, ...] | None = None
     encoder: Encoder | None = None
 
     @cached_property
@@ -85,10 +84,11 @@ class GroupDataset:
         found = [self._present(target) for target in self.pair.targets]
         return np.all([filled for filled, _ in found], axis=0), np.stack([v for _, v in found])
 
-    def _present(self, target: xr.DataArray) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Days of a target with any value, ``(n,)``, and cells that ever have one, ``(y, x)``."""
-        array = to_array(target).array[(slice(None), *self.group.window)]
-        filled, valid = np.zeros(array.shape[0], bool), np.zeros(array.shape[1:], bool)
+    def _present(self, target: Record) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
+        """Time steps of a target with any value, ``(n,)``, and cells that ever have one."""
+        array = target.array[(slice(None), *self.group.window)]
+        filled = np.zeros(array.shape[0], bool)
+        valid = np.zeros(array.shape[1:], bool)
         for rows, block in blocks.blocks(array):
             present = np.isfinite(block) & (self.weight > 0)
             filled[rows] = present.any(axis=(1, 2))
@@ -141,10 +141,9 @@ class GroupDataset:
         Under ``transform="auto"`` the coarse training days have a say too: the transform must
         suit both records.
         """
-        targets, own = self.pair.targets, self.pair.own
         return tuple(
             self._scaling(target, self.pair.drivers[k] if k >= 0 else None)
-            for target, k in zip(targets, own, strict=True)
+            for target, k in zip(self.pair.targets, self.pair.own, strict=True)
         )
 
     @property
@@ -162,36 +161,36 @@ class GroupDataset:
             for k, driver in enumerate(self.pair.drivers)
         )
 
-    def _scaling(self, target: xr.DataArray, driver: xr.DataArray | None) -> Scaling:
+    def _scaling(self, target: Record, driver: Record | None) -> Scaling:
         chosen = self._fitted(target, self.split.train, driver)
         if driver is not None and (
-            problem := validation.strayed(driver, chosen, "The coarse record")
+            problem := validation.implausible(driver, chosen, "The coarse record")
         ):
             raise DataError(problem)
         return chosen
 
     def _fitted(
-        self, record: xr.DataArray, train: npt.NDArray[np.int64], driver: xr.DataArray | None
+        self, record: Record, train: npt.NDArray[np.int64], driver: Record | None
     ) -> Scaling:
         """Choose a transform for a record (and its driver), and fit the constants."""
-        data, array = self.config.data, to_array(record).array
+        data = self.config.data
         fine = any(record is target for target in self.pair.targets)
         window = self.group.window if fine else (slice(None), slice(None))
-        own = _DayBlocks(array[(slice(None), *window)], train)
+        own = _Blocks(record.array[(slice(None), *window)], train)
         transform = data.transform
         if not isinstance(transform, str):
             transform = transform.get(str(record.name), "auto")
         floor = data.floor if transform in ("auto", "log10") else None
         parts = [own]
         if driver is not None:
-            parts.append(_DayBlocks(to_array(driver).array, self.pair.rows[train]))
+            parts.append(_Blocks(driver.array, self.pair.rows[train]))
         chosen = choose_transform(_Chain(*parts), transform, floor=floor, seed=self.seed)
         if own.low > own.high:  # no value at all, which has an error of its own
             return fit_scaling(own, chosen.transform, data.scaling)
         return fit_scaling(own, replace(chosen, minimum=own.low, maximum=own.high), data.scaling)
 
     def check(self) -> None:
-        """Raise whatever there is to raise, before any group is trained.
+        """Validate split, scaling and static fields before training.
 
         Raises
         ------
@@ -224,7 +223,7 @@ class GroupDataset:
         """Static fields on the group's grid, scaled."""
         coarse = None
         if self.method.detailed_static:
-            coarse = validation.canonical_grid(to_array(self.pair.coarse).labels)
+            coarse = self.pair.coarse.grid
         return static_features.static_fields(self.static, self.grid, coarse)
 
     @cached_property
@@ -244,7 +243,7 @@ class GroupDataset:
     @cached_property
     def step(self) -> int:
         """Seconds from one day to the next."""
-        return int(times.time_step(self.pair.coarse_time))
+        return self.pair.coarse.step
 
     def split_dataset(self) -> xr.Dataset:
         """Return which day is what, as labels along ``time``."""
@@ -262,7 +261,7 @@ class GroupDataset:
         return np.isin(months(time), self.seasons[self.group.season])
 
 
-class _DayBlocks:
+class _Blocks:
     """Chosen days of a record, a block at a time, as often as asked; notes their range.
 
     Blocks end where those of 64 days end that `scaling` takes apart, so that sums do not depend on
@@ -270,8 +269,10 @@ class _DayBlocks:
     """
 
     def __init__(self, array: Any, rows: npt.NDArray[np.int64]) -> None:
-        self._array, self._rows = blocks.Reader(array), rows
-        self.low, self.high = np.inf, -np.inf
+        self._array = blocks.Reader(array)
+        self._rows = rows
+        self.low = np.inf
+        self.high = -np.inf
 
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
         step = max(1, BLOCK // max(1, int(np.prod(self._array.shape[1:]))))
@@ -288,7 +289,7 @@ class _DayBlocks:
 class _Chain:
     """Several block readers, one after another, as often as asked."""
 
-    def __init__(self, *parts: _DayBlocks) -> None:
+    def __init__(self, *parts: _Blocks) -> None:
         self._parts = parts
 
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
@@ -397,26 +398,24 @@ def quantile_maps(dataset: GroupDataset) -> tuple[QuantileMap, ...]:
     )
 
 
-def _map(
-    dataset: GroupDataset, long: xr.DataArray, own: xr.DataArray, scaling: Scaling
-) -> QuantileMap:
+def _map(dataset: GroupDataset, long: Record, own: Record, scaling: Scaling) -> QuantileMap:
     """Map one long record onto the averages of the fine one.
 
     Quantiles of both are those of the fine record's period: both simulations see one change of
     climate, which maps between other years would take for a bias.
     """
-    time = long[require_time(long, "The coarse record")]
-    keys, period = time_keys(time), time_keys(dataset.pair.time)[[0, -1]]
-    rows = np.flatnonzero(dataset.in_season(time) & (keys >= period[0]) & (keys <= period[1]))
-    days = np.sort(dataset.pair.rows[np.r_[dataset.split.train, dataset.split.stopping]])
-    own_time = dataset.pair.coarse_time
-    most = int(1e6 * dataset.config.data.memory_limit * time.size // (4 * long.size))
-    rows, days = spread(rows, most), spread(days, most)
+    period = dataset.pair.fine.keys[[0, -1]]
+    inside = (long.keys >= period[0]) & (long.keys <= period[1])
+    rows = np.flatnonzero(dataset.in_season(long.time) & inside)
+    own_rows = np.sort(dataset.pair.rows[np.r_[dataset.split.train, dataset.split.stopping]])
+    most = int(1e6 * dataset.config.data.memory_limit * long.time.size // (4 * long.da.size))
+    rows = spread(rows, most)
+    own_rows = spread(own_rows, most)
     return fit_map(
         features.scaled_coarse(long, scaling)[rows],
-        features.scaled_coarse(own, scaling)[days],
-        months(time)[rows],
-        months(own_time)[days],
+        features.scaled_coarse(own, scaling)[own_rows],
+        months(long.time)[rows],
+        months(own.time)[own_rows],
     )
 
 
@@ -478,8 +477,8 @@ def training_data(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> Train
         fine_lags=fine_lags,
         static=dataset.static_fields,
         calendar=dataset.calendar_numbers(pair.time),
-        place=place_on(validation.canonical_grid(to_array(pair.coarse).labels), dataset.grid),
-        keys=time_keys(pair.time),
+        place=place_on(pair.coarse.grid, dataset.grid),
+        keys=pair.fine.keys,
         step=dataset.step,
         train_targets=train,
         stop_targets=stop,
@@ -525,7 +524,7 @@ def _long_time(dataset: GroupDataset) -> xr.DataArray:
     """Time of the record that the first stage learns."""
     if dataset.long is None:
         return dataset.pair.coarse_time
-    return dataset.long[0][require_time(dataset.long[0], "The coarse record")]
+    return dataset.long[0].time
 
 
 def _mapped_long(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> list[features.Days]:
@@ -542,7 +541,7 @@ def _long_missing(dataset: GroupDataset) -> npt.NDArray[np.float64]:
     """Share of missing cells of each day of the first stage's record."""
     if dataset.long is None:
         return dataset.missing
-    shares = [missing_share(da, ever_present(da)) for da in dataset.long]
+    shares = [missing_share(record.array, ever_present(record.array)) for record in dataset.long]
     return np.asarray(np.max(shares, axis=0))
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.core.blocks import gather, on_disk_as_dask
+from xdownscale.core.blocks import chunked, select_cells
 from xdownscale.core.coords import Labels, Unlabelled, to_array
 from xdownscale.core.errors import DataError, OptionError, check_option
 from xdownscale.core.grids import Array
@@ -126,7 +126,7 @@ def semivariogram(
     (False, 'flat at 0.08461: pure nugget, no range')
     """
     _check_options(max_distance, bins, pairs, model, estimator, direction, seed, average, bootstrap)
-    lazy = on_disk_as_dask(da)
+    lazy = chunked(da)
     unlabelled = to_array(lazy)
     sampled = _sample_pairs(unlabelled, max_distance, bins, pairs, direction, seed)
     lag = (np.arange(bins) + 0.5) * max_distance / bins
@@ -196,7 +196,7 @@ def _sample_pairs(
 def _positions(labels: Labels) -> tuple[Array, Array]:
     """Return latitude and longitude as `to_array` orders them: (y,) and (x,), or (y, x)."""
     axes = labels.axes
-    (down, along) = labels.flips()[-2:]
+    down, along = labels.flips()[-2:]
     lat = labels.coords[axes.latitude]
     lon = labels.coords[axes.longitude]
     if lat.ndim == 1:
@@ -213,7 +213,7 @@ def _days(unlabelled: Unlabelled, pairs: Pairs, estimator: str, lag: Array) -> x
     array, labels = unlabelled
     grid = [labels.axes.y, labels.axes.x]
     rows, columns = np.unravel_index(pairs.cells, array.shape[-2:])
-    array, rows, columns = gather(array, rows, columns)
+    array, rows, columns = select_cells(array, rows, columns)
     lead = [d for d in labels.order if d not in grid]
     coords = {d: labels.coords[d] for d in lead if d in labels.coords}
     found = xr.apply_ufunc(

@@ -14,9 +14,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale.core.coords import find_axes, to_array
 from xdownscale.core.errors import DataError, OptionError, XDownscaleWarning, check_option
-from xdownscale.core.time import time_keys
+from xdownscale.core.record import Record
 from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.models.sampling.memory import available_memory
 from xdownscale.prediction import workers
@@ -162,7 +161,7 @@ def cut_pieces(plan: Plan, chunks: Chunks) -> Iterator[Piece]:
                 days=part,
                 members=slice(int(first), int(last)),
                 rows=_rows(plan, part, walk),
-                runs=None if walk is None else tuple(time_keys(plan.time)[run] for run in walk),
+                runs=None if walk is None else tuple(plan.keys[run] for run in walk),
                 lags=_lags(plan, part, walk),
             )
 
@@ -222,7 +221,7 @@ def make_job(plan: Plan, piece: Piece, tile: int | str | None) -> Job:
         runs=piece.runs,
         step=plan.step,
     )
-    past = plan.past_time.values[piece.lags] if piece.lags.size else time[:0]
+    past = plan.past.time.values[piece.lags] if piece.lags.size else time[:0]
     return Job(request=request, time=time[piece.rows], lags=past, tile=tile)
 
 
@@ -278,7 +277,7 @@ def _prepare(
     """Return the plan of a piece, and a copy of the state that it goes on from."""
     fitted = workers.redeem(given)
     fitted = replace(fitted, config=fitted.config.override(sampling={"tile": what.tile}))
-    records = tuple(_on(fitted.coarse_grid, values, what.time) for values in drivers)
+    records = tuple(Record(_on(fitted.coarse_grid, values, what.time)) for values in drivers)
     check_values(fitted, records)
     request = what.request
     if past is not None:
@@ -298,12 +297,12 @@ def read_past(plan: Plan, piece: Piece) -> Any:
     """Return the fields of the history that a piece reads (lazy where it is), or None."""
     if not piece.lags.size or plan.request.history is None:
         return None
-    return to_array(plan.past).array[piece.lags]
+    return plan.past.array[piece.lags]
 
 
 def read_drivers(plan: Plan, rows: slice) -> list[Any]:
     """Return days of the drivers, axes ascending (lazy where they are)."""
-    return [to_array(driver).array[rows] for driver in plan.drivers]
+    return [driver.array[rows] for driver in plan.drivers]
 
 
 _LARGE = 1e9  # bytes of one chunk of a coarse record that deserve a word
@@ -366,7 +365,7 @@ def _graph(plan: Plan, cut: Chunks, given: workers.Ticket) -> Iterator[tuple[Pie
     from dask.base import tokenize
     from dask.delayed import delayed
 
-    tile, sources = settle_tile(plan), [driver.data for driver in plan.drivers]
+    tile, sources = settle_tile(plan), [driver.da.data for driver in plan.drivers]
     token = tokenize(given.key, tile, cut, plan.request, plan.time.values, sources)
     carrier = sent(given)
     generate = delayed(predict_piece, pure=False, nout=2)
@@ -434,18 +433,19 @@ def check_chunks(plan: Plan) -> None:
         If maps are cut, or a chunk is very large.
     """
     for name, driver in zip(plan.fitted.drivers, plan.drivers, strict=True):
-        if driver.chunks is None:
+        da = driver.da
+        if da.chunks is None:
             continue
-        axes, item = find_axes(driver), driver.dtype.itemsize
-        chunks = dict(zip(driver.dims, driver.chunks, strict=True))
-        maps = driver.sizes[axes.y] * driver.sizes[axes.x] * item
+        axes = driver.axes
+        chunks = dict(zip(da.dims, da.chunks, strict=True))
+        maps = da.sizes[axes.y] * da.sizes[axes.x] * da.dtype.itemsize
         days = max(chunks[str(axes.time)])
         parts = len(chunks[axes.y]) * len(chunks[axes.x])
         held, free = days * maps, available_memory()
         if held > free / 2:
             raise DataError(
-                f"The chunks of {name!r} have {days} days of {driver.sizes[axes.y]} x "
-                f"{driver.sizes[axes.x]} cells: maps are needed whole, which takes "
+                f"The chunks of {name!r} have {days} days of {da.sizes[axes.y]} x "
+                f"{da.sizes[axes.x]} cells: maps are needed whole, which takes "
                 f"{held / 1e9:.3g} GB for each of the tasks, and {free / 1e9:.3g} GB are free. "
                 f"Rechunk it first, for instance .chunk({{{axes.time!r}: 64, {axes.y!r}: -1, "
                 f"{axes.x!r}: -1}}), best on disk."

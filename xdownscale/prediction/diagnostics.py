@@ -393,9 +393,11 @@ def validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, float
         "stride": sampling.size - 2 * sampling.halo,
     }
     cheap = replace(fitted, config=fitted.config.override(sampling=quick))
-    drivers: xr.DataArray | xr.Dataset = pair.coarse
+    drivers: xr.DataArray | xr.Dataset = pair.coarse.da
     if len(pair.drivers) > 1:
-        drivers = xr.Dataset(dict(zip(pair.names, pair.drivers, strict=True)))
+        drivers = xr.Dataset(
+            {name: each.da for name, each in zip(pair.names, pair.drivers, strict=True)}
+        )
     scores: dict[str, list[float]] = {}
     for name, model in fitted.models.items():
         days = model.split["time"][model.split["part"].values == "validation"]
@@ -405,7 +407,7 @@ def validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, float
         chosen = days[np.unique(np.linspace(0, days.size - 1, _VALIDATION_DAYS).astype(int))]
         request = Request(time=chosen, device=device)
         if "teacher_forced" in _method(fitted).modes(fitted.config):
-            request = replace(request, mode="teacher_forced", history=pair.fine)
+            request = replace(request, mode="teacher_forced", history=pair.fine.da)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", XDownscaleWarning)
             maps = predict_maps(replace(cheap, models={name: model}), drivers, request)
@@ -423,6 +425,6 @@ def _truth_of(generated: xr.DataArray, pair: Pair) -> xr.DataArray:
     """Return the true fields of the time steps that were generated, where there is a value."""
     name = require_time(generated, "The maps")
     rows = time_axis.match_times(generated[name], pair.time)
-    truth = pair.fine.isel({str(pair.time.name): rows})
+    truth = pair.fine.isel(rows).da
     held = generated.isel(realization=0, drop=True).notnull()  # noqa: PD004
     return truth.where(held.transpose(*truth.dims).values)

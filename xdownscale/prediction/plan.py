@@ -13,9 +13,9 @@ from xdownscale import methods, splits
 from xdownscale.config import DownscalerConfig
 from xdownscale.core import time as times
 from xdownscale.core import units
-from xdownscale.core.coords import require_time, to_array
 from xdownscale.core.errors import ModelMismatchError, TimeAxisError
 from xdownscale.core.missing import ever_present, missing_share
+from xdownscale.core.record import Record
 from xdownscale.core.time import time_keys
 from xdownscale.fitting.fitted_model import Fitted, GroupModel
 from xdownscale.methods import Method
@@ -65,18 +65,18 @@ class Plan:
     ----------
     fitted : Fitted
         The model.
-    drivers : tuple of DataArray
+    drivers : tuple of Record
         Coarse variables, times sorted.
     request : Request
         What was asked for.
     """
 
     fitted: Fitted
-    drivers: tuple[xr.DataArray, ...]
+    drivers: tuple[Record, ...]
     request: Request
 
     @property
-    def coarse(self) -> xr.DataArray:
+    def coarse(self) -> Record:
         """The first target's own driver, or the first of all."""
         return self.drivers[max(self.fitted.own[0], 0)]
 
@@ -100,17 +100,22 @@ class Plan:
         """Following time steps whose coarse field the model sees."""
         return self.method.window(self.fitted.config)[1]
 
-    @cached_property
+    @property
     def time(self) -> xr.DataArray:
         """Time coordinate of the coarse record."""
-        return self.coarse[require_time(self.coarse, "The coarse record")]
+        return self.coarse.time
+
+    @property
+    def keys(self) -> IntArray:
+        """Times of the coarse record in seconds."""
+        return self.coarse.keys
 
     @property
     def step(self) -> int:
         """Seconds from one day to the next; 0 of a single day."""
         if self.request.step is not None:
             return self.request.step
-        return int(times.time_step(self.time)) if self.time.size > 1 else 0
+        return self.coarse.step
 
     @property
     def width(self) -> int | None:
@@ -121,7 +126,7 @@ class Plan:
     def driven(self) -> npt.NDArray[np.bool_]:
         """Days with enough of their coarse field, ``(t,)``."""
         present = self.fitted.coarse_grid.values > 0
-        shares = [missing_share(driver, present) for driver in self.drivers]
+        shares = [missing_share(driver.array, present) for driver in self.drivers]
         return np.asarray(np.max(shares, axis=0) <= self.fitted.config.data.max_missing)
 
     @cached_property
@@ -133,7 +138,7 @@ class Plan:
         """
         rows = np.arange(self.time.size)
         last = np.maximum.accumulate(np.where(self.driven, rows, -1))
-        keys = time_keys(self.time)
+        keys = self.keys
         near = (last >= 0) & (keys - keys[last] <= self.lags * self.step)
         return np.asarray(np.where(near, last, -1), np.int64)
 
@@ -240,50 +245,45 @@ class Plan:
         skips a day; without such a day it starts cold, at its first target. No run crosses a gap.
         """
         if self.request.runs is not None:
-            return [np.searchsorted(time_keys(self.time), run) for run in self.request.runs]
+            return [np.searchsorted(self.keys, run) for run in self.request.runs]
         able = np.flatnonzero(self.walkable & self.modelled)
-        cuts = np.flatnonzero(np.diff(time_keys(self.time)[able]) != self.step) + 1
+        cuts = np.flatnonzero(np.diff(self.keys[able]) != self.step) + 1
         return [run for part in np.split(able, cuts) if (run := self._run(part)).size]
 
     @cached_property
     def history_rows(self) -> dict[int, int]:
         """Row of the coarse record -> row of the history, for days that both have values of."""
-        matched = times.match_times(self.past_time, self.time)
-        filled = 1 - missing_share(self.past, ever_present(self.past)) > 0
+        matched = times.match_times(self.past.time, self.time)
+        filled = 1 - missing_share(self.past.array, ever_present(self.past.array)) > 0
         return {int(row): i for i, row in enumerate(matched) if row >= 0 and filled[i]}
 
     @cached_property
-    def past(self) -> xr.DataArray:
+    def past(self) -> Record:
         """Fine record that lags are read from: `history`, else what the model carries."""
         given = self.request.history
         if given is None:
-            return self.fitted.carried
+            return Record(self.fitted.carried, "history")
         check_dims(given, "history")
         past = times.check_time(given, "history")
-        found, known = units.units_of(past), self.fitted.labels.attrs.get("units")
+        found = units.units_of(past)
+        known = self.fitted.labels.attrs.get("units")
         if not units.same_units(found, known):
             raise ModelMismatchError(
                 f"history is in {units.said(found)}, the model's fine record in "
                 f"{units.said(known)}. Convert it (and set attrs['units'])."
             )
         scaling = next(iter(self.fitted.models.values())).scaling
-        if problem := validation.strayed(past, scaling, "history"):
+        if problem := validation.implausible(Record(past, "history"), scaling, "history"):
             raise ModelMismatchError(problem)
         grid = self.fitted.carried.isel(time=0, drop=True)
-        return validation.on_cells_of(past, grid, "history", "the model")
-
-    @property
-    def past_time(self) -> xr.DataArray:
-        """Time coordinate of the history."""
-        return self.past[require_time(self.past, "history")]
+        return Record(validation.on_cells_of(past, grid, "history", "the model"), "history")
 
     def history(self) -> dict[int, FloatArray]:
         """Read the fine fields that lags need: row of the coarse record -> ``(y, x)``."""
         if self.parallel:
             return {}
         rows = self._needed()
-        array = to_array(self.past).array
-        fields = np.asarray(array[[self.history_rows[row] for row in rows]], np.float32)
+        fields = np.asarray(self.past.array[[self.history_rows[row] for row in rows]], np.float32)
         return dict(zip(rows, fields, strict=True))
 
     def cold_starts(self) -> int:
@@ -293,8 +293,10 @@ class Plan:
 
     def gaps(self) -> str:
         """Say between which days asked for others are missing from the record; "" if none are."""
-        keys, named = time_keys(self.time), self.time.values
-        first, last = int(self.targets[0]), int(self.targets[-1])
+        keys = self.keys
+        named = self.time.values
+        first = int(self.targets[0])
+        last = int(self.targets[-1])
         cuts = first + np.flatnonzero(np.diff(keys[first : last + 1]) > self.step)
         said = [f"from {str(named[k])[:10]} to {str(named[k + 1])[:10]}" for k in cuts[:3]]
         return ", ".join([*said, *(["..."] if len(cuts) > 3 else [])])

@@ -11,9 +11,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.config import CONSISTENT
-from xdownscale.core.coords import Labels, from_array, to_array
+from xdownscale.core.coords import Labels, from_array
 from xdownscale.core.errors import XDownscaleWarning
-from xdownscale.core.time import months, time_keys
+from xdownscale.core.time import months
 from xdownscale.fitting import drift
 from xdownscale.fitting.fitted_model import Fitted, GroupModel, sizes_of
 from xdownscale.prediction import constraints, rollout
@@ -25,7 +25,6 @@ from xdownscale.prediction.rollout import Carry, GroupSampler
 from xdownscale.preprocessing import features
 from xdownscale.preprocessing.calendar_features import calendar_numbers, warn_outside
 from xdownscale.preprocessing.features import place_on
-from xdownscale.preprocessing.validation import canonical_grid
 
 Models = dict[str | None, GroupModel]
 _BLOCK = 64  # days that are constrained at once
@@ -138,12 +137,11 @@ def _constrain(plan: Plan, out: FloatArray) -> None:
     kind = plan.fitted.config.sampling.constraint
     if kind is None:
         return
-    coarse_grid = canonical_grid(to_array(plan.coarse).labels)
-    lattice = cells_on(coarse_grid, plan.fitted.carried.isel(time=0, drop=True))
+    lattice = cells_on(plan.coarse.grid, plan.fitted.carried.isel(time=0, drop=True))
     for target, own in enumerate(plan.fitted.own):
         if own < 0 and kind in CONSISTENT:
             continue
-        coarse = to_array(plan.drivers[max(own, 0)]).array
+        coarse = plan.drivers[max(own, 0)].array
         for start in range(0, plan.targets.size, _BLOCK):
             days = slice(start, start + _BLOCK)
             given = np.asarray(coarse[plan.targets[days]], np.float64)
@@ -213,13 +211,13 @@ def _source(plan: Plan, model: GroupModel) -> GroupSampler:
         own=fitted.own,
         windows=plan.window,
         lags=plan.before,
-        keys=time_keys(plan.time),
+        keys=plan.keys,
         step=plan.step,
         calendar=calendar_numbers(plan.method.calendar, model.calendar, plan.time, plan.step),
         static=model.static,
         place=model.once(
             "place",
-            lambda: place_on(canonical_grid(to_array(plan.coarse).labels), grid),
+            lambda: place_on(plan.coarse.grid, grid),
         ),
         masks=model.masks,
         corner=(rows.start, columns.start),

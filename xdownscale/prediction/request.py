@@ -13,7 +13,6 @@ from xdownscale import methods
 from xdownscale.config import CONSISTENT
 from xdownscale.core import time as times
 from xdownscale.core import units
-from xdownscale.core.coords import require_time
 from xdownscale.core.errors import (
     ModelMismatchError,
     OptionError,
@@ -21,6 +20,7 @@ from xdownscale.core.errors import (
     check_option,
     check_whole,
 )
+from xdownscale.core.record import Record
 from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.preprocessing import validation
 from xdownscale.preprocessing.validation import check_dims, crop_to, variables
@@ -144,7 +144,7 @@ def _check_constraint(fitted: Fitted) -> None:
 
 def check_drivers(
     fitted: Fitted, coarse: xr.DataArray | xr.Dataset, values: bool
-) -> tuple[xr.DataArray, ...]:
+) -> tuple[Record, ...]:
     """Return the drivers that a model was fitted with, checked, times sorted.
 
     Parameters
@@ -158,7 +158,7 @@ def check_drivers(
 
     Returns
     -------
-    tuple of DataArray
+    tuple of Record
 
     Raises
     ------
@@ -183,7 +183,7 @@ def check_drivers(
     return drivers
 
 
-def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray, values: bool) -> xr.DataArray:
+def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray, values: bool) -> Record:
     """Check that a record is of the kind that the model was fitted with; sort its times."""
     what = "The coarse record"
     if len(fitted.drivers) > 1:
@@ -201,33 +201,33 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray, values: boo
             f"{what} is in {units.said(found)}, the model was fitted with "
             f"{units.said(known)}. Convert it (and set attrs['units'])."
         )
-    coarse = times.check_time(coarse, what)
-    if not coarse[require_time(coarse, what)].size:
+    record = Record(times.check_time(coarse, what), what)
+    if not record.time.size:
         raise TimeAxisError(f"{what} has no day at all; give one with the days that are wanted.")
     scaling = next(iter(fitted.models.values())).driver_scalings[number]
     # another climate may lie elsewhere: that is what it is mapped for
     paired = fitted.about.pairing == "paired"
-    if values and paired and (problem := validation.strayed(coarse, scaling, what)):
+    if values and paired and (problem := validation.implausible(record, scaling, what)):
         raise ModelMismatchError(problem)
-    time = coarse[require_time(coarse, what)]
-    step, learnt = times.time_step(time), fitted.about.step
-    if time.size > 1 and learnt not in (None, step):
+    known_step = fitted.about.step
+    if record.step not in (0, known_step):
         raise ModelMismatchError(
-            f"{what} has a time step of {step / 3600:g} hours, the model was fitted with one of "
-            f"{learnt / 3600:g}. Bring it to that, for instance with .resample(time=...).mean()."
+            f"{what} has a time step of {record.step / 3600:g} hours, the model was fitted with "
+            f"one of {known_step / 3600:g}. Bring it to that, for instance with "
+            ".resample(time=...).mean()."
         )
-    return coarse
+    return record
 
 
-def check_values(fitted: Fitted, records: tuple[xr.DataArray, ...]) -> None:
+def check_values(fitted: Fitted, records: tuple[Record, ...]) -> None:
     """Raise where values cannot be of the variables that the model was fitted with.
 
     Parameters
     ----------
     fitted : Fitted
         The model.
-    records : tuple of DataArray
-        Days of every driver.
+    records : tuple of Record
+        Time steps of every driver.
 
     Raises
     ------
@@ -237,5 +237,5 @@ def check_values(fitted: Fitted, records: tuple[xr.DataArray, ...]) -> None:
         return
     scalings = next(iter(fitted.models.values())).driver_scalings
     for name, record, scaling in zip(fitted.drivers, records, scalings, strict=True):
-        if problem := validation.strayed(record, scaling, f"The coarse variable {name!r}"):
+        if problem := validation.implausible(record, scaling, f"The coarse variable {name!r}"):
             raise ModelMismatchError(problem)

@@ -18,10 +18,9 @@ import numpy as np
 import xarray as xr
 
 from xdownscale.core import hashing
-from xdownscale.core.coords import require_time, to_array
+from xdownscale.core.coords import require_time
 from xdownscale.core.errors import OptionError, StorageError
 from xdownscale.core.files import as_path
-from xdownscale.core.time import time_keys
 from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.io import cf
 from xdownscale.prediction import chunks as chunking
@@ -118,15 +117,14 @@ class _Run:
 
     def _facts(self) -> dict[str, Any]:
         plan, request = self.plan, self.plan.request
-        arrays = [to_array(driver).array for driver in plan.drivers]
+        arrays = [driver.array for driver in plan.drivers]
         past = None
         if request.history is not None:
-            name = require_time(plan.past, "history")
-            past = hashing.fingerprint(time_keys(plan.past[name]), to_array(plan.past).array)
+            past = hashing.fingerprint(plan.past.keys, plan.past.array)
         return {
             "model": self.given.key,
-            "driver": hashing.fingerprint(time_keys(plan.time), *arrays),
-            "days": hashing.fingerprint(time_keys(plan.time[plan.targets])),
+            "driver": hashing.fingerprint(plan.keys, *arrays),
+            "days": hashing.fingerprint(plan.keys[plan.targets]),
             "seed": request.seed,
             "mode": request.mode,
             "stitching": request.stitching,

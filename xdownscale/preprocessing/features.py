@@ -1,4 +1,4 @@
-"""Where the cells of a fine grid lie on a coarse one."""
+"""Network inputs from records: scaled, gaps filled, regridded, read step by step."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from scipy.spatial import cKDTree
 
 from xdownscale.config import DataConfig
 from xdownscale.core.blocks import Reader, at_once
-from xdownscale.core.coords import find_axes, from_array, require_time, to_array
+from xdownscale.core.coords import find_axes, from_array, to_array
 from xdownscale.core.grids import wrap_longitude
 from xdownscale.core.normalization import Scaling
+from xdownscale.core.record import Record
 from xdownscale.preprocessing.imputation import fill_gaps
 from xdownscale.preprocessing.quantile_mapping import QuantileMap
 from xdownscale.regridding import regrid, separable
@@ -159,12 +160,12 @@ def variable(days: Days | Array, number: int) -> Days | Array | None:
     return days[:, number] if isinstance(days, np.ndarray) else None
 
 
-def scaled_coarse(coarse: xr.DataArray, scaling: Scaling) -> Days:
+def scaled_coarse(coarse: Record, scaling: Scaling) -> Days:
     """Return the coarse record on its own grid, gaps filled and scaled, day by day.
 
     Parameters
     ----------
-    coarse : DataArray
+    coarse : Record
         Coarse record.
     scaling : Scaling
         Fitted on the fine training days, so that both records speak one language.
@@ -174,7 +175,7 @@ def scaled_coarse(coarse: xr.DataArray, scaling: Scaling) -> Days:
     Days
         ``(n, y, x)``; a day without any value is 0.
     """
-    array = Reader(to_array(coarse).array)
+    array = Reader(coarse.array)
 
     def read(index: Array) -> Array:
         block = fill_gaps(np.asarray(array[index], dtype=np.float32))
@@ -225,7 +226,7 @@ def mapped(days: Days, quantiles: QuantileMap, months: npt.NDArray[np.int64]) ->
 
 
 def driver(
-    coarse: xr.DataArray,
+    coarse: Record,
     grid: xr.DataArray,
     scaling: Scaling,
     data: DataConfig,
@@ -237,7 +238,7 @@ def driver(
 
     Parameters
     ----------
-    coarse : DataArray
+    coarse : Record
         Coarse record.
     grid : DataArray
         Fine grid, ``(y, x)``.
@@ -255,14 +256,12 @@ def driver(
     """
     days = scaled_coarse(coarse, scaling) if days is None else days
     bring = _separably(coarse, grid, data) if data.engine == "separable" else None
-    labels = to_array(coarse).labels
-    time = coarse[require_time(coarse, "The coarse record")]
 
     def read(index: Array) -> Array:
         unique, inverse = np.unique(index, return_inverse=True)
         if bring is not None:
             return np.asarray(bring(days[unique]), dtype=np.float32)[inverse]
-        native = from_array(days[unique], labels.with_time(time[unique]))
+        native = from_array(days[unique], coarse.labels.with_time(coarse.time[unique]))
         fields = regrid(
             native, grid, method=data.regrid, engine=data.engine, extrapolate=data.extrapolate
         )
@@ -272,22 +271,20 @@ def driver(
     return Days(read, (days.shape[0], *grid.shape))
 
 
-def _separably(
-    coarse: xr.DataArray, grid: xr.DataArray, data: DataConfig
-) -> Callable[[Array], Array]:
+def _separably(coarse: Record, grid: xr.DataArray, data: DataConfig) -> Callable[[Array], Array]:
     """Return what `regrid` does to arrays ``(n, y, x)``; axes and weights are found once."""
-    regridder = separable(coarse, grid, data.regrid, data.extrapolate)
-    there = to_array(coarse).labels.flips()
+    regridder = separable(coarse.da, grid, data.regrid, data.extrapolate)
+    there = coarse.labels.flips()
     back = (slice(None), *to_array(grid).labels.flips())
     return lambda fields: np.asarray(regridder.apply(fields[there])[back])
 
 
-def scaled_fine(fine: xr.DataArray, scaling: Scaling, window: tuple[slice, slice]) -> Days:
+def scaled_fine(fine: Record, scaling: Scaling, window: tuple[slice, slice]) -> Days:
     """Return the fine record in scaled units, day by day, cropped to `window`.
 
     Parameters
     ----------
-    fine : DataArray
+    fine : Record
         Fine record.
     scaling : Scaling
         Fitted on its training days.
@@ -299,7 +296,7 @@ def scaled_fine(fine: xr.DataArray, scaling: Scaling, window: tuple[slice, slice
     Days
         ``(n, y, x)``; NaN stays NaN.
     """
-    array = Reader(to_array(fine).array[(slice(None), *window)])
+    array = Reader(fine.array[(slice(None), *window)])
 
     def read(index: Array) -> Array:
         block = np.asarray(array[index], dtype=np.float32)

@@ -1,11 +1,11 @@
-"""The variables of a record, and which coarse one is which fine one."""
+"""Validate a coarse and a fine record: variables, axes, units, grids and times that fit."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from xdownscale.config import DataConfig
 from xdownscale.core import grids, units
 from xdownscale.core import time as time_axis
 from xdownscale.core.alignment import turn
-from xdownscale.core.coords import Labels, find_axes, require_array, require_time, to_array
+from xdownscale.core.coords import find_axes, require_array, require_time, to_array
 from xdownscale.core.errors import (
     DataError,
     GridError,
@@ -25,6 +25,11 @@ from xdownscale.core.errors import (
 )
 from xdownscale.core.grids import require_rectilinear
 from xdownscale.core.normalization import Scaling
+from xdownscale.core.record import Record, canonical_grid
+
+Array = npt.NDArray[Any]
+_LARGER = 1.5  # times a coarse cell that a fine one may be
+_LOOK = 64  # time steps whose values are looked at
 
 
 def variables(record: xr.DataArray | xr.Dataset, what: str) -> dict[str, xr.DataArray]:
@@ -141,39 +146,28 @@ def check_dims(record: xr.DataArray, what: str) -> None:
         )
 
 
-Array = npt.NDArray[Any]
-_LARGER = 1.5  # times a coarse cell that a fine one may be
-_LOOK = 64  # days that are looked at
-
-
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """A coarse and a fine record that were found fit for each other.
+    """A coarse and a fine record that can be trained on together.
 
     Attributes
     ----------
-    coarse, fine : DataArray
-        Times sorted; the fine record holds only days that the coarse one has too.
+    coarse, fine : Record
+        Times sorted; the fine record holds only the time steps that the coarse one has too.
     rows : (n,) int array
-        Index in the coarse record of each day of the fine record.
-    grid : DataArray
-        The fine grid, ``(y, x)``, latitude and longitude ascending.
-    labels : Labels
-        Names of the fine record.
-    drivers, targets : tuple of DataArray
-        All coarse and all fine variables, on the same grids and days; `coarse` is the first
+        Index in the coarse record of each time step of the fine record.
+    drivers, targets : tuple of Record
+        All coarse and all fine variables, on the same grids and time steps; `coarse` is the first
         target's own driver (or the first of all), `fine` the first target.
     own : tuple of int
         For each target the number of its own driver, -1 where it has none.
     """
 
-    coarse: xr.DataArray
-    fine: xr.DataArray
+    coarse: Record
+    fine: Record
     rows: npt.NDArray[np.int64]
-    grid: xr.DataArray
-    labels: Labels
-    drivers: tuple[xr.DataArray, ...]
-    targets: tuple[xr.DataArray, ...]
+    drivers: tuple[Record, ...]
+    targets: tuple[Record, ...]
     own: tuple[int, ...]
 
     @property
@@ -182,14 +176,19 @@ class Pair:
         return [str(driver.name) for driver in self.drivers]
 
     @property
+    def grid(self) -> xr.DataArray:
+        """The fine grid, ``(y, x)``, latitude and longitude ascending."""
+        return self.fine.grid
+
+    @property
     def time(self) -> xr.DataArray:
         """Time coordinate of the fine record."""
-        return self.fine[require_time(self.fine, "The fine record")]
+        return self.fine.time
 
     @property
     def coarse_time(self) -> xr.DataArray:
         """Time coordinate of the coarse record."""
-        return self.coarse[require_time(self.coarse, "The coarse record")]
+        return self.coarse.time
 
 
 def check_pair(
@@ -198,7 +197,7 @@ def check_pair(
     data: DataConfig,
     drivers: Mapping[str, str | None] | None = None,
 ) -> Pair:
-    """Check that records can be learnt from, before any value is read.
+    """Check that two records can be trained on together, before any value is read.
 
     Parameters
     ----------
@@ -216,37 +215,49 @@ def check_pair(
 
     Raises
     ------
-    GridError, TimeAxisError, DataError
-        As for `check_two`; and a DataError if it is not clear which driver is a target's own.
+    GridError
+        Axes not found, extra dimensions, variables on different grids, or fine cells that the
+        coarse grid does not cover.
+    TimeAxisError
+        Duplicate times, no common time step, too few of them, or variables with different times.
+    DataError
+        Units or standard names that differ, or it is not clear which driver is a target's own.
     """
     known = variables(coarse, "The coarse record")
     wanted = variables(fine, "The fine record")
     own = own_drivers(known, wanted, drivers)
     names = list(known)
     first = next(iter(wanted))
-    lead = check_two(
-        known[own[first] or names[0]], wanted[first], data, same=own[first] is not None
-    )
+    lead = own[first] or names[0]
+    leading = _check_two(known[lead], wanted[first], data, same=own[first] is not None)
     for target, driver in own.items():
         if driver is not None:
             check_variable(known[driver], wanted[target])
-    inputs = [_sorted(da) for da in known.values()]
-    targets = list(wanted.values())
-    check_together(dict(zip(known, inputs, strict=True)), "coarse")
-    check_together({name: _sorted(da) for name, da in wanted.items()}, "fine")
-    inputs = [_in_order_of(da, lead.coarse) for da in inputs]
-    targets = [_in_order_of(da, lead.fine) for da in targets]
-    kept = [_common_days(lead.coarse, _sorted(target))[1] for target in targets]
-    return replace(
-        lead,
-        drivers=tuple(inputs),
+    inputs = {name: _sorted(da) for name, da in known.items() if name != lead}
+    outputs = {name: _sorted(da) for name, da in wanted.items() if name != first}
+    records = {name: inputs.get(name, leading.coarse) for name in names}
+    targets = {name: outputs.get(name, leading.whole) for name in wanted}
+    check_together(records, "coarse")
+    check_together(targets, "fine")
+    ordered = [_in_order_of(record, leading.coarse) for record in records.values()]
+    kept = [
+        leading.fine
+        if record is leading.whole
+        else _common_days(leading.coarse, _in_order_of(record, leading.whole))[1]
+        for record in targets.values()
+    ]
+    return Pair(
+        coarse=leading.coarse,
+        fine=leading.fine,
+        rows=leading.rows,
+        drivers=tuple(ordered),
         targets=tuple(kept),
         own=tuple(-1 if own[t] is None else names.index(str(own[t])) for t in wanted),
     )
 
 
-def check_together(records: Mapping[str, xr.DataArray], kind: str) -> None:
-    """Raise unless all variables have the days and the cells of the first one.
+def check_together(records: Mapping[str, Record], kind: str) -> None:
+    """Raise unless all variables have the time steps and the cells of the first one.
 
     Parameters
     ----------
@@ -260,95 +271,78 @@ def check_together(records: Mapping[str, xr.DataArray], kind: str) -> None:
     TimeAxisError, GridError
     """
     (lead, first), *others = records.items()
-    days = first[require_time(first, "The record")]
-    grid = canonical_grid(to_array(first).labels)
     for name, other in others:
-        if not time_axis.same_times(other[require_time(other, "The record")], days):
+        if not time_axis.same_times(other.time, first.time):
             raise TimeAxisError(
                 f"The {kind} variables {lead!r} and {name!r} have different times. Give them the "
                 "same days, for instance with xr.align(..., join='inner')."
             )
-        mine = canonical_grid(to_array(other).labels)
-        if not grids.same_grid(mine, grid):
+        if not grids.same_grid(other.grid, first.grid):
             raise GridError(
                 f"The {kind} variables {lead!r} and {name!r} lie on different grids: "
-                f"{_extent(grid)} against {_extent(mine)}. Regrid one of them (xd.regrid)."
+                f"{_extent(first.grid)} against {_extent(other.grid)}. Regrid one of them "
+                "(xd.regrid)."
             )
 
 
-def _sorted(record: xr.DataArray) -> xr.DataArray:
-    """Sort the times of a record, as `check_time` does, without a second warning."""
+def _sorted(da: xr.DataArray) -> Record:
+    """Sort the times of a variable, without a second warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XDownscaleWarning)
-        return time_axis.check_time(record, "The record")
+        return Record(time_axis.check_time(da, "The record"))
 
 
-def check_two(
-    coarse: xr.DataArray, fine: xr.DataArray, data: DataConfig, *, same: bool = True
-) -> Pair:
-    """Check that two variables can be learnt from, before any value is read.
+class _Leading(NamedTuple):
+    """The first target and its driver: on their common time steps, and as they were given."""
+
+    coarse: Record
+    whole: Record  # fine record with all of its time steps
+    fine: Record
+    rows: npt.NDArray[np.int64]
+
+
+def _check_two(
+    coarse: xr.DataArray, fine: xr.DataArray, data: DataConfig, *, same: bool
+) -> _Leading:
+    """Check the first target and its driver; see `check_pair`.
 
     Parameters
     ----------
     coarse, fine : DataArray
-        The long and the short record, each with time, latitude and longitude.
+        The long and the short record.
     data : DataConfig
         Options.
     same : bool
         Whether they are one quantity, in one unit.
-
-    Returns
-    -------
-    Pair
-
-    Raises
-    ------
-    GridError
-        Axes not found, extra dimensions, or fine cells that the coarse grid does not cover.
-    TimeAxisError
-        Duplicate times, no common day, or too few of them.
-    DataError
-        Units or standard names that differ.
     """
-    records = {"The coarse record": coarse, "The fine record": fine}
-    for what, record in records.items():
-        check_dims(record, what)
+    given = {"The coarse record": coarse, "The fine record": fine}
+    for what, da in given.items():
+        check_dims(da, what)
         if data.engine == "separable":
-            grids.require_rectilinear(record, what)
-    coarse, fine = (time_axis.check_time(record, what) for what, record in records.items())
+            grids.require_rectilinear(da, what)
+    one, other = (Record(time_axis.check_time(da, what), what) for what, da in given.items())
     if same:
-        check_variable(coarse, fine)
+        check_variable(one.da, other.da)
     if data.engine == "separable":
-        _check_finer(coarse, fine)
-    if data.extrapolate is None and data.engine == "separable":
-        _check_coverage(coarse, fine)
-    _check_steps(coarse, fine)
-    rows, fine = _common_days(coarse, fine)
-    if fine.sizes[require_time(fine, "The fine record")] < data.lags + 2:
+        _check_finer(one, other)
+        if data.extrapolate is None:
+            _check_coverage(one, other)
+    _check_steps(one, other)
+    rows, kept = _common_days(one, other)
+    if kept.time.size < data.lags + 2:
         raise TimeAxisError(
             f"The records have {rows.size} days in common; a model with lags={data.lags} needs at "
             f"least lags + 2 = {data.lags + 2}. Give a longer fine record or fewer lags."
         )
-    labels = to_array(fine).labels
-    return Pair(
-        coarse=coarse,
-        fine=fine,
-        rows=rows,
-        grid=canonical_grid(labels),
-        labels=labels,
-        drivers=(coarse,),
-        targets=(fine,),
-        own=(0 if same else -1,),
-    )
+    return _Leading(one, other, kept, rows)
 
 
-def _check_finer(coarse: xr.DataArray, fine: xr.DataArray) -> None:
+def _check_finer(coarse: Record, fine: Record) -> None:
     """Raise where the fine record has the larger cells: the two may have been swapped."""
     found = []
     for record in (coarse, fine):
-        axes = find_axes(record)
-        degrees = [record[name].values for name in (axes.latitude, axes.longitude)]
-        found.append([float(np.median(np.abs(np.diff(d)))) if d.size > 1 else 0.0 for d in degrees])
+        sizes = [np.abs(np.diff(d)) for d in degrees(record.grid)]
+        found.append([float(np.median(size)) if size.size else 0.0 for size in sizes])
     if np.prod(found[1]) > _LARGER * np.prod(found[0]) > 0:
         raise GridError(
             f"The fine record has cells of {found[1][0]:g} by {found[1][1]:g} degrees, larger than "
@@ -383,13 +377,13 @@ def _same_standard_name(coarse: xr.DataArray, fine: xr.DataArray) -> bool:
     return None in names or names[0] == names[1]
 
 
-def strayed(record: xr.DataArray, scaling: Scaling, what: str) -> str:
-    """Say in what way a record cannot be of the variable that was learnt, or return "".
+def implausible(record: Record, scaling: Scaling, what: str) -> str:
+    """Describe implausible values, or return "".
 
     Parameters
     ----------
-    record : DataArray
-        Record; a few of its days are read.
+    record : Record
+        A few of its time steps are read.
     what : str
         What it is, for the message.
     scaling : Scaling
@@ -403,32 +397,18 @@ def strayed(record: xr.DataArray, scaling: Scaling, what: str) -> str:
     """
     if scaling.minimum is None or scaling.maximum is None:
         return ""
-    array = to_array(record).array
-    days = np.unique(np.linspace(0, array.shape[0] - 1, _LOOK).astype(int))
-    values = np.asarray(array[days])
+    array = record.array
+    looked_at = np.unique(np.linspace(0, array.shape[0] - 1, _LOOK).astype(int))
+    values = np.asarray(array[looked_at])
     median = float(np.median(values[np.isfinite(values)])) if np.isfinite(values).any() else np.nan
-    low, high = scaling.minimum, scaling.maximum
+    low = scaling.minimum
+    high = scaling.maximum
     if np.isnan(median) or 2 * low - high <= median <= 2 * high - low:
         return ""
     return (
         f"{what} has the median {median:.6g}, far outside the fine training values "
         f"({low:.6g} to {high:.6g}): another unit, transform or variable? Bring it to theirs."
     )
-
-
-def canonical_grid(labels: Labels) -> xr.DataArray:
-    """Return the horizontal grid behind `labels` as ``(y, x)`` zeros, ascending."""
-    axes = labels.axes
-    keep = [
-        n for n, c in labels.coords.coords.items() if set(c.dims) <= {axes.y, axes.x} and c.ndim
-    ]
-    coords = labels.coords[keep]
-    sizes = (labels.coords.sizes[axes.y], labels.coords.sizes[axes.x])
-    grid = xr.DataArray(np.zeros(sizes, np.float32), dims=(axes.y, axes.x), coords=coords.coords)
-    for dim in (axes.y, axes.x):
-        if axes.rectilinear and labels.descends(dim):
-            grid = grid.isel({dim: slice(None, None, -1)})
-    return grid
 
 
 def on_cells_of(record: xr.DataArray, grid: xr.DataArray, what: str, owner: str) -> xr.DataArray:
@@ -462,16 +442,14 @@ def on_cells_of(record: xr.DataArray, grid: xr.DataArray, what: str, owner: str)
     return turn(record, grid)
 
 
-def _in_order_of(record: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
+def _in_order_of(record: Record, other: Record) -> Record:
     """Return a record on the cells of another, in its order; as it is where that is the same."""
-    one = canonical_grid(to_array(other).labels)
-    mine = canonical_grid(to_array(record).labels)
-    places = grids.match_cells(one, mine)
-    sizes = (mine.shape[0], mine.shape[1])
+    places = grids.match_cells(other.grid, record.grid)
     ordered = places is not None and all(
-        np.array_equal(place, np.arange(size)) for place, size in zip(places, sizes, strict=True)
+        np.array_equal(place, np.arange(size))
+        for place, size in zip(places, record.grid.shape, strict=True)
     )
-    return record if ordered else turn(record, other)
+    return record if ordered else Record(turn(record.da, other.da), record.what)
 
 
 def degrees(grid: xr.DataArray) -> list[Array]:
@@ -485,43 +463,37 @@ def _extent(grid: xr.DataArray) -> str:
     return f"latitudes {spans[0]}, longitudes {spans[1]}"
 
 
-def _check_steps(coarse: xr.DataArray, fine: xr.DataArray) -> None:
-    times = (record[require_time(record, "A record")] for record in (coarse, fine))
-    steps = [time_axis.time_step(time) for time in times if time.size > 1]
-    if len(steps) == 2 and steps[0] != steps[1]:
+def _check_steps(coarse: Record, fine: Record) -> None:
+    if 0 not in (coarse.step, fine.step) and coarse.step != fine.step:
         raise TimeAxisError(
-            f"The coarse record has a time step of {steps[0] / 3600:g} hours and the fine one of "
-            f"{steps[1] / 3600:g} hours. Bring both to one step, for instance with "
+            f"The coarse record has a time step of {coarse.step / 3600:g} hours and the fine one "
+            f"of {fine.step / 3600:g} hours. Bring both to one step, for instance with "
             ".resample(time='1D').mean()."
         )
 
 
-def _check_coverage(coarse: xr.DataArray, fine: xr.DataArray) -> None:
-    axes = find_axes(fine)
-    latitude, longitude = grids.grid_axes(coarse, "The coarse grid")
-    centres = (fine[name].values for name in (axes.latitude, axes.longitude))
-    grids.check_coverage(latitude, longitude, *centres)
+def _check_coverage(coarse: Record, fine: Record) -> None:
+    latitude, longitude = grids.grid_axes(coarse.da, "The coarse grid")
+    grids.check_coverage(latitude, longitude, *degrees(fine.grid))
 
 
-def _common_days(
-    coarse: xr.DataArray, fine: xr.DataArray
-) -> tuple[npt.NDArray[np.int64], xr.DataArray]:
+def _common_days(coarse: Record, fine: Record) -> tuple[npt.NDArray[np.int64], Record]:
     """Rows of the coarse record that match the fine days, and the fine days that have one.
 
     Fine days that the coarse record stamps at another hour take its stamps: generated fields will
     bear these, and their noise is keyed by them.
     """
-    name = require_time(fine, "The fine record")
-    coarse_time = coarse[require_time(coarse, "The coarse record")]
-    matched = time_axis.check_overlap(fine[name], coarse_time)
+    name = str(fine.time.name)
+    matched = time_axis.check_overlap(fine.time, coarse.time)
     kept = np.flatnonzero(matched >= 0)
     rows = matched[kept].astype(np.int64)
+    da = fine.da
     if kept.size < matched.size:
-        fine = fine.isel({name: kept})
-    if not np.array_equal(time_axis.seconds(fine[name]), time_axis.seconds(coarse_time[rows])):
-        stamps = xr.DataArray(coarse_time.values[rows], dims=name, attrs=fine[name].attrs)
-        fine = fine.assign_coords({name: stamps})
-    return rows, fine
+        da = da.isel({name: kept})
+    if not np.array_equal(time_axis.seconds(da[name]), time_axis.seconds(coarse.time[rows])):
+        stamps = xr.DataArray(coarse.time.values[rows], dims=name, attrs=da[name].attrs)
+        da = da.assign_coords({name: stamps})
+    return rows, fine if da is fine.da else Record(da, fine.what)
 
 
 def crop_to(record: xr.DataArray, grid: xr.DataArray) -> xr.DataArray:

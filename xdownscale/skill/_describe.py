@@ -12,6 +12,7 @@ import xarray as xr
 from xdownscale.core.blocks import day_slices
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import OptionError
+from xdownscale.core.moments import Moments
 from xdownscale.core.quantiles import QuantileCounts
 from xdownscale.skill._groups import By, Group, Seasons, check_by, crops, make_groups
 from xdownscale.skill._options import check_quantiles
@@ -123,13 +124,11 @@ def _described(
 
 
 class _RunningSummary:
-    """Running count, mean, sum of squares, minimum and maximum (Chan et al. 1983)."""
+    """Running moments, quantiles, minimum and maximum of blocks."""
 
     def __init__(self, quantiles: Sequence[float]) -> None:
         self.counts = QuantileCounts(quantiles)
-        self.n = 0
-        self.mean = 0.0
-        self.squares = 0.0
+        self.moments = Moments()
         self.low = np.inf
         self.high = -np.inf
 
@@ -137,22 +136,16 @@ class _RunningSummary:
         """Add a block of any shape; what is not finite is left out."""
         self.counts.first(block)
         good = block[np.isfinite(block)].astype(float)
-        if not good.size:
-            return
-        middle = good.mean()
-        n = self.n + good.size
-        apart = middle - self.mean
-        self.squares += ((good - middle) ** 2).sum() + apart**2 * self.n * good.size / n
-        self.mean += apart * good.size / n
-        self.n = n
-        self.low = min(self.low, good.min())
-        self.high = max(self.high, good.max())
+        self.moments.add(good)
+        self.low = min(self.low, good.min(initial=np.inf))
+        self.high = max(self.high, good.max(initial=-np.inf))
 
     def finished(self) -> tuple[int, list[float]]:
         """Return the count, and mean, standard deviation, minimum, quantiles, maximum."""
-        spread = float(np.sqrt(self.squares / (self.n - 1))) if self.n > 1 else np.nan
+        moments = self.moments
         middle = self.counts.result().tolist()
-        return self.n, [float(x) for x in (self.mean, spread, self.low, *middle, self.high)]
+        numbers = (moments.mean, moments.spread(ddof=1), self.low, *middle, self.high)
+        return moments.count, [float(x) for x in numbers]
 
 
 def over_days(daily: xr.DataArray) -> xr.Dataset:

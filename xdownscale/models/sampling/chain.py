@@ -92,15 +92,17 @@ class ChainSampler:
     def _stacked(self, given: Conditions) -> Floats:
         """Stack the channels of every time step (n, known + fine lags, y, x)."""
         static = np.broadcast_to(given.static, (len(given.keys), *given.static.shape))
-        known, fine_lags = patch_inputs(given.window, given.fine_lags, static)
-        found = known.shape[1] + given.calendar.shape[1]
+        # Known channels: the time step itself and those before it, static fields, calendar.
+        found = given.window.shape[1] + static.shape[1] + given.calendar.shape[1]
         lags = given.window.shape[1] - 1
-        if found != self.networks.known or fine_lags.shape[1] != lags:
+        fine = given.fine_lags.shape[1]
+        if found != self.networks.known or fine != lags:
             raise ModelMismatchError(
-                f"The conditions have {found} channels and {fine_lags.shape[1]} fine lags; these "
+                f"The conditions have {found} channels and {fine} fine lags; these "
                 f"networks take {self.networks.known} channels and {lags} lags. Give the lags, "
                 "static fields and calendar that they were trained with."
             )
+        known, fine_lags = patch_inputs(given.window, given.fine_lags, static)
         return np.concatenate([known, fine_lags], axis=1).astype(np.float32, copy=False)
 
 
