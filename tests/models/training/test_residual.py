@@ -125,7 +125,7 @@ def test_one_temperature_is_a_factor():
     expected = drawn * 1.2 * torch.tensor([2.0, 3.0]).view(1, 2, 1, 1)
     torch.testing.assert_close(residual.calibrated(drawn), expected)
     nearly = residual._replace(temperature=even + 1e-9 * np.arange(BANDS.size))
-    torch.testing.assert_close(nearly.finished(drawn), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(nearly.calibrated(drawn), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_octaves_that_are_not_there_take_the_next_ones_temperature():
