@@ -13,7 +13,7 @@ from common import flops, make_parser, print_head, print_row, shortest
 
 import xdownscale as xd
 from xdownscale.models.diffusion.calibration import BANDS
-from xdownscale.models.diffusion.residual import Residual
+from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
 from xdownscale.models.diffusion.spectra import Spectrum
 from xdownscale.models.networks.field_unet import Channels, FieldNetworks
 from xdownscale.models.sampling.fields import draw_fields
@@ -22,12 +22,12 @@ from xdownscale.models.sampling.request import FieldConditions, FieldRequest
 CHANNELS = Channels(lags=3, known=12, calendar=4, targets=1)
 
 
-def pieces(shape: tuple[int, int], days: int) -> tuple[Residual, FieldConditions]:
+def pieces(shape: tuple[int, int], days: int) -> tuple[ResidualStatistics, FieldConditions]:
     """Return a residual model, and noise as the conditions of some days."""
     frequency = np.linspace(0.01, 0.5, 30)
     spectra = (Spectrum(frequency, 0.02 / frequency**2),)
     even = np.ones((1, BANDS.size))
-    residual = Residual(np.ones(1), np.full(1, 0.5), BANDS, even, spectra)
+    residual = ResidualStatistics(np.ones(1), np.full(1, 0.5), BANDS, even, spectra)
     rng = np.random.default_rng(0)
     place = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape[::-1])), -1)
     conditions = FieldConditions(
