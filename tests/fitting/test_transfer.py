@@ -142,9 +142,7 @@ def test_another_make_is_refused_before_any_work(source, pair, sections, message
 
 
 def test_another_method_and_another_number_of_drivers(source, model, pair):
-    with pytest.raises(
-        ModelMismatchError, match=r"input 'fine lags', the new .* 'coarse lags'"
-    ):
+    with pytest.raises(ModelMismatchError, match=r"input 'fine lags', the new .* 'coarse lags'"):
         xd.fit(*pair, preset=fast_config(), progress=False, encoder=model)
     coarse, fine = make_pair(60, names=("t", "q"))
     with pytest.raises(ModelMismatchError, match="number of drivers 1, the new model has 2"):
