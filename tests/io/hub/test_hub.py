@@ -491,7 +491,7 @@ def test_the_same_model_is_the_same_bytes(published, small, tmp_path):
 
 def test_what_was_published_stays(published, small, tmp_path):
     shutil.copytree(published, tmp_path / "copy")
-    other = small.with_sampling(steps=3)
+    other = small.with_sampling(tile=None)
     before = {p.name: p.read_bytes() for p in (tmp_path / "copy").iterdir()}
     with pytest.raises(OptionError, match="another model called 'tiny', and what was published st"):
         xd.publish(other, tmp_path / "copy", name=NAME)
@@ -530,7 +530,7 @@ def test_a_folder_that_cannot_be_made(small, tmp_path):
 def test_a_failure_midway_leaves_what_was_published(published, small, tmp_path, monkeypatch):
     folder = tmp_path / "copy"
     shutil.copytree(published, folder)
-    other = small.with_sampling(steps=3)
+    other = small.with_sampling(tile=None)
     real, left = os.fsync, []
 
     def full(descriptor):
