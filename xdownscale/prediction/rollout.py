@@ -24,8 +24,8 @@ MEMORY = 256.0  # MB of conditions that are held at once
 
 
 @dataclass(kw_only=True)
-class Carry:
-    """What a run of time steps hands on to the next one; empty before the first.
+class RolloutState:
+    """State of an autoregressive run after a time step; empty before the first.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Carry:
     group : str
         Group that the last field belongs to.
     watched : list of array
-        What the drift alarm saw of the last fields.
+        Statistics of the last fields, for the drift alarm.
     """
 
     key: int | None = None
@@ -82,7 +82,7 @@ class GroupSampler:
     corner, domain : tuple of int
         Where the group's window lies in the fine grid, so that all regions share one noise field.
     reference : Reference or None
-        What a run is held against, where it is watched for drift.
+        Statistics of the training time steps, where runs are checked for drift.
     group : str
         Name of the group.
     """
@@ -161,6 +161,7 @@ class GroupSampler:
         fine_lags: FloatArray | None,
         members: npt.NDArray[np.int64] | None,
     ) -> Conditions:
+        """Return what the networks see of some rows."""
         windows = self.windows[rows]
         lags = self.lags[rows]
         shape = self.driver.shape[1:]
@@ -190,7 +191,7 @@ class GroupSampler:
         return fields
 
     def lag_without_history(self, row: int) -> FloatArray:
-        """Return what stands for a fine field that is not known, physical units.
+        """Return the fine lag to use where the history has none, physical units.
 
         Where every lag is needed it is the interpolated coarse field of that time step; else NaN,
         for which the coarse field of the target stands in.
@@ -244,7 +245,7 @@ def teacher_forced(source: GroupSampler, history: History, targets: IntArray) ->
 
 
 def autoregressive(
-    sources: Mapping[int, GroupSampler], history: History, targets: IntArray, carry: Carry
+    sources: Mapping[int, GroupSampler], history: History, targets: IntArray, state: RolloutState
 ) -> Fields:
     """Generate consecutive time steps one after another, each from the fields before it.
 
@@ -256,8 +257,8 @@ def autoregressive(
         True fine fields before the first target; where there is none the run starts cold.
     targets : (n,) int array
         Consecutive rows of the coarse record.
-    carry : Carry
-        What the time step before the first one handed on. Kept up to date.
+    state : RolloutState
+        State after the time step before the first one. Updated in place.
 
     Yields
     ------
@@ -273,38 +274,38 @@ def autoregressive(
     """
     first = sources[int(targets[0])]
     members = np.array(first.request.members)
-    if carry.key is None or carry.key + first.step != int(first.keys[targets[0]]):
+    if state.key is None or state.key + first.step != int(first.keys[targets[0]]):
         before = rows_before(targets[:1], first.fine_lags)[0]
         known = [history.get(int(row)) for row in before]
         lags = [
             first.lag_without_history(int(row)) if found is None else found
             for row, found in zip(before, known, strict=True)
         ]
-        carry.lags = np.repeat(np.stack(lags)[None], members.size, axis=0)
-        carry.group = ""
+        state.lags = np.repeat(np.stack(lags)[None], members.size, axis=0)
+        state.group = ""
     for row in targets:
         source = sources[int(row)]
-        sampled = source.sample(np.full(members.size, row), carry.lags, members)[0]
-        # what was never trained on is no lag
+        sampled = source.sample(np.full(members.size, row), state.lags, members)[0]
+        # cells that were not trained on hold arbitrary values and are no lag
         sampled = np.where(source.masks, sampled, np.float32(np.nan))
-        _watch(carry, source, sampled[:, 0], int(row))
+        _watch(state, source, sampled[:, 0], int(row))
         fields = source.physical(sampled[:, None])
-        carry.lags = np.concatenate([carry.lags[:, 1:], fields[:, :, 0]], axis=1)
-        carry.key = int(source.keys[row])
-        carry.group = source.group
+        state.lags = np.concatenate([state.lags[:, 1:], fields[:, :, 0]], axis=1)
+        state.key = int(source.keys[row])
+        state.group = source.group
         yield np.array([row]), fields
 
 
-def _watch(carry: Carry, source: GroupSampler, fields: FloatArray, row: int) -> None:
+def _watch(state: RolloutState, source: GroupSampler, fields: FloatArray, row: int) -> None:
     """Check a time step for drift; reset when the group changes."""
     if source.reference is None or source.own[0] < 0:
         return
-    if carry.group != source.group:
-        carry.watched = []
-    alarm = drift.Alarm(source.reference, carry.watched)
+    if state.group != source.group:
+        state.watched = []
+    alarm = drift.Alarm(source.reference, state.watched)
     day = np.datetime64(int(source.keys[row]), "s").astype("M8[D]")
     alarm.watch(fields, source.driver[row][source.own[0]], str(day))
-    carry.watched = alarm.last
+    state.watched = alarm.last
 
 
 def rows_before(rows: IntArray, lags: int) -> IntArray:
