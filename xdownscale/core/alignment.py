@@ -1,4 +1,4 @@
-"""Records that are compared: brought to the same days, cells, orientation and names."""
+"""Align records that are compared: common time steps, cells, orientation and names."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from xdownscale.core.units import said, same_units, units_of
 
 
 class Matched(NamedTuple):
-    """Arrays that share their dims, grid and days.
+    """Predictions and truth on common dimensions, grid and time steps.
 
     Attributes
     ----------
@@ -42,7 +42,7 @@ class Matched(NamedTuple):
 
 
 def match(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Matched:
-    """Bring predictions to the truth's names, orientation and the days common to all.
+    """Bring predictions to the truth's names, orientation and the time steps common to all.
 
     Parameters
     ----------
@@ -210,14 +210,16 @@ def turn(other: xr.DataArray, one: xr.DataArray) -> xr.DataArray:
     >>> turn(other.rename(x="longitude"), one).lon.values
     array([-10.,  10.])
     """
-    axes, there = find_axes(one), find_axes(other)
-    places = match_cells(one, other)
-    if places is None:
+    axes = find_axes(one)
+    there = find_axes(other)
+    matched = match_cells(one, other)
+    if matched is None:
         raise GridError(
             f"The grids differ: the first has {describe_grid(one)}, the second "
             f"{describe_grid(other)}. Bring one to the grid of the other, with xdownscale.regrid."
         )
-    other = _take(_take(other, there.y, places.rows), there.x, places.columns)
+    rows, columns = matched
+    other = _take(_take(other, there.y, rows), there.x, columns)
     names = {there.y, there.x, there.latitude, there.longitude}
     bare = other.drop_vars([c for c in other.coords if c in names])
     renamed = bare.rename({there.y: axes.y, there.x: axes.x})
@@ -225,7 +227,7 @@ def turn(other: xr.DataArray, one: xr.DataArray) -> xr.DataArray:
 
 
 def _take(da: xr.DataArray, dim: str, places: Any) -> xr.DataArray:
-    """Select, but copy nothing where everything is selected in its order, or the other way."""
+    """Select along a dimension; a view where everything is selected in order, or reversed."""
     if np.array_equal(places, np.arange(da.sizes[dim])):
         return da
     if np.array_equal(places, np.arange(da.sizes[dim])[::-1]):
@@ -234,7 +236,7 @@ def _take(da: xr.DataArray, dim: str, places: Any) -> xr.DataArray:
 
 
 class Pair(NamedTuple):
-    """Two records that can be compared.
+    """Two records on common time steps that can be compared.
 
     Attributes
     ----------
@@ -256,7 +258,7 @@ class Pair(NamedTuple):
 def bring_together(
     da: xr.DataArray, other: xr.DataArray, common: bool = True, days: bool = True
 ) -> Pair:
-    """Bring two records to common days, common area and, on one grid, a common mask.
+    """Bring two records to common time steps, common area and, on one grid, a common mask.
 
     Parameters
     ----------
@@ -265,7 +267,7 @@ def bring_together(
     common : bool
         False: all cells of both.
     days : bool
-        False: all days of both, without a common mask then.
+        False: all time steps of both, without a common mask then.
 
     Returns
     -------
@@ -281,7 +283,8 @@ def bring_together(
         If their units differ.
     """
     require_same_units(da, other, ("The first record", "the second"))
-    axes, there = find_axes(da), find_axes(other)
+    axes = find_axes(da)
+    there = find_axes(other)
     if axes.time and there.time and axes.time != there.time:
         other = other.rename({there.time: axes.time})
     if not days:
@@ -299,16 +302,16 @@ def bring_together(
         return Pair(one, two, axes, find_axes(two), False)
     if same_grid(one, two):
         turned = turn(two, one)
-        seen, seen_too = one.notnull(), turned.notnull()
-        return Pair(one.where(seen_too), turned.where(seen), axes, find_axes(turned), True)
-    one, two = _crop(one, two), _crop(two, one)
-    return Pair(one, two, axes, find_axes(two), False)
+        masked = one.where(turned.notnull())
+        return Pair(masked, turned.where(one.notnull()), axes, find_axes(turned), True)
+    cropped = _crop(two, one)
+    return Pair(_crop(one, two), cropped, axes, find_axes(cropped), False)
 
 
 def common_days(
     one: xr.DataArray, other: xr.DataArray, time: str
 ) -> tuple[xr.DataArray, xr.DataArray]:
-    """Return the days that two records share, stamped as in the first.
+    """Return the time steps that two records share, stamped as in the first.
 
     Parameters
     ----------
@@ -347,7 +350,8 @@ def _crop(da: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
             )
     axes = find_axes(da)
     outside = uncovered(other, da)
-    rows, columns = ~outside.all(axes.x), ~outside.all(axes.y)
+    rows = ~outside.all(axes.x)
+    columns = ~outside.all(axes.y)
     if not (rows.any() and columns.any()):
         raise GridError(
             f"The grids do not overlap: the first has {describe_grid(da)}, the second "

@@ -1,4 +1,4 @@
-"""Cells along one axis: order, edges, areas, longitude conventions. Plain arrays only."""
+"""Grid cells: order, edges, areas, distances and comparison of latitude-longitude grids."""
 
 from __future__ import annotations
 
@@ -238,7 +238,8 @@ def longitude_axis(longitude: Array, what: str = "The grid", bounds: Array | Non
     wrapped[360.0 - wrapped < SAME_DEGREES] -= 360.0
     order = np.argsort(wrapped, kind="stable")
     fresh = np.diff(wrapped[order], prepend=-np.inf) > SAME_DEGREES
-    first, values = order[fresh], wrapped[order][fresh]
+    first = order[fresh]
+    values = wrapped[order][fresh]
     inverse = np.empty(given.size, dtype=np.intp)
     inverse[order] = np.cumsum(fresh) - 1
     _check_order(given, first, what, "longitude", cyclic=True)
@@ -356,7 +357,8 @@ def check_coverage(latitude: Axis, longitude: Axis, lat: Array, lon: Array) -> N
     >>> axis = latitude_axis(np.array([0.0, 1.0]))
     >>> check_coverage(axis, axis, np.array([0.4]), np.array([1.4]))
     """
-    rows, columns = outside(latitude, lat, cyclic=False), outside(longitude, lon, cyclic=True)
+    rows = outside(latitude, lat, cyclic=False)
+    columns = outside(longitude, lon, cyclic=True)
     parts = []
     for kind, axis, bad, found in [
         ("latitude", latitude, rows, lat),
@@ -834,20 +836,7 @@ def same_grid(a: Grid, b: Grid) -> bool:
     return match_cells(a, b) is not None
 
 
-class Places(NamedTuple):
-    """Where the cells of one grid are in another.
-
-    Attributes
-    ----------
-    rows, columns : ndarray of int
-        Row and column of the other grid for each row and column of the first.
-    """
-
-    rows: Array
-    columns: Array
-
-
-def match_cells(a: Grid, b: Grid) -> Places | None:
+def match_cells(a: Grid, b: Grid) -> tuple[Array, Array] | None:
     """Return where the cells of one grid are in another one that has the same cells.
 
     Parameters
@@ -857,27 +846,28 @@ def match_cells(a: Grid, b: Grid) -> Places | None:
 
     Returns
     -------
-    Places or None
-        None where the cells differ. Latitudes and longitudes of one dimension may stand in any
-        order, and start anywhere on the globe; those of two dimensions may be reversed.
+    (ndarray of int, ndarray of int) or None
+        Row and column of `b` for each row and column of `a`; None where the cells differ.
+        Latitudes and longitudes of one dimension may stand in any order, and start anywhere on
+        the globe; those of two dimensions may be reversed.
 
     Examples
     --------
     >>> a = xr.DataArray(np.ones((1, 4)), coords={"lat": [0.0], "lon": [0.0, 90.0, 180.0, 270.0]})
     >>> b = xr.DataArray(np.ones((1, 4)), coords={"lat": [0.0], "lon": [-180.0, -90.0, 0.0, 90.0]})
-    >>> match_cells(a, b).columns
+    >>> match_cells(a, b)[1]
     array([2, 3, 0, 1])
     """
-    one = _centres(a)
-    other = _centres(b)
+    one = centres(a)
+    other = centres(b)
     if one[0].ndim == 2 or other[0].ndim == 2:
         return _match_planes(one, other)
     rows = _find_all(one[0], other[0], cyclic=False)
     columns = _find_all(one[1], other[1], cyclic=True)
-    return None if rows is None or columns is None else Places(rows, columns)
+    return None if rows is None or columns is None else (rows, columns)
 
 
-def find_cells(a: Grid, b: Grid) -> Places:
+def find_cells(a: Grid, b: Grid) -> tuple[Array, Array]:
     """Return where the rows and columns of one grid are in another, -1 where they are not.
 
     Parameters
@@ -887,7 +877,8 @@ def find_cells(a: Grid, b: Grid) -> Places:
 
     Returns
     -------
-    Places
+    (ndarray of int, ndarray of int)
+        As of `match_cells`.
 
     Raises
     ------
@@ -898,20 +889,31 @@ def find_cells(a: Grid, b: Grid) -> Places:
     --------
     >>> a = xr.DataArray(np.ones((1, 2)), coords={"lat": [0.0], "lon": [-1.0, 0.0]})
     >>> b = xr.DataArray(np.ones((1, 3)), coords={"lat": [0.0], "lon": [0.0, 1.0, 2.0]})
-    >>> find_cells(a, b).columns
+    >>> find_cells(a, b)[1]
     array([-1,  0])
     """
     for grid in (a, b):
         require_rectilinear(grid_template(grid))
-    (lat, lon), (lat_other, lon_other) = _centres(a), _centres(b)
-    return Places(
-        _find(lat, lat_other, _slack(lat, lat_other, cyclic=False), cyclic=False),
-        _find(lon, lon_other, _slack(lon, lon_other, cyclic=True), cyclic=True),
-    )
+    lat, lon = centres(a)
+    lat_other, lon_other = centres(b)
+    rows = _find(lat, lat_other, _slack(lat, lat_other, cyclic=False), cyclic=False)
+    columns = _find(lon, lon_other, _slack(lon, lon_other, cyclic=True), cyclic=True)
+    return rows, columns
 
 
-def _centres(grid: Grid) -> tuple[Array, Array]:
-    """Latitude and longitude of the cells, (y,) and (x,), or both (y, x)."""
+def centres(grid: Grid) -> tuple[Array, Array]:
+    """Return latitude and longitude of the cells, ``(y,)`` and ``(x,)``, or both ``(y, x)``.
+
+    Parameters
+    ----------
+    grid : DataArray or Dataset
+        The grid.
+
+    Examples
+    --------
+    >>> centres(xr.DataArray(np.ones((1, 2)), coords={"lat": [0.0], "lon": [5.0, 6.0]}))[1]
+    array([5., 6.])
+    """
     da = grid_template(grid)
     axes = find_axes(da)
     names = (axes.latitude, axes.longitude)
@@ -919,12 +921,31 @@ def _centres(grid: Grid) -> tuple[Array, Array]:
     return found[0], found[1]
 
 
+def cell_centres(grid: xr.DataArray) -> tuple[Array, Array]:
+    """Return latitude and longitude of every cell, ``(y, x)`` each.
+
+    Parameters
+    ----------
+    grid : DataArray
+        ``(y, x)``.
+
+    Examples
+    --------
+    >>> cell_centres(xr.DataArray(np.ones((1, 2)), coords={"lat": [0.0], "lon": [5.0, 6.0]}))[0]
+    array([[0., 0.]])
+    """
+    axes = find_axes(grid)
+    fields = (grid[name].broadcast_like(grid) for name in (axes.latitude, axes.longitude))
+    latitude, longitude = (field.transpose(axes.y, axes.x).values for field in fields)
+    return latitude, longitude
+
+
 def _find_all(wanted: Array, there: Array, *, cyclic: bool) -> Array | None:
-    """Places of all values, where both axes have the same; a meridian may stand twice."""
+    """Return the index of every value, None where axes differ; a meridian may stand twice."""
     slack = _slack(wanted, there, cyclic=cyclic)
-    places = _find(wanted, there, slack, cyclic=cyclic)
+    index = _find(wanted, there, slack, cyclic=cyclic)
     back = _find(there, wanted, slack, cyclic=cyclic)
-    return places if (places >= 0).all() and (back >= 0).all() else None
+    return index if (index >= 0).all() and (back >= 0).all() else None
 
 
 def _slack(one: Array, other: Array, *, cyclic: bool) -> float:
@@ -969,9 +990,12 @@ def _find(wanted: Array, there: Array, slack: float, *, cyclic: bool) -> Array:
     return best
 
 
-def _match_planes(one: tuple[Array, Array], other: tuple[Array, Array]) -> Places | None:
-    """Places of cells where a grid is two-dimensional; rows and columns may be reversed."""
-    (lat, lon), (lat_other, lon_other) = _plane(one), _plane(other)
+def _match_planes(
+    one: tuple[Array, Array], other: tuple[Array, Array]
+) -> tuple[Array, Array] | None:
+    """Match cells where a grid is two-dimensional; rows and columns may be reversed."""
+    lat, lon = _plane(one)
+    lat_other, lon_other = _plane(other)
     if lat.shape != lat_other.shape or lon.shape != lon_other.shape or lat.shape != lon.shape:
         return None
     slack = _tolerance(_cell_of_plane(lat, lon))
@@ -984,12 +1008,13 @@ def _match_planes(one: tuple[Array, Array], other: tuple[Array, Array]) -> Place
         east = np.abs(wrap_longitude(lon_other[turned] - lon)) * shrink
         missing = np.isnan(lat + lon) & np.isnan(lat_other[turned] + lon_other[turned])
         if (missing | ((north <= slack) & (east <= slack))).all():
-            return Places(rows[::along_y], columns[::along_x])
+            return rows[::along_y], columns[::along_x]
     return None
 
 
-def _plane(centres: tuple[Array, Array]) -> tuple[Array, Array]:
-    lat, lon = centres
+def _plane(axes: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Return latitude and longitude as ``(y, x)``."""
+    lat, lon = axes
     if lat.ndim == 1 and lon.ndim == 1:
         lat, lon = np.meshgrid(lat, lon, indexing="ij")
     return lat, lon

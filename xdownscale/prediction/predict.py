@@ -232,7 +232,7 @@ def _sampler(plan: Plan, model: GroupModel) -> GroupSampler:
     )
 
 
-def _coarse_fields(plan: Plan, model: GroupModel) -> list[features.Days]:
+def _coarse_fields(plan: Plan, model: GroupModel) -> list[features.Fields]:
     """Return the drivers on their own grid, scaled, in the climate that the model knows."""
     parts = zip(plan.drivers, model.driver_scalings, strict=True)
     fields = [features.scaled_coarse(*part) for part in parts]

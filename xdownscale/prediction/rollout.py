@@ -14,11 +14,11 @@ from xdownscale.fitting import drift
 from xdownscale.methods import Method, Sampler
 from xdownscale.models.sampling.request import Conditions, SampleRequest
 from xdownscale.prediction.request import Request
-from xdownscale.preprocessing.features import Days
+from xdownscale.preprocessing.features import Fields
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
-Fields = Iterator[tuple[IntArray, FloatArray]]
+Generated = Iterator[tuple[IntArray, FloatArray]]
 History = Mapping[int, FloatArray]  # row of the coarse record -> true fine field, physical units
 MEMORY = 256.0  # MB of conditions that are held at once
 
@@ -61,7 +61,7 @@ class GroupSampler:
         What was asked for.
     scalings : tuple of Scaling
         Between physical and scaled units, for each target.
-    driver, coarse : Days
+    driver, coarse : Fields
         Coarse record on the fine grid, and on its own; scaled, ``(t, driver, y, x)``.
     own : tuple of int
         For each target the number of its own driver; -1 where it has none.
@@ -92,8 +92,8 @@ class GroupSampler:
     config: DownscalerConfig
     request: Request
     scalings: tuple[Scaling, ...]
-    driver: Days
-    coarse: Days
+    driver: Fields
+    coarse: Fields
     own: tuple[int, ...]
     windows: IntArray
     lags: IntArray
@@ -202,7 +202,7 @@ class GroupSampler:
         return np.full(self.driver.shape[2:], np.nan, np.float32)
 
 
-def parallel(source: GroupSampler, targets: IntArray) -> Fields:
+def parallel(source: GroupSampler, targets: IntArray) -> Generated:
     """Generate time steps side by side, each from the coarse fields around it.
 
     Parameters
@@ -223,7 +223,7 @@ def parallel(source: GroupSampler, targets: IntArray) -> Fields:
         yield rows, source.physical(source.sample(rows))
 
 
-def teacher_forced(source: GroupSampler, history: History, targets: IntArray) -> Fields:
+def teacher_forced(source: GroupSampler, history: History, targets: IntArray) -> Generated:
     """Generate time steps from the true fine fields before them.
 
     Parameters
@@ -246,7 +246,7 @@ def teacher_forced(source: GroupSampler, history: History, targets: IntArray) ->
 
 def autoregressive(
     sources: Mapping[int, GroupSampler], history: History, targets: IntArray, state: RolloutState
-) -> Fields:
+) -> Generated:
     """Generate consecutive time steps one after another, each from the fields before it.
 
     Parameters
