@@ -35,7 +35,7 @@ def test_gaps_count_for_nothing():
 def test_days_like_those_of_training_raise_no_alarm():
     alarm = drift.Alarm(drift.fit_reference(days(200)))
     for k, (field, driver) in enumerate(days(300, seed=1)):
-        alarm.watch(field[None], driver, str(k))
+        alarm.check(field[None], driver, str(k))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_drifts_is_said(spoil, what):
 
     def run():
         for k, (field, driver) in enumerate(days(100, seed=1)):
-            alarm.watch(spoil(field, k)[None], driver, str(k))
+            alarm.check(spoil(field, k)[None], driver, str(k))
 
     with pytest.raises(DriftError, match=f"up to .* ({what})"):
         run()

@@ -26,13 +26,13 @@ class Matched(NamedTuple):
     Attributes
     ----------
     predictions : dict of str to DataArray
-        With the names, coordinates and days of the truth.
+        With the names, coordinates and times of the truth.
     truth : DataArray
-        The common days of the truth.
+        The truth at the common times.
     axes : Axes
         Dimensions of all of them.
     time : DataArray
-        The common days; one nameless entry where the truth has no time.
+        The common times; one nameless entry where the truth has no time.
     """
 
     predictions: dict[str, xr.DataArray]
@@ -124,6 +124,7 @@ def require_same_units(one: xr.DataArray, other: xr.DataArray, what: tuple[str, 
 
 
 def _no_common_day(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray, time: str) -> str:
+    """Return the message that names the period of each record."""
     spans = [
         f"{name!r} runs from {da.indexes[time].min()} to {da.indexes[time].max()}"
         for name, da in [("truth", truth), *predictions.items()]
@@ -169,7 +170,7 @@ def onto_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> xr.Da
 
 
 def _other_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> str:
-    """Say how two grids differ."""
+    """Return the message that says how two grids differ."""
     said = []
     for da in (prediction, truth):
         axes = find_axes(da)
@@ -235,24 +236,8 @@ def _take(da: xr.DataArray, dim: str, places: Any) -> xr.DataArray:
     return da.isel({dim: places})
 
 
-class Pair(NamedTuple):
-    """Two records on common time steps that can be compared.
-
-    Attributes
-    ----------
-    one, other : DataArray
-        The second bears the first's name of the time dimension.
-    axes, other_axes : Axes
-        Their dimensions.
-    same : bool
-        Whether their grids are one; then pixels that lack in one lack in both.
-    """
-
-    one: xr.DataArray
-    other: xr.DataArray
-    axes: Axes
-    other_axes: Axes
-    same: bool
+Pair = tuple[xr.DataArray, xr.DataArray]
+"""Two records that can be compared; the second bears the first's name of the time dimension."""
 
 
 def bring_together(
@@ -271,7 +256,9 @@ def bring_together(
 
     Returns
     -------
-    Pair
+    (DataArray, DataArray)
+        The second bears the first's name of the time dimension. On one grid, pixels that are
+        missing in one are missing in both.
 
     Raises
     ------
@@ -288,7 +275,7 @@ def bring_together(
     if axes.time and there.time and axes.time != there.time:
         other = other.rename({there.time: axes.time})
     if not days:
-        return Pair(da, other, axes, find_axes(other), False)
+        return da, other
     check_dates_named(da, "The first record")
     check_dates_named(other, "The second record")
     if (axes.time is None) != (there.time is None):
@@ -299,13 +286,11 @@ def bring_together(
         )
     one, two = (da, other) if axes.time is None else common_days(da, other, axes.time)
     if not common:
-        return Pair(one, two, axes, find_axes(two), False)
+        return one, two
     if same_grid(one, two):
         turned = turn(two, one)
-        masked = one.where(turned.notnull())
-        return Pair(masked, turned.where(one.notnull()), axes, find_axes(turned), True)
-    cropped = _crop(two, one)
-    return Pair(_crop(one, two), cropped, axes, find_axes(cropped), False)
+        return one.where(turned.notnull()), turned.where(one.notnull())
+    return _crop(one, two), _crop(two, one)
 
 
 def common_days(

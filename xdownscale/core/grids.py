@@ -184,7 +184,7 @@ def latitude_axis(latitude: Array, what: str = "The grid", bounds: Array | None 
 
 
 def _cells_around(centres: Array, offsets: Array, what: str, kind: str) -> Array:
-    """Lower and upper edge (n, 2) of each cell from the distances of its edges to its centre."""
+    """Return the edges (n, 2) of each cell from their distances to its centre."""
     low = offsets.min(axis=1)
     high = offsets.max(axis=1)
     slack = SAME_CELL * (high - low)
@@ -198,7 +198,7 @@ def _cells_around(centres: Array, offsets: Array, what: str, kind: str) -> Array
 
 
 def _joined(cells: Array) -> Array:
-    """Edges (n + 1,) of cells (n, 2); in the middle between neighbours that do not meet."""
+    """Return the edges (n + 1,) of cells (n, 2); midpoints between cells that do not meet."""
     inner = np.where(
         cells[:-1, 1] == cells[1:, 0], cells[1:, 0], (cells[:-1, 1] + cells[1:, 0]) / 2
     )
@@ -260,7 +260,7 @@ def longitude_axis(longitude: Array, what: str = "The grid", bounds: Array | Non
 
 
 def _seam(values: Array, inverse: Array) -> tuple[int, bool]:
-    """Where ascending longitudes are best cut open, and whether they go round the globe."""
+    """Return the index to cut ascending longitudes at, and whether they go round the globe."""
     gaps = np.diff(values, append=values[0] + 360.0)
     widest = int(np.argmax(gaps))
     # Round the globe: the widest gap is hardly wider than the next. Then the caller's own cut.
@@ -271,7 +271,7 @@ def _seam(values: Array, inverse: Array) -> tuple[int, bool]:
 
 
 def _edges_round(values: Array, periodic: bool) -> Array:
-    """Edges of ascending longitudes; the outermost two are one meridian on a periodic axis."""
+    """Return the edges of ascending longitudes; the outer two coincide on a periodic axis."""
     if values.size < 2:
         return values.repeat(2)
     if not periodic:
@@ -406,7 +406,7 @@ def cell_areas(lat_edges: Array, lon_edges: Array, unit: str = "km2") -> Array:
 
 
 def _areas(lat_cells: Array, lon_cells: Array, unit: str) -> Array:
-    """Areas (m, n) of cells from their lower and upper edges, (m, 2) and (n, 2)."""
+    """Return areas (m, n) of cells from their lower and upper edges, (m, 2) and (n, 2)."""
     check_option("unit of area", unit, ("km2", "sr"))
     heights = np.abs(np.diff(np.sin(np.radians(lat_cells)), axis=1)[:, 0])
     widths = np.abs(np.diff(np.radians(lon_cells), axis=1)[:, 0])
@@ -949,13 +949,13 @@ def _find_all(wanted: Array, there: Array, *, cyclic: bool) -> Array | None:
 
 
 def _slack(one: Array, other: Array, *, cyclic: bool) -> float:
-    """Degrees that centres of one cell may be apart."""
+    """Return how many degrees two centres of the same cell may be apart."""
     widths = [_typical_step(values, cyclic=cyclic) for values in (one, other)]
     return _tolerance(min(widths))
 
 
 def _typical_step(values: Array, *, cyclic: bool) -> float:
-    """Median distance of neighbouring values, whatever their order; 1 degree for a single one."""
+    """Return the median distance of neighbouring values, in any order; 1 for a single one."""
     ordered = np.sort(wrap_longitude(values, 0.0) if cyclic else values)
     steps = np.diff(ordered)
     if cyclic and ordered.size == 2:  # two meridians: the shorter way round
@@ -970,7 +970,7 @@ def _tolerance(width: float) -> float:
 
 
 def _find(wanted: Array, there: Array, slack: float, *, cyclic: bool) -> Array:
-    """Index of the nearest of `there` for each value, -1 where it is further off than `slack`."""
+    """Return the index of the nearest of `there` for each value, -1 beyond `slack`."""
     if cyclic:
         wanted = wrap_longitude(wanted, 0.0)
         there = wrap_longitude(there, 0.0)
@@ -1021,7 +1021,7 @@ def _plane(axes: tuple[Array, Array]) -> tuple[Array, Array]:
 
 
 def _cell_of_plane(lat: Array, lon: Array) -> float:
-    """Degrees along the shorter side of a typical cell."""
+    """Return the degrees along the shorter side of a typical cell."""
     sides = []
     for axis in (0, 1):
         if lat.shape[axis] > 1:

@@ -1,4 +1,4 @@
-"""Exact order statistics of an array of any size: a histogram of leading bits, refined by passes.
+"""Exact quantiles of arrays of any size, from histograms of leading bits refined in passes.
 
 A float's bits, turned so that they sort like numbers, are read 16 at a time. The first pass counts
 values by their leading 16 bits; each further pass counts the next 16 bits of those values alone
@@ -62,7 +62,8 @@ def count_digits(values: Array, known: int, heads: Array) -> Array:
         head = number >> np.uint64(left)
         place = np.minimum(np.searchsorted(heads, head), heads.size - 1)
         hit = heads[place] == head
-        number, place = number[hit], place[hit]
+        number = number[hit]
+        place = place[hit]
     digit = (number >> np.uint64(left - DIGIT)) & np.uint64(_SIZE - 1)
     flat = place * _SIZE + digit.astype(np.intp)
     return np.bincount(flat, minlength=heads.size * _SIZE).reshape(heads.size, _SIZE)
@@ -117,7 +118,8 @@ def record_quantiles(da: xr.DataArray, quantiles: Any) -> Any:
     DataError
         If no value is finite.
     """
-    dim, counts = str(da.dims[0]), QuantileCounts(quantiles)
+    dim = str(da.dims[0])
+    counts = QuantileCounts(quantiles)
     for read in (counts.first, counts.second):
         for part in day_slices([da], dim):
             read(da.isel({dim: part}).values)
@@ -174,7 +176,7 @@ class QuantileCounts:
         return low + (high - low) * (place - np.floor(place))
 
     def _wanted(self) -> Array:
-        """Ranks below each quantile, then those above."""
+        """Return the ranks below each quantile, then those above."""
         last = int(self._first.sum()) - 1
         if last < 0:
             raise DataError(
@@ -189,6 +191,6 @@ _NO_HEAD = np.zeros(1, np.uint64)
 
 
 def _finite(block: Any) -> Array:
-    """Finite values of a block, as float32."""
+    """Return the finite values of a block, as float32."""
     values = np.asarray(block, dtype=np.float32).ravel()
     return values[np.isfinite(values)]

@@ -114,7 +114,7 @@ class Alarm:
         """Statistics of the last time steps."""
         return list(self._last)
 
-    def watch(self, fields: Array, driver: Array, day: str) -> None:
+    def check(self, fields: Array, driver: Array, day: str) -> None:
         """Check one more time step.
 
         Parameters

@@ -1,4 +1,4 @@
-"""Groups: one trained model for each season and region that was asked for."""
+"""Groups of a fit: a model is trained for each season and region that was asked for."""
 
 from __future__ import annotations
 

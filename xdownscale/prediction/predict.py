@@ -20,7 +20,7 @@ from xdownscale.prediction import constraints, rollout
 from xdownscale.prediction.blending import Blend
 from xdownscale.prediction.constraints import cells_on
 from xdownscale.prediction.plan import FloatArray, IntArray, Plan
-from xdownscale.prediction.request import Request, check_drivers, settle
+from xdownscale.prediction.request import Request, check_drivers, resolve_request
 from xdownscale.prediction.rollout import GroupSampler, RolloutState
 from xdownscale.preprocessing import features
 from xdownscale.preprocessing.calendar_features import calendar_numbers, warn_outside
@@ -72,7 +72,7 @@ def make_plan(
     values : bool
         Look at values of the coarse record too, not only at its labels.
     """
-    request = settle(fitted, request)
+    request = resolve_request(fitted, request)
     plan = Plan(fitted, check_drivers(fitted, coarse, values), request)
     _warn_cold(plan)
     if plan.method.calendar == "period":
@@ -199,8 +199,8 @@ def _sampler(plan: Plan, model: GroupModel) -> GroupSampler:
     grid = _window_grid(plan, model)
     coarse = _coarse_fields(plan, model)
     on_fine = [
-        features.driver(da, grid, scaling, config.data, days)
-        for da, scaling, days in zip(plan.drivers, model.driver_scalings, coarse, strict=True)
+        features.driver(da, grid, scaling, config.data, fields)
+        for da, scaling, fields in zip(plan.drivers, model.driver_scalings, coarse, strict=True)
     ]
     sizes = sizes_of(fitted, model)
     device = plan.request.device
@@ -277,8 +277,7 @@ def _warn_cold(plan: Plan) -> None:
             f"{cold} of {len(plan.runs)} runs start cold: the history has not all of the "
             f"{plan.fine_lags} fine fields before their first day, and the interpolated coarse "
             f"record stands in for them.{found} Give history=<a fine record that ends the day "
-            f"before>"
-            f"{remedy}.",
+            f"before>{remedy}.",
             XDownscaleWarning,
             stacklevel=5,
         )

@@ -85,8 +85,8 @@ class Request:
         return tuple(range(self.first, self.first + self.realizations))
 
 
-def settle(fitted: Fitted, request: Request) -> Request:
-    """Return the request with mode and stitching named, if the model can do what was asked.
+def resolve_request(fitted: Fitted, request: Request) -> Request:
+    """Fill in the model's own mode and stitching; raise if the model cannot do what was asked.
 
     Parameters
     ----------

@@ -202,12 +202,12 @@ class GroupSampler:
         return np.full(self.driver.shape[2:], np.nan, np.float32)
 
 
-def parallel(source: GroupSampler, targets: IntArray) -> Generated:
+def parallel(sampler: GroupSampler, targets: IntArray) -> Generated:
     """Generate time steps side by side, each from the coarse fields around it.
 
     Parameters
     ----------
-    source : GroupSampler
+    sampler : GroupSampler
         Of the group that they belong to.
     targets : (n,) int array
         Rows of the coarse record.
@@ -219,16 +219,16 @@ def parallel(source: GroupSampler, targets: IntArray) -> Generated:
     fields : (realization, k, target, y, x) float32 array
         Physical units.
     """
-    for rows in source.blocks(targets):
-        yield rows, source.physical(source.sample(rows))
+    for rows in sampler.blocks(targets):
+        yield rows, sampler.physical(sampler.sample(rows))
 
 
-def teacher_forced(source: GroupSampler, history: History, targets: IntArray) -> Generated:
+def teacher_forced(sampler: GroupSampler, history: History, targets: IntArray) -> Generated:
     """Generate time steps from the true fine fields before them.
 
     Parameters
     ----------
-    source, targets
+    sampler, targets
         As for `parallel`.
     history : mapping
         True fine fields; all that the targets need.
@@ -238,20 +238,20 @@ def teacher_forced(source: GroupSampler, history: History, targets: IntArray) ->
     rows, fields
         As `parallel`.
     """
-    for rows in source.blocks(targets):
-        before = rows_before(rows, source.fine_lags)
+    for rows in sampler.blocks(targets):
+        before = rows_before(rows, sampler.fine_lags)
         true = np.stack([[history[int(row)] for row in window] for window in before])
-        yield rows, source.physical(source.sample(rows, true))
+        yield rows, sampler.physical(sampler.sample(rows, true))
 
 
 def autoregressive(
-    sources: Mapping[int, GroupSampler], history: History, targets: IntArray, state: RolloutState
+    samplers: Mapping[int, GroupSampler], history: History, targets: IntArray, state: RolloutState
 ) -> Generated:
     """Generate consecutive time steps one after another, each from the fields before it.
 
     Parameters
     ----------
-    sources : mapping
+    samplers : mapping
         Row of the coarse record -> sampler of the group that it belongs to.
     history : mapping
         True fine fields before the first target; where there is none the run starts cold.
@@ -272,39 +272,46 @@ def autoregressive(
     DriftError
         If the run leaves the coarse record.
     """
-    first = sources[int(targets[0])]
+    first = samplers[int(targets[0])]
     members = np.array(first.request.members)
     if state.key is None or state.key + first.step != int(first.keys[targets[0]]):
-        before = rows_before(targets[:1], first.fine_lags)[0]
-        known = [history.get(int(row)) for row in before]
-        lags = [
-            first.lag_without_history(int(row)) if found is None else found
-            for row, found in zip(before, known, strict=True)
-        ]
-        state.lags = np.repeat(np.stack(lags)[None], members.size, axis=0)
+        lags = _first_lags(first, history, targets[0])
+        state.lags = np.repeat(lags[None], members.size, axis=0)
         state.group = ""
     for row in targets:
-        source = sources[int(row)]
-        sampled = source.sample(np.full(members.size, row), state.lags, members)[0]
+        sampler = samplers[int(row)]
+        sampled = sampler.sample(np.full(members.size, row), state.lags, members)[0]
         # cells that were not trained on hold arbitrary values and are no lag
-        sampled = np.where(source.masks, sampled, np.float32(np.nan))
-        _watch(state, source, sampled[:, 0], int(row))
-        fields = source.physical(sampled[:, None])
+        sampled = np.where(sampler.masks, sampled, np.float32(np.nan))
+        _check_drift(state, sampler, sampled[:, 0], int(row))
+        fields = sampler.physical(sampled[:, None])
         state.lags = np.concatenate([state.lags[:, 1:], fields[:, :, 0]], axis=1)
-        state.key = int(source.keys[row])
-        state.group = source.group
+        state.key = int(sampler.keys[row])
+        state.group = sampler.group
         yield np.array([row]), fields
 
 
-def _watch(state: RolloutState, source: GroupSampler, fields: FloatArray, row: int) -> None:
+def _first_lags(sampler: GroupSampler, history: History, row: np.int64) -> FloatArray:
+    """Return the fine lags of the first time step of a run, ``(lags, y, x)``."""
+    before = rows_before(np.array([row]), sampler.fine_lags)[0]
+    known = [history.get(int(each)) for each in before]
+    return np.stack(
+        [
+            sampler.lag_without_history(int(each)) if found is None else found
+            for each, found in zip(before, known, strict=True)
+        ]
+    )
+
+
+def _check_drift(state: RolloutState, sampler: GroupSampler, fields: FloatArray, row: int) -> None:
     """Check a time step for drift; reset when the group changes."""
-    if source.reference is None or source.own[0] < 0:
+    if sampler.reference is None or sampler.own[0] < 0:
         return
-    if state.group != source.group:
+    if state.group != sampler.group:
         state.watched = []
-    alarm = drift.Alarm(source.reference, state.watched)
-    day = np.datetime64(int(source.keys[row]), "s").astype("M8[D]")
-    alarm.watch(fields, source.driver[row][source.own[0]], str(day))
+    alarm = drift.Alarm(sampler.reference, state.watched)
+    day = np.datetime64(int(sampler.keys[row]), "s").astype("M8[D]")
+    alarm.check(fields, sampler.driver[row][sampler.own[0]], str(day))
     state.watched = alarm.last
 
 

@@ -1,4 +1,4 @@
-"""Network inputs from records: scaled, gaps filled, regridded, read step by step."""
+"""Turn records into network inputs: scaled, gaps filled, regridded, read on demand."""
 
 from __future__ import annotations
 

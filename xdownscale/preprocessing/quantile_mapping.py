@@ -166,7 +166,7 @@ def _levelled(there: Array, onto: Array) -> Array:
     """Give a value that many quantiles share the mean of what these are mapped onto.
 
     Zeros of rain are such values. Were they interpolated, all of them would become the largest:
-    no day would stay dry where the target is wetter.
+    no time step would stay dry where the target is wetter.
     """
     out = np.array(onto)
     tied = there[:, 1:] == there[:, :-1]
