@@ -15,6 +15,8 @@ folder says ``from records import make_record``. A subprocess gets the folder as
     independent lognormal values on a small grid
 `small_arrays`, `small_config`
     the arrays below the label line, and a configuration, for the patch networks
+`field_arrays`
+    the arrays of two variables that are noise of known size, for the field networks
 `TINY`, `fast_config`
     what makes the presets `paper` and `fast` train in a second
 `fitted`, `fitted_of`
@@ -152,8 +154,8 @@ LAGS = 2
 
 
 def small_arrays(ny: int = 12, nx: int = 16, days: int = 12) -> Any:
-    """Return training arrays of the patch networks, small enough to train on in a second."""
-    from xdownscale.models.training.patch_dataset import TrainingArrays
+    """Return training data of the patch networks, small enough to train on in a second."""
+    from xdownscale.models.training.data import TrainingData
 
     rng = np.random.default_rng(1)
     fine = rng.normal(size=(days, ny, nx))
@@ -164,23 +166,75 @@ def small_arrays(ny: int = 12, nx: int = 16, days: int = 12) -> Any:
     fine = (fine / np.abs(fine).max()).astype(np.float32)
     coarse = fine.reshape(days, ny // 4, 4, nx // 4, 4).mean((2, 4))
     driver = coarse.repeat(4, axis=1).repeat(4, axis=2)
-    targets = np.arange(LAGS, days)
-    lags = targets[:, None] + np.arange(-LAGS, 0)
+    rows = np.arange(days)
+    targets = rows[LAGS:]
+    before = rows[:, None] + np.arange(-LAGS, 0)
+    before[before < 0] = -1
     stop = targets >= days - 3
-    return TrainingArrays(
-        coarse=coarse,
+    y, x = np.meshgrid(np.linspace(-1, 1, ny), np.linspace(-1, 1, nx), indexing="ij")
+    return TrainingData(
+        coarse=coarse[:, None],
         coarse_targets=targets,
-        coarse_lags=lags,
+        coarse_lags=before[targets],
         coarse_stopping=stop,
-        driver=driver,
-        fine=fine,
+        driver=driver[:, None],
+        own=(0,),
+        fine=fine[:, None],
+        windows=np.concatenate([rows[:, None], before], axis=1),
+        lags=before,
+        fine_lags=before,
         static=rng.normal(size=(2, ny, nx)).astype(np.float32),
         calendar=rng.normal(size=(days, 3)).astype(np.float32),
+        place=np.stack([x, y], axis=-1).astype(np.float32),
+        keys=86400 * rows,
+        step=86400,
         train_targets=targets[~stop],
-        train_lags=lags[~stop],
         stop_targets=targets[stop],
-        stop_lags=lags[stop],
-        mask=np.ones((ny, nx), bool),
+        tune_targets=targets[:0],
+        mask=np.ones((1, ny, nx), bool),
+    )
+
+
+def field_arrays(
+    days: int = 200,
+    shape: tuple[int, int] = (32, 32),
+    rho: float = 0.6,
+    scales: tuple[float, ...] = (0.3, 2.0),
+) -> Any:
+    """Return training data whose fine fields are autoregressive noise of known size.
+
+    The driver is another noise.
+    """
+    from xdownscale.models.training.data import TrainingData
+
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(days, len(scales), *shape))
+    for day in range(1, days):
+        noise[day] = rho * noise[day - 1] + np.sqrt(1 - rho**2) * noise[day]
+    fine = noise * np.array(scales)[:, None, None]
+    rows = np.arange(days)
+    mask = np.ones((len(scales), *shape), bool)
+    mask[0, :4] = False
+    return TrainingData(
+        coarse=np.zeros((days + 10, 1, 6, 6), np.float32),
+        coarse_targets=np.arange(5, days),
+        coarse_lags=np.arange(5, days)[:, None] - [3, 2, 1],
+        coarse_stopping=np.zeros(days - 5, bool),
+        driver=rng.normal(size=(days + 4, 1, *shape)).astype(np.float32),
+        own=(0, -1),
+        fine=np.where(mask, fine, np.nan).astype(np.float32),
+        windows=rows[:, None] + np.arange(5),
+        lags=np.clip(rows[:, None] - [3, 2, 1], 0, None),
+        fine_lags=np.zeros((days, 0), np.int64),
+        static=np.zeros((2, *shape), np.float32),
+        calendar=np.zeros((days, 2), np.float32),
+        place=np.zeros((*shape, 2), np.float32),
+        keys=86400 * rows,
+        step=86400,
+        train_targets=rows[:160],
+        stop_targets=rows[160:180],
+        tune_targets=rows[180:],
+        mask=mask,
     )
 
 
@@ -194,15 +248,19 @@ TINY = {
 }
 TINY_NETWORK = {"channels": (8, 8), "encoder_channels": (8, 8)}
 TINY_TRAINING = {"epochs": 2, "pretrain_epochs": 1, "mean_epochs": 1}
+EPOCHS = {"epochs", "pretrain_epochs"}  # every method has them
 
 
 def fast_config(**sections: Any) -> xd.DownscalerConfig:
     """Return preset `fast` with networks that train in a second."""
     network = TINY_NETWORK | sections.pop("network", {})
     data = {"extrapolate": "nearest", "crop": 16} | sections.pop("data", {})
-    method = {"method": sections.pop("method")} if "method" in sections else {}
+    method = sections.pop("method", "residual")
+    used = xd.methods.find(method).uses.get("training", frozenset())
+    training = {key: value for key, value in TINY_TRAINING.items() if key in used | EPOCHS}
+    training |= sections.pop("training", {})
     return xd.preset(
-        "fast", network=network, training=TINY_TRAINING, data=data, **method, **sections
+        "fast", network=network, training=training, data=data, method=method, **sections
     )
 
 

@@ -19,7 +19,7 @@ from xdownscale.core.errors import (
     TimeAxisError,
     XDownscaleWarning,
 )
-from xdownscale.models.sampling.initial_noise import Starts
+from xdownscale.models.sampling.initial_noise import InitialNoise
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_regions_with_different_transforms():
 @pytest.mark.parametrize("scales", [False, True])
 def test_windows_that_overlap_share_their_noise(scales):
     def field(corner, shape):
-        return Starts(
+        return InitialNoise(
             measured=None,
             seed=1,
             keys=np.array([0]),

@@ -41,7 +41,15 @@ class Answer(NamedTuple):
 # Rooms whose file names are being changed (models, fitting, prediction; methods comes): the names
 # of today. Design.md promises a findable name for each row that says LINE or TEXT.
 MOVING = [
-    Answer("Where is the EMA of the weights?", "ema", "models/training/loop.py", "ema_decay", TEXT),
+    Answer("Where is the EMA of the weights?", "ema", "models/training/ema.py", "decay"),
+    Answer("Where is early stopping?", "callback", "models/training/callbacks.py", "patience"),
+    Answer("Where is the optimiser?", "optimizer", "models/training/optimizer.py", "AdamW"),
+    Answer(
+        "Where is the Lightning module?",
+        "lightning",
+        "models/training/lightning_module.py",
+        "training_step",
+    ),
     Answer("Where is DDP?", "distributed", "models/training/distributed.py", "ddp"),
     Answer("Where are batches prefetched?", "prefetch", "models/training/prefetch.py", "thread"),
     Answer(
@@ -63,7 +71,7 @@ MOVING = [
         "Where is noise correlated in time?",
         "temporal_noise",
         "models/diffusion/temporal_noise.py",
-        "fit_memory",
+        "fit_shares",
     ),
     Answer("Where is the U-Net?", "unet", "models/networks/unet.py", "Denoiser"),
     Answer(
@@ -72,7 +80,8 @@ MOVING = [
         "models/networks/batch_invariance.py",
         "RowLinear",
     ),
-    Answer("Where are large domains tiled?", "tiling", "models/sampling/tiling.py", "auto_tile"),
+    Answer("Where are large domains tiled?", "tiling", "models/sampling/tiling.py", "halo"),
+    Answer("How much memory is free?", "memory", "models/sampling/memory.py", "available_memory"),
     Answer("Where is the device chosen?", "device", "models/device.py", "resolve_device"),
     Answer("Where is the drift alarm?", "drift", "fitting/drift.py", "Alarm"),
     Answer("Where is a model fitted?", "fit.py", "fitting/fit.py", "def "),

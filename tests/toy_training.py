@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import torch
 from torch import nn
 from torch.utils.data import Dataset
-from xdownscale.models.training.patch_dataset import CoarseDay
 
 from xdownscale.config import TrainingConfig
+from xdownscale.models.training.datasets import CoarseBatch
 from xdownscale.models.training.trainer import run_stage
 
 
@@ -22,7 +23,7 @@ class Days(Dataset):
 
     def __getitem__(self, day):
         one = torch.full((1, 1, 1, 1), float(day))
-        return CoarseDay(one, one, one.bool())
+        return CoarseBatch(one, one, one.bool())
 
 
 @dataclass
@@ -36,6 +37,7 @@ class Toy:
     batch: int = 2
 
     def __post_init__(self):
+        self.data = SimpleNamespace(is_in_memory=True)
         self.network = nn.Linear(1, 1, bias=False)
         nn.init.zeros_(self.network.weight)
         self.batches, self.random = [], []

@@ -1,4 +1,4 @@
-"""Downscale a long coarse gridded record with a short fine one, on xarray objects.
+"""Downscale a long coarse gridded record with the help of a short fine one, in xarray.
 
 Importing this package registers the accessors ``.downscale`` and ``.geostat``. Everything else is
 loaded when it is first used.
@@ -16,6 +16,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from xdownscale import accessors as accessors
+from xdownscale.core import renamed
 
 if TYPE_CHECKING:
     from xdownscale import (
@@ -49,6 +50,8 @@ if TYPE_CHECKING:
     from xdownscale.skill import baselines
 
 __version__ = "0.1.0"
+
+renamed.install()
 
 _HOMES = {
     "Downscaler": "downscaler",

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class _Downscale:
-    """What both accessors ``.downscale`` do: learn and draw."""
+    """Methods of both accessors ``.downscale``: fit and predict."""
 
     def __init__(self, obj: xr.DataArray | xr.Dataset) -> None:
         self._obj = obj
@@ -37,7 +37,7 @@ class _Downscale:
         pairing: str = "auto",
         encoder: Downscaler | None = None,
     ) -> Downscaler:
-        """Learn how this coarse record looks on a fine grid; see `xdownscale.fit`."""
+        """Train a downscaling model on this coarse record and a fine one; see `xdownscale.fit`."""
         from xdownscale.downscaler import fit
 
         return fit(
@@ -68,7 +68,7 @@ class _Downscale:
         seed: int = 0,
         chunks: Any = None,
     ) -> Any:
-        """Draw the fine record of this coarse one; see `xdownscale.predict`."""
+        """Generate fine fields from this coarse record; see `xdownscale.predict`."""
         from xdownscale.downscaler import predict
 
         return predict(
@@ -86,7 +86,7 @@ class _Downscale:
 
 @xr.register_dataset_accessor("downscale")  # type: ignore[no-untyped-call]
 class DatasetDownscaleAccessor(_Downscale):
-    """Downscaling of the coarse record that it hangs on, with all of its variables as drivers.
+    """Accessor ``.downscale`` of a coarse Dataset, all of whose variables are drivers.
 
     Stateless: every method returns a new object and leaves the Dataset as it was.
 
@@ -111,7 +111,7 @@ class DatasetDownscaleAccessor(_Downscale):
 
 @xr.register_dataarray_accessor("downscale")  # type: ignore[no-untyped-call]
 class DownscaleAccessor(_Downscale):
-    """Downscaling of the coarse record that it hangs on.
+    """Accessor ``.downscale`` of a coarse DataArray.
 
     Stateless: every method returns a new object and leaves the array as it was.
 
@@ -142,7 +142,7 @@ class DownscaleAccessor(_Downscale):
         *,
         min_valid: float = 0.5,
     ) -> Any:
-        """Bring this array to another grid; see `xdownscale.regrid`."""
+        """Regrid this array; see `xdownscale.regrid`."""
         from xdownscale.regridding import regrid
 
         return regrid(
@@ -171,14 +171,14 @@ class DownscaleAccessor(_Downscale):
         return extract(self._da, layout)
 
     def stitch(self, layout: PatchLayout) -> xr.DataArray:
-        """Put patches together; see `xdownscale.patches.stitch`."""
+        """Stitch patches to fields; see `xdownscale.patches.stitch`."""
         from xdownscale.patches import stitch
 
         return stitch(self._da, layout)
 
 
 class _Geostat:
-    """Diagnostics of a DataArray, or of each variable of a Dataset."""
+    """Methods of both accessors ``.geostat``: diagnostics of fields."""
 
     def __init__(self, obj: xr.DataArray | xr.Dataset) -> None:
         self._obj: Any = obj
@@ -393,7 +393,7 @@ class _Geostat:
 
 @xr.register_dataset_accessor("geostat")  # type: ignore[no-untyped-call]
 class DatasetGeostatAccessor(_Geostat):
-    """Diagnostics of each variable of the Dataset that it hangs on.
+    """Accessor ``.geostat`` of a Dataset: diagnostics of each of its variables.
 
     Every method returns one Dataset, with the names of the variables along ``variable``.
     Variables without a grid are left out (see `xdownscale.geostat`). Stateless: every method
@@ -419,7 +419,7 @@ class DatasetGeostatAccessor(_Geostat):
 
 @xr.register_dataarray_accessor("geostat")  # type: ignore[no-untyped-call]
 class GeostatAccessor(_Geostat):
-    """Diagnostics of the field that it hangs on.
+    """Accessor ``.geostat`` of a DataArray: diagnostics of fields.
 
     Stateless: every method returns a new object and leaves the array as it was.
 

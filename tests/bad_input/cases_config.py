@@ -163,6 +163,42 @@ CONFIG = [
         r"Unknown precision: '16'\. Choose one of.*Did you mean 'bf16'",
     ),
     (
+        "preset-patch-size-of-residual",
+        lambda w: preset("fast", data={"patch_size": 8}),
+        OptionError,
+        r"Method 'residual' does not use data\.patch_size; of the section 'data' it uses ahead, .*",
+    ),
+    (
+        "preset-crop-of-diffusion",
+        lambda w: preset("paper", data={"crop": 32}),
+        OptionError,
+        r"Method 'diffusion' does not use data\.crop; of the section 'data'.*patch_size",
+    ),
+    (
+        "preset-attention-of-residual",
+        lambda w: preset("fast", network={"attention": True}),
+        OptionError,
+        r"Method 'residual' does not use network\.attention; of the section 'network'",
+    ),
+    (
+        "preset-steps-of-unet",
+        lambda w: preset("fast", method="unet", sampling={"steps": 4}),
+        OptionError,
+        r"Method 'unet' does not use sampling\.steps; .* uses constraint, precision, sampler, tile",
+    ),
+    (
+        "preset-mean-epochs-of-crps",
+        lambda w: preset("fast", method="crps", training={"mean_epochs": 4}),
+        OptionError,
+        r"Method 'crps' does not use training\.mean_epochs; .*Did you mean",
+    ),
+    (
+        "preset-options-of-residual",
+        lambda w: preset("fast", options={"x": 1}),
+        OptionError,
+        "Method 'residual' has no options of its own; 'x' was given",
+    ),
+    (
         "scaling-transform",
         lambda w: partial(normalization.fit_scaling, w.fine, "ln"),
         OptionError,

@@ -97,7 +97,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Shared:
     folder = tmp_path_factory.mktemp("shared")
     coarse, fine = (record["t"] for record in make_pair())
     pair_coarse, pair_fine = make_pair(names=("t", "u"))
-    quick = {"method": "unet", "sampling": {"steps": 2, "sampler": "mean"}}
+    quick = {"method": "unet", "sampling": {"sampler": "mean"}}
     config = fast_config(sampling={"steps": 2})
     drawer = _learn(coarse, fine, config, folder / "checkpoints")
     walker = _learn(coarse, fine, fast_config(data={"fine_lags": 2}, sampling={"steps": 2}))

@@ -9,6 +9,7 @@ import xarray as xr
 
 from xdownscale import geostat
 from xdownscale.core import missing, quantiles
+from xdownscale.core.coords import to_array
 from xdownscale.core.errors import DataError
 
 
@@ -25,12 +26,12 @@ def record():
     "change", [lambda da: da, lambda da: da.chunk({"time": 3}), lambda da: da.T]
 )
 def test_what_a_record_misses(change):
-    da = change(record())
-    present = missing.ever_present(da.values)
+    array = to_array(change(record())).array
+    present = missing.ever_present(array)
     np.testing.assert_array_equal(present, [[True] * 3, [False, True, True]])  # latitude ascends
-    share = missing.missing_share(da.values, present)
+    share = missing.missing_share(array, present)
     np.testing.assert_allclose(share, [0, 0, 1, 0.4, 0, 0, 0])
-    np.testing.assert_array_equal(missing.missing_share(da.values, np.zeros((2, 3), bool)), 1)
+    np.testing.assert_array_equal(missing.missing_share(array, np.zeros((2, 3), bool)), 1)
 
 
 @pytest.mark.parametrize("size", [1, 2, 999])

@@ -10,7 +10,6 @@ import warnings
 
 import numpy as np
 import pytest
-from xdownscale.models.training.cross_fitting import Means, runs
 
 import xdownscale as xd
 from records import fast_config, make_pair
@@ -18,6 +17,8 @@ from xdownscale import geostat
 from xdownscale.core.errors import DataError, XDownscaleWarning
 from xdownscale.fitting import pairing
 from xdownscale.models.training import loop, prefetch
+from xdownscale.models.training.data import TrainingData
+from xdownscale.models.training.residual import LazyMeans, spread_runs
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,7 @@ def test_days_read_on_demand_teach_what_others_teach(both, method):
     same(learn(coarse, fine, method=method), demanded, **close)
 
 
-@pytest.mark.parametrize("method", ["residual", "crps"])
+@pytest.mark.parametrize("method", [pytest.param("residual", marks=pytest.mark.slow), "crps"])
 def test_reading_ahead_changes_nothing(both, method, monkeypatch):
     coarse, fine = both[0], both[1].chunk(time=9)
     seen = []
@@ -67,7 +68,7 @@ def test_reading_ahead_changes_nothing(both, method, monkeypatch):
     monkeypatch.setattr(loop, "Ahead", lambda batches: seen.append(1) or real(batches))
     ahead = learn(coarse, fine, method=method, memory_limit=1e-3)
     assert seen
-    monkeypatch.setattr(loop, "is_read_ahead", lambda _: False)
+    monkeypatch.setattr(TrainingData, "is_in_memory", True)
     seen.clear()
     same(ahead, learn(coarse, fine, method=method, memory_limit=1e-3))
     assert not seen
@@ -132,17 +133,17 @@ def test_the_fine_record_is_walked_through_a_few_times(both):
     assert read["days"] <= 6.3 * fine.sizes["time"]
 
 
-def test_means_of_days_that_nobody_learns_from_are_zero(both):
+def test_means_of_time_steps_of_no_regression_are_zero(both):
     class Nets:
         encoder = drawer = None
 
-    means = Means(None, Nets(), [], (4, 1, 2, 2))
+    means = LazyMeans(None, Nets(), [], (4, 1, 2, 2))
     assert len(means) == 4
     np.testing.assert_array_equal(means[np.array([1, 3])], np.zeros((2, 1, 2, 2)))
 
 
 def test_runs_show_how_long_fields_last():
-    rows = runs(np.arange(1000) * 2, 5)
+    rows = spread_runs(np.arange(1000) * 2, 5)
     assert len(rows) == 30
     np.testing.assert_array_equal(np.diff(rows.reshape(5, 6), axis=1), 2)
     assert rows[[0, -1]].tolist() == [0, 1998]

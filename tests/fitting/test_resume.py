@@ -49,6 +49,7 @@ def kill_after(epochs: int, csv: Path, process: subprocess.Popen) -> None:
     assert process.wait() == -signal.SIGKILL, "training ended before it could be killed"
 
 
+@pytest.mark.slow
 def test_killed_training_ends_with_the_same_weights(tmp_path):
     undisturbed = start(tmp_path / "a", tmp_path / "a.xd")
     assert undisturbed.wait() == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import pytest
 import xdownscale as xd
 from records import fast_config, fitted_of, make_pair
 from xdownscale.core.errors import ModelMismatchError, NotFittedError, OptionError
-from xdownscale.models import field_engine
+from xdownscale.methods.residual_diffusion import ResidualDiffusion
 
 
 @pytest.fixture(scope="module")
@@ -42,14 +43,14 @@ def assert_equal(found, expected):
 
 
 def test_it_equals_the_same_weights_given_by_hand(source, pair, taken, monkeypatch):
-    """Straight to the engine: the door that the transfer is to knock at."""
-    real = field_engine.train_fields
+    """Straight to the method, which is where the transfer is to lead."""
+    real = ResidualDiffusion.train
 
-    def by_hand(*args, pretrained_encoder, **options):
-        assert pretrained_encoder is None
-        return real(*args, pretrained_encoder=encoder(source), **options)
+    def by_hand(self, data, run):
+        assert run.encoder is None
+        return real(self, data, dataclasses.replace(run, encoder=encoder(source)))
 
-    monkeypatch.setattr("xdownscale.models.field_engine.train_fields", by_hand)
+    monkeypatch.setattr(ResidualDiffusion, "train", by_hand)
     expected = xd.fit(*pair, preset=fast_config(), progress=False)
     assert_equal(taken.models_["all"].state, expected.models_["all"].state)
 
@@ -135,15 +136,13 @@ def test_groups_of_the_same_name_or_the_only_one(source, pair):
     ],
 )
 def test_another_make_is_refused_before_any_work(source, pair, sections, message, monkeypatch):
-    monkeypatch.setattr(
-        "xdownscale.fitting.pairing.settle_pairing", lambda *_: pytest.fail("worked")
-    )
+    monkeypatch.setattr("xdownscale.fitting.fit.settle_pairing", lambda *_: pytest.fail("worked"))
     with pytest.raises(ModelMismatchError, match=message):
         xd.fit(*pair, preset=fast_config(**sections), progress=False, encoder=source)
 
 
 def test_another_method_and_another_number_of_drivers(source, model, pair):
-    with pytest.raises(ModelMismatchError, match=r"method 'diffusion', the new .* 'residual/crps"):
+    with pytest.raises(ModelMismatchError, match=r"input 'fine lags', the new .* 'coarse lags'"):
         xd.fit(*pair, preset=fast_config(), progress=False, encoder=model)
     coarse, fine = make_pair(60, names=("t", "q"))
     with pytest.raises(ModelMismatchError, match="number of drivers 1, the new model has 2"):

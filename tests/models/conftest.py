@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from xdownscale.models.diffusion.residual import Residual
 
 from records import small_arrays, small_config
 from xdownscale.config import preset
 from xdownscale.models.diffusion.calibration import BANDS
-from xdownscale.models.diffusion.residual import Residual
 from xdownscale.models.diffusion.spectra import Spectrum
-from xdownscale.models.networks.field_unet import Channels, FieldNetworks
-from xdownscale.models.sampling.patches import Conditions
-from xdownscale.models.sampling.request import FieldConditions, FieldRequest
+from xdownscale.models.networks.channels import Sizes
+from xdownscale.models.networks.field_unet import FieldNetworks, channels_of
+from xdownscale.models.sampling.fields import FieldSampler, OneStepSampler, ResidualSampler
+from xdownscale.models.sampling.request import Conditions, SampleRequest
+from xdownscale.models.training.residual import conditions_of
 
 
 @pytest.fixture(autouse=True)
@@ -39,13 +41,7 @@ def config() -> Any:
 
 @pytest.fixture
 def conditions(arrays):
-    return Conditions(
-        driver=arrays.driver[arrays.stop_targets],
-        coarse_lags=arrays.driver[arrays.stop_lags],
-        fine_lags=arrays.fine[arrays.stop_lags],
-        static=arrays.static,
-        calendar=arrays.calendar[arrays.stop_targets],
-    )
+    return conditions_of(arrays, arrays.stop_targets)
 
 
 @pytest.fixture
@@ -66,18 +62,28 @@ def shaken(networks):
     return networks.eval()
 
 
+SAMPLERS = {"residual": ResidualSampler, "crps": OneStepSampler, "unet": FieldSampler}
+
+
 @pytest.fixture
 def make():
-    """Return networks, residual, conditions and request for any number of days and targets."""
+    """Return a sampler and a request for any number of time steps and targets."""
 
     def build(days=3, shape=(41, 54), targets=1, method="residual", stitching="whole", **sampling):
-        config = preset("fast", method=method, network=NETWORK, sampling=sampling)
-        known, calendar, lags = 4 + targets, 2, 3
-        sizes = Channels(lags=lags, known=known, calendar=calendar, targets=targets)
+        config = preset("fast", method=method, network=NETWORK).override(sampling=sampling)
+        sizes = Sizes(
+            drivers=targets,
+            window=3,
+            lags=3,
+            own=tuple(range(targets)),
+            fine_lags=0,
+            static=2,
+            calendar=2,
+        )
         torch.manual_seed(0)
         folds = {"residual": 2, "unet": 1, "crps": 0}[method]
         noisy = {"residual": 1, "unet": 0, "crps": 3}[method]
-        networks = shaken(FieldNetworks(sizes, folds, noisy, config.network))
+        networks = shaken(FieldNetworks(channels_of(sizes), folds, noisy, config.network))
         frequency = np.linspace(0.02, 0.5, 20)
         spectrum = Spectrum(frequency, 0.02 / frequency**2)
         residual = Residual(
@@ -91,14 +97,18 @@ def make():
         place = np.stack(
             np.meshgrid(np.linspace(-1, 1, shape[1]), np.linspace(-1, 1, shape[0])), -1
         )
-        conditions = FieldConditions(
-            known=rng.normal(size=(days, known, *shape)).astype(np.float32),
-            calendar=rng.normal(size=(days, calendar)).astype(np.float32),
-            coarse=rng.normal(size=(days, lags, 6, 7)).astype(np.float32),
+        conditions = Conditions(
+            window=rng.normal(size=(days, 3, targets, *shape)).astype(np.float32),
+            fine_lags=np.zeros((days, 0, targets, *shape), np.float32),
+            coarse=rng.normal(size=(days, 3, targets, 6, 7)).astype(np.float32),
+            static=rng.normal(size=(2, *shape)).astype(np.float32),
+            calendar=rng.normal(size=(days, 2)).astype(np.float32),
             place=place.astype(np.float32),
+            own=sizes.own,
             keys=86400 * np.arange(days),
         )
-        request = FieldRequest(
+        request = SampleRequest(
+            conditions=conditions,
             config=config,
             realizations=(0, 1),
             seed=3,
@@ -108,6 +118,7 @@ def make():
             domain=shape,
             stitching=stitching,
         )
-        return networks, residual if method == "residual" else None, conditions, request
+        sampler = SAMPLERS[method](networks, residual if method == "residual" else None)
+        return sampler, request
 
     return build

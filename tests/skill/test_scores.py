@@ -251,8 +251,10 @@ def test_curvilinear_grids_are_compared_point_by_point():
     coords = {"lat": (("y", "x"), lat), "lon": (("y", "x"), lon)}
     truth = xr.DataArray(random_field(seed=1)[0].values, dims=("y", "x"), coords=coords)
     assert skill.mae(truth + 1, truth).item() == pytest.approx(1)
+    # the same cells in another order are the same grid, and are compared cell by cell
+    assert skill.mae(truth.isel(y=slice(None, None, -1)), truth).item() == 0
     with pytest.raises(GridError, match="different grids"):
-        skill.mae(truth.isel(y=slice(None, None, -1)), truth)
+        skill.mae(truth.assign_coords(lat=truth.lat + 0.3), truth)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)

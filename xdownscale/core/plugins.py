@@ -1,4 +1,4 @@
-"""The registry of downscaling methods: built in, registered here, or installed by a package.
+"""Registry of plug-in methods: built in, registered at run time, or installed by a package.
 
 Another package adds a method by an entry point of the group ``xdownscale.methods``, whose name is
 the method's and whose value is its class.
@@ -47,7 +47,7 @@ def register(method: Any) -> Any:
 
 
 def find(name: object) -> Any:
-    """Return the method of a name.
+    """Return a method by its name.
 
     Raises
     ------

@@ -87,7 +87,7 @@ def _make(config: DownscalerConfig, drivers: int) -> dict[str, Any]:
     """Return what an encoder's shape and inputs depend on."""
     method = methods.find(config.method)
     return {
-        "method that shows its encoder": method.encoder_input,
+        "input": method.encoder_input,
         "data.lags": config.data.lags,
         "data.scaling": config.data.scaling,
         "number of drivers": drivers,

@@ -1,7 +1,7 @@
 """Downscaling methods, one file each, and the registry that other packages add theirs to.
 
-A method says what it needs of the records, trains, and returns a sampler. Nothing outside this
-folder asks for a method's name: it asks what a method can do (see `Method`).
+A method declares what it needs of the records, trains, and returns a sampler. No code outside this
+folder asks for a method's name: it asks for a capability (see `Method`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ for _method in (PaperDiffusion, ResidualDiffusion, Crps, UNet):
 
 
 def available() -> pd.Series:
-    """List the methods that `xdownscale.preset` can be given.
+    """List the downscaling methods, with a one-line summary of each.
 
     Returns
     -------
     Series
-        One line for each, by name.
+        Summaries by name; each name can be given to `xdownscale.preset`.
 
     Examples
     --------
@@ -41,7 +41,7 @@ def available() -> pd.Series:
 
 
 def find(name: str) -> Method:
-    """Return the method of a name.
+    """Return a method by its name.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""What the methods of the field U-Net share: options, capabilities, networks and their loading.
+"""Base of the methods with a field U-Net: options, capabilities, networks, training, loading.
 
-They see a window of coarse time steps around the target on the fine grid, static fields, the phase
-of year and day, and the features of an encoder of the coarse record; one evaluation covers a whole
-field of any size.
+Their inputs are a window of coarse time steps around the target on the fine grid, static fields,
+the phase of year and day, and the features of an encoder of the coarse record; one evaluation
+covers a whole field of any size.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ SAMPLING = frozenset({"sampler", "constraint", "tile", "precision"})
 
 
 class FieldUNetMethod(Method):
-    """Base of the methods of the field U-Net.
+    """Base of the methods with a field U-Net.
 
     Attributes
     ----------
@@ -44,39 +44,39 @@ class FieldUNetMethod(Method):
     watches_drift = True
 
     def window(self, config: DownscalerConfig) -> tuple[int, int]:
-        """``data.window`` before, ``data.ahead`` after."""
+        """Return ``data.window`` before and ``data.ahead`` after the target."""
         return config.data.window, config.data.after
 
     def fine_lags(self, config: DownscalerConfig) -> int:
-        """``data.fine_lags``."""
+        """Return ``data.fine_lags``."""
         return config.data.fine_lags
 
     def uses_encoder(self, config: DownscalerConfig) -> bool:
-        """Unless ``network.encoder`` is ``"none"``."""
+        """Return True unless ``network.encoder`` is ``"none"``."""
         return config.network.encoder != "none"
 
     def stitchings(self, config: DownscalerConfig) -> tuple[str, ...]:
-        """Whole fields, or patches."""
+        """Return whole fields, or patches."""
         return ("whole", "patches")
 
     def is_stochastic(self, config: DownscalerConfig) -> bool:
-        """Unless the mean alone is asked for."""
+        """Return True unless the sampler is ``"mean"``."""
         return config.sampling.sampler != "mean"
 
     def check_sampling(self, config: DownscalerConfig, stitching: str) -> None:
-        """Refuse tiles smaller than the network's reach, and patches that it cannot halve."""
+        """Raise for tiles smaller than the receptive field, and patches that cannot be halved."""
         from xdownscale.models.sampling.memory import check_sampling
 
         check_sampling(config, stitching if self.is_stochastic(config) else "whole")
 
     def regressions(self, config: DownscalerConfig) -> int:
-        """Return how many regressions of the conditional mean there are."""
+        """Return the number of regressions of the conditional mean."""
         return 0
 
     def load(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
     ) -> FieldSampler:
-        """Build the networks on their device and fill in their weights."""
+        """Build the networks, load their weights and return a sampler."""
         import torch
 
         from xdownscale.models.device import resolve_device
@@ -86,7 +86,7 @@ class FieldUNetMethod(Method):
 
         self.check_state(state, config, sizes)
         weights = trained_weights(state)
-        networks = seeded(FieldNetworks, 0, 0, *self._made_of(weights, config, sizes))
+        networks = seeded(FieldNetworks, 0, 0, *self._network_arguments(weights, config, sizes))
         fill(networks, weights, "")
         networks = networks.to(resolve_device(device), memory_format=torch.channels_last)
         if config.sampling.compile and networks.drawer is not None:
@@ -94,7 +94,7 @@ class FieldUNetMethod(Method):
         return self.sampler(networks.eval(), state)
 
     def sampler(self, networks: FieldNetworks, state: Mapping[str, Floats]) -> FieldSampler:
-        """Return the sampler of loaded networks."""
+        """Return a sampler of loaded networks."""
         raise NotImplementedError
 
     def check_state(
@@ -106,7 +106,7 @@ class FieldUNetMethod(Method):
         from xdownscale.models.networks.weights import check_fit
 
         weights = trained_weights(state)
-        check_fit(partial(FieldNetworks, *self._made_of(weights, config, sizes)), weights)
+        check_fit(partial(FieldNetworks, *self._network_arguments(weights, config, sizes)), weights)
 
     def shared_tile(
         self, config: DownscalerConfig, shape: tuple[int, int], device: str, tasks: int
@@ -116,19 +116,17 @@ class FieldUNetMethod(Method):
 
         return shared_tile(config, shape, device, tasks)
 
-    def _made_of(
+    def _network_arguments(
         self, weights: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
     ) -> tuple[Any, ...]:
-        """Return the arguments of `FieldNetworks` that a state was trained with."""
-        from xdownscale.models.networks.field_unet import channels_of
-
+        """Return the arguments of `FieldNetworks` for a trained state."""
         heads = sum(n.startswith("regressions.") and n.endswith("head.bias") for n in weights)
         count = min(self.regressions(config), max(heads, 1))
-        return channels_of(sizes), count, self.noise_channels, config.network
+        return sizes, count, self.noise_channels, config.network
 
 
 class FieldTraining:
-    """The pieces of a training that these methods have in common.
+    """Builds networks and tasks for a training of these methods, and pretrains the encoder.
 
     Parameters
     ----------
@@ -141,7 +139,7 @@ class FieldTraining:
     def __init__(self, stages: Stages, method: FieldUNetMethod) -> None:
         import torch
 
-        from xdownscale.models.networks.field_unet import FieldNetworks, channels_of
+        from xdownscale.models.networks.field_unet import FieldNetworks
         from xdownscale.models.networks.weights import seeded
 
         config = stages.run.config
@@ -153,7 +151,7 @@ class FieldTraining:
             FieldNetworks,
             stages.run.seed,
             3,
-            channels_of(data.sizes),
+            data.sizes,
             self.regressions,
             method.noise_channels,
             config.network,
@@ -174,7 +172,7 @@ class FieldTraining:
         net : FieldNet
             Network to train.
         **options
-            ``rows``, ``train_encoder``, and what the kind of task takes.
+            ``rows``, ``train_encoder``, and the options of the kind of task.
         """
         from xdownscale.models.training.datasets import RandomCrops
         from xdownscale.models.training.tasks import EncodedNet

@@ -1,8 +1,8 @@
-"""The contract of a downscaling method.
+"""Base class of downscaling methods.
 
-A method is one file. It declares what it is called, which options it uses, what it needs of the
-records and what it can do; it trains (`Method.train`), and makes a sampler of what training left
-(`Method.load`). Arrays only: neither labels nor units reach it.
+A method is one file. It declares its name, the options that it uses, what it needs of the records
+and what it can do; it trains (`Method.train`), and returns a sampler of a trained state
+(`Method.load`). It works on arrays only, without labels or units.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ class Sampler(Protocol):
 
 @dataclass(frozen=True, kw_only=True)
 class Trained:
-    """What training leaves.
+    """Result of training: state and history.
 
     Attributes
     ----------
     state : dict of ndarray
-        All that `Method.load` needs, float32 arrays under flat names; it is saved as it is.
+        Everything that `Method.load` needs, float32 arrays under flat names; saved unchanged.
     history : dict of ndarray
         Columns of the table of losses, one row for each epoch; empty for a method that is fitted
         in closed form.
@@ -51,7 +51,7 @@ class Trained:
 
 
 class Method(ABC):
-    """Base of all methods.
+    """Base class of all methods.
 
     Attributes
     ----------
@@ -68,18 +68,18 @@ class Method(ABC):
     samplers : tuple of str
         Values of ``sampling.sampler``.
     one_variable : bool
-        It learns one fine variable from the same coarse one.
+        It downscales one variable, from the same coarse one.
     needs_every_lag : bool
-        All preceding time steps must be in the record, coarse and fine; else what is missing in
-        the window is replaced by the time step itself.
+        All preceding time steps must be in the record, coarse and fine; otherwise the time step
+        itself replaces what is missing in the window.
     blends : bool
         Fields of neighbouring regions are blended.
     detailed_static : bool
-        Static fields are given thrice: themselves, what a coarse cell does not show, their slope.
+        Each static field gives three: itself, its deviation from the coarse cell mean, its slope.
     encoder_input : str
-        What its encoder sees; an encoder can be taken over from a model of the same.
+        Input of its encoder; an encoder can be reused by methods with the same input.
     watches_drift : bool
-        Autoregressive runs are held against how training fields stand to the coarse record.
+        Autoregressive runs are checked for drift from the coarse record.
     calendar : {"cycle", "period"}
         Time as the phase of the year and day, or as position in the training period.
     """
@@ -100,27 +100,27 @@ class Method(ABC):
     # What it needs of the records
 
     def window(self, config: DownscalerConfig) -> tuple[int, int]:
-        """Return how many coarse time steps before and after the target are seen."""
+        """Return the number of coarse time steps before and after the target that it sees."""
         return 0, 0
 
     def fine_lags(self, config: DownscalerConfig) -> int:
-        """Return how many preceding fine fields it sees."""
+        """Return the number of preceding fine fields that it sees."""
         return 0
 
     def uses_encoder(self, config: DownscalerConfig) -> bool:
-        """Tell whether an encoder of the coarse record feeds it on the coarse grid."""
+        """Tell whether it uses an encoder of the coarse record on the coarse grid."""
         return False
 
     # What it can do
 
     def modes(self, config: DownscalerConfig) -> tuple[str, ...]:
-        """Return its modes of prediction, the default first."""
+        """Return its prediction modes, the default first."""
         if self.fine_lags(config):
             return ("autoregressive", "teacher_forced")
         return ("parallel",)
 
     def stitchings(self, config: DownscalerConfig) -> tuple[str, ...]:
-        """Return the ways in which it covers a domain, the default first."""
+        """Return its stitchings, the ways in which it covers a domain, the default first."""
         return ("whole",)
 
     def is_stochastic(self, config: DownscalerConfig) -> bool:
@@ -128,13 +128,13 @@ class Method(ABC):
         return True
 
     def has_seams(self, config: DownscalerConfig) -> bool:
-        """Tell whether its fields are put together from patches by default."""
+        """Tell whether its fields are blended from patches by default."""
         return self.stitchings(config)[0] == "patches"
 
     # Checks, before any work
 
     def check(self, config: DownscalerConfig) -> None:
-        """Raise `OptionError` for options that do not go together."""
+        """Raise `OptionError` for options that exclude each other."""
         sampler = config.sampling.sampler
         if self.samplers and sampler not in self.samplers:
             raise OptionError(
@@ -151,7 +151,7 @@ class Method(ABC):
     def check_state(  # noqa: B027
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
     ) -> None:
-        """Raise `ModelFormatError` if a state does not fit; no network is built.
+        """Raise `ModelFormatError` if a state does not fit, without building a network.
 
         Parameters
         ----------
@@ -185,7 +185,7 @@ class Method(ABC):
     def load(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
     ) -> Sampler:
-        """Return a sampler of what training left.
+        """Return a sampler of a trained state.
 
         Parameters
         ----------
@@ -207,5 +207,5 @@ class Method(ABC):
     def shared_tile(
         self, config: DownscalerConfig, shape: tuple[int, int], device: str, tasks: int
     ) -> int | str | None:
-        """Return the side of tiles in which several tasks can sample at once, all alike."""
+        """Return the side of tiles with which several tasks can sample at once."""
         return config.sampling.tile

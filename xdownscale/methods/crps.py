@@ -1,7 +1,7 @@
-"""A generator that is trained with the CRPS: one evaluation for a realization.
+"""Method "crps": a generator trained with the CRPS, one evaluation for a realization.
 
 A small U-Net is trained to forecast the coarse record; its encoder feeds the generator. The field
-U-Net is given white noise at three scales and adds a correction to the interpolated drivers. Its
+U-Net takes white noise at three scales and adds a correction to the interpolated drivers. Its
 loss is the almost fair CRPS (Lang et al. 2024) of two realizations, of the field and of its means
 over 2, 4, 8 and 16 pixels. There is no regression, and no residual to calibrate.
 """
@@ -33,7 +33,7 @@ GENERATOR_SHARE = 0.9  # of max_minutes
 
 
 class Crps(FieldUNetMethod):
-    """One evaluation for a realization, trained with the CRPS."""
+    """Generator of a realization in one evaluation, trained with the CRPS."""
 
     name = "crps"
     summary = "One evaluation for a realization, trained with the CRPS"
@@ -47,7 +47,7 @@ class Crps(FieldUNetMethod):
     }
 
     def check(self, config: DownscalerConfig) -> None:
-        """Refuse the mean of a regression, which there is none of."""
+        """Raise for sampler ``"mean"``: there is no regression."""
         super().check(config)
         if config.sampling.sampler == "mean":
             raise OptionError(

@@ -1,4 +1,4 @@
-"""Diffusion of the fine field itself, patch by patch: the method of arXiv 2512.05139.
+"""Method "diffusion": diffusion of the fine field, patch by patch (arXiv 2512.05139).
 
 A small U-Net is trained to forecast the coarse record. Its encoder, frozen, then sees the fine
 fields of the preceding time steps; its features, the interpolated coarse field, static fields and
@@ -28,7 +28,7 @@ from xdownscale.patches.layout import PatchLayout
 
 if TYPE_CHECKING:
     from xdownscale.models.networks.unet import Networks
-    from xdownscale.models.sampling.patches import ChainSampler
+    from xdownscale.models.sampling.chain import ChainSampler
     from xdownscale.models.training.run import TrainingRun
 
 
@@ -74,19 +74,19 @@ class PaperDiffusion(Method):
     }
 
     def window(self, config: DownscalerConfig) -> tuple[int, int]:
-        """See the coarse fields of the same preceding time steps."""
+        """Return ``data.lags`` before the target, the times of the lagged fine fields."""
         return config.data.lags, 0
 
     def fine_lags(self, config: DownscalerConfig) -> int:
-        """As many as coarse ones."""
+        """Return ``data.lags``."""
         return config.data.lags
 
     def stitchings(self, config: DownscalerConfig) -> tuple[str, ...]:
-        """Patches as in the paper, or the image in one piece with the same noise."""
+        """Return patches as in the paper, or the image in one piece with the same noise."""
         return ("patches", "whole")
 
     def check(self, config: DownscalerConfig) -> None:
-        """Refuse more sampling steps than the chain was trained with."""
+        """Raise for more sampling steps than the trained chain has."""
         super().check(config)
         steps = config.sampling.steps
         trained = config.diffusion.train_steps
@@ -97,7 +97,7 @@ class PaperDiffusion(Method):
             )
 
     def check_shape(self, shape: tuple[int, int], config: DownscalerConfig) -> None:
-        """Refuse an image that a training or a sampling patch does not fit into."""
+        """Raise if a training or a sampling patch does not fit into the image."""
         sampling = config.sampling
         _training_layout(shape, config)
         PatchLayout(shape, sampling.size, sampling.stride, sampling.halo, sampling.taper)
@@ -135,9 +135,9 @@ class PaperDiffusion(Method):
     def load(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
     ) -> ChainSampler:
-        """Build the networks and fill in their weights."""
+        """Build the networks, load their weights and return a sampler."""
         from xdownscale.models.networks.weights import fill
-        from xdownscale.models.sampling.patches import ChainSampler
+        from xdownscale.models.sampling.chain import ChainSampler
 
         self.check_state(state, config, sizes)
         networks = self._networks(config, sizes, 0, 0)
@@ -171,7 +171,7 @@ def _training_layout(shape: tuple[int, int], config: DownscalerConfig) -> PatchL
 
 
 def _largest(data: TrainingData) -> float:
-    """Largest magnitude of the scaled training fields, 1 at least."""
+    """Return the largest magnitude of the scaled training fields, at least 1."""
     largest = 1.0
     for row in data.train_targets:
         values = np.abs(read_rows(data.fine, [int(row)]))

@@ -1,4 +1,4 @@
-"""A regression, and diffusion of its residual: the default method.
+"""Method "residual": a regression, and diffusion of its residual; the default.
 
 1. A small U-Net is trained to forecast the coarse record; its encoder, frozen, feeds all networks.
 2. Regressions of the conditional mean are trained on blocks of time that leave one out each
@@ -43,7 +43,7 @@ DENOISER_SHARE = 0.5
 
 
 class ResidualDiffusion(FieldUNetMethod):
-    """Regression of the conditional mean, and diffusion of what it leaves."""
+    """Regression of the conditional mean, and diffusion of its residual."""
 
     name = "residual"
     summary = "Regression of the mean, and diffusion of its residual; calibrated ensembles"
@@ -59,26 +59,26 @@ class ResidualDiffusion(FieldUNetMethod):
     }
 
     def stitchings(self, config: DownscalerConfig) -> tuple[str, ...]:
-        """Whole fields, patches, or patches that are made to agree at every step."""
+        """Return whole fields, patches, or patches that are made to agree at every step."""
         return ("whole", "patches", "multidiffusion")
 
     def regressions(self, config: DownscalerConfig) -> int:
-        """One for each block of time."""
+        """Return one regression for each block of time."""
         return config.diffusion.folds
 
     def check(self, config: DownscalerConfig) -> None:
-        """Refuse an encoder that is trained further under cross-fitting."""
+        """Raise for an encoder that is trained further under cross-fitting."""
         super().check(config)
         folds = config.diffusion.folds
         if config.network.encoder == "finetuned" and folds > 1:
             raise OptionError(
                 f"encoder 'finetuned' does not suit {folds} folds: each regression "
-                "must know nothing of the fine days that its residual is measured on, and one "
+                "must know nothing of the fine fields that its residual is measured on, and one "
                 "encoder serves them all. Use 'frozen' or 'none', or method 'unet' or 'crps'."
             )
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
-        """Train regressions and denoiser, and measure the residual between and after."""
+        """Train the regressions, measure the residual, train the denoiser, and calibrate it."""
         from xdownscale.models.training.residual import (
             calibrate_residual,
             cross_fitted_means,
@@ -114,17 +114,17 @@ class ResidualDiffusion(FieldUNetMethod):
         return Trained(state=state, history=stages.history())
 
     def sampler(self, networks: FieldNetworks, state: Mapping[str, Floats]) -> ResidualSampler:
-        """Return a sampler of mean and residual."""
-        from xdownscale.models.diffusion.residual import Residual
+        """Return a sampler of mean plus residual."""
+        from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
         from xdownscale.models.sampling.fields import ResidualSampler
 
-        return ResidualSampler(networks, Residual.from_state(state))
+        return ResidualSampler(networks, ResidualStatistics.from_state(state))
 
     def check_state(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
     ) -> None:
         """Check the weights, and the statistics of the residual."""
-        from xdownscale.models.diffusion.residual import Residual
+        from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
 
         super().check_state(state, config, sizes)
-        Residual.check_state(state, sizes.targets)
+        ResidualStatistics.check_state(state, sizes.targets)

@@ -1,4 +1,4 @@
-"""Regression of the conditional mean: a deterministic downscaler, and the first half of others.
+"""Method "unet": regression of the conditional mean, deterministic.
 
 A small U-Net is trained to forecast the coarse record; its encoder feeds a field U-Net that adds a
 correction to the interpolated drivers. Its loss is the squared error, so it estimates the
@@ -43,11 +43,11 @@ class UNet(FieldUNetMethod):
     }
 
     def regressions(self, config: DownscalerConfig) -> int:
-        """One."""
+        """Return 1."""
         return 1
 
     def is_stochastic(self, config: DownscalerConfig) -> bool:
-        """Never: it gives the conditional mean."""
+        """Return False: it gives the conditional mean."""
         return False
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:

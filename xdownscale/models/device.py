@@ -1,4 +1,4 @@
-"""Where to compute, and how precisely."""
+"""Devices and numerical precision."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def resolve_device(device: str) -> str:
 
 
 def check_devices(device: str, devices: int, strategy: str) -> None:
-    """Raise unless so many devices are there, and work together in that way.
+    """Raise unless enough devices are there, and can train together with a strategy.
 
     Parameters
     ----------

@@ -17,7 +17,7 @@ import xarray as xr
 from xdownscale.core.errors import DataError, OptionError, XDownscaleWarning, check_option
 from xdownscale.core.record import Record
 from xdownscale.fitting.fitted_model import Fitted
-from xdownscale.models.sampling.tiling import available_memory
+from xdownscale.models.sampling.memory import available_memory
 from xdownscale.prediction import workers
 from xdownscale.prediction.plan import FloatArray, IntArray, Plan
 from xdownscale.prediction.predict import States, label, make_plan, predict_array

@@ -52,12 +52,15 @@ def test_fields_of_neighbouring_keys_are_independent():
 
 @given(st.integers(0, 10**9), st.integers(0, 5), st.sampled_from([0.0, 0.5, 0.9]))
 @settings(max_examples=25)
-def test_latent_noise_does_not_depend_on_what_was_drawn_before(seed, realization, rho):
+def test_correlated_noise_does_not_depend_on_what_was_drawn_before(seed, realization, rho):
     days = [86400 * k for k in range(6)]
 
     def drawn(order):
-        noise._SHELF = noise._Shelf(noise._KEPT)
-        return {d: noise.latent(seed, realization, d, (5, 7), rho=rho, step=86400) for d in order}
+        noise._CACHE = noise._Cache(noise._CACHED)
+        return {
+            d: noise.correlated_field(seed, realization, d, (5, 7), rho=rho, step=86400)
+            for d in order
+        }
 
     forth, back, alone = drawn(days), drawn(days[::-1]), drawn(days[3:4])
     for day in days:
@@ -66,8 +69,10 @@ def test_latent_noise_does_not_depend_on_what_was_drawn_before(seed, realization
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.5, 0.9, 0.98])
-def test_latent_noise_is_an_autoregression(rho):
-    fields = np.stack([noise.latent(3, 1, 10 * k, (60, 70), rho=rho, step=10) for k in range(12)])
+def test_correlated_noise_is_an_autoregression(rho):
+    fields = np.stack(
+        [noise.correlated_field(3, 1, 10 * k, (60, 70), rho=rho, step=10) for k in range(12)]
+    )
     assert fields.var() == pytest.approx(1, abs=0.03)
     for lag in (1, 2, 5):
         found = np.mean(fields[lag:] * fields[:-lag])
@@ -86,11 +91,13 @@ def weights_of(days, rho, monkeypatch):
         return out
 
     monkeypatch.setattr(noise, "_innovation", unit)
-    return [noise.latent(0, 0, day, (1, 400), rho=rho, step=10)[0] for day in days], places
+    return [
+        noise.correlated_field(0, 0, day, (1, 400), rho=rho, step=10)[0] for day in days
+    ], places
 
 
 @pytest.mark.parametrize("rho", [0.02, 0.5, 0.8, 0.95, 0.98])
-def test_latent_noise_has_the_covariance_of_an_autoregression(rho, monkeypatch):
+def test_correlated_noise_has_the_covariance_of_an_autoregression(rho, monkeypatch):
     # exact, not sampled: the covariance of two days is the product of their weights
     days = [10 * k + 3 for k in range(-70, 200)]
     weights, _ = weights_of(days, rho, monkeypatch)
@@ -110,10 +117,10 @@ def test_any_day_costs_few_innovations(rho, day):
 
 def test_consecutive_days_cost_one_new_field_each(monkeypatch):
     drawn, draw = [], noise.field
-    monkeypatch.setattr(noise, "_SHELF", noise._Shelf(40 * 64 * 4))  # bytes of 40 such fields
+    monkeypatch.setattr(noise, "_CACHE", noise._Cache(40 * 64 * 4))  # bytes of 40 such fields
     monkeypatch.setattr(noise, "field", lambda *key: drawn.append(key) or draw(*key))
     for day in range(1000):
-        noise.latent(0, 0, day, (8, 8), rho=0.95, step=1)
+        noise.correlated_field(0, 0, day, (8, 8), rho=0.95, step=1)
     assert 1000 <= len(drawn) < 1100
     assert len(set(drawn)) == len(drawn)
 
@@ -121,44 +128,44 @@ def test_consecutive_days_cost_one_new_field_each(monkeypatch):
 def test_many_threads_draw_the_same(monkeypatch):
     from concurrent.futures import ThreadPoolExecutor
 
-    monkeypatch.setattr(noise, "_SHELF", noise._Shelf(5 * 36 * 4))
+    monkeypatch.setattr(noise, "_CACHE", noise._Cache(5 * 36 * 4))
 
     def draw(day):
-        return noise.latent(0, 0, day, (6, 6), rho=0.9, step=1)
+        return noise.correlated_field(0, 0, day, (6, 6), rho=0.9, step=1)
 
     alone = [draw(day) for day in range(60)]
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(draw, [*range(60)] * 5))
     np.testing.assert_array_equal(together, alone * 5)
-    size = sum(kept.nbytes for kept in noise._SHELF._fields.values())
-    assert noise._SHELF._size == size <= 5 * 36 * 4
+    size = sum(kept.nbytes for kept in noise._CACHE._fields.values())
+    assert noise._CACHE._size == size <= 5 * 36 * 4
 
 
 @pytest.mark.parametrize("rho", [-0.1, 1.0, float("nan")])
 def test_a_memory_outside_its_range_is_refused(rho):
-    with pytest.raises(OptionError, match="cannot remember"):
-        noise.latent(0, 0, 0, (4, 4), rho=rho, step=1)
+    with pytest.raises(OptionError, match="must be 0 or more, and below 1"):
+        noise.correlated_field(0, 0, 0, (4, 4), rho=rho, step=1)
 
 
 def test_realizations_seeds_channels_and_steps_off_the_rhythm_are_independent():
-    base = noise.latent(0, 0, 100, (80, 80), rho=0.5, step=10)
+    base = noise.correlated_field(0, 0, 100, (80, 80), rho=0.5, step=10)
     others = [
-        noise.latent(1, 0, 100, (80, 80), rho=0.5, step=10),
-        noise.latent(0, 1, 100, (80, 80), rho=0.5, step=10),
-        noise.latent(0, 0, 105, (80, 80), rho=0.5, step=10),
-        noise.latent(0, 0, 100, (80, 80), rho=0.5, step=10, channel=1),
+        noise.correlated_field(1, 0, 100, (80, 80), rho=0.5, step=10),
+        noise.correlated_field(0, 1, 100, (80, 80), rho=0.5, step=10),
+        noise.correlated_field(0, 0, 105, (80, 80), rho=0.5, step=10),
+        noise.correlated_field(0, 0, 100, (80, 80), rho=0.5, step=10, channel=1),
     ]
     for other in others:
         assert abs(np.mean(base * other)) < 0.05
 
 
 def test_what_is_kept_is_bounded_and_not_to_be_written_into():
-    shelf = noise._Shelf(100.0)
+    cache = noise._Cache(100.0)
     for key in range(10):
-        shelf.put((key,), np.zeros(10, np.float32))
-    assert shelf._size <= 100
-    assert shelf.get((9,)) is not None
-    assert shelf.get((0,)) is None
-    kept = noise.latent(0, 0, 0, (4, 4), rho=0.0, step=1)
+        cache.put((key,), np.zeros(10, np.float32))
+    assert cache._size <= 100
+    assert cache.get((9,)) is not None
+    assert cache.get((0,)) is None
+    kept = noise.correlated_field(0, 0, 0, (4, 4), rho=0.0, step=1)
     with pytest.raises(ValueError, match="read-only"):
         kept += 1

@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from xdownscale.models.diffusion.residual import Residual
 
 from xdownscale.models.diffusion.calibration import BANDS
-from xdownscale.models.diffusion.residual import Residual
 from xdownscale.models.diffusion.spectra import Spectrum
 from xdownscale.models.diffusion.temporal_noise import LAGS, RHOS, Products, corrected, fit_memory
-from xdownscale.models.sampling.initial_noise import Starts
+from xdownscale.models.sampling.initial_noise import InitialNoise
 
 STEPS = np.arange(1, LAGS + 1)
 
@@ -75,7 +75,7 @@ def test_products_of_days_with_gaps():
 def test_noise_lasts_as_long_as_what_was_measured():
     shares = np.array([0.1, 0.5, 0.0, 0.3, 0.1])
     spectrum = Spectrum(np.array([0.1, 0.4]), np.zeros(2))
-    starts = Starts(
+    noise_of = InitialNoise(
         measured=Residual(np.ones(1), shares[None], BANDS, np.ones((1, BANDS.size)), (spectrum,)),
         seed=3,
         keys=86400 * np.arange(40),
@@ -88,11 +88,11 @@ def test_noise_lasts_as_long_as_what_was_measured():
         sigma_max=1.0,
     )
     days = list(range(40))
-    fields = starts.fields([0] * 40, days)[:, 0].astype(float)
+    fields = noise_of.fields([0] * 40, days)[:, 0].astype(float)
     assert fields.std() == pytest.approx(1, abs=0.02)
     for step in STEPS:
         along = (fields[step:] * fields[:-step]).mean()
         assert along == pytest.approx((shares * RHOS**step).sum(), abs=0.03)
-    # any day, in any company
-    alone = replace(starts, keys=np.array([86400 * 17])).fields([0], [0])[0, 0]
-    np.testing.assert_array_equal(alone, starts.fields([0], [17])[0, 0])
+    # any day, in any batch
+    alone = replace(noise_of, keys=np.array([86400 * 17])).fields([0], [0])[0, 0]
+    np.testing.assert_array_equal(alone, noise_of.fields([0], [17])[0, 0])

@@ -125,14 +125,14 @@ def test_images_of_a_batch_do_not_see_each_other():
 def test_an_untrained_network_changes_nothing():
     config = preset("fast", network={"channels": (8, 8)}).network
     networks = FieldNetworks(Channels(3, 5, 2, 2), 2, 1, config)
-    for made in [*networks.regressors, networks.drawing]:
+    for made in [*networks.regressors, networks.generator]:
         known = torch.randn(1, made.stem.in_channels // 4 - 16, 16, 16)
         inputs = Inputs(
             known, torch.zeros(1, 2), torch.randn(1, 3, 4, 4), torch.zeros(1, 16, 16, 2)
         )
         features = torch.randn(1, sum(config.encoder_channels), 4, 4)
         digested = made.digest(made.gather(inputs, features), inputs.calendar)
-        noisy = torch.randn(1, 2, 16, 16) if made is networks.drawing else None
+        noisy = torch.randn(1, 2, 16, 16) if made is networks.generator else None
         out = made(digested, inputs.calendar, noisy, torch.ones(1))
         assert out.shape == (1, 2, 16, 16)
         assert (out == 0).all()

@@ -6,20 +6,23 @@ import torch
 from xdownscale.config import NetworkConfig
 from xdownscale.models.networks.unet import Forecaster, Networks, PixelNorm
 
-KNOWN = 4
+STATIC, CALENDAR = 2, 2
 
 
 def make(size=(16, 16), lags=3, batch=2, **options):
     torch.manual_seed(0)
     options = {"channels": (16, 24, 32), "encoder_channels": (8, 16, 24)} | options
-    networks = Networks(lags, KNOWN, NetworkConfig(**options))
-    fields = [torch.randn(batch, c, *size) * 0.5 for c in (1, lags, lags, KNOWN)]
+    networks = Networks(lags, STATIC + CALENDAR, NetworkConfig(**options))
+    fields = [torch.randn(batch, c, *size) * 0.5 for c in (1, lags, lags, STATIC)]
+    fields.append(torch.randn(batch, CALENDAR) * 0.5)
     return networks, fields, torch.randn(batch, 1, *size)
 
 
 def evaluate(networks, fields, noisy, step=500):
     steps = torch.full((len(noisy),), step)
-    return networks.denoiser(noisy, steps, networks.condition(*fields))
+    driver, coarse_lags, fine_lags, static, calendar = fields
+    known = torch.cat([driver, coarse_lags, static], 1)
+    return networks.denoiser(noisy, steps, networks.condition(known, calendar, fine_lags))
 
 
 def awaken(networks):
@@ -68,7 +71,7 @@ def test_the_output_depends_on_every_input():
     base = evaluate(networks, fields, noisy)
     assert not torch.equal(base, evaluate(networks, fields, noisy + 1))
     assert not torch.equal(base, evaluate(networks, fields, noisy, step=10))
-    for k in range(4):
+    for k in range(5):
         changed = [f + (i == k) for i, f in enumerate(fields)]
         assert not torch.equal(base, evaluate(networks, changed, noisy)), k
 
@@ -109,7 +112,7 @@ def test_pixel_norm_is_blind_to_the_far_surroundings_and_group_norm_is_not():
         networks, fields, noisy = make((64, 64), norm=norm, channels=(16, 24))
         awaken(networks)
         far = [f.clone() for f in fields]
-        for f in far:
+        for f in far[:4]:
             f[..., 48:] += 3
         near = (..., slice(16), slice(16))
         change = evaluate(networks, fields, noisy)[near] - evaluate(networks, far, noisy)[near]

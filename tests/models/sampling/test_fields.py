@@ -1,4 +1,4 @@
-"""Drawing whole fields: whatever the pieces, the order and the company, they are the same."""
+"""Whole fields are the same, whatever the tiles, the order and the rest of the batch."""
 
 from __future__ import annotations
 
@@ -8,23 +8,37 @@ import numpy as np
 import pytest
 import torch
 
+from xdownscale import methods
 from xdownscale.core.errors import GridError, OptionError
+from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.sampling import tiling
-from xdownscale.models.sampling.fields import draw_fields
 from xdownscale.patches.layout import PatchLayout
 
 METHODS = ["residual", "crps", "unet"]
 
 
+def some_of(conditions, chosen):
+    """Return what is known of some of the time steps."""
+    names = ("window", "fine_lags", "coarse", "calendar", "keys")
+    return replace(conditions, **{name: getattr(conditions, name)[chosen] for name in names})
+
+
+def cut_from(conditions, window):
+    """Return what is known of a window of the image."""
+    names = ("window", "fine_lags", "static")
+    fields = {name: getattr(conditions, name)[(..., *window)] for name in names}
+    return replace(conditions, place=conditions.place[window], **fields)
+
+
 @pytest.mark.parametrize("targets", [1, 2])
 @pytest.mark.parametrize("method", METHODS)
 def test_fields_have_their_shape_and_move_with_the_seed(method, targets, make):
-    networks, residual, conditions, request = make(method=method, targets=targets)
-    found = draw_fields(networks, residual, conditions, request)
+    sampler, request = make(method=method, targets=targets)
+    found = sampler.sample(request)
     members = 1 if method == "unet" else 2
     assert found.shape == (members, 3, targets, 41, 54)
     assert np.isfinite(found).all()
-    other = draw_fields(networks, residual, conditions, replace(request, seed=4))
+    other = sampler.sample(replace(request, seed=4))
     assert np.array_equal(found, other) is (method == "unet")
 
 
@@ -39,27 +53,23 @@ def test_fields_have_their_shape_and_move_with_the_seed(method, targets, make):
         ("unet", "whole"),
     ],
 )
-def test_a_day_does_not_depend_on_its_company(method, stitching, make):
-    networks, residual, conditions, request = make(method=method, stitching=stitching)
-    together = draw_fields(networks, residual, conditions, request)
+def test_a_time_step_does_not_depend_on_the_batch(method, stitching, make):
+    sampler, request = make(method=method, stitching=stitching)
+    together = sampler.sample(request)
     order = [2, 0]
-    few = replace(
-        conditions,
-        **{k: getattr(conditions, k)[order] for k in ("known", "calendar", "coarse", "keys")},
-    )
-    later = replace(request, realizations=(1,))
-    again = draw_fields(networks, residual, few, later)
+    later = replace(request, conditions=some_of(request.conditions, order), realizations=(1,))
+    again = sampler.sample(later)
     member = 0 if method == "unet" else 1
     np.testing.assert_allclose(again[0], together[member, order], atol=2e-5)
 
 
 @pytest.mark.parametrize("method", METHODS)
 def test_tiles_give_what_the_whole_gives(method, make):
-    networks, residual, conditions, request = make(method=method, shape=(97, 83), days=1)
-    whole = draw_fields(networks, residual, conditions, request)
-    assert networks.regressions or networks.drawer is not None
+    sampler, request = make(method=method, shape=(97, 83), days=1)
+    whole = sampler.sample(request)
+    assert sampler.networks.regressions or sampler.networks.drawer is not None
     tiled = replace(request, config=request.config.replace(sampling={"tile": 80}))
-    np.testing.assert_allclose(draw_fields(networks, residual, conditions, tiled), whole, atol=2e-5)
+    np.testing.assert_allclose(sampler.sample(tiled), whole, atol=2e-5)
 
 
 @pytest.fixture
@@ -77,45 +87,45 @@ def tiled(monkeypatch):
 
 @pytest.mark.parametrize("stitching", ["whole", "multidiffusion"])
 def test_little_memory_makes_tiles_of_the_same_fields(stitching, make, tiled, monkeypatch):
-    networks, residual, conditions, request = make(shape=(97, 83), days=2, stitching=stitching)
-    whole = draw_fields(networks, residual, conditions, request)
+    sampler, request = make(shape=(97, 83), days=2, stitching=stitching)
+    whole = sampler.sample(request)
     assert not tiled
     # eight channels behind a stem of 2 hold 128 bytes a pixel
     monkeypatch.setattr(tiling, "available_memory", lambda device: 2 * 128 * 90.0**2)
-    found = draw_fields(networks, residual, conditions, request)
+    found = sampler.sample(request)
     assert set(tiled) == {72}  # 90 less twice the reach, but twice that at least
     np.testing.assert_allclose(found, whole, atol=2e-5)
     config = request.config.replace(sampling={"tile": None})
     count = len(tiled)
-    draw_fields(networks, residual, conditions, replace(request, config=config))
+    sampler.sample(replace(request, config=config))
     assert len(tiled) == count
 
 
 @pytest.mark.parametrize("stitching", ["patches", "multidiffusion"])
 def test_patches_that_do_not_fit_are_refused(stitching, make):
-    networks, residual, conditions, request = make(stitching=stitching, size=18, stride=6)
+    sampler, request = make(stitching=stitching, size=18, stride=6)
     with pytest.raises(OptionError, match=r"sampling.size is 18, .* a multiple of 4, such as 16"):
-        draw_fields(networks, residual, conditions, request)
-    networks, residual, conditions, request = make(stitching=stitching, size=64)
+        sampler.sample(request)
+    sampler, request = make(stitching=stitching, size=64)
     with pytest.raises(GridError, match=r"size 64, image \(44, 56\)"):
-        draw_fields(networks, residual, conditions, request)
-    networks, residual, conditions, request = make(method="unet", stitching=stitching, size=18)
-    assert np.isfinite(draw_fields(networks, residual, conditions, request)).all()
+        sampler.sample(request)
+    sampler, request = make(method="unet", stitching=stitching, size=18)
+    assert np.isfinite(sampler.sample(request)).all()
 
 
 def test_a_tile_that_is_too_small_is_refused(make):
-    networks, residual, conditions, request = make(tile=40)
+    sampler, request = make(tile=40)
     with pytest.raises(OptionError, match="tile is 40, less than twice the halo of 36"):
-        draw_fields(networks, residual, conditions, request)
+        sampler.sample(request)
 
 
 @pytest.mark.parametrize("stitching", ["patches", "multidiffusion"])
 def test_one_patch_is_the_whole(stitching, make):
-    networks, residual, conditions, request = make(shape=(48, 48))
-    whole = draw_fields(networks, residual, conditions, request)
+    sampler, request = make(shape=(48, 48))
+    whole = sampler.sample(request)
     sampling = {"size": 48, "stride": 8, "halo": 4}
     one = replace(request, config=request.config.replace(sampling=sampling), stitching=stitching)
-    np.testing.assert_allclose(draw_fields(networks, residual, conditions, one), whole, atol=2e-5)
+    np.testing.assert_allclose(sampler.sample(one), whole, atol=2e-5)
 
 
 @pytest.mark.parametrize(
@@ -126,101 +136,102 @@ def test_one_patch_is_the_whole(stitching, make):
 @pytest.mark.parametrize("batch", [7, 100])
 def test_patches_do_not_depend_on_the_batch(batch, noise, method, stitching, make):
     sampling = {"size": 16, "stride": 8, "halo": 4, "noise": noise}
-    networks, residual, conditions, request = make(
-        method=method, stitching=stitching, days=2, **sampling
-    )
-    found = draw_fields(networks, residual, conditions, request)
+    sampler, request = make(method=method, stitching=stitching, days=2, **sampling)
+    found = sampler.sample(request)
     config = request.config.replace(sampling={"batch_size": batch})
-    again = draw_fields(networks, residual, conditions, replace(request, config=config))
+    again = sampler.sample(replace(request, config=config))
     np.testing.assert_allclose(again, found, atol=2e-5)
 
 
 @pytest.mark.parametrize("method", ["residual", "crps"])
 def test_stitched_patches_are_the_layouts_average_of_patches(method, make):
-    networks, residual, conditions, request = make(
+    sampler, request = make(
         shape=(32, 40), days=2, method=method, stitching="patches", size=16, stride=8, halo=2
     )
-    for net in networks.regressors:  # or a regression would see further than its patch
+    for net in sampler.networks.regressors:  # or a regression would see further than its patch
         net.head.weight.data.zero_()
         net.head.bias.data.zero_()
-    found = draw_fields(networks, residual, conditions, request)
+    found = sampler.sample(request)
     layout, expected = PatchLayout((32, 40), 16, 8, 2), np.zeros_like(found)
     for patch, (y, x) in enumerate(layout.positions.tolist()):
         window = slice(y, y + 16), slice(x, x + 16)
-        cut = replace(
-            conditions, known=conditions.known[(..., *window)], place=conditions.place[window]
-        )
-        alone = replace(request, corner=(y, x), stitching="whole")
-        drawn = draw_fields(networks, residual, cut, alone)
+        cut = cut_from(request.conditions, window)
+        alone = replace(request, conditions=cut, corner=(y, x), stitching="whole")
+        drawn = sampler.sample(alone)
         expected[(..., *window)] += layout.weights([patch])[0] * drawn
     np.testing.assert_allclose(found, expected, atol=3e-5)
 
 
 def test_noise_of_their_own_takes_spread_from_overlapping_patches(make):
-    networks, residual, conditions, request = make(shape=(64, 64), days=2)
-    for net in networks.modules():
+    sampler, request = make(shape=(64, 64), days=2)
+    for net in sampler.networks.modules():
         if isinstance(net, torch.nn.Conv2d):
             net.weight.data.zero_()  # the denoiser is that of white noise: what is drawn is noise
     sampling = {"size": 16, "stride": 2, "halo": 4}
     config = request.config.replace(sampling=sampling)
     spreads = []
     for noise in ("shared", "independent"):
-        drawn = draw_fields(
-            networks,
-            residual,
-            conditions,
-            replace(request, config=config.replace(sampling={"noise": noise}), stitching="patches"),
-        )
+        noisy = config.replace(sampling={"noise": noise})
+        drawn = sampler.sample(replace(request, config=noisy, stitching="patches"))
         spreads.append((drawn[0] - drawn[1]).std())
-    whole = draw_fields(networks, residual, conditions, request)
+    whole = sampler.sample(request)
     spreads.append((whole[0] - whole[1]).std())
     assert spreads[0] == pytest.approx(spreads[2], rel=0.03)
     assert spreads[1] < 0.6 * spreads[2]
 
 
 def test_regions_cut_their_noise_from_one_field(make):
-    networks, residual, conditions, request = make(days=1, shape=(64, 64))
-    for net in networks.modules():
+    sampler, request = make(days=1, shape=(64, 64))
+    for net in sampler.networks.modules():
         if isinstance(net, torch.nn.Conv2d):
             net.weight.data.zero_()
-    whole = draw_fields(networks, residual, conditions, request)
+    whole = sampler.sample(request)
     y, x = slice(16, 48), slice(8, 64)
-    cut = replace(conditions, known=conditions.known[..., y, x], place=conditions.place[y, x])
-    part = draw_fields(networks, residual, cut, replace(request, corner=(16, 8)))
+    cut = cut_from(request.conditions, (y, x))
+    part = sampler.sample(replace(request, conditions=cut, corner=(16, 8)))
     np.testing.assert_allclose(part, whole[..., y, x], atol=1e-5)
 
 
 def test_days_remember_each_other_through_the_noise(make):
-    networks, residual, conditions, request = make(days=12, shape=(64, 64))
-    for net in networks.modules():
+    sampler, request = make(days=12, shape=(64, 64))
+    for net in sampler.networks.modules():
         if isinstance(net, torch.nn.Conv2d):
             net.weight.data.zero_()
-    same = replace(conditions, known=np.zeros_like(conditions.known))
-    drawn = draw_fields(networks, residual, same, request)[:, :, 0]
+    given = request.conditions
+    same = replace(given, window=0 * given.window, static=0 * given.static)
+    drawn = sampler.sample(replace(request, conditions=same))[:, :, 0]
     drawn = drawn - drawn.mean((-2, -1), keepdims=True)
     along = (drawn[:, 1:] * drawn[:, :-1]).mean() / (drawn**2).mean()
-    assert along == pytest.approx(residual.rho[0], abs=0.15)
+    assert along == pytest.approx(sampler.residual.rho[0], abs=0.15)
 
 
 def test_bf16_where_there_is_none(make, monkeypatch):
-    networks, residual, conditions, request = make(precision="bf16")
+    sampler, request = make(precision="bf16")
     monkeypatch.setattr("xdownscale.models.device.has_bf16", lambda device: False)
     with pytest.raises(OptionError, match="does not compute with bf16"):
-        draw_fields(networks, residual, conditions, request)
+        sampler.sample(request)
 
 
-def test_the_network_that_draws_is_compiled_where_asked(make, monkeypatch):
-    from xdownscale.models.field_engine import load_fields
-
-    from xdownscale.models.networks.field_unet import Channels
-
-    networks, residual, _, request = make(compile=True)
+def test_the_network_that_generates_is_compiled_where_asked(make, monkeypatch):
+    sampler, request = make(compile=True)
     compiled = []
     monkeypatch.setattr(torch.nn.Module, "compile", lambda self: compiled.append(self))
-    state = {k: v.numpy() for k, v in networks.state_dict().items()} | residual.to_state()
-    sizes = Channels(lags=3, known=5, calendar=2, targets=1)
-    loaded = load_fields(state, request.config, sizes, "cpu")
-    assert compiled == [loaded.networks.drawer]
+    state = {name: weights.numpy() for name, weights in sampler.networks.state_dict().items()}
+    state |= sampler.residual.to_state()
+    own = {"own": (0,), "fine_lags": 0, "static": 2, "calendar": 2}
+    sizes = Sizes(drivers=1, window=3, lags=3, **own)
+    method = methods.find("residual")
+    loaded = method.load(state, request.config, sizes, "cpu")
+    assert compiled == [loaded.networks.generator]
     plain = request.config.replace(sampling={"compile": False})
-    load_fields(state, plain, sizes, "cpu")
+    method.load(state, plain, sizes, "cpu")
     assert len(compiled) == 1
+
+
+def test_members_with_conditions_of_their_own(make):
+    sampler, request = make(days=2)
+    together = sampler.sample(request)
+    twice = replace(some_of(request.conditions, [0, 0]), members=np.array([1, 0]))
+    found = sampler.sample(replace(request, conditions=twice))
+    assert found.shape[:2] == (1, 2)
+    np.testing.assert_allclose(found[0], together[[1, 0], 0], atol=2e-5)

@@ -1,4 +1,4 @@
-"""Starts of samplers: the residual's own power, one field for all patches, or one for each."""
+"""Initial noise of samplers: the residual's power, one field for all patches or one for each."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from xdownscale.models.diffusion.residual import Residual
 
 from xdownscale.models.diffusion import noise
 from xdownscale.models.diffusion.calibration import BANDS
-from xdownscale.models.diffusion.residual import Residual
 from xdownscale.models.diffusion.spectra import Spectrum
-from xdownscale.models.sampling.initial_noise import Starts
+from xdownscale.models.sampling.initial_noise import InitialNoise
 
 FREQUENCY = np.linspace(0.01, 0.5, 40)
 MEASURED = Residual(
@@ -21,7 +21,7 @@ MEASURED = Residual(
     np.ones((2, BANDS.size)),
     (Spectrum(FREQUENCY, 0.02 / FREQUENCY**2),) * 2,
 )
-WHITE = Starts(
+WHITE = InitialNoise(
     measured=None,
     seed=7,
     keys=86400 * np.arange(6),
@@ -35,9 +35,9 @@ WHITE = Starts(
 )
 
 
-def test_starts_have_the_power_of_noise_and_residual():
-    starts = replace(WHITE, measured=MEASURED, domain=(192, 192), shape=(192, 192))
-    fields = starts.fields([0, 1, 2], [0, 1, 2])
+def test_the_noise_has_the_power_of_noise_and_residual():
+    noise_of = replace(WHITE, measured=MEASURED, domain=(192, 192), shape=(192, 192))
+    fields = noise_of.fields([0, 1, 2], [0, 1, 2])
     assert fields.shape == (3, 2, 192, 192)
     assert fields.dtype == np.float32
     # power over the plane: 25 of white noise everywhere, and the residual's own
@@ -48,14 +48,14 @@ def test_starts_have_the_power_of_noise_and_residual():
 
 
 def test_days_remember_each_other_as_long_as_was_measured():
-    starts = replace(WHITE, measured=MEASURED, domain=(128, 128), shape=(128, 128))
-    fields = starts.fields([0] * 6, range(6))
+    noise_of = replace(WHITE, measured=MEASURED, domain=(128, 128), shape=(128, 128))
+    fields = noise_of.fields([0] * 6, range(6))
     along = (fields[1:] * fields[:-1]).mean((0, 2, 3)) / (fields**2).mean((0, 2, 3))
     np.testing.assert_allclose(along, MEASURED.rho, atol=0.06)
 
 
 @pytest.mark.parametrize("measured", [None, MEASURED])
-def test_an_image_cuts_its_start_from_that_of_the_domain(measured):
+def test_an_image_cuts_its_noise_from_that_of_the_domain(measured):
     whole = replace(WHITE, measured=measured)
     part = replace(whole, corner=(8, 16), shape=(24, 40), pad=(4, 0))
     found = part.fields([1], [3])[0]
@@ -78,12 +78,12 @@ def test_patches_of_their_own_are_fields_of_their_own():
 
 
 def test_patches_of_their_own_have_the_statistics_of_patches_of_the_domain():
-    starts = replace(
+    noise_of = replace(
         WHITE, measured=MEASURED, channels=1, domain=(160, 160), shape=(160, 160), sigma_max=0.02
     )
-    domain = starts.fields(list(range(24)), [0] * 24)[:, 0].astype(float)
+    domain = noise_of.fields(list(range(24)), [0] * 24)[:, 0].astype(float)
     cut = domain.reshape(24, 10, 16, 10, 16).swapaxes(2, 3).reshape(-1, 16, 16)
-    own = starts.own(0, np.zeros(2400, np.intp), np.arange(2400), 16)[:, 0].astype(float)
+    own = noise_of.own(0, np.zeros(2400, np.intp), np.arange(2400), 16)[:, 0].astype(float)
     assert own.mean((1, 2)).std() == pytest.approx(cut.mean((1, 2)).std(), rel=0.1)
     assert own.std() == pytest.approx(cut.std(), rel=0.1)
     inner = [(field - field.mean((1, 2), keepdims=True)).std() for field in (own, cut)]

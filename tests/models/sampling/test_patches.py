@@ -9,35 +9,48 @@ import torch
 from xdownscale.core.errors import ModelMismatchError, OptionError
 from xdownscale.models.diffusion import noise
 from xdownscale.models.diffusion.schedules import squared_cosine
-from xdownscale.models.networks import weights
 from xdownscale.models.networks.unet import Denoiser, Networks
-from xdownscale.models.sampling import patches as patches_
+from xdownscale.models.sampling.patches import ChainSampler
+from xdownscale.models.sampling.request import SampleRequest
 
-SIZES = weights.Sizes(static=2, calendar=3)
+CHANNELS = 2 + 3  # static fields and calendar
 
 
 @pytest.fixture
 def keys(arrays):
+    """Return realization and time step of each field."""
     return np.stack([np.array([0, 0, 1]), arrays.stop_targets - 400], axis=1)
 
 
 def make_networks(config, awake=True):
     torch.manual_seed(0)
-    networks = Networks(config.data.lags, sum(SIZES), config.network).eval()
+    networks = Networks(config.data.lags, CHANNELS, config.network).eval()
     if awake:
         torch.nn.init.normal_(networks.denoiser.decoder.head.weight, std=0.05)
     return networks
 
 
 def draw(config, conditions, keys, networks=None, **options):
-    options = {"seed": 1, "device": "cpu"} | options
-    return patches_.sample(networks or make_networks(config), config, conditions, keys, **options)
+    """Return fields (n, y, x)."""
+    options = {"seed": 1, "device": "cpu", "stitching": "patches"} | options
+    shape = conditions.static.shape[-2:]
+    options = {"corner": (0, 0), "domain": shape} | options
+    given = dataclasses.replace(conditions, keys=keys[:, 1], members=keys[:, 0])
+    request = SampleRequest(conditions=given, config=config, realizations=(), step=86400, **options)
+    fields = ChainSampler(networks or make_networks(config)).sample(request)
+    assert fields.shape == (1, len(keys), 1, *shape)
+    return fields[0, :, 0]
 
 
 def take(conditions, chosen):
-    per_field = ("driver", "coarse_lags", "fine_lags", "calendar")
+    per_field = ("window", "fine_lags", "coarse", "calendar")
     changed = {name: getattr(conditions, name)[chosen] for name in per_field}
     return dataclasses.replace(conditions, **changed)
+
+
+def driver(conditions):
+    """Return the interpolated fields of the time steps themselves."""
+    return conditions.window[:, 0, 0]
 
 
 samplers = pytest.mark.parametrize("sampler", ["ddim", "ddpm"])
@@ -58,9 +71,7 @@ def test_the_batch_size_does_not_matter(config, conditions, keys, sampler, kind)
 
 @stitchings
 @noises
-def test_the_company_and_the_order_of_fields_do_not_matter(
-    config, conditions, keys, stitching, kind
-):
+def test_the_batch_and_the_order_of_fields_do_not_matter(config, conditions, keys, stitching, kind):
     config = config.replace(sampling={"noise": kind, "sampler": "ddpm"})
     together = draw(config, conditions, keys, stitching=stitching)
     for chosen in ([2, 0, 1], [1]):
@@ -74,7 +85,7 @@ def test_seed_realization_and_day_decide(config, conditions, keys, sampler, stit
     config = config.replace(sampling={"sampler": sampler})
     base = draw(config, conditions, keys, stitching=stitching)
     assert base.dtype == np.float32
-    assert base.shape == conditions.driver.shape
+    assert base.shape == driver(conditions).shape
     np.testing.assert_array_equal(base, draw(config, conditions, keys, stitching=stitching))
     for seed, change in ((2, [0, 0]), (1, [1, 0]), (1, [0, 1])):
         other = draw(config, conditions, keys + change, seed=seed, stitching=stitching)
@@ -83,19 +94,19 @@ def test_seed_realization_and_day_decide(config, conditions, keys, sampler, stit
 
 @samplers
 @stitchings
-def test_an_untrained_network_draws_the_interpolated_field(
+def test_an_untrained_network_generates_the_interpolated_field(
     config, conditions, keys, sampler, stitching
 ):
     config = config.replace(sampling={"sampler": sampler})
     networks = make_networks(config, awake=False)
     drawn = draw(config, conditions, keys, networks, stitching=stitching)
-    assert np.abs(conditions.driver).max() < 1.1
-    np.testing.assert_allclose(drawn, conditions.driver, atol=1e-5)
+    assert np.abs(driver(conditions)).max() < 1.1
+    np.testing.assert_allclose(drawn, driver(conditions), atol=1e-5)
 
 
 def test_missing_inputs_leave_no_nan(config, conditions, keys):
     holed = {}
-    for name in ("driver", "coarse_lags", "fine_lags", "static"):
+    for name in ("window", "fine_lags", "static"):
         array = getattr(conditions, name).copy()
         array[..., 2, 3] = np.nan
         array.flags.writeable = False
@@ -106,14 +117,13 @@ def test_missing_inputs_leave_no_nan(config, conditions, keys):
 
 def test_missing_fine_lags_are_the_coarse_ones(config, conditions, keys):
     lost = dataclasses.replace(conditions, fine_lags=np.full_like(conditions.fine_lags, np.nan))
-    cold = dataclasses.replace(conditions, fine_lags=conditions.coarse_lags)
+    cold = dataclasses.replace(conditions, fine_lags=conditions.window[:, 1:])
     np.testing.assert_array_equal(draw(config, lost, keys), draw(config, cold, keys))
 
 
-def test_an_image_that_cannot_be_halved_is_drawn_in_one_piece(config, conditions, keys):
+def test_an_image_that_cannot_be_halved_is_generated_in_one_piece(config, conditions, keys):
     odd = {
-        name: getattr(conditions, name)[..., :11, :13]
-        for name in ("driver", "coarse_lags", "fine_lags", "static")
+        name: getattr(conditions, name)[..., :11, :13] for name in ("window", "fine_lags", "static")
     }
     drawn = draw(config, dataclasses.replace(conditions, **odd), keys, stitching="whole")
     assert drawn.shape == (3, 11, 13)
@@ -178,7 +188,7 @@ def test_overlaps_keep_the_variance_where_noise_is_shared(config, many, monkeypa
     assert stats["independent"][0] < 0.85
 
 
-def test_pointwise_data_are_drawn_alike_by_patches_and_in_one_piece(config, many, monkeypatch):
+def test_pointwise_data_are_alike_by_patches_and_in_one_piece(config, many, monkeypatch):
     monkeypatch.setattr(Denoiser, "forward", exact_denoiser(np.eye(64) * 0.25))
     config = config.replace(sampling={"sampler": "ddpm", "steps": 100, "batch_size": 4096})
     patches = draw(config, *many)

@@ -20,7 +20,12 @@ from xdownscale.config import TrainingConfig
 from xdownscale.core.errors import DataError, OptionError, StorageError
 from xdownscale.models import device
 from xdownscale.models.training.checkpoint import Checkpoints
-from xdownscale.models.training.distributed import is_forked, is_heard, judged, share
+from xdownscale.models.training.distributed import (
+    is_forked,
+    shows_progress,
+    training_share,
+    validation_share,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -43,12 +48,12 @@ class Slope(Toy):
 def test_shares_do_not_overlap():
     for count in range(1, 9):
         for world in (1, 2, 3):
-            taught = [share(count, rank, world) for rank in range(world)]
+            taught = [training_share(count, rank, world) for rank in range(world)]
             assert len({len(part) for part in taught}) == 1
             if count >= world:
                 flat = sorted(chain(*taught))
                 assert flat == list(range(count // world * world))
-            held = [judged(count, rank, world) for rank in range(world)]
+            held = [validation_share(count, rank, world) for rank in range(world)]
             assert len({len(part) for part in held}) == 1
             assert sorted(n for part in held for n in part if n is not None) == list(range(count))
 
@@ -130,10 +135,10 @@ def test_more_devices_than_there_are():
 
 def test_copies_of_a_kernel_show_no_bar(monkeypatch):
     monkeypatch.delitem(sys.modules, "ipykernel", raising=False)
-    assert is_heard(forked=True)
+    assert shows_progress(forked=True)
     monkeypatch.setitem(sys.modules, "ipykernel", sys)
-    assert is_heard(forked=False)
-    assert not is_heard(forked=True)
+    assert shows_progress(forked=False)
+    assert not shows_progress(forked=True)
 
 
 def test_cuda_does_not_survive_a_fork(monkeypatch):

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from xdownscale.core.errors import DataError
-from xdownscale.models.training.prefetch import Ahead
+from xdownscale.models.training.prefetch import Prefetcher
 
 
 def readers():
@@ -39,7 +39,7 @@ class Batches:
 
 def test_the_order_is_kept_and_the_reading_is_done_elsewhere():
     source = Batches()
-    ahead = Ahead(source)
+    ahead = Prefetcher(source)
     assert len(ahead) == 10
     assert list(ahead) == list(ahead) == list(range(10))
     assert source.threads == {"xdownscale-reader"}
@@ -47,7 +47,7 @@ def test_the_order_is_kept_and_the_reading_is_done_elsewhere():
 
 def test_no_more_is_read_than_may_wait():
     source = Batches()
-    reading = iter(Ahead(source, depth=2))
+    reading = iter(Prefetcher(source, depth=2))
     assert next(reading) == 0
     for _ in range(100):
         time.sleep(0.01)
@@ -61,15 +61,15 @@ def test_no_more_is_read_than_may_wait():
 def test_an_error_comes_where_its_batch_would_have_come():
     seen = []
     with pytest.raises(DataError, match="Day 3 cannot be read"):
-        seen.extend(Ahead(Batches(broken=3)))
-    reading = iter(Ahead(Batches(broken=3)))
+        seen.extend(Prefetcher(Batches(broken=3)))
+    reading = iter(Prefetcher(Batches(broken=3)))
     assert [next(reading) for _ in range(3)] == [0, 1, 2]
     with pytest.raises(DataError, match="Day 3"):
         next(reading)
 
 
 def test_closing_ends_the_reader():
-    ahead = Ahead(Batches(1000))
+    ahead = Prefetcher(Batches(1000))
     assert next(iter(ahead)) == 0
     assert next(iter(ahead)) == 0
     assert len(readers()) == 2
@@ -79,7 +79,7 @@ def test_closing_ends_the_reader():
 
 def test_whoever_stops_in_the_midst_ends_the_reader():
     def learn():
-        for number in Ahead(Batches(1000)):
+        for number in Prefetcher(Batches(1000)):
             if number == 5:
                 raise KeyboardInterrupt
 

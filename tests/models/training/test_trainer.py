@@ -15,9 +15,11 @@ from toy_training import Toy, run
 from xdownscale.config import TrainingConfig
 from xdownscale.core.errors import ModelFormatError
 from xdownscale.models.diffusion.schedules import squared_cosine
+from xdownscale.models.networks.channels import patch_inputs
 from xdownscale.models.networks.unet import Networks
 from xdownscale.models.networks.weights import seeded
 from xdownscale.models.training.checkpoint import Checkpoints
+from xdownscale.models.training.datasets import PatchGrid
 from xdownscale.models.training.tasks import Denoise, make_optimizer, trainable
 from xdownscale.patches import PatchLayout
 
@@ -189,17 +191,23 @@ def test_the_progress_bar_can_be_switched_off(progress, capfd):
 
 
 def make_denoise(arrays, config):
-    known = arrays.static.shape[0] + arrays.calendar.shape[1]
+    known = arrays.sizes.static + arrays.sizes.calendar
     networks = seeded(Networks, 0, 2, config.data.lags, known, config.network)
     networks.denoiser.bound.fill_(config.network.output_bound)
     size, stride = config.data.patch_size, config.data.patch_stride
+    layout = PatchLayout(arrays.shape, size, stride, 0, "uniform")
     return Denoise(
-        arrays,
-        networks,
-        config.diffusion,
-        squared_cosine(config.diffusion.train_steps),
-        PatchLayout(arrays.mask.shape, size, stride, 0, "uniform"),
-        config.training.batch_days,
+        data=arrays,
+        network=networks,
+        rows=arrays.train_targets,
+        cutter=PatchGrid(layout, arrays.mask[0]),
+        arrange=patch_inputs,
+        seed=0,
+        batch=config.training.batch_days,
+        name="denoise",
+        stage=2,
+        schedule=squared_cosine(config.diffusion.train_steps),
+        kind=config.diffusion.loss,
     )
 
 
@@ -226,10 +234,10 @@ def test_pixels_that_are_missing_do_not_teach(arrays, config, replaced):
     """Whatever lies under NaN and outside the mask, the loss is the same."""
     losses = []
     mask = arrays.mask.copy()
-    mask[4:] = False
+    mask[:, 4:] = False
     for rubbish in (np.nan, 0.9):
         fine = arrays.fine.copy()
-        fine[arrays.train_targets[-1], 4:] = rubbish
+        fine[arrays.train_targets[-1], :, 4:] = rubbish
         task = make_denoise(replaced(arrays, fine=fine, mask=mask), config)
         task.network.eval()
         day = task.training(0)[len(arrays.train_targets) - 1]

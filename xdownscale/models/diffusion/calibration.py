@@ -10,19 +10,19 @@ from xdownscale.models.diffusion.spectra import Spectrum
 BANDS = np.sqrt(2.0) / np.array([128.0, 64, 32, 16, 8, 4])  # cycles per pixel, middle of octaves
 
 
-def fit_temperature(true: Spectrum, drawn: Spectrum) -> NDArray[np.float64]:
-    """Return what brings drawn fields to the power of true ones, octave by octave.
+def fit_temperature(true: Spectrum, generated: Spectrum) -> NDArray[np.float64]:
+    """Return the factors that bring generated fields to the power of true ones, by octave.
 
     Parameters
     ----------
-    true, drawn : Spectrum
+    true, generated : Spectrum
         At the same frequencies.
 
     Returns
     -------
     ndarray (b,)
-        From 0.7 to 1.5; 1 where nothing was drawn. An octave that the fields are too small for
-        takes that of the next one.
+        From 0.7 to 1.5; 1 where nothing was generated. An octave that the fields are too small for
+        takes the value of the next one.
 
     Examples
     --------
@@ -32,8 +32,8 @@ def fit_temperature(true: Spectrum, drawn: Spectrum) -> NDArray[np.float64]:
     """
     place = np.log(np.maximum(true.frequency, 1e-9))  # the mean's own ring has frequency 0
     octave = np.argmin(np.abs(place[:, None] - np.log(BANDS)), axis=1)
-    # a ring has as many modes as it is far out
-    sums = [np.bincount(octave, s.power * s.frequency, BANDS.size) for s in (true, drawn)]
+    # the number of modes in a ring grows with its radius
+    sums = [np.bincount(octave, s.power * s.frequency, BANDS.size) for s in (true, generated)]
     known = np.flatnonzero(sums[1] > 0)
     if not known.size:
         return np.ones(BANDS.size)

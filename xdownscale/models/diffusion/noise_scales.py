@@ -1,4 +1,4 @@
-"""White noise at several scales, for networks that generate from it in one evaluation."""
+"""White noise at several scales, for networks that generate a field in one evaluation."""
 
 from __future__ import annotations
 

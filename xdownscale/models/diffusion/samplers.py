@@ -1,4 +1,4 @@
-"""Samplers: small pure functions of a denoiser, with nothing random inside.
+"""Diffusion samplers: pure functions of a denoiser, with nothing random inside.
 
 A denoiser takes noisy fields (B, C, H, W) and how noisy they are, and returns its estimate of the
 clean ones, x_0 (B, C, H, W). `ddpm` and `ddim` count noise in steps of the trained chain, where x_t
@@ -26,7 +26,7 @@ def ddpm(
     steps: int,
     noise: Callable[[int], Tensor],
 ) -> Tensor:
-    """Draw fields with the ancestral sampler (Ho et al. 2020, algorithm 2).
+    """Sample fields with the ancestral sampler, DDPM (Ho et al. 2020, algorithm 2).
 
     With fewer steps than were trained the chain is respaced, and the mean and the (small)
     variance are those of the respaced chain.
@@ -58,22 +58,22 @@ def ddpm(
     >>> import torch
     >>> from xdownscale.models.diffusion.schedules import squared_cosine
     >>> start = torch.zeros(1, 1, 4, 4)
-    >>> drawn = ddpm(lambda x, t: x + 1, start, squared_cosine(10), 5, lambda i: start)
-    >>> drawn.shape
+    >>> fields = ddpm(lambda x, t: x + 1, start, squared_cosine(10), 5, lambda i: start)
+    >>> fields.shape
     torch.Size([1, 1, 4, 4])
     """
     x = start
     visited = [*respaced(schedule, steps), -1]
     for i, (step, previous) in enumerate(itertools.pairwise(visited)):
-        law = posterior(schedule, step, previous)
-        x = law.x0_weight * denoiser(x, step) + law.xt_weight * x
+        x0_weight, xt_weight, std = posterior(schedule, step, previous)
+        x = x0_weight * denoiser(x, step) + xt_weight * x
         if previous >= 0:
-            x = x + law.std * noise(i)
+            x = x + std * noise(i)
     return x
 
 
 def ddim(denoiser: Denoiser, start: Tensor, schedule: Schedule, steps: int) -> Tensor:
-    """Draw fields with the deterministic sampler (Song et al. 2021, eq. 12 with sigma = 0).
+    """Sample fields with the deterministic sampler, DDIM (Song et al. 2021, eq. 12 with sigma = 0).
 
     Parameters
     ----------
@@ -100,14 +100,15 @@ def ddim(denoiser: Denoiser, start: Tensor, schedule: Schedule, steps: int) -> T
     >>> import torch
     >>> from xdownscale.models.diffusion.schedules import squared_cosine
     >>> truth = torch.full((1, 1, 4, 4), 0.5)
-    >>> drawn = ddim(lambda x, t: truth, torch.ones(1, 1, 4, 4), squared_cosine(10), 5)
-    >>> bool((drawn == truth).all())
+    >>> fields = ddim(lambda x, t: truth, torch.ones(1, 1, 4, 4), squared_cosine(10), 5)
+    >>> bool((fields == truth).all())
     True
     """
     x = start
     visited = [*respaced(schedule, steps), -1]
     for step, previous in itertools.pairwise(visited):
-        here, there = schedule.at(step), schedule.at(previous)
+        here = schedule.at(step)
+        there = schedule.at(previous)
         x0 = denoiser(x, step)
         spread = math.sqrt((1 - there) / (1 - here))
         x = math.sqrt(there) * x0 + spread * (x - math.sqrt(here) * x0)
@@ -138,13 +139,14 @@ def karras_sigmas(steps: int, sigma_min: float, sigma_max: float, rho: float = 7
     >>> [round(sigma, 3) for sigma in karras_sigmas(3, 0.01, 1.0)]
     [1.0, 0.145, 0.01, 0.0]
     """
-    low, high = sigma_min ** (1 / rho), sigma_max ** (1 / rho)
+    low = sigma_min ** (1 / rho)
+    high = sigma_max ** (1 / rho)
     places = [i / max(steps - 1, 1) for i in range(steps)]
     return [(high + place * (low - high)) ** rho for place in places] + [0.0]
 
 
 def dpmpp_2m(denoiser: SigmaDenoiser, start: Tensor, sigmas: Sequence[float]) -> Tensor:
-    """Draw fields with DPM-Solver++(2M): second order, one evaluation a step.
+    """Sample fields with DPM-Solver++(2M): second order, one evaluation a step.
 
     Lu et al. 2022 (arXiv 2211.01095), algorithm 2, with sigma as noise level. The first step, and
     the last where it ends at 0, are of first order.
@@ -169,7 +171,9 @@ def dpmpp_2m(denoiser: SigmaDenoiser, start: Tensor, sigmas: Sequence[float]) ->
     >>> dpmpp_2m(lambda x, sigma: x / (1 + sigma**2), torch.full((1, 1, 1, 1), 5.0), sigmas).shape
     torch.Size([1, 1, 1, 1])
     """
-    x, before, last = start, None, 0.0
+    x = start
+    before = None
+    last = 0.0
     for here, there in itertools.pairwise(sigmas):
         x0 = denoiser(x, here)
         if there == 0:
@@ -180,12 +184,13 @@ def dpmpp_2m(denoiser: SigmaDenoiser, start: Tensor, sigmas: Sequence[float]) ->
             share = length / (2 * last)
             guess = (1 + share) * x0 - share * before
         x = there / here * x - math.expm1(-length) * guess
-        before, last = x0, length
+        before = x0
+        last = length
     return x
 
 
 def heun(denoiser: SigmaDenoiser, start: Tensor, sigmas: Sequence[float]) -> Tensor:
-    """Draw fields with Heun's method: second order, two evaluations a step but the last.
+    """Sample fields with Heun's method: second order, two evaluations a step but the last.
 
     Karras et al. 2022, algorithm 1.
 

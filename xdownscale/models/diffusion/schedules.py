@@ -1,4 +1,4 @@
-"""The diffusion process: the squared-cosine schedule and the algebra of one step.
+"""Noise schedule of a diffusion chain, and the algebra of one step.
 
 Everything is written with alpha_bar, the share of the signal's variance that is left:
 ``x_t = sqrt(alpha_bar_t) x_0 + sqrt(1 - alpha_bar_t) e``, e ~ N(0, 1)   (Ho et al. 2020, eq. 4).
@@ -18,7 +18,7 @@ from xdownscale.core.errors import OptionError
 
 
 class Schedule(NamedTuple):
-    """How much of the signal is left at every step of the chain.
+    """Noise schedule: the share of the signal that is left at every step of the chain.
 
     Attributes
     ----------
@@ -129,15 +129,7 @@ def respaced(schedule: Schedule, steps: int) -> list[int]:
     return [round(schedule.steps * (steps - i) / steps) - 1 for i in range(steps)]
 
 
-class Posterior(NamedTuple):
-    """``q(x_previous | x_t, x_0)`` is N(x0_weight x_0 + xt_weight x_t, std^2)."""
-
-    x0_weight: float
-    xt_weight: float
-    std: float
-
-
-def posterior(schedule: Schedule, step: int, previous: int) -> Posterior:
+def posterior(schedule: Schedule, step: int, previous: int) -> tuple[float, float, float]:
     """Return the posterior of a step of a (respaced) chain (Ho et al. 2020, eq. 7).
 
     Parameters
@@ -149,16 +141,18 @@ def posterior(schedule: Schedule, step: int, previous: int) -> Posterior:
 
     Returns
     -------
-    Posterior
+    x0_weight, xt_weight, std : float
+        ``q(x_previous | x_t, x_0)`` is N(x0_weight x_0 + xt_weight x_t, std^2).
 
     Examples
     --------
     >>> posterior(squared_cosine(1000), 20, -1)
-    Posterior(x0_weight=1.0, xt_weight=0.0, std=0.0)
+    (1.0, 0.0, 0.0)
     """
-    here, there = schedule.at(step), schedule.at(previous)
+    here = schedule.at(step)
+    there = schedule.at(previous)
     kept = here / there  # alpha of the respaced step; beta is 1 - kept
     x0_weight = math.sqrt(there) * (1 - kept) / (1 - here)
     xt_weight = math.sqrt(kept) * (1 - there) / (1 - here)
     variance = (1 - there) / (1 - here) * (1 - kept)
-    return Posterior(x0_weight, xt_weight, math.sqrt(variance))
+    return x0_weight, xt_weight, math.sqrt(variance)

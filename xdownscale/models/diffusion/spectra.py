@@ -1,4 +1,4 @@
-"""Isotropic spectra of fields, and noise that has one."""
+"""Isotropic power spectra of fields, and noise with a given spectrum."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ class Spectrum(NamedTuple):
 
 
 def measure(fields: Array, valid: Array | None = None) -> Spectrum:
-    """Measure the spectrum of fields, averaged over directions and fields.
+    """Return the power spectrum of fields, averaged over directions and fields.
 
     Parameters
     ----------
     fields : array (n, y, x)
-        NaN where missing: taken for 0, the mean of what has none.
+        NaN where missing: taken for 0, the mean of a residual.
     valid : array of bool (y, x), optional
-        Pixels that count.
+        Pixels to use.
 
     Returns
     -------
@@ -61,10 +61,11 @@ def measure(fields: Array, valid: Array | None = None) -> Spectrum:
 
 
 def _power(fields: Array, valid: Any) -> Array:
-    """Mean power (y, x) of fields that are tapered; one by one, as their modes take memory."""
+    """Return the mean power (y, x) of tapered fields; one by one, as their modes take memory."""
     ny, nx = fields.shape[-2:]
     window = np.hanning(ny + 2)[1:-1, None] * np.hanning(nx + 2)[None, 1:-1]
-    total, count = np.zeros((ny, nx)), 0
+    total = np.zeros((ny, nx))
+    count = 0
     for field in fields:
         present = np.isfinite(field) & valid
         kept = np.square(window * present).sum()
@@ -76,10 +77,10 @@ def _power(fields: Array, valid: Any) -> Array:
 
 
 def coloured(white: Array, spectrum: Spectrum, sigma: float) -> Floats:
-    """Give white noise the spectrum of a signal, and white noise of `sigma` on top.
+    """Return noise with the spectrum of a signal plus white noise of `sigma`.
 
-    What a sampler starts from: a draw of ``signal + sigma n`` that already has the signal's own
-    spectrum, where white noise alone would have none of it.
+    It is the initial noise of a sampler: a sample of ``signal + sigma n`` that already has the
+    signal's own spectrum, where white noise alone would have none of it.
 
     Parameters
     ----------
@@ -114,6 +115,6 @@ def coloured(white: Array, spectrum: Spectrum, sigma: float) -> Floats:
 
 
 def _radius(shape: tuple[int, ...]) -> Array:
-    """Radial frequency of every mode, cycles per pixel."""
+    """Return the radial frequency of every Fourier mode, cycles per pixel."""
     ny, nx = shape
     return np.asarray(np.hypot(np.fft.fftfreq(ny)[:, None], np.fft.fftfreq(nx)[None]))

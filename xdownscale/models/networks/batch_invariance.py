@@ -1,18 +1,20 @@
-"""Results that do not depend on what else is in a batch, to the last bit (on a CPU).
+"""Batch invariance: results do not depend on what else is in a batch, to the last bit (on a CPU).
 
-Kernels for one image, and for fewer than four rows, add up in another order than those for many.
-A generated field must not depend on which other fields are generated beside it.
+Kernels for one image, and for fewer than four rows, sum in another order than those for many.
+A generated field must not depend on which other fields are generated in the same batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
-LANES = 32  # numbers that vector instructions take at once; the rest round differently
+LANES = 32  # numbers that vector instructions process at once; the rest round differently
 
 
 class RowLinear(nn.Linear):
@@ -27,26 +29,28 @@ class RowLinear(nn.Linear):
         return super().forward(functional.pad(x, (0, 0, 0, lacking)))[: len(x)]
 
 
-def evaluate_batch(function: Callable[..., Tensor], *batches: Tensor) -> Tensor:
-    """Evaluate a function of batches; a batch of one goes twice, and comes out once.
-
-    Parameters
-    ----------
-    function : callable
-        Of as many batches as are given.
-    *batches : Tensor (B, ...)
-        Of one length.
+def paired(indices: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return indices of a batch, a lone one twice: kernels for one image round differently.
 
     Examples
     --------
-    >>> evaluate_batch(lambda x: x * len(x), torch.ones(1))
-    tensor([2.])
-    >>> evaluate_batch(lambda x: x * 2, torch.ones(3))
-    tensor([2., 2., 2.])
+    >>> paired(np.array([7])).tolist(), paired(np.array([7, 8])).tolist()
+    ([7, 7], [7, 8])
     """
-    if len(batches[0]) > 1:
-        return function(*batches)
-    return function(*(torch.cat([batch, batch]) for batch in batches))[:1]
+    return np.repeat(indices, 2) if indices.size == 1 else indices
+
+
+def batches_of(count: int, size: int) -> Iterator[NDArray[np.intp]]:
+    """Yield indices in batches; one that is left over twice, unless all batches are of one.
+
+    Examples
+    --------
+    >>> [batch.tolist() for batch in batches_of(5, 2)], [b.tolist() for b in batches_of(2, 1)]
+    ([[0, 1], [2, 3], [4, 4]], [[0], [1]])
+    """
+    for start in range(0, count, size):
+        batch = np.arange(start, min(start + size, count))
+        yield batch if size == 1 else paired(batch)
 
 
 def one_by_one(function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:

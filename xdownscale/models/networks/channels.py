@@ -11,7 +11,7 @@ Floats = NDArray[np.float32]
 
 
 class Sizes(NamedTuple):
-    """Numbers that the data decide, from which a method counts the channels of its networks.
+    """Numbers of variables, time steps and features in the data; they fix a network's channels.
 
     Attributes
     ----------
@@ -26,7 +26,7 @@ class Sizes(NamedTuple):
     fine_lags : int
         Preceding fine time steps.
     static, calendar : int
-        Static fields, and numbers that tell the time.
+        Static fields, and calendar features.
     """
 
     drivers: int
@@ -42,12 +42,23 @@ class Sizes(NamedTuple):
         """Fine variables."""
         return len(self.own)
 
+    @property
+    def known(self) -> int:
+        """Channels of `field_inputs`."""
+        window = known_channels(self.window, self.drivers, self.own, self.fine_lags)
+        return window + self.static
+
+    @property
+    def coarse_lags(self) -> int:
+        """Channels of the coarse record that the encoder sees."""
+        return self.lags * self.drivers
+
 
 def around(window: Floats, own: tuple[int, ...] = (0,)) -> Floats:
-    """Return a window of days (..., n, d, y, x), the day itself first, as channels (..., k, y, x).
+    """Return a window (..., n, d, y, x), the target's time step first, as channels (..., k, y, x).
 
-    The targets' own drivers of the day itself come first, 0 for a target that has none; then all
-    that is left, in order.
+    The targets' own drivers at that time step come first, 0 for a target that has none; then the
+    others, in order.
 
     Examples
     --------
@@ -56,40 +67,40 @@ def around(window: Floats, own: tuple[int, ...] = (0,)) -> Floats:
     >>> around(np.arange(6.0).reshape(3, 2, 1, 1), own=(1, -1)).ravel()
     array([1., 0., 0., 2., 3., 4., 5.])
     """
-    days, drivers = window.shape[-4:-2]
-    flat = window.reshape(*window.shape[:-4], days * drivers, *window.shape[-2:])
+    steps, drivers = window.shape[-4:-2]
+    flat = window.reshape(*window.shape[:-4], steps * drivers, *window.shape[-2:])
     first = [d for d in own if d >= 0]
-    rest = [k for k in range(days * drivers) if k not in first]
+    rest = [k for k in range(steps * drivers) if k not in first]
     chosen = flat[..., [*first, *rest], :, :]
     if -1 not in own:
         return np.asarray(chosen, window.dtype)
-    shape = (*chosen.shape[:-3], known_channels(days, drivers, own), *chosen.shape[-2:])
+    shape = (*chosen.shape[:-3], known_channels(steps, drivers, own), *chosen.shape[-2:])
     out = np.zeros(shape, window.dtype)
     known = [place for place, d in enumerate(own) if d >= 0]
     out[..., [*known, *range(len(own), shape[-3])], :, :] = chosen
     return out
 
 
-def known_channels(days: int, drivers: int, own: tuple[int, ...], fine_lags: int = 0) -> int:
-    """Return how many channels `around` and `fine_channels` give.
+def known_channels(steps: int, drivers: int, own: tuple[int, ...], fine_lags: int = 0) -> int:
+    """Return the number of channels of `around` and `fine_channels`.
 
     Examples
     --------
     >>> known_channels(5, 1, (0,)), known_channels(5, 2, (1, -1)), known_channels(5, 1, (0,), 2)
     (5, 11, 7)
     """
-    return days * drivers + sum(d < 0 for d in own) + fine_lags * len(own)
+    return steps * drivers + sum(d < 0 for d in own) + fine_lags * len(own)
 
 
 def fine_channels(lags: Floats, stand_in: Floats) -> Floats:
-    """Return fine fields of days before (..., k, t, y, x) as channels (..., k x t, y, x).
+    """Return lagged fine fields (..., k, t, y, x) as channels (..., k x t, y, x).
 
     Parameters
     ----------
     lags : ndarray (..., k, t, y, x)
         NaN where there is no field, or none at a pixel.
     stand_in : ndarray (..., t, y, x)
-        What stands there: the targets' own drivers of the day itself.
+        What replaces NaN: the targets' own drivers at the time step itself.
 
     Examples
     --------
@@ -100,25 +111,25 @@ def fine_channels(lags: Floats, stand_in: Floats) -> Floats:
     return np.asarray(filled.reshape(*lags.shape[:-4], -1, *lags.shape[-2:]), np.float32)
 
 
-def lagged(days: Floats) -> Floats:
-    """Return days (..., lags, d, yc, xc) as channels (..., lags x d, yc, xc)."""
-    return days.reshape(*days.shape[:-4], -1, *days.shape[-2:])
+def lagged(steps: Floats) -> Floats:
+    """Return lagged coarse fields (..., lags, d, yc, xc) as channels (..., lags x d, yc, xc)."""
+    return steps.reshape(*steps.shape[:-4], -1, *steps.shape[-2:])
 
 
 def fill_inputs(
     driver: Floats, coarse_lags: Floats, fine_lags: Floats
 ) -> tuple[Floats, Floats, Floats]:
-    """Return the inputs of a network without NaN.
+    """Replace NaN in the inputs of a network.
 
-    A missing fine pixel takes the interpolated coarse value of its own day, the best that is
-    known of it; what is still missing takes 0, the middle of the scaled range.
+    A missing fine pixel takes the interpolated coarse value of its own time step; what is still
+    missing takes 0, the middle of the scaled range.
 
     Parameters
     ----------
     driver : ndarray, (...)
-        Driver of the target day.
+        Driver at the target's time step.
     coarse_lags, fine_lags : ndarray, equal shapes
-        Coarse (on the fine grid) and fine fields of the same days.
+        Coarse (on the fine grid) and fine fields of the same time steps.
 
     Returns
     -------
@@ -137,10 +148,10 @@ def fill_inputs(
 
 
 def field_inputs(window: Floats, fine_lags: Floats, static: Floats, own: tuple[int, ...]) -> Floats:
-    """Return the channels (..., c, y, x) that a network of whole fields is shown.
+    """Return the input channels (..., c, y, x) of a field U-Net.
 
     The targets' own drivers come first, then the window, the lagged fine fields and the static
-    fields. A lagged pixel that is not known takes the driver of the time step itself.
+    fields. A missing lagged pixel takes the driver of the time step itself.
 
     Parameters
     ----------
@@ -159,7 +170,7 @@ def field_inputs(window: Floats, fine_lags: Floats, static: Floats, own: tuple[i
 
 
 def patch_inputs(window: Floats, fine_lags: Floats, static: Floats) -> tuple[Floats, Floats]:
-    """Return what the paper's denoiser and its encoder are shown: two arrays (..., c, y, x).
+    """Return the input channels of the paper's denoiser and of its encoder: two (..., c, y, x).
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""A fully convolutional U-Net whose output at a pixel depends on a bounded neighbourhood alone.
+"""Field U-Net: fully convolutional, an output depends on a bounded neighbourhood alone.
 
 Convolutions of 3 x 3 with replicated edges, a norm of each pixel by itself, no attention: a field
 may be evaluated whole, in tiles or in crops, and comes out the same.
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from xdownscale.config import NetworkConfig
 from xdownscale.models.networks.batch_invariance import LANES, RowLinear, one_by_one
-from xdownscale.models.networks.channels import Sizes, known_channels
+from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.networks.unet import Encoder, PixelNorm, lag_encoder
 
 _FREQUENCIES = 16
@@ -26,18 +26,18 @@ _SHARE = 16  # channels that the encoder's features are squeezed into
 
 
 class Inputs(NamedTuple):
-    """What is known of some fields, as a network sees it.
+    """Inputs of a field U-Net for some time steps.
 
     Attributes
     ----------
     known : Tensor, (B, k, H, W)
-        Driver window and static fields; the targets' own drivers of the day itself come first.
+        Driver window and static fields; the targets' own drivers at the time step come first.
     calendar : Tensor, (B, c)
-        Numbers of the day: sine and cosine of the day of the year, region.
+        Calendar features, such as sine and cosine of the day of the year.
     coarse : Tensor, (n, lags * V, yc, xc)
-        Coarse record of the days before, on its own grid; B is a multiple of n.
+        Preceding coarse fields, on their own grid; B is a multiple of n.
     place : Tensor, (B, H, W, 2)
-        Where the pixels lie on the coarse grid, x before y, its edges at -1 and 1.
+        Position of the pixels on the coarse grid, x before y, its edges at -1 and 1.
     """
 
     known: Tensor
@@ -51,12 +51,12 @@ def _conv(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 class Embedding(nn.Module):
-    """Noise level and calendar as one vector, for feature-wise scale and shift (FiLM).
+    """Embeds noise level and calendar in one vector, for feature-wise scale and shift (FiLM).
 
     Parameters
     ----------
     calendar : int
-        Numbers of the day.
+        Number of calendar features.
     """
 
     frequencies: Tensor
@@ -79,13 +79,15 @@ class Embedding(nn.Module):
 
 
 class Block(nn.Module):
-    """Norm, SiLU, convolution, twice, beside the identity; FiLM after the second norm."""
+    """Residual block: norm, SiLU, convolution, twice; FiLM after the second norm."""
 
     def __init__(self, channels: int, dropout: float) -> None:
         super().__init__()
         self.dropout = nn.Dropout2d(dropout)
-        self.norm1, self.norm2 = PixelNorm(channels), PixelNorm(channels)
-        self.conv1, self.conv2 = _conv(channels, channels), _conv(channels, channels)
+        self.norm1 = PixelNorm(channels)
+        self.norm2 = PixelNorm(channels)
+        self.conv1 = _conv(channels, channels)
+        self.conv2 = _conv(channels, channels)
         self.film = RowLinear(EMBEDDED, 2 * channels)
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
@@ -134,16 +136,16 @@ class Trunk(nn.Module):
 
 
 class FieldNet(nn.Module):
-    """Stem, trunk and head; what is known of a day is digested once, by `digest`.
+    """Field U-Net: stem, trunk and head; `digest` evaluates the part without noise once.
 
     Parameters
     ----------
     known : int
-        Channels of what is known, without the encoder's features.
+        Known channels, without the encoder's features.
     calendar : int
-        Numbers of the day.
+        Number of calendar features.
     noisy, outputs : int
-        Channels that change from one evaluation to the next, and channels that come out.
+        Channels of noisy fields, and output channels.
     config : NetworkConfig
         `channels`, `unshuffle`, `dropout`, `encoder` and `encoder_channels` are used.
     """
@@ -152,8 +154,10 @@ class FieldNet(nn.Module):
         self, known: int, calendar: int, noisy: int, outputs: int, config: NetworkConfig
     ) -> None:
         super().__init__()
-        first, self.block = config.channels[0], config.unshuffle
-        area, self.outputs = self.block**2, outputs
+        first = config.channels[0]
+        self.block = config.unshuffle
+        self.outputs = outputs
+        area = self.block**2
         self.unit = lattice(config)
         features = sum(config.encoder_channels) if config.encoder != "none" else 0
         self.squeeze = nn.Conv2d(features, _SHARE, 1) if features else None
@@ -168,12 +172,12 @@ class FieldNet(nn.Module):
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 
     def gather(self, inputs: Inputs, features: Tensor | None) -> Tensor:
-        """Return all that is known on the fine grid, (B, k, H, W), the encoder's features too.
+        """Join the known channels and the encoder's features on the fine grid, (B, k, H, W).
 
         Parameters
         ----------
         inputs : Inputs
-            What is known.
+            Of some time steps.
         features : Tensor, (n, f, yc, xc), optional
             Of the encoder, all levels on the coarse grid.
         """
@@ -189,7 +193,7 @@ class FieldNet(nn.Module):
         return torch.cat([known, placed], 1)
 
     def digest(self, gathered: Tensor, calendar: Tensor) -> Tensor:
-        """Return what does not depend on the noise, (B, C, h, w) at the stem's resolution."""
+        """Return the features that do not depend on the noise, (B, C, h, w)."""
         stem = self.stem(functional.pixel_unshuffle(gathered, self.block))
         calm = torch.zeros(len(gathered), device=gathered.device)
         out: Tensor = self.digester(stem, self.embedding(calm, calendar))
@@ -198,7 +202,7 @@ class FieldNet(nn.Module):
     def forward(
         self, digested: Tensor, calendar: Tensor, noisy: Tensor | None, sigma: Tensor
     ) -> Tensor:
-        """Evaluate; noisy (B, noisy, H, W) and sigma (B,) -> (B, outputs, H, W)."""
+        """Map noisy (B, noisy, H, W) and sigma (B,) to (B, outputs, H, W)."""
         x = digested
         if self.noisy is not None and noisy is not None:
             x = x + self.noisy(functional.pixel_unshuffle(noisy, self.block))
@@ -213,9 +217,9 @@ def coarse_features(encoder: nn.Module, coarse: Tensor) -> Tensor:
     Parameters
     ----------
     encoder : Encoder
-        The encoder that learnt the coarse record.
+        Pretrained on the coarse record.
     coarse : Tensor, (n, lags, yc, xc)
-        Days of the coarse record, on its own grid.
+        Preceding coarse fields, on their own grid.
     """
     features = encoder(coarse)
     size = coarse.shape[-2:]
@@ -227,7 +231,7 @@ def coarse_features(encoder: nn.Module, coarse: Tensor) -> Tensor:
 
 
 def lattice(config: NetworkConfig) -> int:
-    """Return the pixels on a side that the coarsest level of a network sees as one.
+    """Return the side, in pixels, of one cell of a network's coarsest level.
 
     Examples
     --------
@@ -238,14 +242,15 @@ def lattice(config: NetworkConfig) -> int:
 
 
 def receptive_field(config: NetworkConfig) -> int:
-    """Return how far, in pixels, an output looks, at most: the halo of an exact tile.
+    """Return the radius, in pixels, of an output's receptive field: the halo of an exact tile.
 
     Examples
     --------
     >>> receptive_field(NetworkConfig(channels=(8, 8), unshuffle=2))
     36
     """
-    reach, stride = 0, config.unshuffle
+    reach = 0
+    stride = config.unshuffle
     for level in range(len(config.channels)):
         # Two blocks of two convolutions; stem, digester and head at the first level; and half
         # of the pooling window on the way down and up.
@@ -255,43 +260,13 @@ def receptive_field(config: NetworkConfig) -> int:
     return -(-reach // unit) * unit
 
 
-class Channels(NamedTuple):
-    """Numbers of channels of networks of whole fields.
-
-    Attributes
-    ----------
-    lags : int
-        Of the encoder: days times variables.
-    known, calendar : int
-        Of what is known of a day, and numbers of the day.
-    targets : int
-        Variables to draw.
-    """
-
-    lags: int
-    known: int
-    calendar: int
-    targets: int
-
-
-def channels_of(sizes: Sizes) -> Channels:
-    """Count the channels that `field_inputs` and `lagged` give."""
-    window = known_channels(sizes.window, sizes.drivers, sizes.own, sizes.fine_lags)
-    return Channels(
-        lags=sizes.lags * sizes.drivers,
-        known=window + sizes.static,
-        calendar=sizes.calendar,
-        targets=sizes.targets,
-    )
-
-
 class FieldNetworks(nn.Module):
-    """All networks of a group: the encoder, the regressions and the generating network.
+    """Networks of a group: the encoder, the regressions and the generating network.
 
     Parameters
     ----------
-    sizes : Channels
-        What comes in and goes out.
+    sizes : Sizes
+        Numbers that the data decide.
     regressions : int
         Regressions whose mean is the conditional mean; 0 for a generator.
     noisy : int
@@ -300,14 +275,14 @@ class FieldNetworks(nn.Module):
         The networks.
     """
 
-    def __init__(
-        self, sizes: Channels, regressions: int, noisy: int, config: NetworkConfig
-    ) -> None:
+    def __init__(self, sizes: Sizes, regressions: int, noisy: int, config: NetworkConfig) -> None:
         super().__init__()
-        known, calendar, targets = sizes.known, sizes.calendar, sizes.targets
+        known = sizes.known
+        calendar = sizes.calendar
+        targets = sizes.targets
         self.encoder: Encoder | None = None
         if config.encoder != "none":
-            self.encoder = lag_encoder(sizes.lags, config)
+            self.encoder = lag_encoder(sizes.coarse_lags, config)
         self.regressions = nn.ModuleList(
             FieldNet(known, calendar, 0, targets, config) for _ in range(regressions)
         )

@@ -1,4 +1,4 @@
-"""Trained states as flat names and arrays: which entries are weights, and how many there are."""
+"""Parameters of trained states: flat names and arrays, which are weights and how many."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MEASURED = ("residual.", "drift.")  # numbers that were measured, not trained
 
 
 def count_parameters(state: Mapping[str, Floats]) -> dict[str, int]:
-    """Return how many numbers the networks hold, by network.
+    """Return the number of parameters of each network.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""The networks: an encoder that learns the coarse record, and the denoising U-Net.
+"""U-Nets of stage 1 and of preset "paper": forecaster, encoder and denoiser.
 
 Convolutions pad with the edge's own values, so that no border is darkened, and every image of
 four pixels or more on a side fits: a level that was halved is brought back to its skip's size.
@@ -42,7 +42,7 @@ def _conv(inputs: int, outputs: int) -> nn.Conv2d:
 
 
 class StepEmbedding(nn.Module):
-    """The step of the chain as sines and cosines, then a small network (Ho et al. 2020)."""
+    """Embeds the step of the chain: sines and cosines, then a small network (Ho et al. 2020)."""
 
     frequencies: Tensor
 
@@ -63,7 +63,7 @@ class StepEmbedding(nn.Module):
 
 
 class Block(nn.Module):
-    """A residual block; the step's embedding scales and shifts its second norm (FiLM)."""
+    """Residual block; the step's embedding scales and shifts its second norm (FiLM)."""
 
     def __init__(
         self, inputs: int, outputs: int, norm: str, dropout: float = 0.0, embedded: int = 0
@@ -107,7 +107,7 @@ class Attention(nn.Module):
 
 
 class Encoder(nn.Module):
-    """The way down of a U-Net: one block for each level, halving in between."""
+    """Encoder of a U-Net: one block for each level, halving in between."""
 
     def __init__(
         self, inputs: int, channels: Sequence[int], norm: str, dropout: float, embedded: int = 0
@@ -135,7 +135,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """The way up of a U-Net: doubled features beside those of the way down."""
+    """Decoder of a U-Net: upsampled features beside those of the encoder."""
 
     def __init__(
         self,
@@ -164,12 +164,12 @@ class Decoder(nn.Module):
 
 
 class Forecaster(nn.Module):
-    """The small U-Net of stage 1: `lags` days of the coarse record in, the next day out.
+    """The small U-Net of stage 1: forecasts the next coarse field from the preceding ones.
 
     Parameters
     ----------
     lags : int
-        Days it sees.
+        Preceding time steps.
     config : NetworkConfig
         `encoder_channels`, `norm` and `dropout` are used.
     variables : int
@@ -180,35 +180,36 @@ class Forecaster(nn.Module):
         super().__init__()
         self.variables = variables
         self.encoder = lag_encoder(lags * variables, config)
-        channels, dropout = config.encoder_channels, config.dropout
-        self.decoder = Decoder(channels, config.norm, dropout, outputs=variables)
+        self.decoder = Decoder(
+            config.encoder_channels, config.norm, config.dropout, outputs=variables
+        )
 
     def forward(self, lags: Tensor) -> Tensor:
-        """Map lags (B, lags x variables, H, W), the day before last, to the next day."""
-        # The network learns the change: persistence is where a forecast starts from.
+        """Map lags (B, lags x variables, H, W), the latest last, to the next time step."""
+        # The network predicts the change: a forecast starts from persistence.
         out: Tensor = lags[:, -self.variables :] + self.decoder(self.encoder(lags))
         return out
 
 
 def lag_encoder(lags: int, config: NetworkConfig) -> Encoder:
-    """Return the encoder of lag sequences, the part of stage 1 that stage 2 takes over."""
+    """Return the encoder of lagged fields, which stage 1 trains and stage 2 uses."""
     return Encoder(lags, config.encoder_channels, config.norm, config.dropout)
 
 
 class Conditioned(NamedTuple):
-    """What the denoiser needs of a day beside the noisy field; the same for every step."""
+    """Conditions of the denoiser, the same for every step of the chain."""
 
     stem: Tensor
     driver: Tensor
 
 
 class Denoiser(nn.Module):
-    """The U-Net of stage 2: noisy fields and what is known of the day in, clean fields out.
+    """The denoising U-Net of stage 2: maps noisy fields and conditions to clean fields.
 
     Parameters
     ----------
     inputs : int
-        Channels of what is known: driver, coarse lags, static fields and calendar.
+        Known channels: driver, coarse lags, static fields and calendar.
     config : NetworkConfig
         The networks.
     """
@@ -217,7 +218,8 @@ class Denoiser(nn.Module):
 
     def __init__(self, inputs: int, config: NetworkConfig) -> None:
         super().__init__()
-        first, embedded = config.channels[0], 2 * _STEP_CHANNELS
+        first = config.channels[0]
+        embedded = 2 * _STEP_CHANNELS
         levels = config.encoder_channels if config.encoder != "none" else ()
         share = max(first // 2, 8)
         self.projections = nn.ModuleList(nn.Conv2d(c, share, 1) for c in levels)
@@ -233,13 +235,13 @@ class Denoiser(nn.Module):
         self.driver_skip = config.driver_skip
         self.register_buffer("bound", torch.tensor(config.output_bound))
         if config.driver_skip:
-            # With nothing learnt yet the output is the driver: training starts at interpolation
-            # and not at noise, which a short training on a CPU could hardly catch up with.
+            # Before training the output is the driver: training starts at interpolation and not
+            # at noise, from which a short training on a CPU would hardly recover.
             nn.init.zeros_(self.decoder.head.weight)
             nn.init.zeros_(self.decoder.head.bias)  # type: ignore[arg-type]
 
     def condition(self, features: list[Tensor], known: Tensor) -> Conditioned:
-        """Digest what does not depend on the step, once for a day.
+        """Compute what does not depend on the step, once for each time step.
 
         Parameters
         ----------
@@ -271,12 +273,12 @@ class Denoiser(nn.Module):
 
 
 class Networks(nn.Module):
-    """The encoder of lag sequences, where there is one, and the denoiser.
+    """The encoder of lagged fields, where there is one, and the denoiser.
 
     Parameters
     ----------
     lags : int
-        Days that are seen.
+        Preceding time steps.
     known : int
         Channels of static fields and calendar.
     config : NetworkConfig
@@ -301,16 +303,16 @@ class Networks(nn.Module):
         return self
 
     def condition(self, known: Tensor, calendar: Tensor, fine_lags: Tensor) -> Conditioned:
-        """Digest what does not depend on the step of the chain.
+        """Compute what does not depend on the step of the chain.
 
         Parameters
         ----------
         known : Tensor, (B, 1 + lags + static, H, W)
             Driver, its lags and static fields.
         calendar : Tensor, (B, c)
-            Numbers that tell the time.
+            Calendar features.
         fine_lags : Tensor, (B, lags, H, W)
-            Fine fields before, which the encoder sees.
+            Preceding fine fields, which the encoder sees.
         """
         spread = calendar[..., None, None].expand(-1, -1, *known.shape[-2:])
         known = torch.cat([known, spread], 1)

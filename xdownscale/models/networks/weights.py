@@ -1,4 +1,4 @@
-"""Weights in and out of networks: seeded initialisation, flat names, checks before loading."""
+"""Weights of networks: seeded initialisation, checks before loading, loading."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Floats = NDArray[np.float32]
 
 
 def seeded(kind: Any, seed: int, stage: int, *args: Any) -> Any:
-    """Build a network whose first weights depend on seed and stage alone."""
+    """Build a network whose initial weights depend on seed and stage alone."""
     with torch.random.fork_rng([]):
         torch.manual_seed(noise.derive(seed, stage, -2))
         return kind(*args)
 
 
 def check_fit(build: Callable[[], nn.Module], state: Mapping[str, Floats]) -> None:
-    """Raise unless weights fit the network that a configuration asks for, which is not made.
+    """Raise unless weights fit the network of a configuration, which is not built.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def check_fit(build: Callable[[], nn.Module], state: Mapping[str, Floats]) -> No
 
 
 def fill(network: nn.Module, state: Mapping[str, Floats], prefix: str) -> None:
-    """Put weights into a network, or say which do not fit."""
+    """Load weights into a network; raise if names or shapes do not fit."""
     wanted = {prefix + name: tensor for name, tensor in network.state_dict().items()}
     found = {name: np.asarray(w) for name, w in state.items() if name.startswith(prefix)}
     _compare({name: tuple(tensor.shape) for name, tensor in wanted.items()}, found)
@@ -60,7 +60,8 @@ def fill(network: nn.Module, state: Mapping[str, Floats], prefix: str) -> None:
 
 
 def _compare(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, Floats]) -> None:
-    lacking, unknown = sorted(wanted.keys() - found.keys()), sorted(found.keys() - wanted.keys())
+    lacking = sorted(wanted.keys() - found.keys())
+    unknown = sorted(found.keys() - wanted.keys())
     if lacking or unknown:
         what = f"lack {lacking[0]!r}" if lacking else f"hold {unknown[0]!r}, which is not known"
         raise ModelFormatError(

@@ -1,8 +1,8 @@
-"""Generate whole fields from what is known of them and from one shared noise field."""
+"""Generate fields by field U-Nets: whole, in tiles, or in patches; one sampler for each method."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -16,9 +16,9 @@ from torch.nn import functional
 from xdownscale.config import DownscalerConfig, SamplingConfig
 from xdownscale.models.device import autocast, resolve_device
 from xdownscale.models.diffusion.preconditioning import preconditioning
-from xdownscale.models.diffusion.residual import Residual
+from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
 from xdownscale.models.diffusion.samplers import SigmaDenoiser, dpmpp_2m, heun, karras_sigmas
-from xdownscale.models.networks.batch_invariance import evaluate_batch, one_by_one
+from xdownscale.models.networks.batch_invariance import batches_of, one_by_one
 from xdownscale.models.networks.channels import field_inputs, lagged
 from xdownscale.models.networks.field_unet import (
     FieldNet,
@@ -27,32 +27,38 @@ from xdownscale.models.networks.field_unet import (
     coarse_features,
     receptive_field,
 )
-from xdownscale.models.sampling import tiling
 from xdownscale.models.sampling.initial_noise import InitialNoise
-from xdownscale.models.sampling.memory import check_sampling, held_bytes
+from xdownscale.models.sampling.memory import (
+    SHARE,
+    auto_tile,
+    available_memory,
+    check_sampling,
+    held_bytes,
+)
+from xdownscale.models.sampling.patches import Indices, blend_patches, cut_patches, fuse_patches
 from xdownscale.models.sampling.request import Conditions, SampleRequest
+from xdownscale.models.sampling.tiling import evaluate_tiles
 from xdownscale.patches.layout import PatchLayout
 
 Floats = NDArray[np.float32]
-Indices = NDArray[np.intp]
 _BLOCK = {"cpu": 1 << 15, "cuda": 1 << 22, "mps": 1 << 20}  # pixels that are evaluated at once
 
 
 class FieldSampler:
-    """Generates whole fields; here only the conditional mean, which is the same each time.
+    """Samples the conditional mean, which is the same for all realizations.
 
     Parameters
     ----------
     networks : FieldNetworks
         On their device, in evaluation mode.
-    residual : Residual or None
+    residual : ResidualStatistics or None
         Statistics of the residual, for samplers that generate one.
     """
 
     scales = False  # whether the network takes its noise at three scales
     generates = False  # whether there is anything but a mean
 
-    def __init__(self, networks: FieldNetworks, residual: Residual | None = None) -> None:
+    def __init__(self, networks: FieldNetworks, residual: ResidualStatistics | None = None) -> None:
         self.networks = networks
         self.residual = residual
 
@@ -62,7 +68,7 @@ class FieldSampler:
         Parameters
         ----------
         request : SampleRequest
-            What is known, and how.
+            Conditions and options.
 
         Returns
         -------
@@ -106,12 +112,12 @@ class FieldSampler:
         raise AssertionError("a sampler of the mean generates nothing")
 
     def finish(self, generated: Tensor, mean: Tensor | None) -> Tensor:
-        """Return scaled fields from what was generated and put together."""
+        """Return fields in scaled units from generated ones."""
         return generated
 
 
 class OneStepSampler(FieldSampler):
-    """Generates a realization in one evaluation: a correction of the drivers made of noise."""
+    """Samples a realization in one evaluation: the drivers plus a correction made from noise."""
 
     scales = True
     generates = True
@@ -124,7 +130,7 @@ class OneStepSampler(FieldSampler):
 
 
 class ResidualSampler(FieldSampler):
-    """Adds a residual to the conditional mean; diffusion generates it (Karras et al. 2022)."""
+    """Samples a residual by diffusion (Karras et al. 2022) and adds the conditional mean."""
 
     generates = True
 
@@ -146,12 +152,12 @@ class ResidualSampler(FieldSampler):
         """Calibrate the residual and add the mean."""
         assert self.residual is not None
         assert mean is not None
-        return mean + self.residual.finished(generated)
+        return mean + self.residual.calibrated(generated)
 
 
 @dataclass(frozen=True)
 class _Sampling:
-    """One call of `FieldSampler.sample`: what is known is prepared once for each time step."""
+    """One call of `FieldSampler.sample`: conditions are prepared once for each time step."""
 
     sampler: FieldSampler
     request: SampleRequest
@@ -208,7 +214,7 @@ class _Sampling:
 
     @cached_property
     def features(self) -> Tensor | None:
-        """The encoder's features of every day, or None without an encoder."""
+        """The encoder's features of every time step, or None without an encoder."""
         encoder = self.networks.encoder
         if encoder is None:
             return None
@@ -219,18 +225,19 @@ class _Sampling:
         """Side of the tiles, None where images are evaluated in one piece."""
         if self.sampling.tile != "auto":
             return None if self.sampling.tile is None else int(self.sampling.tile)
-        free = tiling.available_memory(self.request.device)
-        return tiling.auto_tile(self.wide, held_bytes(self.request.config), self.reach, free)
+        free = available_memory(self.request.device)
+        return auto_tile(self.wide, held_bytes(self.request.config), self.reach, free)
 
     @cached_property
     def most(self) -> int:
         """Pixels that are evaluated at once."""
-        most, device = _BLOCK[self.request.device], self.request.device
+        device = self.request.device
+        most = _BLOCK[device]
         if device != "cuda":
             return most
         return min(
             most,
-            int(tiling.SHARE * tiling.available_memory(device) / held_bytes(self.request.config)),
+            int(SHARE * available_memory(device) / held_bytes(self.request.config)),
         )
 
     @cached_property
@@ -263,23 +270,23 @@ class _Sampling:
 
     @cached_property
     def drivers(self) -> Tensor:
-        """The targets' own drivers of every day (n, t, y, x)."""
+        """The targets' own drivers at every time step (n, t, y, x)."""
         return self.inputs.known[:, : self.nets[0].outputs]
 
     @cached_property
     def mean(self) -> Tensor:
-        """Mean of the regressions (n, t, y, x), day by day where memory asks for it."""
+        """Mean of the regressions (n, t, y, x)."""
         total = torch.zeros_like(self.drivers)
         for net in self.networks.regressors:
             gathered = net.gather(self.inputs, self.features)
-            for days in self._blocks(len(gathered)):
-                part = self._evaluate(net, gathered[days], days, None, 0.0)
-                total[days] += part
+            for steps in self._blocks(len(gathered)):
+                part = self._evaluate(net, gathered[steps], steps, None, 0.0)
+                total[steps] += part
         return self.drivers + total / len(self.networks.regressions)
 
     @cached_property
     def gathered(self) -> Tensor:
-        """All that the generating network knows of every time step."""
+        """Known channels of the generating network at every time step."""
         known = self.inputs
         if self.networks.regressors:
             known = known._replace(known=torch.cat([known.known, self.mean], 1))
@@ -287,10 +294,11 @@ class _Sampling:
 
     @cached_property
     def digested(self) -> Tensor | None:
-        """What the network makes of it, once for all steps; None where it works in pieces."""
+        """Features that do not depend on the noise; None where the network works in pieces."""
         if self.tile is not None or self.request.stitching != "whole":
             return None
-        net, calendar = self.networks.generator, self.inputs.calendar
+        net = self.networks.generator
+        calendar = self.inputs.calendar
         parts = {
             int(b[0]): net.digest(self.gathered[b], calendar[b])
             for b in self._blocks(len(calendar))
@@ -303,40 +311,41 @@ class _Sampling:
             return self._crop(self.mean)[None]
         if self.request.stitching == "patches":
             return self._by_patches()
-        given, days = self.conditions.members, len(self.conditions.keys)
-        listed = np.array(self.request.realizations) if given is None else given
-        numbers = np.repeat(listed, days) if given is None else listed
+        count = len(self.conditions.keys)
+        numbers = self.conditions.members
+        if numbers is None:
+            numbers = np.repeat(self.request.realizations, count)
         out = np.empty((len(numbers), self.nets[0].outputs, *self.shape), np.float32)
         for block in self._blocks(len(out)):
-            day = block % days
-            start = self._tensor(self.initial_noise.fields(numbers[block].tolist(), day))
-            out[block] = self._crop(self._generated(start, day))
-        return out.reshape(-1, days, *out.shape[1:])
+            steps = block % count
+            start = self._tensor(self.initial_noise.fields(numbers[block].tolist(), steps))
+            out[block] = self._crop(self._generated(start, steps))
+        return out.reshape(-1, count, *out.shape[1:])
 
-    def _generated(self, start: Tensor, day: Indices) -> Tensor:
+    def _generated(self, start: Tensor, steps: Indices) -> Tensor:
         """Generate fields of some time steps, each from its own noise."""
-        gathered = self.gathered[day]
+        gathered = self.gathered[steps]
 
         def evaluate(noisy: Tensor, sigma: float) -> Tensor:
-            return self._evaluate(self.networks.generator, gathered, day, noisy, sigma)
+            return self._evaluate(self.networks.generator, gathered, steps, noisy, sigma)
 
         config = self.request.config
-        generated = self.sampler.generate(evaluate, start, self.drivers[day], config)
-        return self.sampler.finish(generated, self._mean_of(day))
+        generated = self.sampler.generate(evaluate, start, self.drivers[steps], config)
+        return self.sampler.finish(generated, self._mean_of(steps))
 
-    def _mean_of(self, day: Any) -> Tensor | None:
-        return self.mean[day] if self.networks.regressors else None
+    def _mean_of(self, steps: Any) -> Tensor | None:
+        return self.mean[steps] if self.networks.regressors else None
 
     def _evaluate(
-        self, net: FieldNet, gathered: Tensor, day: Indices, noisy: Tensor | None, sigma: float
+        self, net: FieldNet, gathered: Tensor, steps: Indices, noisy: Tensor | None, sigma: float
     ) -> Tensor:
-        """Evaluate a network on images of some days: whole, in tiles or in fused patches."""
-        calendar = self.inputs.calendar[day]
+        """Evaluate a network on images of some time steps: whole, in tiles or in fused patches."""
+        calendar = self.inputs.calendar[steps]
         if self.request.stitching == "multidiffusion" and noisy is not None:
             return self._fused(net, gathered, calendar, noisy, sigma)
         if self.tile is not None:
             inputs = [gathered] if noisy is None else [gathered, noisy]
-            return tiling.evaluate(
+            return evaluate_tiles(
                 lambda known, x=None: _apply(net, known, calendar, x, sigma),
                 inputs,
                 self.tile,
@@ -346,54 +355,58 @@ class _Sampling:
         if noisy is None or self.digested is None:
             return _apply(net, gathered, calendar, noisy, sigma)
         level = torch.full((len(noisy),), sigma, device=noisy.device)
-        out: Tensor = net(self.digested[day], calendar, noisy, level)
+        out: Tensor = net(self.digested[steps], calendar, noisy, level)
         return out
 
     def _fused(
         self, net: FieldNet, gathered: Tensor, calendar: Tensor, noisy: Tensor, sigma: float
     ) -> Tensor:
+        """Evaluate a network on patches that are averaged where they overlap."""
+
         def function(known: Tensor, x: Tensor, numbers: Indices) -> Tensor:
             return _apply(net, known, calendar[numbers // self.layout.n_patches], x, sigma)
 
-        def together(known: Tensor, x: Tensor, numbers: Indices) -> Tensor:
-            where = torch.from_numpy(numbers)
-            return evaluate_batch(lambda k, y, n: function(k, y, n.numpy()), known, x, where)
-
-        return tiling.fused(together, [gathered, noisy], self.layout, self.sampling.batch_size)
+        return fuse_patches(function, [gathered, noisy], self.layout, self.sampling.batch_size)
 
     def _by_patches(self) -> Floats:
-        """Draw every patch by itself and add them up."""
-        days = self.conditions.keys
+        """Generate every patch by itself and blend them."""
+        steps = np.arange(len(self.conditions.keys))
+        members = self.conditions.members
+        if members is None:
+            runs = [np.full(steps.size, number) for number in self.request.realizations]
+        else:
+            runs = [members]
         parts = []
-        for number in self.request.realizations:
-            canvas = tiling.Canvas(self.layout, len(days), self.nets[0].outputs, self.gathered)
-            for start, patches in self._patch_starts(number):
-                generated = self._generated_patches(start, patches)
-                once = np.unique(patches)
-                canvas.add(generated[: once.size], once)
-            finished = self.sampler.finish(canvas.result(), self._mean_of(slice(None)))
-            parts.append(self._crop(finished))
+        for numbers in runs:
+            blended = blend_patches(
+                self._patch_generator(numbers), self.layout, steps.size, self.sampling.batch_size
+            )
+            fields = torch.stack(list(blended))
+            parts.append(self._crop(self.sampler.finish(fields, self._mean_of(slice(None)))))
         return np.stack(parts)
 
-    def _patch_starts(self, realization: int) -> Iterator[tuple[Tensor, Indices]]:
-        """Yield what patches of all days start from, and their numbers."""
-        days, layout, shared = len(self.conditions.keys), self.layout, None
+    def _patch_generator(self, realizations: NDArray[np.int64]) -> Callable[[Indices], Tensor]:
+        """Return what generates patches of all time steps, each step of its own realization."""
+        layout = self.layout
+        shared = None
         if self.sampling.noise == "shared":
-            shared = self._tensor(self.initial_noise.fields([realization] * days, np.arange(days)))
-        for numbers in tiling.batches(layout, days, self.sampling.batch_size):
-            patches = np.repeat(numbers, 2) if numbers.size == 1 else numbers  # see `_blocks`
+            steps = np.arange(len(realizations))
+            shared = self._tensor(self.initial_noise.fields(realizations.tolist(), steps))
+
+        def generate(patches: Indices) -> Tensor:
             if shared is not None:
-                yield tiling.cut(shared, layout, patches), patches
+                start = cut_patches(shared, layout, patches)
             else:
-                day, patch = np.divmod(patches, layout.n_patches)
-                yield (
-                    self._tensor(self.initial_noise.own(realization, day, patch, layout.size)),
-                    patches,
-                )
+                step, patch = np.divmod(patches, layout.n_patches)
+                own = self.initial_noise.own(realizations[step], step, patch, layout.size)
+                start = self._tensor(own)
+            return self._generated_patches(start, patches)
+
+        return generate
 
     def _generated_patches(self, start: Tensor, patches: Indices) -> Tensor:
         net = self.networks.generator
-        known = tiling.cut(self.gathered, self.layout, patches)
+        known = cut_patches(self.gathered, self.layout, patches)
         calendar = self.inputs.calendar[patches // self.layout.n_patches]
         digested = net.digest(known, calendar)
 
@@ -402,19 +415,12 @@ class _Sampling:
             out: Tensor = net(digested, calendar, noisy, level)
             return out
 
-        drivers = tiling.cut(self.drivers, self.layout, patches)
+        drivers = cut_patches(self.drivers, self.layout, patches)
         return self.sampler.generate(evaluate, start, drivers, self.request.config)
 
     def _blocks(self, count: int) -> Iterator[Indices]:
-        """Yield some fields at a time, as many as suit the device; one that is left over twice.
-
-        Kernels for one image round differently from those for several, see
-        `models.networks.batch_invariance`.
-        """
-        size = max(1, self.most // (self.wide[0] * self.wide[1]))
-        for start in range(0, count, size):
-            block = np.arange(start, min(start + size, count))
-            yield np.repeat(block, 2) if block.size == 1 < size else block
+        """Yield indices of some fields at a time, as many as suit the device."""
+        return batches_of(count, max(1, self.most // (self.wide[0] * self.wide[1])))
 
     def _crop(self, fields: Tensor) -> Floats:
         ny, nx = self.shape
@@ -428,7 +434,7 @@ class _Sampling:
 def _apply(
     net: FieldNet, gathered: Tensor, calendar: Tensor, noisy: Tensor | None, sigma: float
 ) -> Tensor:
-    """Digest and evaluate in one go."""
+    """Evaluate a network, the part without noise included."""
     level = torch.full((len(gathered),), sigma, device=gathered.device)
     out: Tensor = net(net.digest(gathered, calendar), calendar, noisy, level)
     return out

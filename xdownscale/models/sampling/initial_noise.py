@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from xdownscale.models.diffusion import noise
 from xdownscale.models.diffusion.noise_scales import noise_inputs
-from xdownscale.models.diffusion.residual import Residual
+from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
 from xdownscale.models.diffusion.spectra import coloured
 from xdownscale.models.diffusion.temporal_noise import RHOS
 
@@ -25,16 +25,16 @@ class InitialNoise:
 
     Attributes
     ----------
-    measured : Residual or None
-        Days remember each other, and neighbours are alike, as it says; None for white noise.
+    measured : ResidualStatistics or None
+        Its spectrum and temporal correlation are those of the noise; None for white noise.
     seed : int
         Of the noise.
     keys : ndarray of int (n,)
-        Time of the days, in seconds.
+        Time, in seconds, of each time step.
     step : int
-        Seconds from one day to the next.
+        Seconds from one time step to the next.
     channels : int
-        Fields of one day.
+        Fields of one time step.
     corner, domain : tuple of int
         Where the image lies in a larger one, and the larger one's size.
     shape, pad : tuple of int
@@ -42,7 +42,7 @@ class InitialNoise:
     sigma_max : float
         Noise level that sampling begins at.
     scales : bool
-        Give each channel at the three scales of `noise_inputs`, for networks that draw from them.
+        Give each channel at the three scales of `noise_inputs`, for networks trained with them.
 
     Examples
     --------
@@ -53,7 +53,7 @@ class InitialNoise:
     (2, 1, 8, 8)
     """
 
-    measured: Residual | None
+    measured: ResidualStatistics | None
     seed: int
     keys: NDArray[np.int64]
     step: int
@@ -65,18 +65,22 @@ class InitialNoise:
     sigma_max: float
     scales: bool = False
 
-    def fields(self, realizations: Sequence[int], days: Sequence[int] | NDArray[np.intp]) -> Floats:
+    def fields(
+        self, realizations: Sequence[int], steps: Sequence[int] | NDArray[np.intp]
+    ) -> Floats:
         """Return the noise of each realization and time step (m, channels, y, x), padded.
 
         Larger scales are means over squares of the domain, so that images which overlap share them.
         """
-        pairs = zip(realizations, days, strict=True)
-        return np.stack([self._field(int(r), int(self.keys[day])) for r, day in pairs])
+        pairs = zip(realizations, steps, strict=True)
+        return np.stack([self._field(int(r), int(self.keys[step])) for r, step in pairs])
 
     def _field(self, realization: int, key: int) -> Floats:
-        (y, x), (ny, nx) = self.corner, self.shape
-        (height, width), edges = self.domain, ((0, 0), (0, self.pad[0]), (0, self.pad[1]))
-        wide = (self.domain[0] + _MARGIN, self.domain[1] + _MARGIN)
+        y, x = self.corner
+        ny, nx = self.shape
+        height, width = self.domain
+        edges = ((0, 0), (0, self.pad[0]), (0, self.pad[1]))
+        wide = (height + _MARGIN, width + _MARGIN)
         fields = []
         for channel in range(self.channels):
             white = self._correlated_in_time(realization, key, wide, channel)
@@ -89,10 +93,10 @@ class InitialNoise:
         self, realization: int, key: int, shape: tuple[int, int], channel: int
     ) -> Floats:
         """Return noise that is white in space and correlated in time as the residual is."""
-        shares = RHOS == 0 if self.measured is None else self.measured.memory[channel]
+        shares = RHOS == 0 if self.measured is None else self.measured.shares[channel]
         out = np.zeros(shape, np.float32)
         for number in np.flatnonzero(shares):
-            part = noise.latent(
+            part = noise.correlated_field(
                 noise.derive(self.seed, int(number)),
                 realization,
                 key,
@@ -105,22 +109,29 @@ class InitialNoise:
         return out
 
     def own(
-        self, realization: int, days: NDArray[np.intp], patches: NDArray[np.intp], size: int
+        self,
+        realizations: int | NDArray[np.int64],
+        steps: NDArray[np.intp],
+        patches: NDArray[np.intp],
+        size: int,
     ) -> Floats:
         """Return independent noise of patches (m, channels, size, size).
 
-        Each is cut from a wider field: waves longer than the patch show as parts of waves, as they
-        do in patches of the domain, and not as its mean.
+        Each patch is cut from a wider field, so that it holds parts of waves that are longer than
+        itself, as patches of the domain do.
         """
-        named = list(zip(self.keys[days].tolist(), patches.tolist(), strict=True))
+        numbers = np.broadcast_to(realizations, steps.shape)
+        named = list(
+            zip(numbers.tolist(), self.keys[steps].tolist(), patches.tolist(), strict=True)
+        )
         side = size if self.measured is None else size + _MARGIN
         noises = []
         for channel in range(self.channels):
             fields = [
                 self._coloured(
-                    noise.field(self.seed, realization, key, channel, (side, side), patch), channel
+                    noise.field(self.seed, number, key, channel, (side, side), patch), channel
                 )[:size, :size]
-                for key, patch in named
+                for number, key, patch in named
             ]
             noises.append(np.stack(fields))
         return self._at_scales(np.stack(noises, axis=1))

@@ -1,4 +1,4 @@
-"""One request for samples: what is known of some time steps, and how fields are generated."""
+"""Sample requests: conditions of some time steps, and how fields are generated."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, kw_only=True)
 class Conditions:
-    """What is known of n fields that are to be generated, in scaled units.
+    """Conditions of n fields that are to be generated, in scaled units.
 
     Attributes
     ----------
     window : ndarray (n, steps, d, y, x)
         Drivers on the fine grid, without NaN: the time step itself first, then those around it.
     fine_lags : ndarray (n, k, t, y, x)
-        Fine fields before it, the oldest first; NaN where they are not known.
+        Preceding fine fields, the oldest first; NaN where missing.
     coarse : ndarray (n, lags, d, yc, xc)
-        Coarse record before it, on its own grid.
+        Preceding coarse fields, on their own grid.
     static : ndarray (s, y, x)
         Static fields.
     calendar : ndarray (n, c)
-        Numbers that tell the time.
+        Calendar features.
     place : ndarray (y, x, 2)
         Position of the fine pixels on the coarse grid.
     own : tuple of int
@@ -52,12 +52,12 @@ class Conditions:
 
 @dataclass(frozen=True, kw_only=True)
 class SampleRequest:
-    """How fields are generated, and from what.
+    """Request for samples: conditions, options, realizations, seed and place.
 
     Attributes
     ----------
     conditions : Conditions
-        What is known.
+        Of the time steps.
     config : DownscalerConfig
         Options.
     realizations : tuple of int

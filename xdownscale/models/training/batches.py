@@ -1,4 +1,4 @@
-"""Batches of an epoch: which items, in which order, from keys alone."""
+"""Batches of an epoch: their items and order depend on keys alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from xdownscale.models.diffusion import noise
 
 
 def epoch_batches(count: int, size: int, *keys: int) -> list[list[int]]:
-    """Return the batches of an epoch: all items in an order that depends on the keys alone.
+    """Return the batches of an epoch: all items, in an order that depends on the keys alone.
 
     Parameters
     ----------
@@ -33,14 +33,14 @@ def epoch_batches(count: int, size: int, *keys: int) -> list[list[int]]:
 def bounded_batches(
     count: int, size: int, most: int | None, seed: int, stage: int, epoch: int
 ) -> list[list[int]]:
-    """Return the batches of an epoch that has at most so many, going on where the last one stopped.
+    """Return the batches of an epoch of bounded length, which continues where the last one stopped.
 
     Parameters
     ----------
     count, size : int
         Number of items, and items in a batch.
     most : int or None
-        None, or as many as there are: `epoch_batches`, all items in every epoch.
+        Most batches of an epoch. None, or as many as there are: all items in every epoch.
     seed, stage, epoch : int
         What the order depends on.
 
@@ -57,13 +57,13 @@ def bounded_batches(
     whole = -(-count // size)
     if most is None or most >= whole:
         return epoch_batches(count, size, seed, stage, epoch)
-    turns, places = np.divmod(np.arange(epoch * most, (epoch + 1) * most), whole)
-    orders = {int(t): epoch_batches(count, size, seed, stage, int(t)) for t in np.unique(turns)}
-    return [orders[int(turn)][int(place)] for turn, place in zip(turns, places, strict=True)]
+    passes, places = np.divmod(np.arange(epoch * most, (epoch + 1) * most), whole)
+    orders = {int(t): epoch_batches(count, size, seed, stage, int(t)) for t in np.unique(passes)}
+    return [orders[int(number)][int(place)] for number, place in zip(passes, places, strict=True)]
 
 
 def even_batches(count: int, size: int, most: int | None) -> list[list[int]]:
-    """Return batches of held-out items in their order; of many at most so many, evenly spread.
+    """Return validation batches in the order of the items, at most `most`, evenly spread.
 
     Examples
     --------

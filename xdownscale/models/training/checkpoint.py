@@ -2,12 +2,108 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from xdownscale.core.errors import ModelFormatError, ModelMismatchError, StorageError
+from xdownscale.models.training.optimizer import trainable
+
+
+@dataclass
+class TrainingState:
+    """State of the training of one stage: what a checkpoint holds.
+
+    Attributes
+    ----------
+    epoch : int
+        Number of finished epochs.
+    history : dict
+        Columns of the table of losses.
+    best_loss : float
+        Smallest validation loss.
+    waited : int
+        Epochs since then.
+    seconds : float
+        Time spent.
+    updates : int
+        Number of optimiser steps.
+    done : bool
+        True when the stage is finished.
+    best, average : dict of Tensor
+        Weights at the smallest validation loss, and the moving average of the weights.
+    weights, optimizer, plateau : dict
+        States of the network, the optimiser and the plateau schedule.
+    """
+
+    epoch: int = 0
+    history: dict[str, list[Any]] = field(
+        default_factory=lambda: {
+            name: [] for name in ("stage", "epoch", "train_loss", "val_loss", "lr", "seconds")
+        }
+    )
+    best_loss: float = float("inf")
+    waited: int = 0
+    seconds: float = 0.0
+    updates: int = 0
+    done: bool = False
+    best: dict[str, Tensor] = field(default_factory=dict)
+    average: dict[str, Tensor] = field(default_factory=dict)
+    weights: dict[str, Tensor] = field(default_factory=dict)
+    optimizer: dict[str, Any] = field(default_factory=dict)
+    plateau: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def from_checkpoint(
+        cls, content: Mapping[str, Any], stage: str, network: nn.Module
+    ) -> TrainingState:
+        """Return the state that a checkpoint holds.
+
+        Parameters
+        ----------
+        content : mapping
+            What `Checkpoints.load` returned.
+        stage : str
+            Name of the stage.
+        network : Module
+            The network that was trained.
+
+        Raises
+        ------
+        ModelFormatError
+            Unless the checkpoint holds all of a state of this network, and no more.
+        """
+        fresh = vars(cls())
+        wrong = sorted(content.keys() ^ fresh.keys())
+        wrong += [n for n, v in fresh.items() if n in content and not _alike(content[n], v)]
+        shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
+        trained = {name: shapes[name] for name in trainable(network)}
+        for name, wanted in (("weights", shapes), ("best", trained), ("average", trained)):
+            found = {} if wrong else content[name]
+            if not wrong and {n: getattr(t, "shape", None) for n, t in found.items()} != wanted:
+                wrong.append(name)
+        if wrong:
+            raise ModelFormatError(
+                f"The checkpoint of stage {stage!r} is altered or of another version: {wrong[0]!r} "
+                "is not what training wrote. Give another checkpoint_dir, or remove what is there."
+            )
+        return cls(**content)
+
+    def to_checkpoint(self) -> dict[str, Any]:
+        """Return the content of a checkpoint: name of each attribute -> value."""
+        return {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
+
+
+def _alike(found: object, sample: object) -> bool:
+    """Tell whether a value has the type of another; a whole number may stand for any number."""
+    if isinstance(sample, dict):
+        return isinstance(found, dict)
+    return type(found) is type(sample) or (type(sample) is float and type(found) is int)
 
 
 class Checkpoints:
@@ -27,7 +123,8 @@ class Checkpoints:
     """
 
     def __init__(self, folder: str | Path, fingerprint: str) -> None:
-        self.folder, self.fingerprint = Path(folder), fingerprint
+        self.folder = Path(folder)
+        self.fingerprint = fingerprint
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as err:

@@ -1,4 +1,4 @@
-"""Everything that training reads: arrays in scaled units, and the rows that are trained on."""
+"""Training data: arrays in scaled units, and the rows that are trained on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingData:
-    """Everything that training reads. Arrays are numpy, or read on demand.
+    """Training data of one group. Arrays are numpy, or read on demand.
 
     Attributes
     ----------
@@ -43,7 +43,7 @@ class TrainingData:
     static : ndarray (s, y, x)
         Static fields.
     calendar : ndarray (m, c)
-        Numbers that tell the time of each fine time step.
+        Calendar features of each fine time step.
     place : ndarray (y, x, 2)
         Position of the fine pixels on the coarse grid.
     keys : ndarray of int (m,)
@@ -78,7 +78,7 @@ class TrainingData:
 
     @property
     def sizes(self) -> Sizes:
-        """Numbers that networks are made from."""
+        """Numbers of channels and time steps, from which networks are built."""
         return Sizes(
             drivers=int(self.driver.shape[1]),
             window=int(self.windows.shape[1]),

@@ -1,6 +1,6 @@
-"""Time steps as tensors: coarse images for the first stage, patches or crops of fine fields.
+"""Torch datasets: coarse images for the first stage, patches or crops of fine fields.
 
-A time step's patches stay together, and records are read step by step.
+The patches of a time step stay together, and records are read step by step.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from xdownscale.patches.layout import PatchLayout
 LARGEST_COARSE = 64  # cells on a side; a larger coarse image is cropped in stage 1
 Cut = Callable[[NDArray[Any]], Tensor]  # fields (c, y, x) -> pieces (P, c, h, w)
 # window (steps, d, y, x), fine lags (k, t, y, x), static (s, y, x) -> channels on the fine grid,
-# and the lagged fine fields that the encoder sees, or None where it sees the coarse record
+# and the lagged fine fields for the encoder, or None where it sees the coarse record
 Arrange = Callable[[Floats, Floats, Floats], tuple[Floats, Floats | None]]
 
 
@@ -51,24 +51,24 @@ class Batch(NamedTuple):
     calendar: Tensor  # (P, c)
     encoder: Tensor  # coarse lags (B, lags x d, yc, xc), or fine lags (P, lags, h, w)
     place: Tensor  # (P, h, w, 2)
-    mean: Tensor  # (P, t, h, w); what the regression makes of it, 0 before there is one
+    mean: Tensor  # (P, t, h, w); the conditional mean, 0 before there is a regression
 
     @property
     def inputs(self) -> Inputs:
-        """What a network of whole fields is shown."""
+        """Inputs of a field U-Net."""
         return Inputs(self.known, self.calendar, self.encoder, self.place)
 
 
 class Cutter(Protocol):
-    """A way to cut fields into the pieces that a network is trained on."""
+    """Cuts fields into the pieces that a network is trained on."""
 
     def cut(self, row: int, epoch: int) -> Cut:
-        """Return what cuts the fields of a time step in an epoch."""
+        """Return a function that cuts the fields of a time step in an epoch."""
         ...
 
 
 class RandomCrops:
-    """Random crops, at corners that depend on seed, epoch and time step alone.
+    """Cuts random crops, at corners that depend on seed, epoch and time step alone.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class RandomCrops:
         self.count = crops_of(shape, size)
 
     def cut(self, row: int, epoch: int) -> Cut:
-        """Return what cuts the crops of a time step in an epoch; epoch -1 is always the same."""
+        """Return a function that cuts the crops; those of epoch -1 are for validation."""
         key = noise.derive(self.seed, epoch, row)
         generator = np.random.Generator(np.random.Philox(key))
         room = [max(1, n - s + 1) for n, s in zip(self.shape, self.size, strict=True)]
@@ -102,7 +102,7 @@ class RandomCrops:
 
 
 class PatchGrid:
-    """The patches of a layout that have any valid pixel, the same in every epoch.
+    """Cuts the patches of a layout that have any valid pixel, the same in every epoch.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class PatchGrid:
         self.patches = np.flatnonzero(inside.any((1, 2)))
 
     def cut(self, row: int, epoch: int) -> Cut:
-        """Return what cuts fields into these patches."""
+        """Return a function that cuts fields into these patches."""
         return self._patches
 
     def _patches(self, fields: NDArray[Any]) -> Tensor:
@@ -127,7 +127,7 @@ class PatchGrid:
 
 
 def crops_of(shape: tuple[int, int], size: int) -> int:
-    """Return how many crops hold about as many pixels as an image.
+    """Return how many crops have about as many pixels as an image.
 
     Examples
     --------
@@ -139,7 +139,7 @@ def crops_of(shape: tuple[int, int], size: int) -> int:
 
 
 class FineDataset(Dataset[Batch]):
-    """Item k holds pieces of fine time step ``rows[k]`` and of what is known of it.
+    """Pieces of fine fields and their inputs; item k is of fine time step ``rows[k]``.
 
     Parameters
     ----------
@@ -150,11 +150,11 @@ class FineDataset(Dataset[Batch]):
     cutter : Cutter
         Cuts fields into pieces.
     arrange : callable
-        Makes channels of window, fine lags and static fields.
+        Arranges window, fine lags and static fields as channels.
     seed, epoch : int
         What the noise on lagged fields depends on, with the time step.
     means : array (m, t, y, x), optional
-        Regression's field of each fine time step.
+        Conditional mean of each fine time step.
     lag_noise : tuple of float
         Largest standard deviation of noise on fine lags, and the share of them that is dropped.
     """
@@ -209,7 +209,7 @@ class FineDataset(Dataset[Batch]):
         )
 
     def _fine_lags(self, row: int) -> Floats:
-        """Return lagged fine fields, with the errors that a free run would make of them."""
+        """Return lagged fine fields, with noise that stands for the errors of a free run."""
         lags = read_fine_lags(self.data, row)
         if not len(lags) or not any(self.lag_noise):
             return lags
@@ -223,7 +223,7 @@ class FineDataset(Dataset[Batch]):
 
 
 class CoarseDataset(Dataset[CoarseBatch]):
-    """Item k is a target time step of the coarse record with the time steps before it.
+    """Coarse images for the forecast; item k is a target time step with those before it.
 
     An image of more than 64 cells on a side is cropped, at a corner that depends on the seed,
     the epoch and the time step alone.
@@ -258,7 +258,7 @@ class CoarseDataset(Dataset[CoarseBatch]):
 
 
 def join(items: Sequence[Any]) -> Any:
-    """Return the items of a batch as one, joined along their first axis.
+    """Join the items of a batch along their first axis.
 
     Examples
     --------

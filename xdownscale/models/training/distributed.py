@@ -1,4 +1,4 @@
-"""Several devices that learn together, through Lightning. Imported late, as `loop` is."""
+"""DDP: distributed training on several devices through Lightning. Imported late, by `trainer`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xdownscale.core import errors
 
 
 def is_forked(config: TrainingConfig, device: str) -> bool:
-    """Tell whether training runs in copies of this process.
+    """Tell whether training runs in processes forked from this one.
 
     Examples
     --------
@@ -30,33 +30,33 @@ def is_forked(config: TrainingConfig, device: str) -> bool:
 
 
 def strategy_of(config: TrainingConfig, device: str) -> Any:
-    """Return what Lightning is to do with several devices."""
+    """Return Lightning's strategy for the devices of a training."""
     if config.strategy == "auto" and config.devices == 1:
         return "auto"
     start = "fork" if is_forked(config, device) else "popen"
     return DDPStrategy(start_method=start)  # type: ignore[arg-type]
 
 
-def is_heard(forked: bool) -> bool:
-    """Tell whether a progress bar is seen: what a copy of a notebook's kernel shows goes nowhere.
+def shows_progress(forked: bool) -> bool:
+    """Tell whether a progress bar can be seen: a fork of a notebook's kernel has no output.
 
     Examples
     --------
-    >>> is_heard(forked=False)
+    >>> shows_progress(forked=False)
     True
     """
     return not (forked and "ipykernel" in sys.modules)
 
 
-def share(count: int, rank: int, world: int) -> list[int]:
-    """Return which of an epoch's batches one of several processes takes, all equally many.
+def training_share(count: int, rank: int, world: int) -> list[int]:
+    """Return the training batches of one of several processes, equally many for each.
 
     Parameters
     ----------
     count : int
         Batches of the epoch; the last ones are left out where they cannot be shared evenly.
     rank, world : int
-        Number of the process, and of processes.
+        Number of the process, and number of processes.
 
     Returns
     -------
@@ -65,29 +65,29 @@ def share(count: int, rank: int, world: int) -> list[int]:
 
     Examples
     --------
-    >>> share(5, 0, 2), share(5, 1, 2), share(1, 1, 2)
-    ([0, 2], [1, 3], [0])
+    >>> [training_share(5, rank, 2) for rank in (0, 1)], training_share(1, 1, 2)
+    ([[0, 2], [1, 3]], [0])
     """
     if count < world:
         return list(range(count))
     return list(range(rank, count // world * world, world))
 
 
-def judged(count: int, rank: int, world: int) -> list[int | None]:
-    """Return which held-out batches one of several processes judges; None where it only waits.
+def validation_share(count: int, rank: int, world: int) -> list[int | None]:
+    """Return the validation batches of one of several processes; None where it only waits.
 
     Examples
     --------
-    >>> judged(3, 0, 2), judged(3, 1, 2), judged(1, 1, 2)
-    ([0, 2], [1, None], [None])
+    >>> [validation_share(3, rank, 2) for rank in (0, 1)], validation_share(1, 1, 2)
+    ([[0, 2], [1, None]], [None])
     """
     turns = range(-(-count // world))
     return [n if n < count else None for n in (turn * world + rank for turn in turns)]
 
 
 @contextlib.contextmanager
-def copies() -> Iterator[None]:
-    """Run what forks: the environment stays as it was, errors of copies are the library's own."""
+def forked_processes() -> Iterator[None]:
+    """Restore the environment after forked processes; raise their errors as the library's own."""
     before = dict(os.environ)
     try:
         yield

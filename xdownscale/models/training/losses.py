@@ -1,4 +1,4 @@
-"""Losses over the pixels that are there."""
+"""Losses over valid pixels: MAE, MSE, CRPS."""
 
 from __future__ import annotations
 
@@ -101,8 +101,8 @@ def pooled_crps(
 ) -> Tensor:
     """Return the mean of `almost_fair_crps` over averages of ever larger squares.
 
-    The score of single pixels does not see whether neighbours go together; that of their averages
-    does.
+    The score of single pixels does not depend on the correlation of neighbours; that of their
+    averages does.
 
     Parameters
     ----------
@@ -127,7 +127,8 @@ def pooled_crps(
     >>> pooled_crps(torch.stack([target, target]), target, target == 0)
     tensor(0.)
     """
-    present, clean = valid.to(target.dtype), torch.where(valid, target, 0)
+    present = valid.to(target.dtype)
+    clean = torch.where(valid, target, 0)
     members = torch.where(valid, members, 0)
     sides = [side for side in factors if side <= min(target.shape[-2:])]
     if not sides:

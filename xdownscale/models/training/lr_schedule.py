@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-_RISE = 0.05  # share of the training in which the planned learning rate rises
+_WARM_UP = 0.05  # share of the training
 
 
 def cosine(progress: float) -> float:
-    """Return the share of the learning rate at some progress: a short rise, then half a cosine.
+    """Return the share of the learning rate: 5 % warm-up, then cosine decay to 0.
 
     Parameters
     ----------
@@ -20,6 +20,6 @@ def cosine(progress: float) -> float:
     >>> [round(cosine(p), 2) for p in (0.025, 0.05, 0.525, 1.0)]
     [0.5, 1.0, 0.5, 0.0]
     """
-    if progress < _RISE:
-        return max(progress, 1e-3) / _RISE
-    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (progress - _RISE) / (1 - _RISE)))
+    if progress < _WARM_UP:
+        return max(progress, 1e-3) / _WARM_UP
+    return 0.5 + 0.5 * math.cos(math.pi * min(1.0, (progress - _WARM_UP) / (1 - _WARM_UP)))

@@ -1,4 +1,4 @@
-"""Batches that are read ahead, in a thread, while the network computes."""
+"""Prefetch batches in a thread while the network computes."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import threading
 from collections.abc import Generator, Iterator
 from typing import Any, Protocol
 
-DEPTH = 2  # batches that wait to be learnt from
+DEPTH = 2  # batches that wait
 _PAUSE = 0.05  # seconds after which the reader looks whether it is still wanted
 
 
 class Batches(Protocol):
-    """What can be read: an iterable that knows its length."""
+    """Iterable of known length."""
 
     def __len__(self) -> int: ...
     def __iter__(self) -> Iterator[Any]: ...
 
 
-class Ahead:
-    """The same batches in the same order, the next ones being read while one is in use.
+class Prefetcher:
+    """Iterates over the same batches in the same order, and reads the next ones meanwhile.
 
     An error of the reader is raised where its batch would have come. A reader ends with its
     batches, or when it is closed.
@@ -27,25 +27,26 @@ class Ahead:
     Parameters
     ----------
     batches : iterable with a length
-        Must draw nothing from random states that others use.
+        Must use no random state that others use.
     depth : int
         Batches that may wait.
 
     Examples
     --------
-    >>> list(Ahead([1, 2, 3]))
+    >>> list(Prefetcher([1, 2, 3]))
     [1, 2, 3]
     """
 
     def __init__(self, batches: Batches, depth: int = DEPTH) -> None:
-        self.batches, self.depth = batches, depth
+        self.batches = batches
+        self.depth = depth
         self._open: list[Generator[Any]] = []
 
     def __len__(self) -> int:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Any]:
-        # iterators of torch draw a seed when they are made: here, not in the thread
+        # iterators of torch take a random seed when they are made: here, not in the thread
         reading = _read(iter(self.batches), self.depth)
         self._open.append(reading)
         return reading

@@ -1,4 +1,4 @@
-"""Statistics of the residual: cross-fitted means, scale, spectrum, temporal correlation, spread.
+"""Measure and calibrate the residual of regressions: cross-fitted means, scale, spectrum, spread.
 
 The residual is the fine field minus the conditional mean, on time steps that the regression which
 made the mean was not trained on.
@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from xdownscale.models.diffusion import noise, spectra
 from xdownscale.models.diffusion.calibration import BANDS, fit_temperature
-from xdownscale.models.diffusion.residual import Residual
-from xdownscale.models.diffusion.temporal_noise import LAGS, Products, corrected
+from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
+from xdownscale.models.diffusion.temporal_noise import LAGS, LaggedProducts, corrected_shares
 from xdownscale.models.networks.field_unet import FieldNet, FieldNetworks
 from xdownscale.models.sampling.fields import FieldSampler, ResidualSampler
 from xdownscale.models.sampling.request import Conditions, SampleRequest
@@ -43,18 +43,18 @@ Part = tuple[Sequence[FieldNet], Rows]
 
 
 class LazyMeans:
-    """Means of many time steps, computed when they are asked for.
+    """Conditional means of many time steps, each computed when it is asked for.
 
-    Networks are copied: the ones given may be in training while their fields are asked for.
+    The networks are copied: the ones given may be in training meanwhile.
 
     Parameters
     ----------
     evaluate : callable
         (networks, rows) -> fields (n, t, y, x).
     networks : FieldNetworks
-        Whose encoder all regressions see the coarse record through.
+        Whose encoder feeds all regressions.
     parts : list of (sequence of FieldNet, ndarray of int)
-        Regressions and the time steps that are theirs. Others are 0.
+        Regressions, and the time steps that their mean is taken at. Others are 0.
     shape : tuple of int
         (time steps, t, y, x).
     """
@@ -90,7 +90,7 @@ class LazyMeans:
 
 
 def with_regressions(networks: FieldNetworks, nets: Sequence[FieldNet]) -> FieldNetworks:
-    """Return networks of the same encoder with some regressions and nothing else."""
+    """Return networks with the same encoder, some regressions and nothing else."""
     some = FieldNetworks.__new__(FieldNetworks)
     torch.nn.Module.__init__(some)
     some.encoder = networks.encoder
@@ -141,16 +141,16 @@ def cross_fitted_means(stages: Stages, networks: FieldNetworks, folds: Rows, cou
 
 
 def _most(count: int, means: Any, copies: int = 1) -> int:
-    """Return how many fields are looked at: fewer where they are large and not in memory."""
+    """Return how many fields are measured: fewer where they are large and not in memory."""
     if isinstance(means, np.ndarray):
         return count
     return max(_FEWEST, min(count, int(_BYTES // (4 * copies * np.prod(means.shape[1:])))))
 
 
-def measure_residual(data: TrainingData, means: Any) -> Residual:
+def measure_residual(data: TrainingData, means: Any) -> ResidualStatistics:
     """Measure scale, temporal correlation and spectrum of the residual on training time steps.
 
-    Of time steps that are not in memory, some runs are looked at, spread over the record.
+    Of a record that is not in memory, some runs of time steps are used, spread over it.
     """
     rows = data.train_targets
     if not isinstance(means, np.ndarray):
@@ -158,7 +158,7 @@ def measure_residual(data: TrainingData, means: Any) -> Residual:
     targets = len(data.mask)
     squares = np.zeros(targets)
     pixels = np.zeros(targets)
-    products = Products(data.step, targets)
+    products = LaggedProducts(data.step, targets)
     sampled = []
     every = max(1, len(rows) // _most(_SPECTRUM_FIELDS, means))
     for i, row in enumerate(rows):
@@ -174,15 +174,17 @@ def measure_residual(data: TrainingData, means: Any) -> Residual:
     fields = zip(np.stack(sampled, axis=1), scale, data.mask, strict=True)
     found = tuple(spectra.measure(f / size, mask) for f, size, mask in fields)
     even = np.ones((len(scale), BANDS.size))
-    return Residual(scale, products.shares(), BANDS, even, found)
+    return ResidualStatistics(
+        scale=scale, shares=products.shares(), bands=BANDS, temperature=even, spectra=found
+    )
 
 
 def calibrate_residual(
-    stages: Stages, networks: FieldNetworks, residual: Residual, means: Any
-) -> Residual:
-    """Fit temperature and temporal noise: generated residuals vary and last as true ones do.
+    stages: Stages, networks: FieldNetworks, residual: ResidualStatistics, means: Any
+) -> ResidualStatistics:
+    """Calibrate the spread and the temporal correlation of generated residuals.
 
-    Both are those of validation time steps.
+    Both become those of true residuals at validation time steps.
     """
     data = stages.data
     rows = data.tune_targets if len(data.tune_targets) else data.stop_targets
@@ -200,7 +202,7 @@ def calibrate_residual(
         truth = np.where(data.mask, read_rows(data.fine, block), np.nan)
         mean = means[block]
         true[start : start + 4] = truth - mean
-        # what the truth lacks counts in neither
+        # pixels that are missing in the truth are left out of both
         generated[:, start : start + 4] = np.where(np.isnan(truth), np.nan, fields - mean)
     fitted = [
         fit_temperature(
@@ -212,13 +214,13 @@ def calibrate_residual(
     keys = data.keys[rows]
     of_truth = _autocorrelation(data, keys, true[None])
     of_generated = _autocorrelation(data, keys, generated)
-    memory = corrected(residual.memory, of_truth, of_generated)
-    return residual._replace(temperature=np.stack(fitted), memory=memory)
+    shares = corrected_shares(residual.shares, of_truth, of_generated)
+    return residual._replace(temperature=np.stack(fitted), shares=shares)
 
 
 def _autocorrelation(data: TrainingData, keys: Rows, series: Floats) -> NDArray[np.float64]:
-    """Autocorrelation (t, lags) of some realizations (r, n, t, y, x)."""
-    products = Products(data.step, len(data.mask))
+    """Return the autocorrelation (t, lags) of some realizations (r, n, t, y, x)."""
+    products = LaggedProducts(data.step, len(data.mask))
     for realization in series:
         products.start()
         for key, fields in zip(keys, realization, strict=True):
@@ -227,7 +229,7 @@ def _autocorrelation(data: TrainingData, keys: Rows, series: Floats) -> NDArray[
 
 
 def conditions_of(data: TrainingData, rows: Rows) -> Conditions:
-    """Return what is known of some fine time steps.
+    """Return the conditions of some fine time steps.
 
     Parameters
     ----------
@@ -263,7 +265,7 @@ def _request(stages: Stages, rows: Rows, realizations: tuple[int, ...]) -> Sampl
 
 
 def spread_runs(rows: Rows, count: int) -> Rows:
-    """Return evenly spread runs of consecutive time steps, from which correlation is measured.
+    """Return evenly spread runs of consecutive time steps, to measure correlation in time.
 
     Examples
     --------

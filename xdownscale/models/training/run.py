@@ -1,4 +1,4 @@
-"""How the networks of one group are trained: options, seed, device, checkpoints."""
+"""Options, seed, device and checkpoints of one training."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingRun:
-    """How the networks of one group are trained.
+    """Options, seed, device and checkpoints of the training of one group.
 
     Attributes
     ----------
@@ -46,7 +46,7 @@ class TrainingRun:
     encoder: Mapping[str, Floats] | None = None
 
     def stages(self, data: TrainingData) -> Stages:
-        """Check what there is to train on, and return the stages of this run.
+        """Check the data and return the stages of this run.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Train the stages of a method, each with its share of the time and its checkpoint."""
+"""Stages of a training, each with its share of the time and its checkpoint."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ PRETRAIN_SHARE = 0.15  # of max_minutes
 
 
 class Stages:
-    """The stages of one training, in the order in which they are run.
+    """Runs the stages of one training, and collects their losses.
 
     Parameters
     ----------
     run : TrainingRun
-        How.
+        Options.
     data : TrainingData
         What to train on.
     device : str
@@ -43,7 +43,7 @@ class Stages:
     Attributes
     ----------
     histories : list of dict
-        Losses of the stages that are over.
+        Losses of the finished stages.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class Stages:
         self.histories.append(history)
 
     def pretrain(self, encoder: nn.Module) -> None:
-        """Give the encoder its weights: from a forecast of the coarse record, or from a model.
+        """Pretrain the encoder to forecast the coarse record, or take its weights from a model.
 
         Raises
         ------
@@ -118,15 +118,14 @@ def check_targets(data: TrainingData, config: DownscalerConfig) -> None:
     for name, count in counts.items():
         if count < 1:
             raise DataError(
-                f"No day to learn from: {name} has no training day. Give a longer record or "
-                "fewer lags."
+                f"No time step to train on: {name} has none. Give a longer record or fewer lags."
             )
 
 
 def training_fingerprint(
     data: TrainingData, config: DownscalerConfig, seed: int, fingerprint: str
 ) -> str:
-    """Return a hash of all that the weights depend on, as far as it is cheap to know."""
+    """Return a hash of what the weights depend on: options, shapes, rows, seed, data."""
     tree = config.to_dict()
     del tree["sampling"]
     shapes = [list(getattr(data, name).shape) for name in ("coarse", "driver", "fine", "static")]

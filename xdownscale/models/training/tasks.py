@@ -1,9 +1,9 @@
-"""What each stage of training minimises: the tasks, and the record of where one stands."""
+"""Training tasks: the data and the loss of each stage."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from xdownscale.config import DiffusionConfig, TrainingConfig
+from xdownscale.config import DiffusionConfig
 from xdownscale.models.diffusion.noise_scales import noise_inputs
 from xdownscale.models.diffusion.preconditioning import preconditioning
 from xdownscale.models.diffusion.schedules import Schedule, add_noise
@@ -33,7 +33,7 @@ MEMBERS = 2  # realizations in the loss of a generator
 
 
 class Task(Protocol):
-    """What a stage of training minimises.
+    """Task of one training stage: network, data and loss.
 
     Attributes
     ----------
@@ -54,7 +54,7 @@ class Task(Protocol):
 
     @property
     def network(self) -> nn.Module:
-        """Return what is trained."""
+        """The network that is trained."""
         ...
 
     def training(self, epoch: int) -> Dataset[Any]:
@@ -72,7 +72,7 @@ class Task(Protocol):
 
 @dataclass
 class Forecast:
-    """Forecast the coarse record one time step ahead: the first stage."""
+    """Forecasts the coarse record one time step ahead: the first stage."""
 
     data: TrainingData
     network: Forecaster
@@ -93,7 +93,7 @@ class Forecast:
         return CoarseDataset(self.data, chosen, self.seed, -1)
 
     def loss(self, batch: CoarseBatch, generator: torch.Generator) -> Tensor:
-        """Return the error of the forecast over the cells that are there."""
+        """Return the error of the forecast over valid cells."""
         return masked_loss(self.kind, self.network(batch.lags), batch.target, batch.valid)
 
 
@@ -154,7 +154,7 @@ class FineTask:
 
 @dataclass(kw_only=True)
 class Denoise(FineTask):
-    """Predict the clean fine field from a noisy one, at random steps of a diffusion chain."""
+    """Predicts the clean fine field from a noisy one, at random steps of a diffusion chain."""
 
     network: Networks
     schedule: Schedule
@@ -177,7 +177,7 @@ class Denoise(FineTask):
 
 
 class EncodedNet(nn.Module):
-    """A network of whole fields, and the encoder whose features it is given.
+    """A field U-Net and the encoder whose features are among its inputs.
 
     Parameters
     ----------
@@ -207,23 +207,23 @@ class EncodedNet(nn.Module):
 
 
 class Regress(FineTask):
-    """Estimate the conditional mean: squared error of the driver plus a correction."""
+    """Estimates the conditional mean: squared error of the driver plus a correction."""
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Return the mean squared error over the pixels that are there."""
+        """Return the mean squared error over valid pixels."""
         mean = regression(self.network, batch.inputs)
         return masked_loss("mse", mean, batch.target, batch.valid)
 
 
 @dataclass(kw_only=True)
 class DenoiseResidual(FineTask):
-    """Denoise the scaled residual, preconditioned as in Karras et al. 2022, table 1."""
+    """Denoises the scaled residual, preconditioned as in Karras et al. 2022, table 1."""
 
     scale: Any = 1.0  # of each target
     diffusion: DiffusionConfig = DiffusionConfig()  # noqa: RUF009
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
-        """Return the mean squared error of the network itself: EDM's weights make it that."""
+        """Return the mean squared error of the raw network: EDM's loss with its weights."""
         scale = torch.as_tensor(self.scale, dtype=torch.float32).view(1, -1, 1, 1)
         clean = (batch.target - batch.mean) * batch.valid / scale.to(batch.mean.device)
         sigma = self._sigmas(len(clean), generator).to(clean.device)
@@ -236,7 +236,7 @@ class DenoiseResidual(FineTask):
         return masked_loss("mse", raw, (clean - keep * noisy) / out, batch.valid)
 
     def _sigmas(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw noise levels: lognormal, spread evenly over its quantiles and then shuffled."""
+        """Sample noise levels: lognormal, spread evenly over its quantiles and then shuffled."""
         order = torch.randperm(count, generator=generator)
         place = (order + torch.rand(count, generator=generator)) / count
         normal = math.sqrt(2) * torch.erfinv((2 * place - 1).clamp(-0.9999, 0.9999))
@@ -245,7 +245,7 @@ class DenoiseResidual(FineTask):
 
 
 class Generate(FineTask):
-    """Generate a realization in one evaluation, by the almost fair CRPS of two of them."""
+    """Generates a realization in one evaluation; the loss is the almost fair CRPS of two."""
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Return the CRPS of the field and of its means over 2, 4, 8 and 16 pixels."""
@@ -262,7 +262,7 @@ class Generate(FineTask):
 
 
 def regression(stage: EncodedNet, inputs: Inputs) -> Tensor:
-    """Return the conditional mean (B, T, H, W): the drivers of the day plus a correction."""
+    """Return the conditional mean (B, T, H, W): the drivers plus a correction."""
     calm = torch.zeros(len(inputs.known), device=inputs.known.device)
     digested = stage.digest(inputs)
     change = stage.net(digested, inputs.calendar, None, calm)
@@ -271,7 +271,7 @@ def regression(stage: EncodedNet, inputs: Inputs) -> Tensor:
 
 
 def with_mean(inputs: Inputs, mean: Tensor) -> Inputs:
-    """Add the regression's field to what is known."""
+    """Add the conditional mean to the known channels."""
     return inputs._replace(known=torch.cat([inputs.known, mean], 1))
 
 
@@ -283,7 +283,7 @@ def generated(net: FieldNet, digested: Tensor, inputs: Inputs, noisy: Tensor) ->
 
 
 def fold_of(rows: Rows, folds: int) -> Rows:
-    """Return the block of time of each of some ascending days.
+    """Return the block of time of each of some ascending time steps.
 
     Examples
     --------
@@ -291,72 +291,3 @@ def fold_of(rows: Rows, folds: int) -> Rows:
     array([0, 0, 0, 1, 1])
     """
     return np.arange(len(rows)) * folds // max(len(rows), 1)
-
-
-@dataclass
-class Record:
-    """Where the training of a stage stands; together with the weights it is a checkpoint.
-
-    Attributes
-    ----------
-    epoch : int
-        Epochs that are over.
-    history : dict
-        Columns of the table of losses.
-    best_loss : float
-        Smallest loss on the held-out days.
-    waited : int
-        Epochs since then.
-    seconds : float
-        Time that was spent.
-    updates : int
-        Batches that were learnt from.
-    done : bool
-        True when the stage is over.
-    best, average : dict of Tensor
-        Weights at the smallest loss, and the moving average of the weights.
-    weights, optimizer, plateau : dict
-        State of the network, the optimiser and the learning rate's schedule.
-    """
-
-    epoch: int = 0
-    history: dict[str, list[Any]] = field(
-        default_factory=lambda: {
-            name: [] for name in ("stage", "epoch", "train_loss", "val_loss", "lr", "seconds")
-        }
-    )
-    best_loss: float = float("inf")
-    waited: int = 0
-    seconds: float = 0.0
-    updates: int = 0
-    done: bool = False
-    best: dict[str, Tensor] = field(default_factory=dict)
-    average: dict[str, Tensor] = field(default_factory=dict)
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    optimizer: dict[str, Any] = field(default_factory=dict)
-    plateau: dict[str, Any] = field(default_factory=dict)
-
-
-def trainable(network: nn.Module) -> dict[str, nn.Parameter]:
-    """Return the parameters that are learnt, by name; frozen ones are not among them.
-
-    Examples
-    --------
-    >>> sorted(trainable(nn.Linear(2, 2)))
-    ['bias', 'weight']
-    """
-    return {name: p for name, p in network.named_parameters() if p.requires_grad}
-
-
-def make_optimizer(network: nn.Module, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Return the optimiser of a network's trainable parameters.
-
-    Examples
-    --------
-    >>> type(make_optimizer(nn.Linear(2, 2), TrainingConfig())).__name__
-    'AdamW'
-    """
-    kind = torch.optim.AdamW if config.optimizer == "adamw" else torch.optim.Adam
-    return kind(
-        trainable(network).values(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )

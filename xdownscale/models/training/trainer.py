@@ -1,27 +1,31 @@
-"""The one function that runs a stage of training.
+"""Trainer: run one stage of training with Lightning, which is imported at the first one.
 
 Everything random in an epoch is derived from (seed, stage, epoch, batch), never from a running
-stream, so that a training which was killed and is taken up again ends with the same weights.
+stream, so that a training that was killed and resumes ends with the same weights.
 """
 
 from __future__ import annotations
 
 import contextlib
+import importlib
 import logging
 import random
 import signal
+import tempfile
 import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
 from xdownscale.config import TrainingConfig
-from xdownscale.core.errors import ModelFormatError
-from xdownscale.models.training.checkpoint import Checkpoints
-from xdownscale.models.training.tasks import Record, Task, trainable
+from xdownscale.models.device import resolve_precision
+from xdownscale.models.training.checkpoint import Checkpoints, TrainingState
+from xdownscale.models.training.optimizer import trainable
+from xdownscale.models.training.tasks import Task
 
 
 def run_stage(
@@ -40,9 +44,9 @@ def run_stage(
     Parameters
     ----------
     task : Task
-        What is learnt; its network is changed.
+        What is minimised; its network is changed.
     config : TrainingConfig
-        How.
+        Options.
     epochs : int
         Most epochs.
     minutes : float or None
@@ -62,50 +66,103 @@ def run_stage(
         Columns ``stage, epoch, train_loss, val_loss, lr, seconds``.
     """
     content = store.load(task.name) if store else None
-    record = Record()
+    state = TrainingState()
     if content:
         content.pop("fingerprint")
-        record = _record(content, task)
-        task.network.load_state_dict(record.weights)
-    if not record.done:
-        from xdownscale.models.training.loop import fit
-
+        state = TrainingState.from_checkpoint(content, task.name, task.network)
+        task.network.load_state_dict(state.weights)
+    if not state.done:
+        importlib.import_module("lightning.pytorch")  # sets its log levels, so before `undisturbed`
         with undisturbed():
-            fit(task, config, record, epochs, minutes, seed, device, store, progress)
+            _fit(task, config, state, epochs, minutes, seed, device, store, progress)
     with torch.no_grad():
         for name, parameter in trainable(task.network).items():
-            parameter.copy_(record.best[name])
-    return record.history
+            parameter.copy_(state.best[name])
+    return state.history
 
 
-def _record(content: dict[str, Any], task: Task) -> Record:
-    """Return what a checkpoint holds, if it is all of a record of this network and no more."""
-    fresh = Record()
-    wrong = sorted(content.keys() ^ vars(fresh).keys())
-    wrong += [n for n, v in vars(fresh).items() if n in content and not _alike(content[n], v)]
-    shapes = {name: tensor.shape for name, tensor in task.network.state_dict().items()}
-    learnt = {name: shapes[name] for name in trainable(task.network)}
-    for name, wanted in (("weights", shapes), ("best", learnt), ("average", learnt)):
-        found = {} if wrong else content[name]
-        if not wrong and {n: getattr(t, "shape", None) for n, t in found.items()} != wanted:
-            wrong.append(name)
-    if wrong:
-        raise ModelFormatError(
-            f"The checkpoint of stage {task.name!r} is altered or of another version: {wrong[0]!r} "
-            "is not what training wrote. Give another checkpoint_dir, or remove what is there."
+def _fit(
+    task: Task,
+    config: TrainingConfig,
+    state: TrainingState,
+    epochs: int,
+    minutes: float | None,
+    seed: int,
+    device: str,
+    store: Checkpoints | None,
+    progress: bool,
+) -> None:
+    """Train from `state` to the end of the stage; changes the task's network and the state."""
+    from xdownscale.models.training.callbacks import StageCallback
+    from xdownscale.models.training.distributed import forked_processes, is_forked
+    from xdownscale.models.training.lightning_module import StageModule
+
+    has_validation = len(task.stopping()) > 0  # type: ignore[arg-type]
+    module = StageModule(task, config, state, seed)
+    forked = is_forked(config, device)
+    around = forked_processes() if forked else contextlib.nullcontext()
+    with tempfile.TemporaryDirectory() as folder, around:
+        result = Path(folder) / "state.pt" if forked else None
+        trainer = _lightning_trainer(
+            config,
+            device,
+            epochs=epochs - state.epoch,
+            callback=StageCallback(epochs, minutes, store, has_validation, result),
+            has_validation=has_validation,
+            progress=progress,
+            folder=folder,
         )
-    return Record(**content)
+        try:
+            trainer.fit(module)
+        except SystemExit as err:
+            # Lightning ends the whole process when a user interrupts; a notebook would lose all.
+            raise KeyboardInterrupt from err
+        finally:
+            module.close()
+        if result is not None:
+            vars(state).update(torch.load(result, weights_only=True))
+            task.network.load_state_dict(state.weights)
+    task.network.to("cpu")
 
 
-def _alike(found: object, sample: object) -> bool:
-    """Tell whether a value has the type of another; a whole number may stand for any number."""
-    if isinstance(sample, dict):
-        return isinstance(found, dict)
-    return type(found) is type(sample) or (type(sample) is float and type(found) is int)
+def _lightning_trainer(
+    config: TrainingConfig,
+    device: str,
+    *,
+    epochs: int,
+    callback: Any,
+    has_validation: bool,
+    progress: bool,
+    folder: str,
+) -> Any:
+    """Return Lightning's trainer, without its own checkpoints, logs and summaries."""
+    from lightning.pytorch import Trainer
+
+    from xdownscale.models.training.distributed import is_forked, shows_progress, strategy_of
+
+    return Trainer(
+        accelerator="gpu" if device == "cuda" else device,
+        devices=config.devices,
+        strategy=strategy_of(config, device),
+        use_distributed_sampler=False,
+        precision=resolve_precision(config.precision, device),  # type: ignore[arg-type]
+        max_epochs=epochs,
+        gradient_clip_val=config.gradient_clip,
+        callbacks=[callback],
+        reload_dataloaders_every_n_epochs=1,
+        limit_val_batches=1.0 if has_validation else 0,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        enable_progress_bar=progress and shows_progress(is_forked(config, device)),
+        default_root_dir=folder,
+    )
 
 
 _ADVICE = (
-    # Days are prepared in the training process: reading is far cheaper than learning here.
+    # Batches are prepared in the training process: reading is far cheaper than training here.
     ".*does not have many workers.*",
     # The frozen encoder is meant to be in evaluation mode.
     ".*module\\(s\\) in eval mode at the start of training.*",
@@ -120,8 +177,10 @@ def undisturbed() -> Iterator[None]:
     """Leave random states, torch's flags, log levels and signal handlers as they were."""
     logs = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [log.level for log in logs]
-    flags = torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic
-    streams = random.getstate(), np.random.get_state()  # noqa: NPY002
+    benchmark = torch.backends.cudnn.benchmark
+    deterministic = torch.backends.cudnn.deterministic
+    python_stream = random.getstate()
+    numpy_stream = np.random.get_state()  # noqa: NPY002
     handler = signal.getsignal(signal.SIGINT)
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with warnings.catch_warnings(), torch.random.fork_rng(devices):
@@ -134,8 +193,9 @@ def undisturbed() -> Iterator[None]:
         finally:
             for log, level in zip(logs, levels, strict=True):
                 log.setLevel(level)
-            torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = flags
-            random.setstate(streams[0])
-            np.random.set_state(streams[1])  # noqa: NPY002
+            torch.backends.cudnn.benchmark = benchmark
+            torch.backends.cudnn.deterministic = deterministic
+            random.setstate(python_stream)
+            np.random.set_state(numpy_stream)  # noqa: NPY002
             if threading.current_thread() is threading.main_thread():
                 signal.signal(signal.SIGINT, handler)

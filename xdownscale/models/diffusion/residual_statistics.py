@@ -1,4 +1,4 @@
-"""What was measured of the residual: how large it is, how it looks, how long it lasts."""
+"""Statistics of the residual: scale, spectrum, temporal correlation, temperature."""
 
 from __future__ import annotations
 
@@ -21,54 +21,67 @@ _NAMES = ("scale", "memory", "bands", "temperature")
 _REACH = 64  # pixels that a field is reflected by before it is filtered
 
 
-class Residual(NamedTuple):
-    """Fine field minus regression, scaled units; each entry has one value for each target.
+class ResidualStatistics(NamedTuple):
+    """Statistics of the residual, the fine field minus the regression, in scaled units.
+
+    Each entry has one value for each target.
 
     Attributes
     ----------
     scale : ndarray (t,)
-        Standard deviation on days that the regression did not see.
-    memory : ndarray (t, c)
-        Shares of the autoregressions with `memory.RHOS` that its days are alike with.
+        Standard deviation on time steps that the regression was not trained on.
+    shares : ndarray (t, c)
+        Shares of the autoregressions with `temporal_noise.RHOS` that have its temporal
+        correlation; ``residual.memory`` in a state.
     bands : ndarray (b,)
         Frequencies, cycles per pixel.
     temperature : ndarray (t, b)
-        What drawn residuals are multiplied by at each of them, so that their spread fits on
-        validation days, at large scales and at small ones.
+        Factor of generated residuals at each of them, which calibrates their spread on
+        validation time steps, at large scales and at small ones.
     spectra : tuple of Spectrum
         Of the residual divided by its scale.
     """
 
     scale: NDArray[np.float64]
-    memory: NDArray[np.float64]
+    shares: NDArray[np.float64]
     bands: NDArray[np.float64]
     temperature: NDArray[np.float64]
     spectra: tuple[Spectrum, ...]
 
     @property
     def rho(self) -> NDArray[np.float64]:
-        """Correlation from one day to the next (t,)."""
-        return np.asarray(self.memory @ RHOS)
+        """Correlation from one time step to the next (t,)."""
+        return np.asarray(self.shares @ RHOS)
 
     def to_state(self) -> dict[str, Floats]:
         """Return arrays under the names ``residual. ...``."""
-        parts = {name: getattr(self, name) for name in _NAMES}
+        parts = {
+            "scale": self.scale,
+            "memory": self.shares,
+            "bands": self.bands,
+            "temperature": self.temperature,
+        }
         parts["frequency"] = self.spectra[0].frequency
         parts["power"] = np.stack([spectrum.power for spectrum in self.spectra])
         return {f"residual.{name}": np.asarray(v, np.float32) for name, v in parts.items()}
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Floats]) -> Residual:
-        """Read what `to_state` returned."""
+    def from_state(cls, state: Mapping[str, Floats]) -> ResidualStatistics:
+        """Return the statistics that `to_state` wrote."""
         known = {n: np.asarray(state[f"residual.{n}"], np.float64) for n in (*_NAMES, "power")}
         frequency = np.asarray(state["residual.frequency"], np.float64)
         spectra = tuple(Spectrum(frequency, power) for power in np.atleast_2d(known["power"]))
-        scale, memory, bands, temperature = (known[name] for name in _NAMES)
-        return cls(scale, np.atleast_2d(memory), bands, np.atleast_2d(temperature), spectra)
+        return cls(
+            scale=known["scale"],
+            shares=np.atleast_2d(known["memory"]),
+            bands=known["bands"],
+            temperature=np.atleast_2d(known["temperature"]),
+            spectra=spectra,
+        )
 
     @staticmethod
     def check_state(state: Mapping[str, Floats], targets: int) -> None:
-        """Raise unless what `from_state` reads is there, in the shapes of so many targets."""
+        """Raise unless a state has these statistics, in the shapes of so many targets."""
         found = {
             n: np.shape(state.get(f"residual.{n}", ())) for n in (*_NAMES, "frequency", "power")
         }
@@ -87,27 +100,28 @@ class Residual(NamedTuple):
                     f"{shape}; the file was altered, or written by another version."
                 )
 
-    def finished(self, drawn: Tensor) -> Tensor:
-        """Bring drawn residuals (n, t, y, x) to their size, scale by scale."""
-        scale = torch.as_tensor(self.scale, dtype=torch.float32, device=drawn.device)
-        return scale.view(1, -1, 1, 1) * self._tempered(drawn.float())
+    def calibrated(self, generated: Tensor) -> Tensor:
+        """Return generated residuals (n, t, y, x) in scaled units, with a calibrated spread."""
+        scale = torch.as_tensor(self.scale, dtype=torch.float32, device=generated.device)
+        return scale.view(1, -1, 1, 1) * self._with_temperature(generated.float())
 
-    def _tempered(self, drawn: Tensor) -> Tensor:
+    def _with_temperature(self, generated: Tensor) -> Tensor:
         if np.ptp(self.temperature) == 0:
-            return drawn * float(self.temperature.flat[0])
-        size = (int(drawn.shape[-2]), int(drawn.shape[-1]))
+            return generated * float(self.temperature.flat[0])
+        size = (int(generated.shape[-2]), int(generated.shape[-1]))
         reach = min(_REACH, size[0] - 1, size[1] - 1)
-        wide = functional.pad(drawn, (reach,) * 4, mode="reflect")
+        wide = functional.pad(generated, (reach,) * 4, mode="reflect")
         moved = torch.fft.rfft2(wide)
         shape = (int(wide.shape[-2]), int(wide.shape[-1]))
-        gain = torch.from_numpy(self._gain(shape)).to(drawn.device)
+        gain = torch.from_numpy(self._gain(shape)).to(generated.device)
         back = torch.fft.irfft2(moved * gain, s=shape)
         out: Tensor = back[..., reach : reach + size[0], reach : reach + size[1]]
         return out
 
     def _gain(self, shape: tuple[int, int]) -> Floats:
-        """Temperature of every mode (t, y, x // 2 + 1)."""
-        rows, columns = np.fft.fftfreq(shape[0]), np.fft.rfftfreq(shape[1])
+        """Return the temperature of every Fourier mode (t, y, x // 2 + 1)."""
+        rows = np.fft.fftfreq(shape[0])
+        columns = np.fft.rfftfreq(shape[1])
         radius = np.log(np.maximum(np.hypot(rows[:, None], columns), 1e-9))
         gains = [np.interp(radius, np.log(self.bands), row) for row in self.temperature]
         return np.stack(gains).astype(np.float32)

@@ -1,3 +1,5 @@
+"""The paper's method: training that resumes, reproduces and refuses; weights that must fit."""
+
 from __future__ import annotations
 
 import subprocess
@@ -10,16 +12,30 @@ import pytest
 import torch
 
 from records import small_arrays, small_config
-from xdownscale.core.errors import DataError, ModelFormatError, ModelMismatchError, OptionError
-from xdownscale.models import engine
-from xdownscale.models.networks import weights
+from xdownscale import methods
+from xdownscale.core.errors import (
+    DataError,
+    GridError,
+    ModelFormatError,
+    ModelMismatchError,
+    OptionError,
+)
+from xdownscale.models.networks.channels import Sizes
+from xdownscale.models.networks.state import count_parameters
+from xdownscale.models.training.run import TrainingRun
+from xdownscale.models.training.stages import as_arrays
 
+SIZES = Sizes(drivers=1, window=3, lags=2, own=(0,), fine_lags=2, static=2, calendar=3)
 SCRIPT = Path(__file__).with_name("killed_training.py")
 
 
 def train(arrays, config, **options):
     options = {"seed": 3, "device": "cpu", "progress": False} | options
-    return engine.train(arrays, config, **options)
+    return methods.find("diffusion").train(arrays, TrainingRun(config=config, **options))
+
+
+def load(state, config, sizes):
+    return methods.find("diffusion").load(state, config, sizes, "cpu")
 
 
 def assert_same(a, b):
@@ -63,9 +79,9 @@ def test_what_training_returns(undisturbed, config):
     assert undisturbed.history["epoch"].tolist() == [1, 2, 3, 1, 2, 3, 4]
     assert all(w.dtype == np.float32 for w in undisturbed.state.values())
     assert {name.split(".")[0] for name in undisturbed.state} == {"encoder", "denoiser"}
-    networks = engine.load(undisturbed.state, config, weights.Sizes(static=2, calendar=3))
-    assert_same(weights.state_of(networks), undisturbed.state)
-    counted = weights.count_parameters(undisturbed.state)
+    networks = load(undisturbed.state, config, SIZES).networks
+    assert_same(as_arrays(networks.state_dict()), undisturbed.state)
+    counted = count_parameters(undisturbed.state)
     assert counted["encoder"] == sum(p.numel() for p in networks.encoder.parameters())
     assert counted["denoiser"] == 1 + sum(p.numel() for p in networks.denoiser.parameters())
 
@@ -93,7 +109,7 @@ def test_training_reads_and_never_writes(arrays, config, replaced):
 @pytest.mark.parametrize(("encoder", "changes"), [("frozen", False), ("finetuned", True)])
 def test_stage_2_leaves_a_frozen_encoder_alone(arrays, config, undisturbed, encoder, changes):
     config = config.replace(network={"encoder": encoder}, training={"epochs": 1})
-    trained = train(arrays, config, pretrained_encoder=undisturbed.state)
+    trained = train(arrays, config, encoder=undisturbed.state)
     assert set(trained.history["stage"]) == {"denoise"}
     assert differ(undisturbed.state, trained.state, "encoder.") == changes
 
@@ -105,10 +121,10 @@ def test_without_an_encoder_there_is_no_first_stage(arrays, config):
     assert not any(name.startswith("encoder.") for name in trained.state)
 
 
-def test_the_bound_follows_the_training_days(arrays, config, replaced):
+def test_the_bound_follows_the_training_fields(arrays, config, replaced):
     config = config.replace(training={"epochs": 1, "pretrain_epochs": 1})
     fine = arrays.fine * 5 / np.abs(arrays.fine[arrays.train_targets]).max()
-    fine[arrays.train_targets[0], 0, 0] = np.nan
+    fine[arrays.train_targets[0], 0, 0, 0] = np.nan
     state = train(replaced(arrays, fine=fine), config).state
     assert state["denoiser.bound"] == pytest.approx(1.2 * 5, rel=0.2)
 
@@ -133,8 +149,8 @@ def test_a_folder_of_another_training_is_refused(arrays, config, tmp_path):
 
 
 @pytest.mark.parametrize("name", ["train_targets", "coarse_targets"])
-def test_no_day_to_learn_from_is_refused(arrays, config, replaced, name):
-    none = {"train_targets": arrays.train_targets[:0], "train_lags": arrays.train_lags[:0]}
+def test_no_time_step_to_train_on_is_refused(arrays, config, replaced, name):
+    none = {"train_targets": arrays.train_targets[:0]}
     if name == "coarse_targets":
         none = {"coarse_stopping": np.ones_like(arrays.coarse_stopping)}
     with pytest.raises(DataError, match=f"No day to learn from: {name}"):
@@ -147,32 +163,35 @@ def test_an_unknown_device_is_refused_before_anything_is_done(arrays, config, tm
     assert not (tmp_path / "new").exists()
 
 
-SIZES = weights.Sizes(static=2, calendar=3)
-
-
 def test_weights_that_lack_something_are_refused(undisturbed, config):
     state = dict(undisturbed.state)
     del state["denoiser.bound"]
     with pytest.raises(ModelFormatError, match=r"lack 'denoiser.bound' \(1 lacking, 0 unknown\)"):
-        engine.load(state, config, SIZES)
+        load(state, config, SIZES)
 
 
 def test_weights_that_hold_too_much_are_refused(undisturbed, config):
     none = config.replace(network={"encoder": "none"})
     with pytest.raises(ModelFormatError, match="which is not known"):
-        engine.load(undisturbed.state | {"x": np.zeros(1)}, config, SIZES)
+        load(undisturbed.state | {"x": np.zeros(1)}, config, SIZES)
     with pytest.raises(ModelFormatError, match="configuration that they were trained with"):
-        engine.load(undisturbed.state, none, SIZES)
+        load(undisturbed.state, none, SIZES)
 
 
 def test_weights_of_other_sizes_are_refused(undisturbed, config):
     with pytest.raises(ModelFormatError, match=r"have shape .* the configuration needs"):
-        engine.load(undisturbed.state, config, weights.Sizes(static=3, calendar=3))
+        load(undisturbed.state, config, SIZES._replace(static=3))
     larger = config.replace(network={"encoder_channels": (16, 16)})
     with pytest.raises(ModelFormatError, match=r"'encoder\..* have shape|'denoiser"):
-        engine.load(undisturbed.state, larger, SIZES)
+        load(undisturbed.state, larger, SIZES)
 
 
 def test_a_foreign_encoder_is_refused(arrays, config):
     with pytest.raises(ModelFormatError, match="lack 'encoder"):
-        train(arrays, config, pretrained_encoder={"decoder.x": np.zeros(1)})
+        train(arrays, config, encoder={"decoder.x": np.zeros(1)})
+
+
+def test_a_patch_larger_than_the_image_is_refused(arrays, config):
+    config = config.replace(data={"patch_size": 13})
+    with pytest.raises(GridError, match="patch larger than the image"):
+        train(arrays, config)

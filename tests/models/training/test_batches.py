@@ -9,17 +9,29 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from xdownscale.models.training.patch_dataset import bounded_batches, epoch_batches, even_batches
 
 from toy_training import Days, Toy, run
 from xdownscale.config import TrainingConfig
 from xdownscale.core.errors import OptionError
+from xdownscale.models.training.batches import bounded_batches, epoch_batches, even_batches
 from xdownscale.models.training.checkpoint import Checkpoints
 
 
 class Long(Toy):
     def training(self, epoch):
         return Days(12)
+
+
+@given(st.integers(0, 50), st.integers(1, 9), st.integers(0, 99))
+def test_an_epoch_is_every_day_once(count, size, epoch):
+    batches = epoch_batches(count, size, 0, 1, epoch)
+    assert sorted(day for batch in batches for day in batch) == list(range(count))
+    assert all(len(batch) == size for batch in batches[:-1])
+
+
+def test_epochs_differ_in_order():
+    assert epoch_batches(20, 4, 0, 1, 0) != epoch_batches(20, 4, 0, 1, 1)
+    assert epoch_batches(20, 4, 0, 1, 0) == epoch_batches(20, 4, 0, 1, 0)
 
 
 @given(st.integers(1, 30), st.integers(1, 5), st.integers(1, 12))

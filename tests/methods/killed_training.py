@@ -16,7 +16,8 @@ def killed_training(folder: str, stage: str, epoch: int, moment: str) -> None:
     import torch
 
     from records import small_arrays, small_config
-    from xdownscale.models import engine
+    from xdownscale import methods
+    from xdownscale.models.training.run import TrainingRun
     from xdownscale.models.training.tasks import Denoise, Forecast
 
     torch.set_num_threads(1)
@@ -38,9 +39,9 @@ def killed_training(folder: str, stage: str, epoch: int, moment: str) -> None:
         return replace(self, target)
 
     kind.loss, Path.replace = dying_loss, dying_replace
-    engine.train(
-        small_arrays(), small_config(), seed=3, device="cpu", checkpoint_dir=folder, progress=False
-    )
+    config = small_config()
+    run = TrainingRun(config=config, seed=3, device="cpu", checkpoint_dir=folder, progress=False)
+    methods.find(config.method).train(small_arrays(), run)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,126 @@
+"""Lightning module of a training stage: batches, loss, optimiser. Imported late, by `trainer`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from xdownscale.config import TrainingConfig
+from xdownscale.models.diffusion import noise
+from xdownscale.models.training.batches import bounded_batches, even_batches
+from xdownscale.models.training.checkpoint import TrainingState
+from xdownscale.models.training.datasets import join
+from xdownscale.models.training.distributed import training_share, validation_share
+from xdownscale.models.training.optimizer import make_optimizer
+from xdownscale.models.training.prefetch import Prefetcher
+from xdownscale.models.training.tasks import Task
+
+
+class StageModule(LightningModule):
+    """A training task as Lightning runs it.
+
+    Parameters
+    ----------
+    task : Task
+        What is minimised.
+    config : TrainingConfig
+        Options.
+    state : TrainingState
+        Where the stage stands; the epoch decides the order of batches and their noise.
+    seed : int
+        Of everything random.
+    """
+
+    def __init__(self, task: Task, config: TrainingConfig, state: TrainingState, seed: int) -> None:
+        super().__init__()
+        self.task = task
+        self.config = config
+        self.state = state
+        self.seed = seed
+        self.network = task.network
+        self._total_loss = 0.0  # since the last call of `mean_loss`
+        self._time_steps = 0
+        # numbers of the epoch's batches that this process takes, of several
+        self._training_batches: list[int] = []
+        self._validation_batches: list[int | None] = []
+        self._prefetchers: list[Prefetcher] = []
+
+    def train_dataloader(self) -> Any:
+        """Return the batches of the epoch; Lightning asks again before each."""
+        data = self.task.training(self.state.epoch)
+        processes = self.trainer.world_size
+        most = self.config.epoch_batches
+        if most is not None:
+            most = max(most // processes, 1) * processes
+        keys = (self.seed, self.task.stage, self.state.epoch)
+        batches = bounded_batches(len(data), self.task.batch, most, *keys)  # type: ignore[arg-type]
+        self._training_batches = training_share(len(batches), self.trainer.global_rank, processes)
+        return self._loader(data, [batches[number] for number in self._training_batches])
+
+    def val_dataloader(self) -> Any:
+        """Return the batches of the time steps held out for early stopping, in a fixed order."""
+        data = self.task.stopping()
+        batches = even_batches(len(data), self.task.batch, self.config.epoch_batches)  # type: ignore[arg-type]
+        self._validation_batches = validation_share(
+            len(batches), self.trainer.global_rank, self.trainer.world_size
+        )
+        return self._loader(data, [batches[number or 0] for number in self._validation_batches])
+
+    def _loader(self, data: Any, batches: list[list[int]]) -> Any:
+        loader: DataLoader[Any] = DataLoader(data, batch_sampler=batches, collate_fn=join)
+        if self.task.data.is_in_memory:
+            return loader
+        self._prefetchers.append(Prefetcher(loader))
+        return self._prefetchers[-1]
+
+    def close(self) -> None:
+        """Stop all prefetching."""
+        while self._prefetchers:
+            self._prefetchers.pop().close()
+
+    def _loss(self, batch: Any, *keys: int) -> Tensor:
+        # Dropout uses torch's own random stream, so that is set for each batch as well.
+        torch.manual_seed(noise.derive(self.seed, self.task.stage, *keys, 1))
+        generator = torch.Generator().manual_seed(
+            noise.derive(self.seed, self.task.stage, *keys, 0)
+        )
+        return self.task.loss(batch, generator)
+
+    def _add_up(self, loss: Tensor, batch: Any) -> None:
+        self._total_loss += float(loss.detach()) * len(batch.target)
+        self._time_steps += len(batch.target)
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Return the loss of a training batch."""
+        loss = self._loss(batch, self.state.epoch, self._training_batches[batch_idx])
+        self._add_up(loss, batch)
+        self.log("loss", loss, prog_bar=True, logger=False, batch_size=len(batch.target))
+        return loss
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Add up the loss of a held-out batch, with the same noise in every epoch."""
+        number = self._validation_batches[batch_idx]
+        if number is not None:
+            self._add_up(self._loss(batch, -1, number), batch)
+
+    def mean_loss(self) -> float:
+        """Return the mean loss over all processes since the last call."""
+        total = self._total_loss
+        count = self._time_steps
+        if self.trainer.world_size > 1:
+            sums = torch.tensor([total, count], dtype=torch.float64, device=self.device)
+            total, count = self.trainer.strategy.reduce(sums, reduce_op="sum").tolist()
+        self._total_loss = 0.0
+        self._time_steps = 0
+        return total / count if count else float("nan")
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        """Return the optimiser in the state where training stands."""
+        optimizer = make_optimizer(self.network, self.config)
+        if self.state.optimizer:
+            optimizer.load_state_dict(self.state.optimizer)
+        return optimizer
