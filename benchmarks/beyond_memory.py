@@ -45,13 +45,12 @@ CHUNK, WRITTEN = 8, 64  # days in a chunk, and days written at once
 LIMIT = 3000  # MB
 PHASES = (
     ("xdownscale.fitting.fit", "settle_pairing", "are the days paired?"),
-    ("xdownscale.fitting.training_data", "Assignment.check", "gaps, transform and scaling"),
+    ("xdownscale.fitting.training_data", "GroupDataset.check", "gaps, transform and scaling"),
     ("xdownscale.fitting.fit", "_fingerprint", "fingerprint"),
-    ("xdownscale.models.networks.weights", "run_stage", "stage"),
-    ("xdownscale.models.training.train_fields", "run_stage", "stage"),
-    ("xdownscale.models.training.train_fields", "_measure", "measuring the residual"),
-    ("xdownscale.models.training.train_fields", "_tempered", "temperature and memory"),
-    ("xdownscale.fitting.fit", "_validation_skill", "skill on validation days"),
+    ("xdownscale.models.training.stages", "run_stage", "stage"),
+    ("xdownscale.models.training.residual", "measure_residual", "measuring the residual"),
+    ("xdownscale.models.training.residual", "calibrate_residual", "temperature and correlation"),
+    ("xdownscale.prediction.diagnostics", "validation_skill", "skill on validation days"),
 )
 
 

@@ -13,28 +13,34 @@ from common import flops, make_parser, print_head, print_row, shortest
 
 import xdownscale as xd
 from xdownscale.models.diffusion.calibration import BANDS
-from xdownscale.models.diffusion.residual import Residual
+from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
 from xdownscale.models.diffusion.spectra import Spectrum
-from xdownscale.models.networks.field_unet import Channels, FieldNetworks
-from xdownscale.models.sampling.fields import draw_fields
-from xdownscale.models.sampling.request import FieldConditions, FieldRequest
+from xdownscale.models.diffusion.temporal_noise import RHOS
+from xdownscale.models.networks.channels import Sizes
+from xdownscale.models.networks.field_unet import FieldNetworks
+from xdownscale.models.sampling.fields import ResidualSampler
+from xdownscale.models.sampling.request import Conditions, SampleRequest
 
-CHANNELS = Channels(lags=3, known=12, calendar=4, targets=1)
+SIZES = Sizes(drivers=1, window=5, lags=3, own=(0,), fine_lags=0, static=7, calendar=4)
 
 
-def pieces(shape: tuple[int, int], days: int) -> tuple[Residual, FieldConditions]:
+def pieces(shape: tuple[int, int], days: int) -> tuple[ResidualStatistics, Conditions]:
     """Return a residual model, and noise as the conditions of some days."""
     frequency = np.linspace(0.01, 0.5, 30)
     spectra = (Spectrum(frequency, 0.02 / frequency**2),)
     even = np.ones((1, BANDS.size))
-    residual = Residual(np.ones(1), np.full(1, 0.5), BANDS, even, spectra)
+    shares = np.full((1, RHOS.size), 1 / RHOS.size)
+    residual = ResidualStatistics(np.ones(1), shares, BANDS, even, spectra)
     rng = np.random.default_rng(0)
     place = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape[::-1])), -1)
-    conditions = FieldConditions(
-        known=rng.normal(size=(days, CHANNELS.known, *shape)).astype(np.float32),
-        calendar=np.zeros((days, CHANNELS.calendar), np.float32),
-        coarse=rng.normal(size=(days, CHANNELS.lags, 71, 73)).astype(np.float32),
+    conditions = Conditions(
+        window=rng.normal(size=(days, SIZES.window, 1, *shape)).astype(np.float32),
+        fine_lags=np.zeros((days, 0, 1, *shape), np.float32),
+        coarse=rng.normal(size=(days, SIZES.lags, 1, 71, 73)).astype(np.float32),
+        static=rng.normal(size=(SIZES.static, *shape)).astype(np.float32),
+        calendar=np.zeros((days, SIZES.calendar), np.float32),
         place=place.astype(np.float32),
+        own=SIZES.own,
         keys=86400 * np.arange(days),
     )
     return residual, conditions
@@ -44,12 +50,13 @@ def measure(
     config: xd.DownscalerConfig, shape: tuple[int, int], fields: int
 ) -> tuple[float, float]:
     """Return seconds per field, and TFLOP/s."""
-    networks = FieldNetworks(CHANNELS, 2, 1, config.network).cuda().eval()
+    networks = FieldNetworks(SIZES, 2, 1, config.network).cuda().eval()
     networks = networks.to(memory_format=torch.channels_last)
     if config.sampling.compile:
-        networks.drawing.compile()
+        networks.generator.compile()
     residual, conditions = pieces(shape, 1)
-    request = FieldRequest(
+    request = SampleRequest(
+        conditions=conditions,
         config=config,
         realizations=tuple(range(fields)),
         seed=0,
@@ -57,10 +64,12 @@ def measure(
         device="cuda",
         corner=(0, 0),
         domain=shape,
+        stitching="whole",
     )
+    sampler = ResidualSampler(networks, residual)
 
     def sample() -> None:
-        draw_fields(networks, residual, conditions, request)
+        sampler.sample(request)
         torch.cuda.synchronize()
 
     count = flops(sample)

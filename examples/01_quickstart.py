@@ -47,10 +47,10 @@ known = fine.sel(time=slice(None, "2005-10-31"))
 print(ds)
 
 # %% [markdown]
-# ## Learn
+# ## Train
 #
-# One call does it: a small U-Net learns to forecast the coarse record; its encoder, frozen, feeds a
-# regression (the mean) and a diffusion model of what the mean leaves open (the residual).
+# One call does it: a small U-Net is trained to forecast the coarse record; its frozen encoder feeds
+# a regression (the mean) and a diffusion model of what the mean leaves open (the residual).
 
 # %%
 config = xd.preset(
@@ -109,14 +109,14 @@ from matplotlib.ticker import LogLocator, NullLocator
 
 day = "2005-11-15"
 truth = fine.sel(time=day)
-drawn = maps.sel(time=day).isel(realization=0)
+generated = maps.sel(time=day).isel(realization=0)
 coarse = ds.dust.sel(time_coarse=day)
 norm = LogNorm(float(truth.min()), float(truth.max()))
 figure, axes = plt.subplots(2, 2, figsize=(11, 7.6), sharex=True, sharey=True, layout="constrained")
 panels = [
     ("Coarse record (0.5° x 0.625°)", coarse, coarse.lon_coarse, coarse.lat_coarse),
     ("Truth (0.0625°)", truth, fine.lon, fine.lat),
-    ("Prediction, one realization", drawn, fine.lon, fine.lat),
+    ("Prediction, one realization", generated, fine.lon, fine.lat),
 ]
 for axis, (title, field, lon, lat) in zip(axes.flat, panels, strict=False):
     mesh = axis.pcolormesh(lon, lat, field, norm=norm, cmap="cividis", rasterized=True)
@@ -125,7 +125,7 @@ bar = figure.colorbar(mesh, ax=axes[0, 1], label="dust optical thickness [1]")
 bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
 bar.ax.yaxis.set_major_formatter("{x:g}")
 bar.ax.yaxis.set_minor_locator(NullLocator())
-difference = drawn - truth
+difference = generated - truth
 limit = float(abs(difference).quantile(0.99))
 mesh = axes[1, 1].pcolormesh(
     fine.lon, fine.lat, difference, vmin=-limit, vmax=limit, cmap="RdBu_r", rasterized=True

@@ -14,8 +14,8 @@
 # # Temperature and precipitation over Iberia: real data
 #
 # E-OBS daily mean temperature and precipitation at 0.25° (winters 1990/91 to 1996/97) from the
-# NCEP/NCAR reanalysis at about 1.9°. Models learn from the days before the last 65 of the file and
-# are judged on those, beside baselines: bilinear interpolation, the same with a bias for each cell,
+# NCEP/NCAR reanalysis at about 1.9°. Models are trained on the days before the last 65 of the file
+# and scored on those, beside baselines: bilinear interpolation, the same with a bias for each cell,
 # and ridge regression on all coarse cells.
 
 # %%
@@ -54,9 +54,9 @@ train, test = fine.isel(time=slice(0, -65)), fine.isel(time=slice(-65, None))
 # ## Train
 #
 # The outermost coarse cells do not reach the border of the fine domain, so interpolation has to
-# hold the nearest value there: it says so, and wants to be asked. `ahead=0`: no day after the day
-# itself is looked at, so that the last day of the file can be drawn. Precipitation has zeros, so
-# its transform is a square root, and what is drawn below zero becomes zero. 500 days are few: a
+# hold the nearest value there, which has to be asked for. `ahead=0`: no coarse field after the day
+# itself is used, so that the last day of the file can be predicted. Precipitation has zeros, so
+# its transform is a square root, and values below zero are set to zero. 500 days are few: a
 # dozen epochs, channels dropped in training, and four blocks of cross-fitting, so that each of the
 # four regressions whose average is the mean sees three quarters of the days.
 
@@ -87,12 +87,12 @@ for name, transform in (("tas", "identity"), ("pr", "sqrt")):
     print(models[name])
 
 # %% [markdown]
-# ## Draw the last 65 days, and the baselines
+# ## Predict the last 65 days, and the baselines
 #
 # Each baseline is fitted on the same days.
 
 # %%
-drawn = {
+predicted = {
     name: coarse.downscale.predict(model, time=test.time, realizations=options.realizations, seed=1)
     for name, model in models.items()
 }
@@ -139,7 +139,7 @@ for name in fine:
         "persistence (yesterday's truth)": xd.baselines.persistence(fine[name], test.time),
     }
     table = xd.skill.table(
-        {"fast": drawn[name], "fast, its regression": central, **rows},
+        {"fast": predicted[name], "fast, its regression": central, **rows},
         test[name],
         transform="identity",
         scores=["rmse", "crps", "mae", "r2"],
@@ -147,7 +147,7 @@ for name in fine:
     )
     print(f"\n## {name}\n\n{xd.skill.to_markdown(table)}\n")
     print("| RMSE over all days and cells | |\n|---|---|")
-    mean = drawn[name].mean("realization")
+    mean = predicted[name].mean("realization")
     first = {f"fast (mean of {options.realizations})": mean, "fast, its regression": central[0]}
     for label, field in (first | rows).items():
         print(f"| {label} | {overall(field, test[name]):.3f} |")

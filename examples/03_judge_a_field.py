@@ -29,7 +29,7 @@ import xdownscale as xd
 
 parser = argparse.ArgumentParser()
 parser.add_argument("--days", type=int, default=60, help="days to judge")
-parser.add_argument("--draws", type=int, default=400, help="draws that make an interval")
+parser.add_argument("--draws", type=int, default=400, help="resamples for an interval")
 parser.add_argument("--output", type=Path, default=Path("judge_output"))
 options, _ = parser.parse_known_args()  # unknown arguments: a notebook kernel has its own
 options.output.mkdir(parents=True, exist_ok=True)
@@ -97,14 +97,14 @@ at_50 = {
 print(f"power at 50 km: {at_50['product'] / at_50['fine']:.1e} of that of the fine record")
 
 # %% [markdown]
-# ## Memory and motion
+# ## Autocorrelation
 #
-# Autocorrelation of the regional mean, and how much a day's map is like those before it.
+# Of the regional mean, and the similarity of each day's map to those before it.
 
 # %%
 lag = min(20, options.days - 2)
-memory = {name: field.geostat.acf(max_lag=lag) for name, field in logs.items()}
-ax = xd.plot.acf({name: memory[name] for name in ("fine", "product")})
+correlation = {name: field.geostat.acf(max_lag=lag) for name, field in logs.items()}
+ax = xd.plot.acf({name: correlation[name] for name in ("fine", "product")})
 ax.figure.savefig(options.output / "acf.png", dpi=130)
 ax = xd.plot.lag_curve({name: logs[name].geostat.lag_r2(max_lag=5) for name in ("fine", "product")})
 ax.figure.savefig(options.output / "lag_r2.png", dpi=130)
@@ -130,8 +130,8 @@ print(xd.skill.to_markdown(table))
 # %% [markdown]
 # ## Without truth: every statistic against its interval
 #
-# Each statistic of the product is held against the 95 % interval of stretches of as many days of
-# the coarse record and of the fine record that is known. No truth is looked at.
+# Each statistic of the product is compared with the 95 % interval of samples of as many days of the
+# coarse record and of the known fine record. No truth is used.
 
 # %%
 evidence = xd.reports.evidence(product, ds.dust, known, draws=options.draws)

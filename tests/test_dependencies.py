@@ -74,7 +74,8 @@ def called(node: ast.Call) -> Iterator[str]:
 def used(*folders: Path) -> dict[str, bool]:
     """Distributions that are imported, and whether only late ones."""
     found: dict[str, bool] = {}
-    own = {"xdownscale"} | {path.stem for folder in folders for path in folder.rglob("*.py")}
+    # A folder itself is on the path of Python, its subfolders are not.
+    own = {"xdownscale"} | {path.stem for folder in folders for path in folder.iterdir()}
     for path in (path for folder in folders for path in folder.rglob("*.py")):
         for use in uses(ast.parse(path.read_text("utf-8"))):
             if use.module not in own and use.module not in sys.stdlib_module_names:

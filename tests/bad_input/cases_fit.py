@@ -310,7 +310,7 @@ RECORDS = [
         "fit-paper-two-variables",
         lambda w: fit(w, w.pair_coarse, w.pair_fine, preset="paper"),
         OptionError,
-        r"Method 'diffusion' \(preset 'paper'\) learns one.*or use preset 'fast'",
+        r"Method 'diffusion' learns one.*or use preset 'fast'",
     ),
 ]
 

@@ -247,7 +247,7 @@ PREDICT = [
         "predict-stitching-of-others",
         lambda w: draw(w, model=w.seasonal, stitching="multidiffusion"),
         OptionError,
-        "This model's method is 'unet', which covers a domain by 'whole' or 'patches', not .*Give",
+        "method is 'unet', which covers a domain by 'whole' or 'patches', not by.*Give",
     ),
     (
         "predict-chunks-cut-maps",

@@ -221,7 +221,13 @@ SHOWN = [
     ),
     (
         "plot-acf-of-variogram",
-        lambda w: partial(plot.acf, w.fine.to_dataset(name="a")),
+        lambda w: partial(plot.acf, w.fine.geostat.semivariogram()),
+        DataError,
+        r"What was given lacks 'acf'; give what geostat\.acf returns",
+    ),
+    (
+        "plot-acf-of-one-map",
+        lambda w: partial(plot.acf, w.fine.isel(time=0, drop=True).to_dataset(name="a")),
         DataError,
         r"What was given lacks 'lag'; give what geostat\.acf returns",
     ),

@@ -16,7 +16,7 @@ from records import fast_config, make_pair
 from xdownscale import geostat
 from xdownscale.core.errors import DataError, XDownscaleWarning
 from xdownscale.fitting import pairing
-from xdownscale.models.training import loop, prefetch
+from xdownscale.models.training import lightning_module, prefetch
 from xdownscale.models.training.data import TrainingData
 from xdownscale.models.training.residual import LazyMeans, spread_runs
 
@@ -64,8 +64,10 @@ def test_days_read_on_demand_teach_what_others_teach(both, method):
 def test_reading_ahead_changes_nothing(both, method, monkeypatch):
     coarse, fine = both[0], both[1].chunk(time=9)
     seen = []
-    real = prefetch.Ahead
-    monkeypatch.setattr(loop, "Ahead", lambda batches: seen.append(1) or real(batches))
+    real = prefetch.Prefetcher
+    monkeypatch.setattr(
+        lightning_module, "Prefetcher", lambda batches: seen.append(1) or real(batches)
+    )
     ahead = learn(coarse, fine, method=method, memory_limit=1e-3)
     assert seen
     monkeypatch.setattr(TrainingData, "is_in_memory", True)
@@ -85,13 +87,13 @@ def test_an_error_in_the_reader_reaches_the_caller(both, monkeypatch):
 
     lazy = fine.t.chunk(time=9)
     broken = lazy.copy(data=lazy.data.map_blocks(read, dtype=lazy.dtype, meta=fine.t.values[:0]))
-    real = loop.Loop.train_dataloader
+    real = lightning_module.StageModule.train_dataloader
 
     def note(self):
         known["learning"] = self.task.name == "regress0"
         return real(self)
 
-    monkeypatch.setattr(loop.Loop, "train_dataloader", note)
+    monkeypatch.setattr(lightning_module.StageModule, "train_dataloader", note)
     with pytest.raises(DataError, match="chunk is broken"):
         learn(coarse, broken, memory_limit=1e-3)
     assert not [t for t in threading.enumerate() if t.name == "xdownscale-reader"]

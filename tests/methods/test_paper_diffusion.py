@@ -153,7 +153,7 @@ def test_no_time_step_to_train_on_is_refused(arrays, config, replaced, name):
     none = {"train_targets": arrays.train_targets[:0]}
     if name == "coarse_targets":
         none = {"coarse_stopping": np.ones_like(arrays.coarse_stopping)}
-    with pytest.raises(DataError, match=f"No day to learn from: {name}"):
+    with pytest.raises(DataError, match=f"No time step to train on: {name}"):
         train(replaced(arrays, **none), config)
 
 

@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from xdownscale.models.diffusion.residual import Residual
 
 from records import small_arrays, small_config
 from xdownscale.config import preset
 from xdownscale.models.diffusion.calibration import BANDS
+from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
 from xdownscale.models.diffusion.spectra import Spectrum
 from xdownscale.models.networks.channels import Sizes
-from xdownscale.models.networks.field_unet import FieldNetworks, channels_of
+from xdownscale.models.networks.field_unet import FieldNetworks
 from xdownscale.models.sampling.fields import FieldSampler, OneStepSampler, ResidualSampler
 from xdownscale.models.sampling.request import Conditions, SampleRequest
 from xdownscale.models.training.residual import conditions_of
@@ -83,10 +83,10 @@ def make():
         torch.manual_seed(0)
         folds = {"residual": 2, "unet": 1, "crps": 0}[method]
         noisy = {"residual": 1, "unet": 0, "crps": 3}[method]
-        networks = shaken(FieldNetworks(channels_of(sizes), folds, noisy, config.network))
+        networks = shaken(FieldNetworks(sizes, folds, noisy, config.network))
         frequency = np.linspace(0.02, 0.5, 20)
         spectrum = Spectrum(frequency, 0.02 / frequency**2)
-        residual = Residual(
+        residual = ResidualStatistics(
             np.full(targets, 0.5),
             np.tile([0.1, 0.1, 0.1, 0.6, 0.1], (targets, 1)),
             BANDS,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from xdownscale.core.errors import check_option
+from xdownscale.core.errors import DataError, check_option
 from xdownscale.plot._style import (
     COLOURS,
     DASHES,
@@ -141,6 +141,12 @@ def _stems(
     results: Any, compute: Callable[[xr.DataArray], Any], name: str, words: str, ax: Any
 ) -> Any:
     curves = named(results, compute, f"geostat.{name}", needs_time=True)
+    for label, result in curves.items():
+        if isinstance(result, xr.Dataset) and name not in result:
+            raise DataError(
+                f"{repr(label) if label else 'What was given'} lacks {name!r}; give what "
+                f"geostat.{name} returns."
+            )
     ax = new_axes(ax)
     for place, (label, result) in enumerate(curves.items()):
         shift = 0.22 * (place - (len(curves) - 1) / 2)

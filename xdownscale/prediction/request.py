@@ -107,7 +107,7 @@ def resolve_request(fitted: Fitted, request: Request) -> Request:
     mode = request.mode or modes[0]
     if mode not in modes:
         lags = method.fine_lags(config)
-        seen = f", which sees {lags} fine lags," if lags and not method.needs_every_lag else ","
+        seen = f", which sees {lags} fine lags," if not method.needs_every_lag else ","
         raise OptionError(
             f"This model's method is {method.name!r}{seen} and knows no mode {mode!r}; give "
             f"mode={' or '.join(map(repr, modes))}, or leave it out."

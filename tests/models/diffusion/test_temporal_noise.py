@@ -6,11 +6,17 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from xdownscale.models.diffusion.residual import Residual
 
 from xdownscale.models.diffusion.calibration import BANDS
+from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
 from xdownscale.models.diffusion.spectra import Spectrum
-from xdownscale.models.diffusion.temporal_noise import LAGS, RHOS, Products, corrected, fit_memory
+from xdownscale.models.diffusion.temporal_noise import (
+    LAGS,
+    RHOS,
+    LaggedProducts,
+    corrected_shares,
+    fit_shares,
+)
 from xdownscale.models.sampling.initial_noise import InitialNoise
 
 STEPS = np.arange(1, LAGS + 1)
@@ -21,7 +27,7 @@ STEPS = np.arange(1, LAGS + 1)
 )
 def test_shares_are_found_again(shares):
     correlation = (np.array(shares) * RHOS ** STEPS[:, None]).sum(axis=1)
-    np.testing.assert_allclose(fit_memory(correlation), shares, atol=1e-5)
+    np.testing.assert_allclose(fit_shares(correlation), shares, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -29,7 +35,7 @@ def test_shares_are_found_again(shares):
     [0.6**STEPS, 0.2**STEPS, 0.9**STEPS, 0.99**STEPS, np.array([0.43, 0.25, 0.17, 0.12, 0.09])],
 )
 def test_other_memories_are_met_closely(correlation):
-    shares = fit_memory(correlation)
+    shares = fit_shares(correlation)
     assert (shares >= 0).all()
     assert shares.sum() == pytest.approx(1)
     found = (shares * RHOS ** STEPS[:, None]).sum(axis=1)
@@ -37,10 +43,10 @@ def test_other_memories_are_met_closely(correlation):
 
 
 def test_what_is_not_known_is_left_out():
-    assert fit_memory(np.full(5, np.nan)).tolist() == [1, 0, 0, 0, 0]
+    assert fit_shares(np.full(5, np.nan)).tolist() == [1, 0, 0, 0, 0]
     some = np.where(STEPS == 2, np.nan, 0.8**STEPS)
-    np.testing.assert_allclose(fit_memory(some), [0, 0, 0, 1, 0], atol=1e-5)
-    assert fit_memory(np.full(5, -0.3)).tolist() == [1, 0, 0, 0, 0]
+    np.testing.assert_allclose(fit_shares(some), [0, 0, 0, 1, 0], atol=1e-5)
+    assert fit_shares(np.full(5, -0.3)).tolist() == [1, 0, 0, 0, 0]
 
 
 def test_fields_that_last_too_long_get_noise_that_forgets():
@@ -48,11 +54,11 @@ def test_fields_that_last_too_long_get_noise_that_forgets():
     shares, true = np.array([[0.0, 0.5, 0.2, 0.3, 0.0]]), 0.75**STEPS
     for _ in range(8):
         drawn = 0.15 + 0.85 * (shares * RHOS ** STEPS[:, None]).sum(axis=1)
-        shares = corrected(shares, true[None], drawn[None])
+        shares = corrected_shares(shares, true[None], drawn[None])
     drawn = 0.15 + 0.85 * (shares * RHOS ** STEPS[:, None]).sum(axis=1)
     assert np.abs(drawn - true)[:3].max() < 0.05
     nothing = np.full((1, LAGS), np.nan)
-    np.testing.assert_allclose(corrected(shares, nothing, nothing), shares, atol=0.02)
+    np.testing.assert_allclose(corrected_shares(shares, nothing, nothing), shares, atol=0.02)
 
 
 def test_products_of_days_with_gaps():
@@ -61,12 +67,12 @@ def test_products_of_days_with_gaps():
     for day in range(1, 600):
         fields[day, 0] = 0.8 * fields[day - 1, 0] + 0.6 * fields[day, 0]
     fields[rng.uniform(size=fields.shape) < 0.2] = np.nan
-    products = Products(86400, 2)
+    products = LaggedProducts(86400, 2)
     for day in range(600):
         if day % 50 < 40:
             products.add(86400 * day, fields[day])
     np.testing.assert_allclose(products.shares(), [[0, 0, 0, 1, 0], [1, 0, 0, 0, 0]], atol=0.06)
-    never = Products(86400, 1)
+    never = LaggedProducts(86400, 1)
     for day in range(0, 100, 7):
         never.add(86400 * day, fields[day, :1])
     assert never.shares().tolist() == [[1, 0, 0, 0, 0]]
@@ -76,7 +82,9 @@ def test_noise_lasts_as_long_as_what_was_measured():
     shares = np.array([0.1, 0.5, 0.0, 0.3, 0.1])
     spectrum = Spectrum(np.array([0.1, 0.4]), np.zeros(2))
     noise_of = InitialNoise(
-        measured=Residual(np.ones(1), shares[None], BANDS, np.ones((1, BANDS.size)), (spectrum,)),
+        measured=ResidualStatistics(
+            np.ones(1), shares[None], BANDS, np.ones((1, BANDS.size)), (spectrum,)
+        ),
         seed=3,
         keys=86400 * np.arange(40),
         step=86400,

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from xdownscale.config import preset
+from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.networks.field_unet import (
     EMBEDDED,
     Block,
-    Channels,
     FieldNet,
     FieldNetworks,
     Inputs,
@@ -124,7 +124,8 @@ def test_images_of_a_batch_do_not_see_each_other():
 
 def test_an_untrained_network_changes_nothing():
     config = preset("fast", network={"channels": (8, 8)}).network
-    networks = FieldNetworks(Channels(3, 5, 2, 2), 2, 1, config)
+    sizes = Sizes(drivers=1, window=1, lags=3, own=(0, -1), fine_lags=0, static=3, calendar=2)
+    networks = FieldNetworks(sizes, 2, 1, config)
     for made in [*networks.regressors, networks.generator]:
         known = torch.randn(1, made.stem.in_channels // 4 - 16, 16, 16)
         inputs = Inputs(

@@ -11,7 +11,7 @@ import torch
 from xdownscale import methods
 from xdownscale.core.errors import GridError, OptionError
 from xdownscale.models.networks.channels import Sizes
-from xdownscale.models.sampling import tiling
+from xdownscale.models.sampling import fields
 from xdownscale.patches.layout import PatchLayout
 
 METHODS = ["residual", "crps", "unet"]
@@ -75,13 +75,13 @@ def test_tiles_give_what_the_whole_gives(method, make):
 @pytest.fixture
 def tiled(monkeypatch):
     """Count evaluations in tiles."""
-    calls, evaluate = [], tiling.evaluate
+    calls, evaluate = [], fields.evaluate_tiles
 
     def counting(*args):
         calls.append(args[2])
         return evaluate(*args)
 
-    monkeypatch.setattr(tiling, "evaluate", counting)
+    monkeypatch.setattr(fields, "evaluate_tiles", counting)
     return calls
 
 
@@ -91,7 +91,7 @@ def test_little_memory_makes_tiles_of_the_same_fields(stitching, make, tiled, mo
     whole = sampler.sample(request)
     assert not tiled
     # eight channels behind a stem of 2 hold 128 bytes a pixel
-    monkeypatch.setattr(tiling, "available_memory", lambda device: 2 * 128 * 90.0**2)
+    monkeypatch.setattr(fields, "available_memory", lambda device: 2 * 128 * 90.0**2)
     found = sampler.sample(request)
     assert set(tiled) == {72}  # 90 less twice the reach, but twice that at least
     np.testing.assert_allclose(found, whole, atol=2e-5)
@@ -228,8 +228,10 @@ def test_the_network_that_generates_is_compiled_where_asked(make, monkeypatch):
     assert len(compiled) == 1
 
 
-def test_members_with_conditions_of_their_own(make):
-    sampler, request = make(days=2)
+@pytest.mark.parametrize("noise", ["shared", "independent"])
+@pytest.mark.parametrize("stitching", ["whole", "patches", "multidiffusion"])
+def test_members_with_conditions_of_their_own(stitching, noise, make):
+    sampler, request = make(days=2, stitching=stitching, size=16, stride=8, noise=noise)
     together = sampler.sample(request)
     twice = replace(some_of(request.conditions, [0, 0]), members=np.array([1, 0]))
     found = sampler.sample(replace(request, conditions=twice))

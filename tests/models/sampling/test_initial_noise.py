@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from xdownscale.models.diffusion.residual import Residual
 
 from xdownscale.models.diffusion import noise
 from xdownscale.models.diffusion.calibration import BANDS
+from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
 from xdownscale.models.diffusion.spectra import Spectrum
 from xdownscale.models.sampling.initial_noise import InitialNoise
 
 FREQUENCY = np.linspace(0.01, 0.5, 40)
-MEASURED = Residual(
+MEASURED = ResidualStatistics(
     np.ones(2),
     np.array([[1.0, 0, 0, 0, 0], [0, 0, 0.2, 0.8, 0]]),
     BANDS,

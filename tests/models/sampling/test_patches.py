@@ -10,7 +10,7 @@ from xdownscale.core.errors import ModelMismatchError, OptionError
 from xdownscale.models.diffusion import noise
 from xdownscale.models.diffusion.schedules import squared_cosine
 from xdownscale.models.networks.unet import Denoiser, Networks
-from xdownscale.models.sampling.patches import ChainSampler
+from xdownscale.models.sampling.chain import ChainSampler
 from xdownscale.models.sampling.request import SampleRequest
 
 CHANNELS = 2 + 3  # static fields and calendar

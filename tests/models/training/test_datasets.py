@@ -10,7 +10,6 @@ import torch
 
 from records import field_arrays
 from xdownscale.models.networks.channels import field_inputs, patch_inputs
-from xdownscale.models.networks.field_unet import channels_of
 from xdownscale.models.training.data import read_rows
 from xdownscale.models.training.datasets import (
     CoarseDataset,
@@ -182,7 +181,7 @@ def with_fine_lags(given, count=2):
 def test_fine_lags_are_the_true_fields_and_the_driver_stands_in():
     given = with_fine_lags(field_arrays(shape=(16, 16)))
     known = known_of(given, [0, 1, 7])
-    assert known.shape[1] == channels_of(given.sizes).known
+    assert known.shape[1] == given.sizes.known
     lags = known[:, 6:10].reshape(3, 2, 2, 16, 16)  # (day, lag, target, y, x)
     own = known[:, :2]
     np.testing.assert_array_equal(

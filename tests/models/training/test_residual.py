@@ -7,12 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from xdownscale.models.diffusion.residual import Residual
 
 from records import field_arrays
 from xdownscale import methods
 from xdownscale.config import preset
 from xdownscale.models.diffusion.calibration import BANDS, fit_temperature
+from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
 from xdownscale.models.diffusion.spectra import Spectrum, measure
 from xdownscale.models.training import residual as residuals
 from xdownscale.models.training.run import TrainingRun
@@ -41,9 +41,11 @@ def test_time_steps_that_do_not_follow_each_other_say_nothing_of_correlation():
 def test_what_was_measured_survives_saving():
     spectra = tuple(Spectrum(np.array([0.1, 0.3]), np.array([2.0, k])) for k in (1.0, 3.0))
     temperature = np.random.default_rng(0).uniform(0.7, 1.5, (2, BANDS.size)).astype(np.float32)
-    residual = Residual(np.array([0.5, 2]), np.eye(5)[[1, 2]], BANDS, temperature, spectra)
-    again = Residual.from_state(residual.to_state())
-    for name in ("scale", "memory", "temperature"):
+    residual = ResidualStatistics(
+        np.array([0.5, 2]), np.eye(5)[[1, 2]], BANDS, temperature, spectra
+    )
+    again = ResidualStatistics.from_state(residual.to_state())
+    for name in ("scale", "shares", "temperature"):
         np.testing.assert_allclose(getattr(again, name), getattr(residual, name), rtol=1e-6)
     for ours, theirs in zip(again.spectra, spectra, strict=True):
         np.testing.assert_allclose(ours.power, theirs.power)
@@ -108,8 +110,8 @@ def test_the_temperature_brings_fields_to_their_power_at_every_scale():
     smooth = moving_average(rng.normal(size=(60, 96, 96)))
     smooth = (smooth + 0.2 * np.roll(smooth, 1, -2)).astype(np.float32) / 1.3
     fitted = fit_temperature(measure(true), measure(smooth))
-    residual = Residual(np.ones(1), np.eye(5)[:1], BANDS, fitted[None], (measure(true),))
-    found = residual.finished(torch.from_numpy(smooth[:, None]))[:, 0].numpy()
+    residual = ResidualStatistics(np.ones(1), np.eye(5)[:1], BANDS, fitted[None], (measure(true),))
+    found = residual.calibrated(torch.from_numpy(smooth[:, None]))[:, 0].numpy()
     ratio = np.abs(np.log(fit_temperature(measure(true), measure(found))))
     assert ratio.max() < 0.06
     assert np.abs(np.log(fitted)).max() > 0.1
@@ -118,12 +120,12 @@ def test_the_temperature_brings_fields_to_their_power_at_every_scale():
 def test_one_temperature_is_a_factor():
     spectrum = Spectrum(np.array([0.1, 0.3]), np.ones(2))
     even = np.full((2, BANDS.size), 1.2)
-    residual = Residual(np.array([2.0, 3.0]), np.eye(5)[:2], BANDS, even, (spectrum,) * 2)
+    residual = ResidualStatistics(np.array([2.0, 3.0]), np.eye(5)[:2], BANDS, even, (spectrum,) * 2)
     drawn = torch.randn(3, 2, 9, 11)
     expected = drawn * 1.2 * torch.tensor([2.0, 3.0]).view(1, 2, 1, 1)
-    torch.testing.assert_close(residual.finished(drawn), expected)
+    torch.testing.assert_close(residual.calibrated(drawn), expected)
     nearly = residual._replace(temperature=even + 1e-9 * np.arange(BANDS.size))
-    torch.testing.assert_close(nearly.finished(drawn), expected, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(nearly.calibrated(drawn), expected, rtol=1e-4, atol=1e-4)
 
 
 def test_octaves_that_are_not_there_take_the_next_ones_temperature():

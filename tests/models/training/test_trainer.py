@@ -20,7 +20,8 @@ from xdownscale.models.networks.unet import Networks
 from xdownscale.models.networks.weights import seeded
 from xdownscale.models.training.checkpoint import Checkpoints
 from xdownscale.models.training.datasets import PatchGrid
-from xdownscale.models.training.tasks import Denoise, make_optimizer, trainable
+from xdownscale.models.training.optimizer import make_optimizer, trainable
+from xdownscale.models.training.tasks import Denoise
 from xdownscale.patches import PatchLayout
 
 
