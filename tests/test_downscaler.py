@@ -539,7 +539,7 @@ class TestBadInput:
             coarse.downscale.predict(model, time=["2010-01-01"])
 
     def test_nothing_to_draw(self, model, coarse):
-        with pytest.raises(TimeAxisError, match="No day can be drawn"):
+        with pytest.raises(TimeAxisError, match="No day can be generated"):
             coarse.isel(time=slice(0, 2)).downscale.predict(model)
 
     def test_forced_without_history(self, model, coarse, fine):

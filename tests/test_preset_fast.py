@@ -109,7 +109,7 @@ def test_a_window_that_leaves_the_record(pair, model):
     coarse, _ = pair
     with pytest.raises(TimeAxisError, match=r"1 of the days asked for, the first 2000-01-02"):
         coarse.downscale.predict(model, time="2000-01-02")
-    with pytest.raises(TimeAxisError, match="No day can be drawn"):
+    with pytest.raises(TimeAxisError, match="No day can be generated"):
         coarse.isel(time=slice(4)).downscale.predict(model)
     every = coarse.downscale.predict(model)
     assert every.sizes["time"] == coarse.sizes["time"] - 3 - 2

@@ -109,7 +109,7 @@ PREDICT = [
         "predict-too-short",
         lambda w: draw(w, w.coarse.isel(time=slice(3))),
         TimeAxisError,
-        "No day can be drawn: each.*or a longer history=",
+        "No day can be generated: each.*or a longer history=",
     ),
     (
         "predict-no-day",
@@ -127,7 +127,7 @@ PREDICT = [
         "predict-period-not-there",
         lambda w: draw(w, time=slice("2031-01-01", "2031-02-01")),
         TimeAxisError,
-        "No day can be drawn: each.*or a longer history=",
+        "No day can be generated: each.*or a longer history=",
     ),
     (
         "predict-time-is-word",
@@ -169,7 +169,7 @@ PREDICT = [
         "predict-nothing-of-the-season",
         lambda w: draw(w, w.coarse.sel(time=slice("2000-04-01", None)), w.seasonal),
         TimeAxisError,
-        "No day can be drawn: each.*or a longer history=",
+        "No day can be generated: each.*or a longer history=",
     ),
     (
         "predict-no-realization",
@@ -199,7 +199,7 @@ PREDICT = [
         "predict-two-means",
         lambda w: draw(w, model=w.seasonal, realizations=2),
         OptionError,
-        r"realizations is 2, but this model.*that draws \(preset 'fast'\)",
+        r"realizations is 2, but this model.*that samples \(preset 'fast'\)",
     ),
     (
         "predict-seed-text",

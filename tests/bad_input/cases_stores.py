@@ -1,4 +1,4 @@
-"""Bad input to `predict_to_zarr`, and clusters that cannot draw."""
+"""Bad input to `predict_to_zarr`, and clusters that cannot predict."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def full_disk(w):
 
 
 def locked(w):
-    keeper = manifest.alone(w.store)
+    keeper = manifest.exclusive(w.store)
     keeper.__enter__()
     w.patch.setattr(manifest, "_kept_by_the_test", keeper, raising=False)
     return again(w)
@@ -189,7 +189,7 @@ STORES = [
         "was begun by another version of.*or give another path",
     ),
     (
-        "store-broken-ledger",
+        "store-broken-manifest",
         lambda w: again(w, store=broken_store(w)),
         StorageError,
         "exists and is no store of.*remove what is there",

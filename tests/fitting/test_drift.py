@@ -33,9 +33,9 @@ def test_gaps_count_for_nothing():
 
 
 def test_days_like_those_of_training_raise_no_alarm():
-    alarm = drift.Alarm(drift.learn(days(200)))
+    alarm = drift.Alarm(drift.fit_reference(days(200)))
     for k, (field, driver) in enumerate(days(300, seed=1)):
-        alarm.watch(field[None], driver, str(k))
+        alarm.check(field[None], driver, str(k))
 
 
 @pytest.mark.parametrize(
@@ -51,18 +51,18 @@ def test_days_like_those_of_training_raise_no_alarm():
     ],
 )
 def test_what_drifts_is_said(spoil, what):
-    alarm = drift.Alarm(drift.learn(days(200)))
+    alarm = drift.Alarm(drift.fit_reference(days(200)))
 
     def run():
         for k, (field, driver) in enumerate(days(100, seed=1)):
-            alarm.watch(spoil(field, k)[None], driver, str(k))
+            alarm.check(spoil(field, k)[None], driver, str(k))
 
     with pytest.raises(DriftError, match=f"up to .* ({what})"):
         run()
 
 
 def test_the_reference_is_saved():
-    reference = drift.learn(days(20))
+    reference = drift.fit_reference(days(20))
     again = drift.Reference.from_state(reference.to_state())
     np.testing.assert_allclose(again.level, reference.level, rtol=1e-6)
     np.testing.assert_allclose(again.spread, reference.spread, rtol=1e-6)

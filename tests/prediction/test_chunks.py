@@ -211,7 +211,7 @@ def test_large_chunks_deserve_a_word(drawer, record, monkeypatch):
 
 
 def test_a_model_is_loaded_once_in_a_process(drawer, folder, record, monkeypatch):
-    workers._known.clear()
+    workers._models.clear()
     loads = []
     read = workers.serialization.load
     monkeypatch.setattr(
@@ -219,7 +219,7 @@ def test_a_model_is_loaded_once_in_a_process(drawer, folder, record, monkeypatch
     )
     model = xd.load(folder / "drawer.xd")
     drawn = model.predict(record.chunk(time=10), chunks=10)
-    workers._known.clear()  # as in another process
+    workers._models.clear()  # as in another process
     loads.clear()
     drawn.compute(scheduler="threads")
     assert len(loads) == 1
@@ -230,7 +230,7 @@ def test_a_file_that_changed_meanwhile_is_refused(drawer, walker, folder, record
     drawer.save(path)
     drawn = xd.load(path).predict(record.chunk(time=10))
     walker.save(path)
-    workers._known.clear()
+    workers._models.clear()
     with pytest.raises(xd.errors.ModelMismatchError, match="holds another model than when"):
         drawn.compute(scheduler="synchronous")
     path.unlink()
@@ -242,9 +242,9 @@ def test_a_file_that_changed_meanwhile_is_refused(drawer, walker, folder, record
 
 def test_a_process_keeps_a_few_models(drawer):
     for number in range(6):
-        workers._keep(str(number), fitted_of(drawer))
-    assert list(workers._known) == ["2", "3", "4", "5"]
-    workers._known.clear()
+        workers._cache(str(number), fitted_of(drawer))
+    assert list(workers._models) == ["2", "3", "4", "5"]
+    workers._models.clear()
 
 
 def test_processes_get_the_model_too(drawer, record, maps):
@@ -256,11 +256,11 @@ def test_processes_get_the_model_too(drawer, record, maps):
 def test_tasks_share_the_cores(monkeypatch):
     import torch
 
-    monkeypatch.setattr(workers, "neighbours", lambda: 2)
+    monkeypatch.setattr(workers, "tasks_in_process", lambda: 2)
     before = torch.get_num_threads()
     torch.set_num_threads(4)
     try:
-        with workers.fair_share():
+        with workers.shared_resources():
             assert torch.get_num_threads() == 2
         assert torch.get_num_threads() == 4
     finally:
@@ -276,17 +276,17 @@ def test_each_worker_takes_a_gpu_of_its_own(monkeypatch, name, expected):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)
     monkeypatch.setattr(torch.cuda, "set_device", taken.append)
-    workers._take_gpu()
+    workers._choose_gpu()
     assert taken == [expected]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,0,1")
-    workers._take_gpu()
+    workers._choose_gpu()
     assert len(taken) == 1
 
 
-def test_neighbours_are_counted():
-    assert workers.neighbours() == 1
+def test_tasks_of_a_process_are_counted():
+    assert workers.tasks_in_process() == 1
     with dask.config.set(num_workers=5):
-        found = dask.delayed(workers.neighbours, pure=False)().compute(scheduler="threads")
+        found = dask.delayed(workers.tasks_in_process, pure=False)().compute(scheduler="threads")
     assert found == 5
 
 

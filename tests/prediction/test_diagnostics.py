@@ -10,6 +10,7 @@ import xarray as xr
 import xdownscale as xd
 from records import fitted_of, make_blocks
 from xdownscale.core.errors import DataError, OptionError
+from xdownscale.core.normalization import Scaling
 from xdownscale.prediction import diagnostics
 
 
@@ -48,9 +49,7 @@ def test_all_signatures_are_measured_and_said(pair, model):
         assert row.sentence.endswith(".")
 
 
-def drawn(members, truth):
-    plain = xd.scaling.Scaling(transform="identity")
-    return diagnostics._Drawn(np.asarray(members, float), np.asarray(truth, float), plain)
+PLAIN = Scaling(transform="identity")
 
 
 @pytest.fixture
@@ -63,23 +62,23 @@ def fields():
 
 def test_a_calibrated_ensemble_is_found_good(fields):
     _, members = fields
-    good = drawn(members[:8], members[8])
-    assert diagnostics._spread(good) == pytest.approx(1, abs=0.03)
-    assert diagnostics._extremes(good) == pytest.approx(1, abs=0.1)
-    assert diagnostics._ratio(good, diagnostics._semivariance) == pytest.approx(1, abs=0.03)
-    assert diagnostics._ratio(good, lambda x: x.std((-2, -1))) == pytest.approx(1, abs=0.03)
+    good = (members[:8], members[8])
+    assert diagnostics._spread(*good) == pytest.approx(1, abs=0.03)
+    assert diagnostics._extremes(*good, PLAIN) == pytest.approx(1, abs=0.1)
+    assert diagnostics._ratio(*good, diagnostics._semivariance) == pytest.approx(1, abs=0.03)
+    assert diagnostics._ratio(*good, lambda x: x.std((-2, -1))) == pytest.approx(1, abs=0.03)
 
 
 def test_collapse_smoothing_and_too_little_spread_are_found(fields):
     mean, members = fields
-    flat = drawn(np.full((4, 10, 30, 30), 2.0), members[8])
-    assert diagnostics._ratio(flat, lambda x: x.std((-2, -1))) == 0
-    timid = drawn(mean + 0.3 * (members[:8] - mean), members[8])
-    assert diagnostics._spread(timid) < 0.4
-    smooth = drawn((members[:8] + np.roll(members[:8], 1, -1)) / 2, members[8])
-    assert diagnostics._ratio(smooth, diagnostics._semivariance) < 0.8
-    clipped = drawn(np.clip(members[:8], -1, 1), members[8])
-    assert diagnostics._extremes(clipped) < 0.8
+    flat = (np.full((4, 10, 30, 30), 2.0), members[8])
+    assert diagnostics._ratio(*flat, lambda x: x.std((-2, -1))) == 0
+    timid = (mean + 0.3 * (members[:8] - mean), members[8])
+    assert diagnostics._spread(*timid) < 0.4
+    smooth = ((members[:8] + np.roll(members[:8], 1, -1)) / 2, members[8])
+    assert diagnostics._ratio(*smooth, diagnostics._semivariance) < 0.8
+    clipped = (np.clip(members[:8], -1, 1), members[8])
+    assert diagnostics._extremes(*clipped, PLAIN) < 0.8
     table = diagnostics._table(
         dict.fromkeys([s.name for s in diagnostics.SIGNATURES], 1.0) | {"collapse": 0.0}
     )
@@ -88,17 +87,17 @@ def test_collapse_smoothing_and_too_little_spread_are_found(fields):
 
 def test_the_crps_is_that_of_the_scores(fields):
     _, members = fields
-    given = drawn(members[:8], members[8])
+    given = (members[:8], members[8])
     dims = ("time", "lat", "lon")
     coords = {
         "lat": np.arange(30.0),
         "lon": np.arange(30.0),
         "time": pd.date_range("2000", periods=10),
     }
-    ours = xr.DataArray(given.members, coords, ("realization", *dims))
-    truth = xr.DataArray(given.truth, coords, dims)
+    ours = xr.DataArray(given[0], coords, ("realization", *dims))
+    truth = xr.DataArray(given[1], coords, dims)
     expected = xd.skill.crps(ours, truth, transform=None).mean().item()
-    assert diagnostics._crps(given) == pytest.approx(expected, rel=1e-6)
+    assert diagnostics._crps(*given) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_trend_is_counted_in_standard_errors():
@@ -136,10 +135,12 @@ def test_gaps_of_the_truth_are_gaps_of_the_ensemble(pair, model, monkeypatch):
     truth = fine.copy(data=np.where(gappy, np.nan, members[8]))
     maps = xr.DataArray(members[:8], fine.coords, ("realization", *fine.dims), name="t")
     monkeypatch.setattr(diagnostics, "predict_maps", lambda fitted, coarse, request: maps)
-    found = diagnostics._drawn(fitted_of(model), coarse, truth, None)
-    assert diagnostics._ratio(found, diagnostics._semivariance) == pytest.approx(1, abs=0.02)
-    assert diagnostics._ratio(found, lambda x: np.nanstd(x, (-2, -1))) == pytest.approx(1, abs=0.02)
-    assert diagnostics._spread(found) == pytest.approx(1, abs=0.02)
+    found = diagnostics._generated(fitted_of(model), coarse, truth, None)
+    assert diagnostics._ratio(*found, diagnostics._semivariance) == pytest.approx(1, abs=0.02)
+    assert diagnostics._ratio(*found, lambda x: np.nanstd(x, (-2, -1))) == pytest.approx(
+        1, abs=0.02
+    )
+    assert diagnostics._spread(*found) == pytest.approx(1, abs=0.02)
 
 
 def test_days_at_the_end_of_the_coarse_record_are_left_out(pair):

@@ -1,4 +1,4 @@
-"""Memory between two pieces of work."""
+"""Malloc thresholds while networks run, and memory returned afterwards."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def faults():
 
 
 first = faults()
-with malloc.tidy():
-    with malloc.tidy():
+with malloc.tuned():
+    with malloc.tuned():
         pass
     second = faults()
 print(first, second, faults())
@@ -49,7 +49,7 @@ def work():
 
 
 ends = []
-with malloc.tidy():
+with malloc.tuned():
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
@@ -73,7 +73,7 @@ def run(code, **variables):
 
 
 @pytest.mark.skipif(not ON_GLIBC, reason="not glibc")
-def test_a_process_under_a_nanny_uses_freed_memory_again_while_it_draws():
+def test_a_process_under_a_nanny_uses_freed_memory_again_while_networks_run():
     before, meanwhile, after = run(FAULTS, MALLOC_TRIM_THRESHOLD_="65536")
     assert meanwhile < before / 5
     assert after > before / 2
@@ -101,7 +101,7 @@ def test_another_library_is_left_alone(monkeypatch):
     monkeypatch.setattr(platform, "libc_ver", lambda: ("", ""))
     malloc._glibc.cache_clear()
     try:
-        with malloc.tidy():
-            assert not malloc._busy
+        with malloc.tuned():
+            assert not malloc._active
     finally:
         malloc._glibc.cache_clear()

@@ -51,10 +51,10 @@ def loaded():
     """Which process this is, how many models it keeps, and how many threads torch uses."""
     import torch
 
-    return os.getpid(), len(workers._known), torch.get_num_threads()
+    return os.getpid(), len(workers._models), torch.get_num_threads()
 
 
-def test_a_cluster_draws_the_same(client, drawer, record):
+def test_a_cluster_generates_the_same(client, drawer, record):
     now = drawer.predict(record, realizations=2, seed=3)
     later = drawer.predict(record.chunk(time=20), realizations=2, seed=3, chunks=10)
     xr.testing.assert_allclose(later.compute(), now, **CLOSE)
@@ -70,7 +70,7 @@ def test_the_model_is_loaded_once_in_each_worker(client, drawer, record):
 
 
 def test_tasks_of_a_worker_are_counted(client):
-    assert client.submit(workers.neighbours, pure=False).result() == 1
+    assert client.submit(workers.tasks_in_process, pure=False).result() == 1
 
 
 def test_a_worker_that_is_killed_costs_time_only(client, drawer, record):

@@ -44,7 +44,7 @@ def filled(drawer, record, tmp_path_factory):
     return path
 
 
-def test_the_store_holds_what_predict_draws(drawer, record, filled):
+def test_the_store_holds_what_predict_generates(drawer, record, filled):
     found = xr.open_zarr(filled, consolidated=False)
     now = drawer.predict(record, realizations=2)
     xr.testing.assert_allclose(found.t.load(), now, **CLOSE)
@@ -94,7 +94,7 @@ def test_progress_is_shown(drawer, record, tmp_path, capsys):
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["drawer", "walker"])
 def test_killed_at_random_moments(request, kind, folder, tmp_path):
-    """What a process had finished is kept, the rest is drawn, and all is as if undisturbed."""
+    """What a process had finished is kept, the rest is generated, and all is as if undisturbed."""
     request.getfixturevalue(kind)
     model, store = folder / f"{kind}.xd", tmp_path / "maps.zarr"
     undisturbed = tmp_path / "undisturbed.zarr"
@@ -134,13 +134,16 @@ def done(store):
 def finished_chunks(store):
     if not store.exists():
         return []
-    book = manifest.Ledger(store)
+    book = manifest.Manifest(store)
     places = np.argwhere(book.finished())
     return [store / f"t/c/{r}/{d}/0/0" for r, d in places]
 
 
 def test_two_processes_do_not_fill_one_store(drawer, record, filled):
-    with manifest.alone(filled), pytest.raises(xd.errors.StorageError, match="Another process is"):
+    with (
+        manifest.exclusive(filled),
+        pytest.raises(xd.errors.StorageError, match="Another process is"),
+    ):
         xd.predict_to_zarr(drawer, record, filled, realizations=2, progress=False)
 
 
@@ -210,12 +213,12 @@ def test_a_store_that_is_not_ours_stays_as_it_is(drawer, record, tmp_path):
         xd.predict_to_zarr(drawer, record, empty, progress=False)
 
 
-def test_another_ledger_format_is_refused(drawer, record, tmp_path):
+def test_another_manifest_format_is_refused(drawer, record, tmp_path):
     path = tmp_path / "maps.zarr"
     options = {"time": record.time[10:14], "progress": False}
     xd.predict_to_zarr(drawer, record, path, **options)
     zarr.open_group(path, path="xdownscale", mode="r+").attrs["format"] = 99
-    with pytest.raises(xd.errors.StorageError, match="ledger format 99"):
+    with pytest.raises(xd.errors.StorageError, match="manifest format 99"):
         xd.predict_to_zarr(drawer, record, path, **options)
 
 
@@ -240,7 +243,7 @@ def test_a_template_that_fails_leaves_nothing(drawer, record, tmp_path, monkeypa
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(manifest.Ledger, "create", full)
+    monkeypatch.setattr(manifest.Manifest, "create", full)
     with pytest.raises(xd.errors.StorageError, match="Nothing was left there"):
         xd.predict_to_zarr(drawer, record, tmp_path / "maps.zarr", progress=False)
     assert not list(tmp_path.iterdir())
@@ -267,7 +270,7 @@ def test_several_variables_and_turned_dimensions(pair_drawer, tmp_path, pair_rec
         xr.testing.assert_allclose(found[name].load(), now[name], **CLOSE)
 
 
-def test_a_walk_with_a_gap_and_its_state(walker, record, tmp_path, recwarn):
+def test_a_run_with_a_gap_and_its_state(walker, record, tmp_path, recwarn):
     holed = record.isel(time=[i for i in range(110) if i not in (60, 61)])
     options = {"time": holed.time[40:80], "realizations": 2}
     found = xd.predict_to_zarr(
@@ -277,19 +280,20 @@ def test_a_walk_with_a_gap_and_its_state(walker, record, tmp_path, recwarn):
     assert not (tmp_path / "m.zarr/xdownscale/walk").exists()
 
 
-def test_the_state_of_a_walk_survives_the_store(tmp_path):
-    from xdownscale.prediction.rollout import Carry
+def test_the_state_of_a_run_survives_the_store(tmp_path):
+    from xdownscale.prediction.rollout import RolloutState
 
     zarr.open_group(tmp_path / "s", mode="w")
-    manifest.Ledger.create(tmp_path / "s", {}, (1, 1))
-    book = manifest.Ledger(tmp_path / "s")
-    memory = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
+    manifest.Manifest.create(tmp_path / "s", {}, (1, 1))
+    book = manifest.Manifest(tmp_path / "s")
+    lags = np.arange(24, dtype=np.float32).reshape(1, 2, 3, 4)
     watched = [np.array([0.1, 1 / 3, np.pi])]
-    book.keep((0, 0), {None: Carry(key=5, memory=memory, group="all", watched=watched)})
-    (name, carry), *others = book.recall((0, 0)).items()
-    assert (name, others, carry.key, carry.group) == (None, [], 5, "all")
-    np.testing.assert_array_equal(carry.memory, memory)
-    np.testing.assert_array_equal(carry.watched, watched)
+    given = RolloutState(key=5, lags=lags, group="all", watched=watched)
+    book.save_state((0, 0), {None: given})
+    (name, state), *others = book.load_state((0, 0)).items()
+    assert (name, others, state.key, state.group) == (None, [], 5, "all")
+    np.testing.assert_array_equal(state.lags, lags)
+    np.testing.assert_array_equal(state.watched, watched)
 
 
 def test_a_reader_meanwhile_sees_whole_chunks_or_none(drawer, record, tmp_path):

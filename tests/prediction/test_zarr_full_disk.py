@@ -45,7 +45,7 @@ def test_a_disk_that_fills_up(drawer, record, small_disk, monkeypatch):
     found = xd.predict_to_zarr(drawer, record, path, **options)
     now = drawer.predict(record, realizations=2)
     np.testing.assert_allclose(found.t, now, rtol=2e-5, atol=2e-5)
-    book = manifest.Ledger(path)
+    book = manifest.Manifest(path)
     assert book.finished().all()
     assert sum(p.stat().st_mtime_ns == stamp for p, stamp in kept.items()) >= len(kept) - 1
     assert not list(path.rglob("*.partial"))

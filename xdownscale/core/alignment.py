@@ -1,4 +1,4 @@
-"""Records that are compared: brought to the same days, cells, orientation and names."""
+"""Align records that are compared: common time steps, cells, orientation and names."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ from xdownscale.core.units import said, same_units, units_of
 
 
 class Matched(NamedTuple):
-    """Arrays that share their dims, grid and days.
+    """Predictions and truth on common dimensions, grid and time steps.
 
     Attributes
     ----------
     predictions : dict of str to DataArray
-        With the names, coordinates and days of the truth.
+        With the names, coordinates and times of the truth.
     truth : DataArray
-        The common days of the truth.
+        The truth at the common times.
     axes : Axes
         Dimensions of all of them.
     time : DataArray
-        The common days; one nameless entry where the truth has no time.
+        The common times; one nameless entry where the truth has no time.
     """
 
     predictions: dict[str, xr.DataArray]
@@ -42,7 +42,7 @@ class Matched(NamedTuple):
 
 
 def match(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Matched:
-    """Bring predictions to the truth's names, orientation and the days common to all.
+    """Bring predictions to the truth's names, orientation and the time steps common to all.
 
     Parameters
     ----------
@@ -124,6 +124,7 @@ def require_same_units(one: xr.DataArray, other: xr.DataArray, what: tuple[str, 
 
 
 def _no_common_day(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray, time: str) -> str:
+    """Return the message that names the period of each record."""
     spans = [
         f"{name!r} runs from {da.indexes[time].min()} to {da.indexes[time].max()}"
         for name, da in [("truth", truth), *predictions.items()]
@@ -169,7 +170,7 @@ def onto_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> xr.Da
 
 
 def _other_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> str:
-    """Say how two grids differ."""
+    """Return the message that says how two grids differ."""
     said = []
     for da in (prediction, truth):
         axes = find_axes(da)
@@ -212,13 +213,14 @@ def turn(other: xr.DataArray, one: xr.DataArray) -> xr.DataArray:
     """
     axes = find_axes(one)
     there = find_axes(other)
-    places = match_cells(one, other)
-    if places is None:
+    matched = match_cells(one, other)
+    if matched is None:
         raise GridError(
             f"The grids differ: the first has {describe_grid(one)}, the second "
             f"{describe_grid(other)}. Bring one to the grid of the other, with xdownscale.regrid."
         )
-    other = _take(_take(other, there.y, places.rows), there.x, places.columns)
+    rows, columns = matched
+    other = _take(_take(other, there.y, rows), there.x, columns)
     names = {there.y, there.x, there.latitude, there.longitude}
     bare = other.drop_vars([c for c in other.coords if c in names])
     renamed = bare.rename({there.y: axes.y, there.x: axes.x})
@@ -226,7 +228,7 @@ def turn(other: xr.DataArray, one: xr.DataArray) -> xr.DataArray:
 
 
 def _take(da: xr.DataArray, dim: str, places: Any) -> xr.DataArray:
-    """Select, but copy nothing where everything is selected in its order, or the other way."""
+    """Select along a dimension; a view where everything is selected in order, or reversed."""
     if np.array_equal(places, np.arange(da.sizes[dim])):
         return da
     if np.array_equal(places, np.arange(da.sizes[dim])[::-1]):
@@ -234,30 +236,14 @@ def _take(da: xr.DataArray, dim: str, places: Any) -> xr.DataArray:
     return da.isel({dim: places})
 
 
-class Pair(NamedTuple):
-    """Two records that can be compared.
-
-    Attributes
-    ----------
-    one, other : DataArray
-        The second bears the first's name of the time dimension.
-    axes, other_axes : Axes
-        Their dimensions.
-    same : bool
-        Whether their grids are one; then pixels that lack in one lack in both.
-    """
-
-    one: xr.DataArray
-    other: xr.DataArray
-    axes: Axes
-    other_axes: Axes
-    same: bool
+Pair = tuple[xr.DataArray, xr.DataArray]
+"""Two records that can be compared; the second bears the first's name of the time dimension."""
 
 
 def bring_together(
     da: xr.DataArray, other: xr.DataArray, common: bool = True, days: bool = True
 ) -> Pair:
-    """Bring two records to common days, common area and, on one grid, a common mask.
+    """Bring two records to common time steps, common area and, on one grid, a common mask.
 
     Parameters
     ----------
@@ -266,11 +252,13 @@ def bring_together(
     common : bool
         False: all cells of both.
     days : bool
-        False: all days of both, without a common mask then.
+        False: all time steps of both, without a common mask then.
 
     Returns
     -------
-    Pair
+    (DataArray, DataArray)
+        The second bears the first's name of the time dimension. On one grid, pixels that are
+        missing in one are missing in both.
 
     Raises
     ------
@@ -287,7 +275,7 @@ def bring_together(
     if axes.time and there.time and axes.time != there.time:
         other = other.rename({there.time: axes.time})
     if not days:
-        return Pair(da, other, axes, find_axes(other), False)
+        return da, other
     check_dates_named(da, "The first record")
     check_dates_named(other, "The second record")
     if (axes.time is None) != (there.time is None):
@@ -298,20 +286,17 @@ def bring_together(
         )
     one, two = (da, other) if axes.time is None else common_days(da, other, axes.time)
     if not common:
-        return Pair(one, two, axes, find_axes(two), False)
+        return one, two
     if same_grid(one, two):
         turned = turn(two, one)
-        seen = one.notnull()
-        seen_too = turned.notnull()
-        return Pair(one.where(seen_too), turned.where(seen), axes, find_axes(turned), True)
-    one, two = _crop(one, two), _crop(two, one)
-    return Pair(one, two, axes, find_axes(two), False)
+        return one.where(turned.notnull()), turned.where(one.notnull())
+    return _crop(one, two), _crop(two, one)
 
 
 def common_days(
     one: xr.DataArray, other: xr.DataArray, time: str
 ) -> tuple[xr.DataArray, xr.DataArray]:
-    """Return the days that two records share, stamped as in the first.
+    """Return the time steps that two records share, stamped as in the first.
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Days of records that need not fit in memory: read in blocks, or one by one. Arrays only.
+"""Read records that do not fit in memory: in blocks of time steps, or one by one.
 
-What is read of a day never depends on how the record is cut into chunks.
+The values of a time step never depend on how the record is cut into chunks.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ import xarray as xr
 from xdownscale.core.coords import find_time
 
 Array = npt.NDArray[Any]
-DAYS = 64  # most days that are read at once
+STEPS = 64  # most time steps that are read at once
 BLOCK = 1 << 27  # bytes that they may have together
-_KEPT = 1 << 26  # bytes of the largest chunk that a reader remembers
-_CHUNKS = 2  # that it remembers: windows of days lie in two at most
+_KEPT = 1 << 26  # bytes of the largest chunk that a reader caches
+_CHUNKS = 2  # that it caches: windows of time steps lie in two at most
 _CHUNK = 1 << 24  # bytes in a chunk of a file that has none
 
 
@@ -36,27 +36,27 @@ def is_lazy(array: Any) -> bool:
     return hasattr(array, "dask")
 
 
-def at_once(array: Any, most: int = DAYS) -> int:
-    """Return how many days (of an array or of its like) are read at once: at least one.
+def at_once(array: Any, most: int = STEPS) -> int:
+    """Return how many time steps of an array are read at once: at least one.
 
     Examples
     --------
     >>> at_once(np.zeros((100, 4, 4))), at_once(np.broadcast_to(0.0, (100, 2000, 2000)))
     (64, 4)
     """
-    day = int(np.prod(array.shape[1:])) * np.dtype(array.dtype).itemsize
-    return int(max(1, min(most, BLOCK // max(day, 1))))
+    size = int(np.prod(array.shape[1:])) * np.dtype(array.dtype).itemsize
+    return int(max(1, min(most, BLOCK // max(size, 1))))
 
 
-def blocks(array: Any, most: int = DAYS) -> Iterator[tuple[slice, Array]]:
-    """Walk through the days of a record: their rows, and their values in memory.
+def blocks(array: Any, most: int = STEPS) -> Iterator[tuple[slice, Array]]:
+    """Iterate over blocks of time steps: their rows, and their values in memory.
 
     Parameters
     ----------
     array : array (n, ...)
         Numpy or dask. Of a dask array whole chunks are read, so that each is read once.
     most : int
-        Most days in a block of a numpy array.
+        Most time steps in a block of a numpy array.
 
     Yields
     ------
@@ -79,10 +79,10 @@ def blocks(array: Any, most: int = DAYS) -> Iterator[tuple[slice, Array]]:
 
 
 class Reader:
-    """Days of a record by their rows; of a lazy one the last chunks are remembered.
+    """Read time steps of a record by their rows; of a lazy one the last chunks are cached.
 
-    Whoever asks for one day after another reads each chunk once, and not once for each of its days.
-    Several threads may ask.
+    Time steps that are read one after another cost one read of each chunk, and not one for each of
+    them. Threads may share a reader.
 
     Parameters
     ----------
@@ -98,9 +98,9 @@ class Reader:
         self._kept = OrderedDict[int, Array]()
         lengths = array.chunks[0] if is_lazy(array) else ()
         self._edges = np.cumsum([0, *lengths])
-        self._day = int(np.prod(self.shape[1:])) * np.dtype(self.dtype).itemsize
-        # a chunk that is too large to be remembered is not read for the sake of a day
-        self._whole = bool(lengths) and max(lengths) * self._day <= _KEPT
+        step = int(np.prod(self.shape[1:])) * np.dtype(self.dtype).itemsize
+        # a chunk that is too large for the cache is not read for one time step
+        self._whole = bool(lengths) and max(lengths) * step <= _KEPT
 
     def __getitem__(self, rows: npt.NDArray[np.int64]) -> Array:
         if not self._whole:
@@ -113,7 +113,7 @@ class Reader:
         return out
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Reader, (self._array,)  # locks do not travel
+        return Reader, (self._array,)  # locks cannot be pickled
 
     def _chunk(self, number: int) -> Array:
         with self._lock:
@@ -129,14 +129,14 @@ class Reader:
 
 
 def chunked(record: Any) -> Any:
-    """Return a record whose values are still on disc as chunks of days (dask).
+    """Return a record whose values are still on disc as chunks of time steps (dask).
 
     Records that xarray opened without chunks would otherwise be read as a whole.
 
     Parameters
     ----------
     record : DataArray or Dataset
-        What is in memory, or has chunks, stays as it is.
+        One in memory, or with chunks, stays as it is.
 
     Returns
     -------
@@ -157,10 +157,10 @@ def chunked(record: Any) -> Any:
     time = find_time(record)
     if time is None:
         return record.chunk({dim: chunks.get(dim, "auto") for dim in record.dims})
-    day = record.dtype.itemsize * record.size // max(record.sizes[time], 1)
-    stored = chunks.get(time, 1)
-    days = max(int(stored), _CHUNK // max(day, 1) // int(stored) * int(stored), 1)
-    return record.chunk({dim: days if dim == time else -1 for dim in record.dims})
+    size = record.dtype.itemsize * record.size // max(record.sizes[time], 1)
+    stored = int(chunks.get(time, 1))
+    steps = max(stored, _CHUNK // max(size, 1) // stored * stored, 1)
+    return record.chunk({dim: steps if dim == time else -1 for dim in record.dims})
 
 
 _BLOCK = 1 << 22
@@ -196,7 +196,7 @@ def day_slices(arrays: Iterable[xr.DataArray], dim: str, block: int = _BLOCK) ->
 
 
 def by_days(da: xr.DataArray, dim: str | None) -> xr.DataArray:
-    """Make a large record in memory lazy, so that what is made of it is never there as a whole.
+    """Make a large record in memory lazy, so that results of it never fill the memory.
 
     Parameters
     ----------
@@ -261,7 +261,7 @@ def _spans(sizes: tuple[int, ...]) -> list[tuple[int, int]]:
 
 
 def _pick(block: Any, rows: Array, columns: Array) -> Any:
-    """Cells of a dask array with one chunk in the last two axes, (..., 1, n)."""
+    """Return cells of a dask array with one chunk in the last two axes, (..., 1, n)."""
     chunks = (*block.chunks[:-2], (1,), (rows.size,))
     return block.map_blocks(
         lambda values: values[..., rows, columns][..., None, :],

@@ -1,4 +1,4 @@
-"""Cells along one axis: order, edges, areas, longitude conventions. Plain arrays only."""
+"""Grid cells: order, edges, areas, distances and comparison of latitude-longitude grids."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def latitude_axis(latitude: Array, what: str = "The grid", bounds: Array | None 
 
 
 def _cells_around(centres: Array, offsets: Array, what: str, kind: str) -> Array:
-    """Lower and upper edge (n, 2) of each cell from the distances of its edges to its centre."""
+    """Return the edges (n, 2) of each cell from their distances to its centre."""
     low = offsets.min(axis=1)
     high = offsets.max(axis=1)
     slack = SAME_CELL * (high - low)
@@ -198,7 +198,7 @@ def _cells_around(centres: Array, offsets: Array, what: str, kind: str) -> Array
 
 
 def _joined(cells: Array) -> Array:
-    """Edges (n + 1,) of cells (n, 2); in the middle between neighbours that do not meet."""
+    """Return the edges (n + 1,) of cells (n, 2); midpoints between cells that do not meet."""
     inner = np.where(
         cells[:-1, 1] == cells[1:, 0], cells[1:, 0], (cells[:-1, 1] + cells[1:, 0]) / 2
     )
@@ -260,7 +260,7 @@ def longitude_axis(longitude: Array, what: str = "The grid", bounds: Array | Non
 
 
 def _seam(values: Array, inverse: Array) -> tuple[int, bool]:
-    """Where ascending longitudes are best cut open, and whether they go round the globe."""
+    """Return the index to cut ascending longitudes at, and whether they go round the globe."""
     gaps = np.diff(values, append=values[0] + 360.0)
     widest = int(np.argmax(gaps))
     # Round the globe: the widest gap is hardly wider than the next. Then the caller's own cut.
@@ -271,7 +271,7 @@ def _seam(values: Array, inverse: Array) -> tuple[int, bool]:
 
 
 def _edges_round(values: Array, periodic: bool) -> Array:
-    """Edges of ascending longitudes; the outermost two are one meridian on a periodic axis."""
+    """Return the edges of ascending longitudes; the outer two coincide on a periodic axis."""
     if values.size < 2:
         return values.repeat(2)
     if not periodic:
@@ -406,7 +406,7 @@ def cell_areas(lat_edges: Array, lon_edges: Array, unit: str = "km2") -> Array:
 
 
 def _areas(lat_cells: Array, lon_cells: Array, unit: str) -> Array:
-    """Areas (m, n) of cells from their lower and upper edges, (m, 2) and (n, 2)."""
+    """Return areas (m, n) of cells from their lower and upper edges, (m, 2) and (n, 2)."""
     check_option("unit of area", unit, ("km2", "sr"))
     heights = np.abs(np.diff(np.sin(np.radians(lat_cells)), axis=1)[:, 0])
     widths = np.abs(np.diff(np.radians(lon_cells), axis=1)[:, 0])
@@ -836,20 +836,7 @@ def same_grid(a: Grid, b: Grid) -> bool:
     return match_cells(a, b) is not None
 
 
-class Places(NamedTuple):
-    """Where the cells of one grid are in another.
-
-    Attributes
-    ----------
-    rows, columns : ndarray of int
-        Row and column of the other grid for each row and column of the first.
-    """
-
-    rows: Array
-    columns: Array
-
-
-def match_cells(a: Grid, b: Grid) -> Places | None:
+def match_cells(a: Grid, b: Grid) -> tuple[Array, Array] | None:
     """Return where the cells of one grid are in another one that has the same cells.
 
     Parameters
@@ -859,27 +846,28 @@ def match_cells(a: Grid, b: Grid) -> Places | None:
 
     Returns
     -------
-    Places or None
-        None where the cells differ. Latitudes and longitudes of one dimension may stand in any
-        order, and start anywhere on the globe; those of two dimensions may be reversed.
+    (ndarray of int, ndarray of int) or None
+        Row and column of `b` for each row and column of `a`; None where the cells differ.
+        Latitudes and longitudes of one dimension may stand in any order, and start anywhere on
+        the globe; those of two dimensions may be reversed.
 
     Examples
     --------
     >>> a = xr.DataArray(np.ones((1, 4)), coords={"lat": [0.0], "lon": [0.0, 90.0, 180.0, 270.0]})
     >>> b = xr.DataArray(np.ones((1, 4)), coords={"lat": [0.0], "lon": [-180.0, -90.0, 0.0, 90.0]})
-    >>> match_cells(a, b).columns
+    >>> match_cells(a, b)[1]
     array([2, 3, 0, 1])
     """
-    one = _centres(a)
-    other = _centres(b)
+    one = centres(a)
+    other = centres(b)
     if one[0].ndim == 2 or other[0].ndim == 2:
         return _match_planes(one, other)
     rows = _find_all(one[0], other[0], cyclic=False)
     columns = _find_all(one[1], other[1], cyclic=True)
-    return None if rows is None or columns is None else Places(rows, columns)
+    return None if rows is None or columns is None else (rows, columns)
 
 
-def find_cells(a: Grid, b: Grid) -> Places:
+def find_cells(a: Grid, b: Grid) -> tuple[Array, Array]:
     """Return where the rows and columns of one grid are in another, -1 where they are not.
 
     Parameters
@@ -889,7 +877,8 @@ def find_cells(a: Grid, b: Grid) -> Places:
 
     Returns
     -------
-    Places
+    (ndarray of int, ndarray of int)
+        As of `match_cells`.
 
     Raises
     ------
@@ -900,21 +889,31 @@ def find_cells(a: Grid, b: Grid) -> Places:
     --------
     >>> a = xr.DataArray(np.ones((1, 2)), coords={"lat": [0.0], "lon": [-1.0, 0.0]})
     >>> b = xr.DataArray(np.ones((1, 3)), coords={"lat": [0.0], "lon": [0.0, 1.0, 2.0]})
-    >>> find_cells(a, b).columns
+    >>> find_cells(a, b)[1]
     array([-1,  0])
     """
     for grid in (a, b):
         require_rectilinear(grid_template(grid))
-    lat, lon = _centres(a)
-    lat_other, lon_other = _centres(b)
-    return Places(
-        _find(lat, lat_other, _slack(lat, lat_other, cyclic=False), cyclic=False),
-        _find(lon, lon_other, _slack(lon, lon_other, cyclic=True), cyclic=True),
-    )
+    lat, lon = centres(a)
+    lat_other, lon_other = centres(b)
+    rows = _find(lat, lat_other, _slack(lat, lat_other, cyclic=False), cyclic=False)
+    columns = _find(lon, lon_other, _slack(lon, lon_other, cyclic=True), cyclic=True)
+    return rows, columns
 
 
-def _centres(grid: Grid) -> tuple[Array, Array]:
-    """Latitude and longitude of the cells, (y,) and (x,), or both (y, x)."""
+def centres(grid: Grid) -> tuple[Array, Array]:
+    """Return latitude and longitude of the cells, ``(y,)`` and ``(x,)``, or both ``(y, x)``.
+
+    Parameters
+    ----------
+    grid : DataArray or Dataset
+        The grid.
+
+    Examples
+    --------
+    >>> centres(xr.DataArray(np.ones((1, 2)), coords={"lat": [0.0], "lon": [5.0, 6.0]}))[1]
+    array([5., 6.])
+    """
     da = grid_template(grid)
     axes = find_axes(da)
     names = (axes.latitude, axes.longitude)
@@ -922,22 +921,41 @@ def _centres(grid: Grid) -> tuple[Array, Array]:
     return found[0], found[1]
 
 
+def cell_centres(grid: xr.DataArray) -> tuple[Array, Array]:
+    """Return latitude and longitude of every cell, ``(y, x)`` each.
+
+    Parameters
+    ----------
+    grid : DataArray
+        ``(y, x)``.
+
+    Examples
+    --------
+    >>> cell_centres(xr.DataArray(np.ones((1, 2)), coords={"lat": [0.0], "lon": [5.0, 6.0]}))[0]
+    array([[0., 0.]])
+    """
+    axes = find_axes(grid)
+    fields = (grid[name].broadcast_like(grid) for name in (axes.latitude, axes.longitude))
+    latitude, longitude = (field.transpose(axes.y, axes.x).values for field in fields)
+    return latitude, longitude
+
+
 def _find_all(wanted: Array, there: Array, *, cyclic: bool) -> Array | None:
-    """Places of all values, where both axes have the same; a meridian may stand twice."""
+    """Return the index of every value, None where axes differ; a meridian may stand twice."""
     slack = _slack(wanted, there, cyclic=cyclic)
-    places = _find(wanted, there, slack, cyclic=cyclic)
+    index = _find(wanted, there, slack, cyclic=cyclic)
     back = _find(there, wanted, slack, cyclic=cyclic)
-    return places if (places >= 0).all() and (back >= 0).all() else None
+    return index if (index >= 0).all() and (back >= 0).all() else None
 
 
 def _slack(one: Array, other: Array, *, cyclic: bool) -> float:
-    """Degrees that centres of one cell may be apart."""
+    """Return how many degrees two centres of the same cell may be apart."""
     widths = [_typical_step(values, cyclic=cyclic) for values in (one, other)]
     return _tolerance(min(widths))
 
 
 def _typical_step(values: Array, *, cyclic: bool) -> float:
-    """Median distance of neighbouring values, whatever their order; 1 degree for a single one."""
+    """Return the median distance of neighbouring values, in any order; 1 for a single one."""
     ordered = np.sort(wrap_longitude(values, 0.0) if cyclic else values)
     steps = np.diff(ordered)
     if cyclic and ordered.size == 2:  # two meridians: the shorter way round
@@ -952,7 +970,7 @@ def _tolerance(width: float) -> float:
 
 
 def _find(wanted: Array, there: Array, slack: float, *, cyclic: bool) -> Array:
-    """Index of the nearest of `there` for each value, -1 where it is further off than `slack`."""
+    """Return the index of the nearest of `there` for each value, -1 beyond `slack`."""
     if cyclic:
         wanted = wrap_longitude(wanted, 0.0)
         there = wrap_longitude(there, 0.0)
@@ -972,8 +990,10 @@ def _find(wanted: Array, there: Array, slack: float, *, cyclic: bool) -> Array:
     return best
 
 
-def _match_planes(one: tuple[Array, Array], other: tuple[Array, Array]) -> Places | None:
-    """Places of cells where a grid is two-dimensional; rows and columns may be reversed."""
+def _match_planes(
+    one: tuple[Array, Array], other: tuple[Array, Array]
+) -> tuple[Array, Array] | None:
+    """Match cells where a grid is two-dimensional; rows and columns may be reversed."""
     lat, lon = _plane(one)
     lat_other, lon_other = _plane(other)
     if lat.shape != lat_other.shape or lon.shape != lon_other.shape or lat.shape != lon.shape:
@@ -988,19 +1008,20 @@ def _match_planes(one: tuple[Array, Array], other: tuple[Array, Array]) -> Place
         east = np.abs(wrap_longitude(lon_other[turned] - lon)) * shrink
         missing = np.isnan(lat + lon) & np.isnan(lat_other[turned] + lon_other[turned])
         if (missing | ((north <= slack) & (east <= slack))).all():
-            return Places(rows[::along_y], columns[::along_x])
+            return rows[::along_y], columns[::along_x]
     return None
 
 
-def _plane(centres: tuple[Array, Array]) -> tuple[Array, Array]:
-    lat, lon = centres
+def _plane(axes: tuple[Array, Array]) -> tuple[Array, Array]:
+    """Return latitude and longitude as ``(y, x)``."""
+    lat, lon = axes
     if lat.ndim == 1 and lon.ndim == 1:
         lat, lon = np.meshgrid(lat, lon, indexing="ij")
     return lat, lon
 
 
 def _cell_of_plane(lat: Array, lon: Array) -> float:
-    """Degrees along the shorter side of a typical cell."""
+    """Return the degrees along the shorter side of a typical cell."""
     sides = []
     for axis in (0, 1):
         if lat.shape[axis] > 1:

@@ -1,4 +1,4 @@
-"""What counts as missing: NaN and infinities; where a record misses values, and how many."""
+"""Missing values (NaN and infinities): where a record has them, and how many."""
 
 from __future__ import annotations
 

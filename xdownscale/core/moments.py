@@ -1,4 +1,4 @@
-"""Mean and spread of values that come in blocks. Plain arrays only."""
+"""Mean and standard deviation of values that come in blocks. Plain arrays only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exact order statistics of an array of any size: a histogram of leading bits, refined by passes.
+"""Exact quantiles of arrays of any size, from histograms of leading bits refined in passes.
 
 A float's bits, turned so that they sort like numbers, are read 16 at a time. The first pass counts
 values by their leading 16 bits; each further pass counts the next 16 bits of those values alone
@@ -176,7 +176,7 @@ class QuantileCounts:
         return low + (high - low) * (place - np.floor(place))
 
     def _wanted(self) -> Array:
-        """Ranks below each quantile, then those above."""
+        """Return the ranks below each quantile, then those above."""
         last = int(self._first.sum()) - 1
         if last < 0:
             raise DataError(
@@ -191,6 +191,6 @@ _NO_HEAD = np.zeros(1, np.uint64)
 
 
 def _finite(block: Any) -> Array:
-    """Finite values of a block, as float32."""
+    """Return the finite values of a block, as float32."""
     values = np.asarray(block, dtype=np.float32).ravel()
     return values[np.isfinite(values)]

@@ -1,4 +1,4 @@
-"""A variable of a record, understood once: its axes, plain array, grid and time.
+"""Record: a variable with its axes, plain array, grid and time, found once.
 
 At the door of `fit` and `predict` every variable becomes a `Record`; no function below looks for
 its axes, sorts it or strips its labels again.

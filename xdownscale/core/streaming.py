@@ -1,4 +1,4 @@
-"""How a long record is read piece by piece, so that memory never holds much more than a piece."""
+"""Read long records piece by piece with dask, so that memory holds little more than a piece."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def slabs(chunks: Sequence[int], positions: NDArray[np.int64], max_lag: int) -> 
         How many steps back the lags go.
     """
     bounds = np.cumsum(chunks)
-    cut = []
+    cut: list[Slab] = []
     start = 0
     for stop in bounds.tolist():
         if stop - start >= 4 * max_lag or stop == bounds[-1]:
@@ -75,8 +75,8 @@ def slabs(chunks: Sequence[int], positions: NDArray[np.int64], max_lag: int) -> 
     return cut
 
 
-class Record:
-    """A lazy array whose blocks can be read again, which keeps them out of memory between.
+class RereadableArray:
+    """A lazy array whose blocks are read again for each pass, and not kept between passes.
 
     What several blocks share and what is made of many reads, such as the mean that anomalies are
     taken from, is computed once.
@@ -148,7 +148,7 @@ class Record:
         return dask.array.Array(layers, name, chunks, dtype=x.dtype)
 
     def _own(self, key: Any) -> tuple[list[Any], list[Any]]:
-        """Tasks to be run for a block, and those shared with others whose results it is given."""
+        """Return the tasks to run for a block, and the shared ones whose results it is given."""
         own: dict[Any, None] = {key: None}
         given: dict[Any, None] = {}
         ahead = [key]
@@ -163,7 +163,7 @@ class Record:
 
 
 def _studied(x: Any) -> tuple[Any, Any, set[Any]]:
-    """Tasks of an array, what each needs, and those that blocks share and many reads go into."""
+    """Return an array's tasks, what each needs, and those that several blocks share."""
     from dask.base import optimize
     from dask.core import flatten, toposort
     from dask.optimization import cull
@@ -192,7 +192,7 @@ def _some(found: set[Any], most: int) -> set[Any]:
 
 
 def _nothing(_: Any) -> None:
-    """Wait for what is given, and forget it."""
+    """Wait for the inputs, and drop them."""
 
 
 def _load(graph: Any, key: Any, names: list[Any], _: None, given: list[Any]) -> Any:

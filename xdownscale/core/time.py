@@ -1,4 +1,4 @@
-"""Time axes: as numbers, checked, and matched with each other."""
+"""Time axes: convert to numbers, check and match."""
 
 from __future__ import annotations
 
@@ -545,6 +545,7 @@ def check_overlap(
 
 
 def _period(time: Any) -> str:
+    """Return the first and the last time, for messages."""
     values = _values(time)
     numbers = seconds(time)
     if not values.size:

@@ -127,7 +127,7 @@ def said(units: str | None) -> str:
 
 @lru_cache(maxsize=256)
 def _meaning(text: str) -> tuple[str, float, float] | None:
-    """Dimension of a unit, and the values 0 and 1 of it in base units; None if not understood."""
+    """Return the dimension of a unit, and 0 and 1 of it in base units; None if not understood."""
     registry = _registry()
     factor = 1.0
     rest = text
@@ -145,7 +145,7 @@ def _meaning(text: str) -> tuple[str, float, float] | None:
 
 @lru_cache(maxsize=1)
 def _registry() -> Any:
-    """Units as CF and UDUNITS spell them.
+    """Return a registry of units as CF and UDUNITS spell them.
 
     `cf_xarray.units` has such a registry too, but importing it replaces the application's own
     registry, and imports matplotlib.

@@ -1,4 +1,4 @@
-"""Whether a run of days drawn from each other stays with the coarse record. Arrays only."""
+"""Drift alarm of autoregressive runs: compare fine fields with the coarse record. Arrays only."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from xdownscale.core.errors import DriftError
 
 Array = npt.NDArray[Any]
 NAMES = ("mean", "variance", "semivariance of neighbours")
-DAYS = 5  # that are averaged before the alarm is raised
-LIMIT = 6.0  # standard deviations of single training days
+STEPS = 5  # time steps that are averaged before the alarm is raised
+LIMIT = 6.0  # standard deviations of single training time steps
 
 
 class Reference(NamedTuple):
-    """How fine fields stand to the interpolated coarse ones, on training days.
+    """Statistics of fine against interpolated coarse fields, on training time steps.
 
     Attributes
     ----------
     level, spread : ndarray (3,)
-        Mean and standard deviation over days of `compare`.
+        Mean and standard deviation over time of `compare`.
     """
 
     level: Array
@@ -53,7 +53,7 @@ def compare(field: Array, driver: Array) -> Array:
     field : ndarray (..., y, x)
         Fine field, scaled units; NaN where there is none.
     driver : ndarray (..., y, x)
-        Interpolated coarse field of the day.
+        Interpolated coarse field of the same time steps.
 
     Returns
     -------
@@ -68,7 +68,8 @@ def compare(field: Array, driver: Array) -> Array:
     array([1., 0.])
     """
     given = np.where(np.isfinite(field), driver, np.nan)
-    tiny, image = np.finfo(np.float32).tiny, (-2, -1)
+    tiny = np.finfo(np.float32).tiny
+    image = (-2, -1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # a field without values gives NaN
         variance = np.nanvar(given, axis=image) + tiny
@@ -79,13 +80,13 @@ def compare(field: Array, driver: Array) -> Array:
     return np.stack([mean, np.log(own / variance), np.log(rough / variance)], axis=-1)
 
 
-def learn(pairs: Iterable[tuple[Array, Array]]) -> Reference:
-    """Measure how fields stand to their drivers on training days.
+def fit_reference(pairs: Iterable[tuple[Array, Array]]) -> Reference:
+    """Compute the statistics of training time steps.
 
     Parameters
     ----------
     pairs : iterable of (ndarray (y, x), ndarray (y, x))
-        Field and driver of each day.
+        Field and driver of each time step.
     """
     found = np.array([compare(*pair) for pair in pairs])
     good = np.isfinite(found).all(axis=1)
@@ -94,54 +95,54 @@ def learn(pairs: Iterable[tuple[Array, Array]]) -> Reference:
 
 
 class Alarm:
-    """Watch a run, and raise where its last days have left what training days knew.
+    """Raise where the last time steps of a run differ from the training time steps.
 
     Parameters
     ----------
     reference : Reference
-        Of the group that the days belong to.
+        Of the group that the time steps belong to.
     last : sequence of array
-        What was seen of the days before: `last` of an alarm that watched them.
+        Statistics of the time steps before: `last` of an earlier alarm.
     """
 
     def __init__(self, reference: Reference, last: Iterable[Array] = ()) -> None:
         self.reference = reference
-        self._last: deque[Array] = deque(last, maxlen=DAYS)
+        self._last: deque[Array] = deque(last, maxlen=STEPS)
 
     @property
     def last(self) -> list[Array]:
-        """What was seen of the last days."""
+        """Statistics of the last time steps."""
         return list(self._last)
 
-    def watch(self, fields: Array, driver: Array, day: str) -> None:
-        """Look at one more day.
+    def check(self, fields: Array, driver: Array, day: str) -> None:
+        """Check one more time step.
 
         Parameters
         ----------
         fields : ndarray (realization, y, x)
-            What was drawn, scaled units.
+            Generated fields, scaled units.
         driver : ndarray (y, x)
             Interpolated coarse field.
         day : str
-            Which day, for the message.
+            Its date, for the message.
 
         Raises
         ------
         DriftError
-            If the mean over the last five days and all realizations lies more than six standard
-            deviations of single training days from their mean.
+            If the mean over the last five time steps and all realizations lies more than six
+            standard deviations of single training time steps from their mean.
         """
         level, spread = self.reference
         self._last.append((compare(fields, driver).mean(axis=0) - level) / spread)
-        if len(self._last) < DAYS:
+        if len(self._last) < STEPS:
             return
         off = np.mean(self._last, axis=0)
         worst = int(np.argmax(np.abs(off)))
         if not np.abs(off[worst]) <= LIMIT:
             raise DriftError(
-                f"The run has drifted away from the coarse record: on the {DAYS} days up to {day} "
-                f"the {NAMES[worst]} of the drawn fields lies {off[worst]:+.1f} standard "
-                "deviations from where it lay on training days. Draw shorter stretches, each with "
+                f"The run has drifted away from the coarse record: on the {STEPS} days up to {day} "
+                f"the {NAMES[worst]} of the generated fields lies {off[worst]:+.1f} standard "
+                "deviations from where it lay on training days. Predict shorter periods, each with "
                 "its own history=; train with more lag_noise and lag_dropout; or use a model with "
                 "fine_lags=0, which cannot drift."
             )

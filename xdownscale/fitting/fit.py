@@ -1,11 +1,10 @@
-"""Fit a downscaling model: validate the records, train every group, gather the result."""
+"""Fit a downscaling model: validate the records, train every group, assemble the result."""
 
 from __future__ import annotations
 
 import json
 import warnings
 from collections.abc import Mapping
-from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -24,8 +23,8 @@ from xdownscale.core.errors import (
     XDownscaleWarning,
     nearest_name,
 )
+from xdownscale.core.grids import centres
 from xdownscale.core.missing import ever_present, missing_share
-from xdownscale.core.record import Record
 from xdownscale.fitting import transfer
 from xdownscale.fitting.fitted_model import Fitted, GroupModel, ModelFacts
 from xdownscale.fitting.groups import Seasons, check_layouts, make_groups
@@ -70,7 +69,7 @@ def fit_records(
     Returns
     -------
     fitted : Fitted
-        What training left.
+        The model.
     pair : Pair
         The records that it was trained on.
     """
@@ -79,10 +78,9 @@ def fit_records(
     pair = validation.check_pair(coarse, fine, config.data, drivers)
     _check_method(pair, config)
     transfer.check_transfer(encoder, config, len(pair.drivers))
-    settled = settle_pairing(pair, pairing, seed)
-    pair = settled.pair
-    if settled.kind == "self":
-        config = _for_averages(config, settled.reason, warn=pairing == "auto")
+    pair = settle_pairing(pair, pairing, seed)
+    if pair.pairing == "self":
+        config = _for_averages(config, pair.reason, warn=pairing == "auto")
     method = methods.find(config.method)
     blend = config.data.blend if method.blends else 0
     groups = list(make_groups(pair, seasons, regions, blend))
@@ -90,7 +88,7 @@ def fit_records(
         check_layouts(group.window, config)
     present = np.all([ever_present(driver.array) for driver in pair.drivers], axis=0)
     missing = np.max([missing_share(driver.array, present) for driver in pair.drivers], axis=0)
-    _check_driven(missing, config.data.max_missing)
+    _check_missing(missing, config.data.max_missing)
     datasets = [
         GroupDataset(
             pair=pair,
@@ -101,15 +99,14 @@ def fit_records(
             seasons=seasons,
             missing=missing,
             seed=seed,
-            long=settled.long,
             encoder=transfer.encoder_of(encoder, group.name),
         )
         for group, weight in groups
     ]
     for dataset in datasets:
         dataset.check()
-    own = [dataset.fingerprint() for dataset in datasets]
-    fingerprint = hashing.fingerprint(_fingerprint(pair, config), *own)
+    parts = [dataset.fingerprint() for dataset in datasets]
+    fingerprint = hashing.fingerprint(_fingerprint(pair, config), *parts)
     models = {
         dataset.group.name: train_group(
             dataset,
@@ -120,36 +117,23 @@ def fit_records(
         )
         for dataset in datasets
     }
-    fitted = _pack(pair, config, seasons, models, fingerprint, seed, present)
-    about = replace(
-        fitted.about,
-        pairing=settled.kind,
-        pairing_reason=settled.reason,
-        encoder={each.group.name: each.encoder.origin for each in datasets if each.encoder},
-    )
-    if settled.long is not None:
-        about = _with_period(about, settled.long[0])
-    return replace(fitted, about=about), pair
+    origins = {each.group.name: each.encoder.origin for each in datasets if each.encoder}
+    about = _facts(pair, fingerprint, seed, origins)
+    return _fitted(pair, config, seasons, models, present, about), pair
 
 
-def _with_period(about: ModelFacts, long: Record) -> ModelFacts:
-    """Return the facts with the period of the long coarse record."""
-    days = (about.days[0], int(long.time.size))
-    return replace(about, coarse_period=_period(long.time), days=days)
-
-
-def _check_driven(missing: npt.NDArray[np.float64], most: float) -> None:
-    """Raise unless some day has enough of its coarse field."""
+def _check_missing(missing: npt.NDArray[np.float64], most: float) -> None:
+    """Raise unless some time step has enough of its coarse field."""
     if missing.min() > most:
         raise DataError(
-            f"No day of the coarse record can be learnt from: on each, {missing.min():.0%} of its "
+            f"No day of the coarse record can be trained on: on each, {missing.min():.0%} of its "
             f"cells or more are NaN, and max_missing is {most:g}. Check the variable and its fill "
             "values, or raise data=dict(max_missing=...)."
         )
 
 
 def _for_averages(config: DownscalerConfig, reason: str, *, warn: bool) -> DownscalerConfig:
-    """Return options that suit a fine record and its own averages."""
+    """Return the options for training on a fine record and its own averages."""
     kind = config.sampling.constraint
     if kind in CONSISTENT:
         raise OptionError(
@@ -168,6 +152,7 @@ def _for_averages(config: DownscalerConfig, reason: str, *, warn: bool) -> Downs
 
 
 def _check_method(pair: Pair, config: DownscalerConfig) -> None:
+    """Raise where the options do not suit the variables of the records."""
     named = [] if isinstance(config.data.transform, str) else list(config.data.transform)
     there = {*pair.names, *(str(target.name) for target in pair.targets)}
     if unknown := [name for name in named if name not in there]:
@@ -196,37 +181,34 @@ def _check_method(pair: Pair, config: DownscalerConfig) -> None:
     if lags and len(pair.targets) > 1:
         raise OptionError(
             f"fine_lags is {lags} and there are {len(pair.targets)} fine "
-            "variables; a model that sees fine lags draws one. Give one, or fine_lags=0."
+            "variables; a model that sees fine lags predicts one. Give one, or fine_lags=0."
         )
 
 
 def _fingerprint(pair: Pair, config: DownscalerConfig) -> str:
-    """Name the data and options: values, times and grids of both records, and the configuration."""
+    """Return a hash of the values, times and grids of both records, and of the options."""
     records = [record.array for record in (*pair.drivers, *pair.targets)]
     times = [record.keys for record in (pair.coarse, pair.fine)]
     grids = [record.grid for record in (pair.coarse, pair.fine)]
-    degrees = [d for grid in grids for d in validation.degrees(grid)]
+    degrees = [d for grid in grids for d in centres(grid)]
     return hashing.fingerprint(json.dumps(config.to_dict()), *times, *degrees, *records)
 
 
-def _pack(
+def _fitted(
     pair: Pair,
     config: DownscalerConfig,
     seasons: Seasons | None,
     models: dict[str, GroupModel],
-    fingerprint: str,
-    seed: int,
     present: npt.NDArray[np.bool_],
+    about: ModelFacts,
 ) -> Fitted:
-    """Gather what was learnt, with the facts that a user or a later check wants to know."""
+    """Assemble the fitted model; it keeps the last fine fields, as lags of the time after them."""
     rows = slice(-config.data.lags, None)
     array = np.asarray(pair.fine.array[rows], np.float32)
     grid = pair.grid
-    coarse_grid = pair.coarse.grid
     carried = xr.DataArray(
         array, dims=("time", *grid.dims), coords={**grid.coords, "time": pair.time.values[rows]}
     )
-    units = [driver.attrs.get("units") for driver in pair.drivers]
     labels = [target.labels for target in pair.targets]
     return Fitted(
         config=config,
@@ -238,26 +220,38 @@ def _pack(
         ),
         drivers=tuple(pair.names),
         own=pair.own,
-        coarse_grid=coarse_grid.copy(data=present.astype(np.float32)),
+        coarse_grid=pair.coarse.grid.copy(data=present.astype(np.float32)),
         carried=carried,
-        about=ModelFacts(
-            coarse_units=tuple(unit if unit is None else str(unit) for unit in units),
-            fine_period=_period(pair.time),
-            coarse_period=_period(pair.coarse_time),
-            days=(int(pair.time.size), int(pair.coarse_time.size)),
-            step=int(time_axis.time_step(pair.coarse_time)),
-            fingerprint=fingerprint,
-            seed=seed,
-            version=_version(),
-        ),
+        about=about,
+    )
+
+
+def _facts(pair: Pair, fingerprint: str, seed: int, encoder: dict[str, Any]) -> ModelFacts:
+    """Return the facts about the training that a user or a later check wants to know."""
+    units = [driver.attrs.get("units") for driver in pair.drivers]
+    coarse_time = pair.coarse_time if pair.long is None else pair.long[0].time
+    return ModelFacts(
+        coarse_units=tuple(unit if unit is None else str(unit) for unit in units),
+        fine_period=_period(pair.time),
+        coarse_period=_period(coarse_time),
+        days=(int(pair.time.size), int(coarse_time.size)),
+        step=int(time_axis.time_step(pair.coarse_time)),
+        fingerprint=fingerprint,
+        seed=seed,
+        version=_version(),
+        pairing=pair.pairing,
+        pairing_reason=pair.reason,
+        encoder=encoder,
     )
 
 
 def _period(time: xr.DataArray) -> tuple[str, str]:
+    """Return the first and the last date."""
     return str(time.values[0])[:10], str(time.values[-1])[:10]
 
 
 def _version() -> str:
+    """Return the version of this package, for the model file."""
     try:
         return version("xarray-downscale")
     except PackageNotFoundError:

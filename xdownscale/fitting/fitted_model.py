@@ -1,4 +1,4 @@
-"""What fitting leaves: a model for each group, and the facts that belong to all."""
+"""Fitted model: the trained networks of each group, their scalings, and facts about training."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from xdownscale.config import DownscalerConfig
 from xdownscale.core.coords import Labels
 from xdownscale.core.normalization import Scaling
 from xdownscale.fitting.groups import Group, Seasons
+from xdownscale.methods import Method
 from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.networks.state import count_parameters
 from xdownscale.preprocessing.calendar_features import CHANNELS, Calendar
@@ -24,7 +25,7 @@ from xdownscale.preprocessing.quantile_mapping import QuantileMap
 
 @dataclass(frozen=True, kw_only=True)
 class GroupModel:
-    """What was learnt for one group.
+    """Trained model of one group: weights, scalings, masks and split.
 
     Attributes
     ----------
@@ -46,14 +47,14 @@ class GroupModel:
     state : dict
         Weights.
     split : Dataset
-        Coordinate ``part`` of every usable day along ``time``.
+        Coordinate ``part`` of every usable time step along ``time``.
     history : Dataset
         Losses, one row an epoch.
     maps : tuple of QuantileMap
         Under pairing ``"self"``, for each driver: onto the climate of the fine record, scaled
         units; else empty.
     loaded : dict
-        What was built of the weights in this process.
+        Objects built from the weights in this process, such as samplers.
     """
 
     group: Group
@@ -70,11 +71,11 @@ class GroupModel:
     loaded: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave behind what each process builds for itself."""
+        """Leave out what each process builds for itself."""
         return self.__dict__ | {"loaded": {}}
 
     def once(self, key: Hashable, build: Callable[[], Any]) -> Any:
-        """Return what `build` makes of the weights; made anew only where an array was replaced."""
+        """Return the cached result of `build`; built anew where a weight array was replaced."""
         weights, built = self.loaded.get(key, ([], None))
         mine = list(self.state.values())
         if len(mine) != len(weights) or any(a is not b for a, b in zip(mine, weights, strict=True)):
@@ -182,7 +183,7 @@ class ModelFacts:
 
 @dataclass(frozen=True, kw_only=True)
 class Fitted:
-    """Everything that fitting learnt; what a model file holds.
+    """A fitted model: everything that a model file holds.
 
     Attributes
     ----------
@@ -218,6 +219,16 @@ class Fitted:
     about: ModelFacts
 
     @property
+    def method(self) -> Method:
+        """Method that the model was trained with."""
+        return methods.find(self.config.method)
+
+    @property
+    def any_group(self) -> GroupModel:
+        """Model of the first group, for facts that all groups share."""
+        return next(iter(self.models.values()))
+
+    @property
     def labels(self) -> Labels:
         """Names of the first target."""
         return self.targets[0]
@@ -231,7 +242,7 @@ class Fitted:
 
 
 def facts(fitted: Fitted) -> list[tuple[str, str]]:
-    """Return what a fitted model learnt from, as (name, sentence) pairs.
+    """Describe a fitted model and its training data, as (name, sentence) pairs.
 
     Parameters
     ----------
@@ -248,7 +259,6 @@ def facts(fitted: Fitted) -> list[tuple[str, str]]:
     sizes = " x ".join(str(n) for n in fitted.carried.shape[1:])
     coarse = " x ".join(str(n) for n in fitted.coarse_grid.shape)
     models = fitted.models.values()
-    one = next(iter(models))
     variables = [f"{t.name or 'unnamed'} [{t.attrs.get('units', '?')}]" for t in fitted.targets]
     return [
         ("variable" if len(variables) == 1 else "variables", ", ".join(variables)),
@@ -263,14 +273,14 @@ def facts(fitted: Fitted) -> list[tuple[str, str]]:
             f"{config.data.lags} lags, {sum(m.parameters for m in models):,} weights",
         ),
         *_encoder_origin(about),
-        ("transform", "; ".join(s.reason or s.transform for s in one.scalings)),
+        ("transform", "; ".join(s.reason or s.transform for s in fitted.any_group.scalings)),
         ("skill", _skill(about.skill, about.pairing)),
         ("fingerprint", f"{about.fingerprint[:12]}, seed {about.seed}"),
     ]
 
 
 def _encoder_origin(about: ModelFacts) -> list[tuple[str, str]]:
-    """Say where the encoder is from, if it was not trained on these records."""
+    """Return the origin of the encoder, if it was not trained on these records."""
     taken = {
         f"{origin['fingerprint'][:12]} ({' to '.join(origin['coarse_period'])})"
         for origin in (about.encoder or {}).values()
@@ -314,7 +324,7 @@ def sizes_of(fitted: Fitted, model: GroupModel) -> Sizes:
         One of its groups.
     """
     config = fitted.config
-    method = methods.find(config.method)
+    method = fitted.method
     before, after = method.window(config)
     return Sizes(
         drivers=len(fitted.drivers),

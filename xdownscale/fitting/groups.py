@@ -1,4 +1,4 @@
-"""Groups: one trained model for each season and region that was asked for."""
+"""Groups of a fit: a model is trained for each season and region that was asked for."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def make_groups(
     regions: Mapping[str, Any] | None,
     blend: int = 0,
 ) -> Iterator[tuple[Group, npt.NDArray[np.float32]]]:
-    """Yield every season x region and what the cells of its window count in it.
+    """Yield every season x region, with the weights of the cells in its window.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def check_layouts(window: tuple[slice, slice], config: DownscalerConfig) -> None
 
 
 def _bounding(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Smallest window that holds every True."""
+    """Return the smallest window that holds every True."""
     spans = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
     rows, columns = (slice(int(span[0]), int(span[-1]) + 1) for span in spans)
     return rows, columns

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
@@ -17,36 +16,13 @@ from xdownscale.preprocessing.validation import Pair, crop_to
 from xdownscale.regridding import regrid
 
 PAIRINGS = ("auto", "paired", "self")
-_ENOUGH = 129  # common days that a verdict needs; see `diagnose_pairing`
+_ENOUGH = 129  # common time steps that a verdict needs; see `diagnose_pairing`
 _TESTED = 1 << 23  # coarse values that a verdict about a record on disc rests on, at most
 _HELD = 500.0  # MB of averages that are kept in memory
 
 
-class Pairing(NamedTuple):
-    """How a fine record is trained on.
-
-    Attributes
-    ----------
-    kind : str
-        ``"paired"``: from the coarse fields of its days. ``"self"``: from its own averages over
-        coarse cells.
-    reason : str
-        Why, in a sentence.
-    pair : Pair
-        The records to train on.
-    long : tuple of Record or None
-        Under ``"self"`` the long coarse records, on the cells that the fine record covers: what is
-        to be mapped onto the fine record's climate.
-    """
-
-    kind: str
-    reason: str
-    pair: Pair
-    long: tuple[Record, ...] | None
-
-
-def settle_pairing(pair: Pair, pairing: str, seed: int = 0) -> Pairing:
-    """Decide how the records are paired, and prepare them for it.
+def settle_pairing(pair: Pair, pairing: str, seed: int = 0) -> Pair:
+    """Decide how the records are paired, and return the pair to train on.
 
     Parameters
     ----------
@@ -60,7 +36,8 @@ def settle_pairing(pair: Pair, pairing: str, seed: int = 0) -> Pairing:
 
     Returns
     -------
-    Pairing
+    Pair
+        With `pairing`, `reason` and `long` as decided.
 
     Raises
     ------
@@ -75,32 +52,32 @@ def settle_pairing(pair: Pair, pairing: str, seed: int = 0) -> Pairing:
     if pairing == "self":
         return _from_itself(pair, "as asked")
     if pairing == "paired":
-        return Pairing("paired", "as asked", pair, None)
+        return replace(pair, reason="as asked")
     if pair.own[0] < 0:
         reason = "not tested: the first target has no coarse variable of its own"
-        return Pairing("paired", reason, pair, None)
+        return replace(pair, reason=reason)
     if pair.rows.size < _ENOUGH:
         reason = f"not tested: {pair.rows.size} common days are fewer than {_ENOUGH}"
-        return Pairing("paired", reason, pair, None)
-    found = diagnose_pairing(pair.coarse.da, _stretch(pair), seed=seed)
+        return replace(pair, reason=reason)
+    found = diagnose_pairing(pair.coarse.da, _tested(pair), seed=seed)
     message = str(found["message"].item())
     if found["paired"].item():
-        return Pairing("paired", message, pair, None)
+        return replace(pair, reason=message)
     return _from_itself(pair, message)
 
 
-def _stretch(pair: Pair) -> xr.DataArray:
-    """Return the fine record, or of a large one on disc enough days from its middle."""
-    days = pair.rows.size
+def _tested(pair: Pair) -> xr.DataArray:
+    """Return the fine record, or of a large one on disc enough time steps from its middle."""
+    steps = pair.rows.size
     cells = min(pair.coarse.grid.size, pair.grid.size)
     wanted = max(_TESTED // cells, _ENOUGH)
-    if not is_lazy(pair.fine.array) or days <= wanted:
+    if not is_lazy(pair.fine.array) or steps <= wanted:
         return pair.fine.da
-    first = (days - wanted) // 2
+    first = (steps - wanted) // 2
     return pair.fine.isel(slice(first, first + wanted)).da
 
 
-def _from_itself(pair: Pair, reason: str) -> Pairing:
+def _from_itself(pair: Pair, reason: str) -> Pair:
     """Pair a fine record with its own averages over coarse cells."""
     foreign = [n for k, n in enumerate(pair.names) if k not in pair.own]
     if foreign or min(pair.own) < 0:
@@ -113,16 +90,14 @@ def _from_itself(pair: Pair, reason: str) -> Pairing:
     averaged = {own: _average(pair.targets[t], pair.drivers[own]) for t, own in enumerate(pair.own)}
     drivers = tuple(averaged[k] for k in range(len(pair.drivers)))
     grid = drivers[0].grid
-    return Pairing(
-        "self",
-        reason,
-        replace(
-            pair,
-            coarse=drivers[pair.own[0]],
-            rows=np.arange(pair.rows.size),
-            drivers=drivers,
-        ),
-        tuple(Record(crop_to(driver.da, grid), driver.what) for driver in pair.drivers),
+    return replace(
+        pair,
+        coarse=drivers[pair.own[0]],
+        rows=np.arange(pair.rows.size),
+        drivers=drivers,
+        pairing="self",
+        reason=reason,
+        long=tuple(Record(crop_to(driver.da, grid), driver.what) for driver in pair.drivers),
     )
 
 
@@ -142,5 +117,5 @@ def _average(fine: Record, coarse: Record) -> Record:
         fine.da, template.isel({axes.y: rows, axes.x: columns}), "conservative"
     )
     if is_lazy(averaged.data) and averaged.nbytes <= 1e6 * _HELD:
-        averaged = averaged.compute()  # or every look at it would read the fine record
+        averaged = averaged.compute()  # else each use would read the fine record
     return Record(averaged.rename(coarse.name).assign_attrs(coarse.attrs), coarse.what)

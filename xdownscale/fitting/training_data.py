@@ -1,4 +1,4 @@
-"""Training data of one group: its split, scaling and arrays in scaled units; and its training."""
+"""Split, scale and assemble the training data of one group, and train its networks."""
 
 from __future__ import annotations
 
@@ -51,18 +51,15 @@ class GroupDataset:
     group : Group
         Season and region.
     weight : (y, x) float32 array
-        What the cells of the group's window count; 0 outside the region and its surroundings.
+        Weights of the cells of the group's window; 0 outside the region and its surroundings.
     config : DownscalerConfig
         Options.
     seasons : mapping or None
         Season -> months.
     missing : (t,) array
-        Share of missing cells of each day of the coarse record.
+        Share of missing cells of each time step of the coarse record.
     seed : int
         Seed of everything random.
-    long : tuple of Record or None
-        Under pairing ``"self"`` the long coarse records, which are mapped onto the climate of
-        `pair`'s; None where `pair` holds them.
     encoder : Encoder or None
         Weights that stand in for the first stage.
     """
@@ -75,17 +72,16 @@ class GroupDataset:
     seasons: Seasons | None
     missing: npt.NDArray[np.float64]
     seed: int
-    long: tuple[Record, ...] | None = None
     encoder: Encoder | None = None
 
     @cached_property
     def cells(self) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Days ``(n,)`` with values of every target, and cells ``(t, y, x)`` that ever have one."""
+        """Time steps ``(n,)`` with every target, and cells ``(t, y, x)`` that ever have a value."""
         found = [self._present(target) for target in self.pair.targets]
         return np.all([filled for filled, _ in found], axis=0), np.stack([v for _, v in found])
 
     def _present(self, target: Record) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.bool_]]:
-        """Time steps of a target with any value, ``(n,)``, and cells that ever have one."""
+        """Return the time steps of a target with any value, and the cells that ever have one."""
         array = target.array[(slice(None), *self.group.window)]
         filled = np.zeros(array.shape[0], bool)
         valid = np.zeros(array.shape[1:], bool)
@@ -102,7 +98,7 @@ class GroupDataset:
 
     @cached_property
     def usable(self) -> npt.NDArray[np.bool_]:
-        """Days of the fine record that may be learnt from: fine and coarse field are there."""
+        """Time steps of the fine record that have a fine and a coarse field."""
         filled, _ = self.cells
         driven = self.missing[self.pair.rows] <= self.config.data.max_missing
         lost = int(np.sum(~(filled & driven)))
@@ -118,9 +114,9 @@ class GroupDataset:
 
     @cached_property
     def split(self) -> splits.Split:
-        """Training, early-stopping, validation and test days, as rows of the fine record.
+        """Split into training, early-stopping, validation and test rows of the fine record.
 
-        A model for all seasons is judged on all of them: each season is split on its own.
+        A model for all seasons is evaluated on all of them: each season is split on its own.
         """
         data = self.config.data
         return splits.chronological_split(
@@ -138,18 +134,12 @@ class GroupDataset:
     def scalings(self) -> tuple[Scaling, ...]:
         """Transform and constants of each target, from training days alone.
 
-        Under ``transform="auto"`` the coarse training days have a say too: the transform must
-        suit both records.
+        Under ``transform="auto"`` the transform must suit the coarse training days too.
         """
         return tuple(
             self._scaling(target, self.pair.drivers[k] if k >= 0 else None)
             for target, k in zip(self.pair.targets, self.pair.own, strict=True)
         )
-
-    @property
-    def scaling(self) -> Scaling:
-        """Scaling of the first target."""
-        return self.scalings[0]
 
     @cached_property
     def driver_scalings(self) -> tuple[Scaling, ...]:
@@ -162,6 +152,7 @@ class GroupDataset:
         )
 
     def _scaling(self, target: Record, driver: Record | None) -> Scaling:
+        """Fit the scaling of a target; raise if its driver has implausible values."""
         chosen = self._fitted(target, self.split.train, driver)
         if driver is not None and (
             problem := validation.implausible(driver, chosen, "The coarse record")
@@ -185,7 +176,7 @@ class GroupDataset:
         if driver is not None:
             parts.append(_Blocks(driver.array, self.pair.rows[train]))
         chosen = choose_transform(_Chain(*parts), transform, floor=floor, seed=self.seed)
-        if own.low > own.high:  # no value at all, which has an error of its own
+        if own.low > own.high:  # no value at all: `fit_scaling` raises
             return fit_scaling(own, chosen.transform, data.scaling)
         return fit_scaling(own, replace(chosen, minimum=own.low, maximum=own.high), data.scaling)
 
@@ -205,7 +196,7 @@ class GroupDataset:
             raise type(err)(f"Group {self.group.name!r}: {err}") from err
 
     def fingerprint(self) -> str:
-        """Name what this group learns from, beside the records themselves."""
+        """Return a hash of the split, scaling, mask and static fields of this group."""
         scalings = [scaling.to_dict() for scaling in (*self.scalings, *self.driver_scalings)]
         facts = {"scaling": scalings, "window": str(self.group.window)}
         parts = [getattr(self.split, name) for name in PARTS]
@@ -236,17 +227,8 @@ class GroupDataset:
         """The method that is trained."""
         return methods.find(self.config.method)
 
-    def calendar_numbers(self, time: xr.DataArray) -> npt.NDArray[np.float32]:
-        """Return the numbers that tell the networks the time, ``(n, c)``."""
-        return calendar_numbers(self.method.calendar, self.calendar, time, self.step)
-
-    @cached_property
-    def step(self) -> int:
-        """Seconds from one day to the next."""
-        return self.pair.coarse.step
-
     def split_dataset(self) -> xr.Dataset:
-        """Return which day is what, as labels along ``time``."""
+        """Return the part of the split that each time step belongs to, along ``time``."""
         parts = {name: getattr(self.split, name) for name in PARTS}
         rows = np.concatenate(list(parts.values()))
         part = np.concatenate([np.full(days.size, name) for name, days in parts.items()])
@@ -255,17 +237,17 @@ class GroupDataset:
         return xr.Dataset({"part": ("time", part[order])}, coords={"time": time})
 
     def in_season(self, time: xr.DataArray) -> npt.NDArray[np.bool_]:
-        """Tell which days belong to the group's season."""
+        """Tell which times belong to the group's season."""
         if self.group.season is None or self.seasons is None:
             return np.ones(time.size, bool)
         return np.isin(months(time), self.seasons[self.group.season])
 
 
 class _Blocks:
-    """Chosen days of a record, a block at a time, as often as asked; notes their range.
+    """Iterate over chosen time steps of a record in blocks, again and again; records their range.
 
-    Blocks end where those of 64 days end that `scaling` takes apart, so that sums do not depend on
-    how many days are read at once.
+    Blocks end where the blocks of `core.normalization` end, so that sums do not depend on how many
+    time steps are read at once.
     """
 
     def __init__(self, array: Any, rows: npt.NDArray[np.int64]) -> None:
@@ -277,17 +259,17 @@ class _Blocks:
     def __iter__(self) -> Iterator[npt.NDArray[Any]]:
         step = max(1, BLOCK // max(1, int(np.prod(self._array.shape[1:]))))
         size = max(1, blocks.at_once(self._array) // step) * step
-        for first in range(0, self._rows.size, blocks.DAYS):
-            days = self._rows[first : first + blocks.DAYS]
-            for start in range(0, days.size, size):
-                block = self._array[days[start : start + size]]
+        for first in range(0, self._rows.size, blocks.STEPS):
+            rows = self._rows[first : first + blocks.STEPS]
+            for start in range(0, rows.size, size):
+                block = self._array[rows[start : start + size]]
                 self.low = min(self.low, float(np.fmin.reduce(block, axis=None)))
                 self.high = max(self.high, float(np.fmax.reduce(block, axis=None)))
                 yield block
 
 
 class _Chain:
-    """Several block readers, one after another, as often as asked."""
+    """Several `_Blocks`, one after another."""
 
     def __init__(self, *parts: _Blocks) -> None:
         self._parts = parts
@@ -297,7 +279,7 @@ class _Chain:
             yield from part
 
 
-_COMPARED = 1024  # days of a record on disc that runs are held against
+_COMPARED = 1024  # time steps of a record on disc that the drift reference is fitted on
 
 
 def train_group(
@@ -308,12 +290,12 @@ def train_group(
     progress: bool,
     fingerprint: str,
 ) -> GroupModel:
-    """Train the networks of one group and pack up what was learnt.
+    """Train the networks of one group.
 
     Parameters
     ----------
     dataset : GroupDataset
-        What to learn from.
+        Its records.
     device : str
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     checkpoint_dir : Path or None
@@ -358,7 +340,7 @@ def train_group(
 def _drift_reference(
     data: TrainingData, dataset: GroupDataset
 ) -> dict[str, npt.NDArray[np.float32]]:
-    """Measure how fine fields stand to the coarse ones, for methods whose runs are watched."""
+    """Fit the drift reference, for methods whose runs are checked for drift."""
     own = dataset.pair.own[0]
     if not dataset.method.watches_drift or not data.fine_lags.shape[1] or own < 0:
         return {}
@@ -372,11 +354,11 @@ def _drift_reference(
         )
         for row in rows
     )
-    return drift.learn(pairs).to_state()
+    return drift.fit_reference(pairs).to_state()
 
 
 def spread(rows: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
-    """Return at most so many of some days, evenly spread (one at least).
+    """Return at most so many of some rows, evenly spread (one at least).
 
     Examples
     --------
@@ -390,11 +372,13 @@ def spread(rows: npt.NDArray[np.int64], most: int) -> npt.NDArray[np.int64]:
 
 def quantile_maps(dataset: GroupDataset) -> tuple[QuantileMap, ...]:
     """Return maps of the long records onto the climate of the training days, scaled units."""
-    if dataset.long is None:
+    if dataset.pair.long is None:
         return ()
     return tuple(
         _map(dataset, *part)
-        for part in zip(dataset.long, dataset.pair.drivers, dataset.driver_scalings, strict=True)
+        for part in zip(
+            dataset.pair.long, dataset.pair.drivers, dataset.driver_scalings, strict=True
+        )
     )
 
 
@@ -460,7 +444,7 @@ def training_data(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> Train
         ]
     )
     first, stopping = _first_stage(dataset)
-    if dataset.long is not None:
+    if dataset.pair.long is not None:
         first = splits.Windows(first.targets + len(coarse), first.lags + len(coarse))
         both = features.chained(coarse, features.stack(_mapped_long(dataset, maps)))
         held = both.in_memory(data.memory_limit)
@@ -476,10 +460,12 @@ def training_data(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> Train
         lags=lags,
         fine_lags=fine_lags,
         static=dataset.static_fields,
-        calendar=dataset.calendar_numbers(pair.time),
+        calendar=calendar_numbers(
+            dataset.method.calendar, dataset.calendar, pair.time, pair.coarse.step
+        ),
         place=place_on(pair.coarse.grid, dataset.grid),
         keys=pair.fine.keys,
-        step=dataset.step,
+        step=pair.coarse.step,
         train_targets=train,
         stop_targets=stop,
         tune_targets=tune,
@@ -510,7 +496,7 @@ def _targets(
 
 
 def _first_stage(dataset: GroupDataset) -> tuple[splits.Windows, npt.NDArray[np.bool_]]:
-    """Targets of the first stage with the days before them, and which are held out."""
+    """Return the targets of the first stage with their lags, and which are held out."""
     coarse_split = _coarse_split(dataset)
     windows = splits.lag_windows(
         _long_time(dataset),
@@ -521,16 +507,16 @@ def _first_stage(dataset: GroupDataset) -> tuple[splits.Windows, npt.NDArray[np.
 
 
 def _long_time(dataset: GroupDataset) -> xr.DataArray:
-    """Time of the record that the first stage learns."""
-    if dataset.long is None:
+    """Return the times of the record that the first stage is trained on."""
+    if dataset.pair.long is None:
         return dataset.pair.coarse_time
-    return dataset.long[0].time
+    return dataset.pair.long[0].time
 
 
-def _mapped_long(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> list[features.Days]:
-    """Return the long records in the climate of the fine one."""
+def _mapped_long(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> list[features.Fields]:
+    """Return the long records, mapped to the climate of the fine one."""
     number = months(_long_time(dataset))
-    parts = zip(dataset.long or (), dataset.driver_scalings, maps, strict=True)
+    parts = zip(dataset.pair.long or (), dataset.driver_scalings, maps, strict=True)
     return [
         features.mapped(features.scaled_coarse(da, scaling), fitted, number)
         for da, scaling, fitted in parts
@@ -538,18 +524,21 @@ def _mapped_long(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> list[f
 
 
 def _long_missing(dataset: GroupDataset) -> npt.NDArray[np.float64]:
-    """Share of missing cells of each day of the first stage's record."""
-    if dataset.long is None:
+    """Return the share of missing cells of each time step of the first stage's record."""
+    if dataset.pair.long is None:
         return dataset.missing
-    shares = [missing_share(record.array, ever_present(record.array)) for record in dataset.long]
+    shares = [
+        missing_share(record.array, ever_present(record.array)) for record in dataset.pair.long
+    ]
     return np.asarray(np.max(shares, axis=0))
 
 
 def _coarse_split(dataset: GroupDataset) -> splits.Split:
-    """Split the coarse record for the first stage: no held-out day, nor any day near one."""
-    lags, time = dataset.config.data.lags, _long_time(dataset)
+    """Split the coarse record for the first stage, without time steps near held-out ones."""
+    lags = dataset.config.data.lags
+    time = _long_time(dataset)
     held = np.zeros(time.size, bool)
-    parts = (dataset.split.validation, dataset.split.test) if dataset.long is None else ()
+    parts = (dataset.split.validation, dataset.split.test) if dataset.pair.long is None else ()
     for part in parts:
         for shift in range(-lags, lags + 1):
             held[np.clip(dataset.pair.rows[part] + shift, 0, time.size - 1)] = True

@@ -1,4 +1,4 @@
-"""An encoder taken over from another model: whether it fits, and which one it is."""
+"""Reuse the encoder of another model: check that it fits, and record its origin."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PREFIX = "encoder."
 
 
 class Encoder(NamedTuple):
-    """Weights of the first stage, and where they are from.
+    """Encoder weights of another model, and their origin.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Encoder(NamedTuple):
     origin: dict[str, Any]
 
     def fingerprint(self) -> str:
-        """Name the weights.
+        """Return a hash of the weights.
 
         Examples
         --------
@@ -43,7 +43,7 @@ class Encoder(NamedTuple):
 
 
 def check_transfer(source: Fitted | None, config: DownscalerConfig, drivers: int) -> None:
-    """Raise unless a model's encoder fits what is to be learnt.
+    """Raise unless the encoder of a model fits a new one.
 
     Parameters
     ----------
@@ -73,7 +73,8 @@ def check_transfer(source: Fitted | None, config: DownscalerConfig, drivers: int
             "The model given as encoder= was made with network.encoder='none': it has no encoder. "
             "Give one that has."
         )
-    own, other = _make(config, drivers), _make(source.config, len(source.drivers))
+    own = _make(config, drivers)
+    other = _make(source.config, len(source.drivers))
     for what, mine in own.items():
         if mine != other[what]:
             raise ModelMismatchError(

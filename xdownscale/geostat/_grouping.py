@@ -124,7 +124,7 @@ def _condition(name: str, what: Any, pair: Pair) -> Condition:
     labels, codes = _sort_values(name, field, edges)
     if not has_grid(field):
         return _by_days(name, labels, codes(field), pair)
-    placed = [_on_days(_codes_on_grid(field, da, codes), da) for da in (pair.one, pair.other)]
+    placed = [_on_days(_codes_on_grid(field, da, codes), da) for da in pair]
     return Condition(name, labels, placed[0], placed[1], False)
 
 
@@ -139,11 +139,8 @@ def _codes_on_grid(field: xr.DataArray, da: xr.DataArray, codes: Any) -> xr.Data
 
 def _by_season(name: str, what: str, pair: Pair) -> Condition:
     check_option(f"condition by[{name!r}]", what, ["season"])
-    time = require_time(pair.one, "The record that is to be sorted by season")
-    codes = [
-        xr.DataArray(_codes_of(season_of(da[time]), SEASONS), dims=time)
-        for da in (pair.one, pair.other)
-    ]
+    time = require_time(pair[0], "The record that is to be sorted by season")
+    codes = [xr.DataArray(_codes_of(season_of(da[time]), SEASONS), dims=time) for da in pair]
     return Condition(name, list(SEASONS), codes[0], codes[1], True)
 
 
@@ -199,8 +196,8 @@ def _by_days(name: str, labels: list[str], codes: xr.DataArray, pair: Pair) -> C
             "(time), (lat, lon) or (time, lat, lon)."
         )
     require_time(codes, f"by[{name!r}], which has no latitude and longitude,")
-    require_time(pair.one, f"The record that is to be sorted by {name!r}")
-    found = [_on_days(codes, da) for da in (pair.one, pair.other)]
+    require_time(pair[0], f"The record that is to be sorted by {name!r}")
+    found = [_on_days(codes, da) for da in pair]
     return Condition(name, labels, found[0], found[1], True)
 
 

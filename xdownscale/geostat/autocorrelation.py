@@ -17,7 +17,7 @@ from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import OptionError, check_option
 from xdownscale.core.grids import cell_weights
 from xdownscale.core.missing import finite
-from xdownscale.core.streaming import Record, as_dask, like_input, slabs
+from xdownscale.core.streaming import RereadableArray, as_dask, like_input, slabs
 from xdownscale.geostat._lags import Series, lag_coordinate, pairs, series_of
 from xdownscale.geostat._variables import for_each_variable
 
@@ -194,7 +194,7 @@ def _labelled(
 
 def _stream(data: Any, series: Series, max_lag: int, finish: Any) -> Any:
     """Sum over pairs slab by slab; a slab is read once the last but one has been summed."""
-    record = Record(as_dask(data, whole=4 * max_lag))
+    record = RereadableArray(as_dask(data, whole=4 * max_lag))
     x = record.array
     cut = slabs(x.chunks[0], series.positions, max_lag)
     # time in one piece within a slab, and cells in blocks whose sums stay small

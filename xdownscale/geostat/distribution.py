@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from xdownscale.core.errors import DataError, OptionError
 from xdownscale.core.quantiles import DIGIT, count_digits, floats, narrow
-from xdownscale.core.streaming import Record, as_dask, gather
+from xdownscale.core.streaming import RereadableArray, as_dask, gather
 from xdownscale.geostat._variables import for_each_variable
 
 Array = NDArray[Any]
@@ -125,7 +125,7 @@ def _describe(x: Any, probabilities: Array, levels: Array, tail: float) -> dict[
     import dask.array
     from dask.delayed import delayed
 
-    record = Record(x)
+    record = RereadableArray(x)
     moments = _read_once(record.array, _moments, _merge_moments)
     state = delayed(_initial_ranks)(moments, probabilities, tail)
     for known in range(0, 8 * x.dtype.itemsize, DIGIT):

@@ -18,7 +18,7 @@ from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import check_option
 from xdownscale.core.grids import cell_weights
 from xdownscale.core.missing import finite
-from xdownscale.core.streaming import Record, as_dask, like_input, slabs
+from xdownscale.core.streaming import RereadableArray, as_dask, like_input, slabs
 from xdownscale.geostat._lags import Series, lag_coordinate, pairs, series_of
 from xdownscale.geostat._variables import for_each_variable
 
@@ -157,7 +157,7 @@ def _stream(data: Any, weights: Array, series: Series, max_lag: int, score: Any)
 
     lead = data.ndim - 3
     time_first = data.transpose(lead, *range(lead), lead + 1, lead + 2)
-    record = Record(as_dask(time_first, whole=4 * max_lag))
+    record = RereadableArray(as_dask(time_first, whole=4 * max_lag))
     x = record.array
     parts: list[Any] = []
     for slab in slabs(x.chunks[0], series.positions, max_lag):

@@ -15,7 +15,7 @@ from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import OptionError, check_option
 from xdownscale.core.grids import same_grid
 from xdownscale.core.normalization import TRANSFORMS, Scaling
-from xdownscale.core.streaming import Record, gather
+from xdownscale.core.streaming import RereadableArray, gather
 from xdownscale.geostat import _wasserstein_kernels
 from xdownscale.geostat._common_days import on_common_days
 from xdownscale.geostat._grouping import Groups, resolve
@@ -258,11 +258,14 @@ def _daily(
     kernel = partial(
         _wasserstein_kernels.daily, groups=groups.sizes, bins=bins, normalise=normalise, space=space
     )
-    grid = (pair.axes.y, pair.axes.x)
-    other_grid = (pair.other_axes.y, pair.other_axes.x)
+    one, other = pair
+    axes = find_axes(one)
+    other_axes = find_axes(other)
+    grid = (axes.y, axes.x)
+    other_grid = (other_axes.y, other_axes.x)
     arrays = [
-        _with_core_dims(pair.one, grid, _CORES[0]),
-        _with_core_dims(pair.other, other_grid, _CORES[1]),
+        _with_core_dims(one, grid, _CORES[0]),
+        _with_core_dims(other, other_grid, _CORES[1]),
         _with_core_dims(groups.where[0], grid, _CORES[2]),
         _with_core_dims(groups.where[1], other_grid, _CORES[3]),
     ]
@@ -284,7 +287,7 @@ def _daily(
         },
     )
     found = _split(entries, groups, _wasserstein_kernels.DAILY)
-    time = pair.axes.time
+    time = axes.time
     if time is None:
         return found
     statistics = xr.apply_ufunc(
@@ -327,13 +330,13 @@ def _pooled(
     pair: Pair, groups: Groups, space: Scaling, bins: int | None, normalise: bool
 ) -> xr.Dataset:
     """Return the distance of all days together, for each group."""
-    exact = pair.one.size + pair.other.size <= EXACT
+    exact = pair[0].size + pair[1].size <= EXACT
     sums = [
         _summary(da, when, where, groups, exact, space)
-        for da, when, where in zip((pair.one, pair.other), groups.when, groups.where, strict=True)
+        for da, when, where in zip(pair, groups.when, groups.where, strict=True)
     ]
     size = (groups.sizes[0] * groups.sizes[1], len(_wasserstein_kernels.POOLED))
-    if any(da.chunks is not None for da in (pair.one, pair.other)):
+    if any(da.chunks is not None for da in pair):
         import dask.array
         from dask.delayed import delayed
 
@@ -366,7 +369,7 @@ def _summary(
     if da.chunks is not None:
         cut = tuple(c if n > 1 else (1,) for c, n in zip(da.chunks, codes.shape, strict=True))
         beside = codes.chunk(dict(zip(da.dims, cut, strict=True))).data
-        return gather(Record(da.data).array, kernel, merge, beside=beside)
+        return gather(RereadableArray(da.data).array, kernel, merge, beside=beside)
     parts: list[Any] = []
     step = max(1, _BLOCK * len(da) // max(1, da.size))
     for start in range(0, len(da), step):
@@ -379,7 +382,7 @@ def _summary(
 
 def _describe(found: xr.Dataset, pair: Pair, space: Scaling, normalise: bool) -> xr.Dataset:
     """Set long names and units."""
-    own = str(pair.one.attrs.get("units", "1"))
+    own = str(pair[0].attrs.get("units", "1"))
     units = {"identity": own}.get(space.transform, f"{space.transform}({own})")
     distance = "1" if normalise else units
     for name in found.data_vars:

@@ -1,4 +1,4 @@
-"""Fields of several regions as one map, without a seam where they meet."""
+"""Blend the fields of several regions into one map without seams."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xdownscale import methods
 from xdownscale.core.normalization import Scaling
 from xdownscale.fitting.fitted_model import Fitted
 
@@ -17,20 +16,20 @@ _HALF = 0.5  # weight from which on a cell belongs to a region
 
 
 def _common(scalings: Sequence[Scaling]) -> Scaling:
-    """Return what fields of all regions are averaged in: their transform, if they share one."""
+    """Return the transform that fields of all regions are averaged in: theirs, if all share one."""
     first, *others = scalings
     same = all((s.transform, s.floor) == (first.transform, first.floor) for s in others)
     return first if same else Scaling()
 
 
 class Blend:
-    """Weights of all regions, and what is made with them.
+    """Weighted average of the fields of all regions.
 
     Fields are averaged in transformed units (in physical ones, where regions have different
     transforms), with weights that fall across the border of each
-    region. All regions draw from one noise field, so their fields agree where they meet but for
-    what their models know, and the average keeps their spread. For a method that does not blend,
-    weights are 0 and 1, and the region that was named first counts.
+    region. All regions share one noise field, so their fields differ where they meet only
+    by what their models know, and the average keeps their spread. For a method that does not blend,
+    weights are 0 and 1, and the region named first has the cells that several share.
 
     Parameters
     ----------
@@ -39,6 +38,8 @@ class Blend:
 
     Attributes
     ----------
+    windows : dict of str to tuple of slice
+        Region -> rows and columns of the fine grid that it spans.
     weights : dict of str to (y, x) array
         Region -> share of its fields in each cell of its window; they add up to one.
     """
@@ -49,31 +50,33 @@ class Blend:
         scalings = [model.scalings for model in regions.values()]
         self._scalings = [_common(each) for each in zip(*scalings, strict=True)]
         self._single = len(regions) == 1
-        blends = methods.find(fitted.config.method).blends
-        core, total = np.zeros(shape, bool), np.zeros(shape)
+        self.windows = {name: model.group.window for name, model in regions.items()}
+        core = np.zeros(shape, bool)
+        total = np.zeros(shape)
         raw: dict[str | None, Array] = {}
         for name, model in regions.items():
-            window, weight = model.group.window, model.weight.astype(float)
-            if not blends:
+            window = self.windows[name]
+            weight = model.weight.astype(float)
+            if not fitted.method.blends:
                 weight = weight * ~core[window]
             core[window] |= weight >= _HALF
             total[window] += weight
             raw[name] = weight
         total = np.where(core, total, np.inf)
         self.weights = {
-            name: (weight / np.where(total > 0, total, np.inf)[regions[name].group.window])
+            name: (weight / np.where(total > 0, total, np.inf)[self.windows[name]])
             for name, weight in raw.items()
         }
 
     def add(self, part: Array, into: Array, fields: Array, weights: Array) -> None:
-        """Add weighted fields to some days of a region's part of the map.
+        """Add weighted fields to some time steps of a region's part of the map.
 
         Parameters
         ----------
-        part : ndarray (realization, day, target, y, x)
+        part : ndarray (realization, time, target, y, x)
             NaN where nothing was added yet; changed in place.
         into : ndarray of int (k,)
-            Days.
+            Time steps.
         fields : ndarray (realization, k, target, y, x)
             Physical units.
         weights : ndarray (target, y, x)

@@ -1,4 +1,4 @@
-"""Fine fields made consistent with the coarse ones that they were drawn from. Arrays only."""
+"""Constrain fine fields to agree with the coarse ones they were generated from. Arrays only."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ class Cells(NamedTuple):
 
 
 def apply(fields: Array, coarse: Array, cells: Cells, kind: str) -> Array:
-    """Make fields obey a constraint.
+    """Apply a constraint to fields.
 
     Parameters
     ----------
     fields : ndarray (..., n, y, x)
         Fine fields, physical units.
     coarse : ndarray (n, yc, xc)
-        Coarse fields of the same days, in the same units.
+        Coarse fields of the same time steps, in the same units.
     cells : Cells
         Which pixels a coarse cell has.
     kind : {"nonnegative", "additive", "multiplicative", "softmax"}
@@ -63,8 +63,8 @@ def apply(fields: Array, coarse: Array, cells: Cells, kind: str) -> Array:
     Raises
     ------
     DataError
-        If a multiplicative or softmax constraint meets a negative coarse value, or days or cells
-        of the two fields differ in number.
+        If a multiplicative or softmax constraint meets a negative coarse value, or time steps or
+        cells of the two fields differ in number.
     OptionError
         For an unknown kind.
 
@@ -85,26 +85,27 @@ def apply(fields: Array, coarse: Array, cells: Cells, kind: str) -> Array:
             f"{np.nanmin(coarse):g}; use 'additive'."
         )
     _check_shapes(fields, coarse, cells)
-    out, wanted = np.array(fields), coarse.reshape(*coarse.shape[:-2], -1)
+    out = np.array(fields)
+    wanted = coarse.reshape(*coarse.shape[:-2], -1)
     for place in np.ndindex(out.shape[:-2]):  # one at a time: many fields would fill the memory
-        days = place[len(place) - wanted.ndim + 1 :]
-        out[place] = _corrected(out[place], wanted[days], cells, kind)
+        step = place[len(place) - wanted.ndim + 1 :]
+        out[place] = _corrected(out[place], wanted[step], cells, kind)
     return out
 
 
 def _check_shapes(fields: Array, coarse: Array, cells: Cells) -> None:
     leading = coarse.shape[:-2]
-    days = fields.shape[fields.ndim - coarse.ndim : -2]
-    if (days, cells.areas.size) != (leading, coarse[(0,) * len(leading)].size):
+    steps = fields.shape[fields.ndim - coarse.ndim : -2]
+    if (steps, cells.areas.size) != (leading, coarse[(0,) * len(leading)].size):
         raise DataError(
-            f"The fine field has {cells.areas.size} cells and {_number(days)} days, and the coarse "
-            f"field {coarse[(0,) * len(leading)].size} and {_number(leading)}. Give the coarse "
-            "field of the same days, on the grid of the cells."
+            f"The fine field has {cells.areas.size} cells and {_number(steps)} days, and the "
+            f"coarse field {coarse[(0,) * len(leading)].size} and {_number(leading)}. Give the "
+            "coarse field of the same days, on the grid of the cells."
         )
 
 
-def _number(days: tuple[int, ...]) -> int:
-    return int(np.prod(days, dtype=int))
+def _number(steps: tuple[int, ...]) -> int:
+    return int(np.prod(steps, dtype=int))
 
 
 def _corrected(field: Array, wanted: Array, cells: Cells, kind: str) -> Array:
@@ -121,23 +122,25 @@ def _corrected(field: Array, wanted: Array, cells: Cells, kind: str) -> Array:
 
 
 def _exponential(field: Array, wanted: Array, cells: Cells) -> Array:
-    """Exponentials of the field over what is wanted.
+    """Return the exponentials of the field over the wanted means.
 
-    The largest in each cell is taken off first: factors do not change the result.
+    The largest in each cell is subtracted first, against overflow: a factor changes no result.
     """
     good = np.isfinite(field)
     largest = np.full(cells.areas.size + 1, -np.inf)  # the last one is of pixels in no cell
     np.maximum.at(largest, cells.number[good], field[good])
-    top, unit = largest[cells.number], _onto_pixels(wanted, cells)
+    top = largest[cells.number]
+    unit = _onto_pixels(wanted, cells)
     above = field - np.where(np.isfinite(top), top, 0.0)
     out: Array = np.exp(above / np.where(unit > 0, unit, np.inf))
     return out
 
 
 def _means(field: Array, cells: Cells) -> Array:
-    """Area-weighted means over cells (cells,); NaN where less than half is covered."""
+    """Return area-weighted means over cells (cells,); NaN where less than half is covered."""
     good = np.isfinite(field) & (cells.number >= 0)
-    number, weights = cells.number[good], cells.weights[good]
+    number = cells.number[good]
+    weights = cells.weights[good]
     area = np.bincount(number, weights, cells.areas.size)
     total = np.bincount(number, weights * field[good], cells.areas.size)
     out = np.full(cells.areas.size, np.nan)
@@ -146,7 +149,7 @@ def _means(field: Array, cells: Cells) -> Array:
 
 
 def _onto_pixels(values: Array, cells: Cells) -> Array:
-    """Values of cells (cells,) on their pixels (y, x); NaN in none."""
+    """Return values of cells (cells,) on their pixels (y, x); NaN in none."""
     out: Array = np.append(values, np.nan)[cells.number]
     return out
 

@@ -1,10 +1,10 @@
-"""The ways in which such models are known to fail, measured on days that were not learnt from."""
+"""Diagnostics of known failure modes on held-out days."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 import xarray as xr
 
-from xdownscale import geostat, methods, skill
+from xdownscale import geostat, skill
 from xdownscale.core import time as time_axis
 from xdownscale.core.coords import find_axes, require_time, to_array
 from xdownscale.core.errors import DataError, OptionError, XDownscaleWarning
@@ -35,7 +35,7 @@ _SURE = 3.0  # standard errors
 
 
 class Signature(NamedTuple):
-    """A way to fail.
+    """A failure mode, and the range of its measure that is good.
 
     Attributes
     ----------
@@ -44,7 +44,7 @@ class Signature(NamedTuple):
     low, high : float
         Values in between are good.
     good, below, above : str
-        What the value means, in plain words.
+        What a value within, below and above the range means.
     """
 
     name: str
@@ -115,15 +115,6 @@ SIGNATURES = (
 )
 
 
-@dataclass(frozen=True)
-class _Drawn:
-    """What all measures look at: transformed units, (realization, day, y, x) and (day, y, x)."""
-
-    members: Array
-    truth: Array
-    scaling: Scaling
-
-
 def check(
     fitted: Fitted,
     coarse: xr.DataArray | xr.Dataset,
@@ -143,9 +134,9 @@ def check(
     coarse, fine : DataArray or Dataset
         The records that it was fitted with, or later ones.
     days, realizations, seed : int
-        How much is drawn.
+        How much is generated, and the seed of its noise.
     device : str
-        Where.
+        Where the networks run.
 
     Returns
     -------
@@ -167,36 +158,37 @@ def check(
     record = validation.on_cells_of(record, grid, "The fine record", "the model")
     chosen = _days(fitted, coarse, record, days)
     request = Request(time=chosen, realizations=realizations, seed=seed, device=device)
-    if "teacher_forced" in _method(fitted).modes(fitted.config):
+    if "teacher_forced" in fitted.method.modes(fitted.config):
         request = replace(request, mode="teacher_forced", history=record)
-    drawn = _drawn(fitted, coarse, record, request)
+    members, true = _generated(fitted, coarse, record, request)
     found: dict[str, float] = {
-        "collapse": _ratio(drawn, lambda x: np.nanstd(x, axis=(-2, -1))),
-        "texture": _ratio(drawn, _semivariance),
-        "extremes": _extremes(drawn),
-        "spread": _spread(drawn),
-        "negative transfer": _transfer(fitted, coarse, record, request, drawn),
+        "collapse": _ratio(members, true, lambda x: np.nanstd(x, axis=(-2, -1))),
+        "texture": _ratio(members, true, _semivariance),
+        "extremes": _extremes(members, true, fitted.any_group.scaling),
+        "spread": _spread(members, true),
+        "negative transfer": _transfer(fitted, coarse, record, request, _crps(members, true)),
         "seams": _seams(fitted, coarse, request),
         "drift": _drift(fitted, coarse, request),
     }
     return _table(found)
 
 
-def _method(fitted: Fitted) -> methods.Method:
-    return methods.find(fitted.config.method)
-
-
 def _table(found: dict[str, float]) -> pd.DataFrame:
+    """Return each measure with its good range and a verdict."""
     rows = {}
     for signature in SIGNATURES:
         value = found[signature.name]
-        verdict, words = "good", signature.good
+        verdict = "good"
+        words = signature.good
         if not np.isfinite(value):
-            verdict, words = "not measured", "does not apply to this model, or needs more days"
+            verdict = "not measured"
+            words = "does not apply to this model, or needs more days"
         elif value < signature.low:
-            verdict, words = "below", signature.below
+            verdict = "below"
+            words = signature.below
         elif value > signature.high:
-            verdict, words = "above", signature.above
+            verdict = "above"
+            words = signature.above
         rows[signature.name] = {
             "value": value,
             "low": signature.low,
@@ -208,8 +200,9 @@ def _table(found: dict[str, float]) -> pd.DataFrame:
 
 
 def _days(fitted: Fitted, coarse: Any, fine: xr.DataArray, count: int) -> Array:
-    """Choose test days, else validation days, that can be drawn and have a truth."""
-    time, record = fine[require_time(fine, "The fine record")], _own_record(fitted, coarse)
+    """Choose test days, else validation days, that can be generated and have a truth."""
+    time = fine[require_time(fine, "The fine record")]
+    record = _own_record(fitted, coarse)
     given = record[require_time(record, "The coarse record")]
     for part in ("test", "validation"):
         listed = [
@@ -229,18 +222,24 @@ def _days(fitted: Fitted, coarse: Any, fine: xr.DataArray, count: int) -> Array:
     )
 
 
-def _draw(fitted: Fitted, coarse: Any, request: Request) -> xr.DataArray:
-    """Draw the first target."""
+def _maps(fitted: Fitted, coarse: Any, request: Request) -> xr.DataArray:
+    """Generate the first target, without the warnings of `predict`."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XDownscaleWarning)
         maps = predict_maps(fitted, coarse, request)
     return maps if isinstance(maps, xr.DataArray) else maps[fitted.labels.name]
 
 
-def _drawn(fitted: Fitted, coarse: Any, fine: xr.DataArray, request: Request) -> _Drawn:
-    maps = _draw(fitted, coarse, request)
+def _generated(
+    fitted: Fitted, coarse: Any, fine: xr.DataArray, request: Request
+) -> tuple[Array, Array]:
+    """Return generated (realization, time, y, x) and true fields (time, y, x), transformed units.
+
+    A pixel that is missing in one is missing in both.
+    """
+    maps = _maps(fitted, coarse, request)
     axes = find_axes(maps)
-    scaling = next(iter(fitted.models.values())).scaling
+    scaling = fitted.any_group.scaling
     truth = fine.sel({require_time(fine, "The fine record"): maps[axes.time].values})
     dims = (str(axes.time), axes.y, axes.x)
     ordered = maps.transpose("realization", *dims)
@@ -248,71 +247,72 @@ def _drawn(fitted: Fitted, coarse: Any, fine: xr.DataArray, request: Request) ->
     values = (np.asarray(scaling.transform_only(da.values), float) for da in (ordered, own))
     members, true = values
     gone = np.isnan(members[0]) | np.isnan(true)
-    return _Drawn(np.where(gone, np.nan, members), np.where(gone, np.nan, true), scaling)
+    return np.where(gone, np.nan, members), np.where(gone, np.nan, true)
 
 
-def _ratio(drawn: _Drawn, measure: Callable[[Array], Array]) -> float:
-    """Mean over days of one realization's measure over the truth's."""
-    return float(np.nanmean(measure(drawn.members[0])) / np.nanmean(measure(drawn.truth)))
+def _ratio(members: Array, truth: Array, measure: Callable[[Array], Array]) -> float:
+    """Return the mean over time of one realization's measure over the truth's."""
+    return float(np.nanmean(measure(members[0])) / np.nanmean(measure(truth)))
 
 
 def _semivariance(fields: Array) -> Array:
-    """Half the mean squared difference of neighbours (day,)."""
+    """Return half the mean squared difference of neighbours, (time,)."""
     steps = [np.diff(fields, axis=axis) ** 2 / 2 for axis in (-2, -1)]
     return np.asarray(np.mean([np.nanmean(step, axis=(-2, -1)) for step in steps], axis=0))
 
 
-def _extremes(drawn: _Drawn) -> float:
-    """Ratio of the pooled 99.9 % quantiles above the median, physical units."""
+def _extremes(members: Array, truth: Array, scaling: Scaling) -> float:
+    """Return the ratio of the pooled 99.9 % quantiles above the median, physical units."""
     spans = []
-    for values in (drawn.members, drawn.truth):
+    for values in (members, truth):
         good = values[np.isfinite(values)]
-        physical = drawn.scaling.untransform(np.quantile(good, [0.5, 0.999]))
+        physical = scaling.untransform(np.quantile(good, [0.5, 0.999]))
         spans.append(float(physical[1] - physical[0]))
     return spans[0] / spans[1] if spans[1] > 0 else np.nan
 
 
-def _spread(drawn: _Drawn) -> float:
-    count = len(drawn.members)
-    variance = np.nanmean(drawn.members.var(axis=0, ddof=1)) * (1 + 1 / count)
-    error = np.nanmean((drawn.members.mean(axis=0) - drawn.truth) ** 2)
+def _spread(members: Array, truth: Array) -> float:
+    """Return the spread of the ensemble over the error of its mean."""
+    count = len(members)
+    variance = np.nanmean(members.var(axis=0, ddof=1)) * (1 + 1 / count)
+    error = np.nanmean((members.mean(axis=0) - truth) ** 2)
     return float(np.sqrt(variance / error)) if variance > 0 or error > 0 else np.nan
 
 
-def _crps(drawn: _Drawn) -> float:
-    """Fair CRPS, mean over days and pixels."""
-    apart = np.abs(drawn.members - drawn.truth).mean(axis=0)
-    count = len(drawn.members)
-    ranked = np.sort(drawn.members, axis=0)
+def _crps(members: Array, truth: Array) -> float:
+    """Return the fair CRPS, averaged over time and pixels."""
+    apart = np.abs(members - truth).mean(axis=0)
+    count = len(members)
+    ranked = np.sort(members, axis=0)
     weights = 2 * np.arange(1, count + 1) - count - 1
     inner = np.tensordot(weights, ranked, 1) / (count * (count - 1))
     return float(np.nanmean(apart - inner))
 
 
 def _transfer(
-    fitted: Fitted, coarse: Any, fine: xr.DataArray, request: Request, drawn: _Drawn
+    fitted: Fitted, coarse: Any, fine: xr.DataArray, request: Request, crps: float
 ) -> float:
-    """CRPS over that with the encoder's features of other days; above 1 the encoder does harm."""
-    if not _method(fitted).uses_encoder(fitted.config):
+    """Return the CRPS over that with the encoder's features of other days; above 1 is harm."""
+    if not fitted.method.uses_encoder(fitted.config):
         return np.nan
-    other = _drawn(fitted, coarse, fine, replace(request, scrambled=True))
-    return _crps(drawn) / _crps(other)
+    scrambled = _generated(fitted, coarse, fine, replace(request, scrambled=True))
+    return crps / _crps(*scrambled)
 
 
 def _seams(fitted: Fitted, coarse: Any, request: Request) -> float:
-    """Return steps across patch borders over those off them, where maps are made of patches."""
-    if not _method(fitted).has_seams(fitted.config):
+    """Return gradients across patch borders over other gradients, where maps have patches."""
+    if not fitted.method.has_seams(fitted.config):
         return np.nan
     s = fitted.config.sampling
     shape = (int(fitted.carried.shape[1]), int(fitted.carried.shape[2]))
     layout = PatchLayout(shape, s.size, s.stride, s.halo, s.taper)
-    one = _draw(fitted, coarse, replace(request, realizations=2))
+    one = _maps(fitted, coarse, replace(request, realizations=2))
     return float(geostat.seams(one, layout).gradient_ratio.mean())
 
 
 def _drift(fitted: Fitted, coarse: Any, request: Request) -> float:
-    """Trend of the drawn maps' mean against the coarse record's, in standard errors."""
-    alone = "parallel" not in _method(fitted).modes(fitted.config) or fitted.own[0] < 0
+    """Return the trend of the maps' mean against the coarse record's, in standard errors."""
+    alone = "parallel" not in fitted.method.modes(fitted.config) or fitted.own[0] < 0
     if alone or fitted.about.pairing == "self":
         return np.nan
     record = _own_record(fitted, coarse)
@@ -326,14 +326,15 @@ def _drift(fitted: Fitted, coarse: Any, request: Request) -> float:
     if seasons is not None:
         known = np.concatenate(list(seasons.values()))
         rows = rows[np.isin(time_axis.months(time)[rows], known)]
-    maps = _draw(fitted, coarse, replace(request, time=time.values[rows], realizations=1))
-    scaling = next(iter(fitted.models.values())).scaling
-    axes, coarse_axes = find_axes(maps), find_axes(record)
-    drawn = np.nanmean(scaling.transform_only(maps[0].transpose(axes.time, ...).values), (-2, -1))
+    maps = _maps(fitted, coarse, replace(request, time=time.values[rows], realizations=1))
+    scaling = fitted.any_group.scaling
+    axes = find_axes(maps)
+    coarse_axes = find_axes(record)
+    means = np.nanmean(scaling.transform_only(maps[0].transpose(axes.time, ...).values), (-2, -1))
     # the coarse cells under the maps alone: what happens around them is no drift
     seen = np.asarray(to_array(record.isel({coarse_axes.time: rows})).array, float)
     given = np.asarray(scaling.transform_only(seen[:, _covered(fitted)]), float)
-    apart = drawn - np.nanmean(given, axis=-1)
+    apart = means - np.nanmean(given, axis=-1)
     return _trend(keys[rows].astype(float), apart)
 
 
@@ -344,7 +345,7 @@ def _own_record(fitted: Fitted, coarse: Any) -> xr.DataArray:
 
 
 def _covered(fitted: Fitted) -> npt.NDArray[np.bool_]:
-    """Tell which coarse cells the fine grid covers to a half (y, x); if none, those it touches."""
+    """Return which coarse cells (y, x) the fine grid half covers; if none, those it touches."""
     grid = fitted.carried.isel(time=0, drop=True)
     cells = cells_on(fitted.coarse_grid, grid)
     inside = cells.number >= 0
@@ -354,9 +355,10 @@ def _covered(fitted: Fitted) -> npt.NDArray[np.bool_]:
 
 
 def _trend(x: Array, y: Array) -> float:
-    """Slope of a regression over its standard error."""
+    """Return the slope of a regression over its standard error."""
     good = np.isfinite(y)
-    x, y = x[good] - x[good].mean(), y[good] - y[good].mean()
+    x = x[good] - x[good].mean()
+    y = y[good] - y[good].mean()
     if x.size < 8 or not (y**2).sum() > 0:
         return np.nan
     slope = (x @ y) / (x @ x)
@@ -406,7 +408,7 @@ def validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, float
             continue
         chosen = days[np.unique(np.linspace(0, days.size - 1, _VALIDATION_DAYS).astype(int))]
         request = Request(time=chosen, device=device)
-        if "teacher_forced" in _method(fitted).modes(fitted.config):
+        if "teacher_forced" in fitted.method.modes(fitted.config):
             request = replace(request, mode="teacher_forced", history=pair.fine.da)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", XDownscaleWarning)

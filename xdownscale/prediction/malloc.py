@@ -1,4 +1,4 @@
-"""Memory during a piece of work and after it, where glibc manages it: on Linux, mostly."""
+"""Tune glibc's malloc while networks run, and return freed memory afterwards (Linux)."""
 
 from __future__ import annotations
 
@@ -11,28 +11,30 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of malloc.h
-_PIECE = (8 << 20, 64 << 20)  # bytes, while networks run
-_LEARNT = (32 << 20, 64 << 20)  # that glibc arrives at by itself in a process with large arrays
-_FIXED = 128 << 10  # from where on it maps blocks once somebody sets the threshold for trimming
+_TRIM_THRESHOLD = -1  # M_TRIM_THRESHOLD of malloc.h
+_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD
+# thresholds in bytes: (mmap, trim)
+_RUNNING = (8 << 20, 64 << 20)  # while networks run
+_ADAPTED = (32 << 20, 64 << 20)  # that glibc arrives at by itself in a process with large arrays
+_FIXED = 128 << 10  # mmap threshold once somebody sets the one for trimming
 _lock = threading.Lock()
-_busy: list[int] = []  # threads that are inside
+_active: list[int] = []  # threads inside `tuned`
 
 
 @contextlib.contextmanager
-def tidy() -> Iterator[None]:
-    """Have memory that suits networks on a CPU meanwhile, and give back afterwards what is free.
+def tuned() -> Iterator[None]:
+    """Set malloc thresholds that suit networks on a CPU, and trim the heap at the end.
 
-    By itself glibc learns to keep freed blocks of up to 32 MB, between which small ones lie that
-    live on: a process grows the longer it runs. Under the nannies of dask.distributed, which set
-    ``MALLOC_TRIM_THRESHOLD_``, it learns nothing: it fetches every array of more than 128 kB from
-    the system, page by page, and gives it back at once, in which networks spend two thirds of
-    their time. Here blocks of up to 8 MB are kept, and freed ones given back at the end. Where
-    somebody chose ``MALLOC_MMAP_THRESHOLD_``, thresholds stay.
+    By itself glibc adapts: it keeps freed blocks of up to 32 MB, with small live ones between
+    them, so a process grows the longer it runs. Under the nannies of dask.distributed, which set
+    ``MALLOC_TRIM_THRESHOLD_``, it does not adapt: it maps every array of more than 128 kB anew,
+    page by page, and unmaps it at once, which takes two thirds of the networks' time. Here blocks
+    of up to 8 MB are kept, and freed ones are returned to the system at the end. Where somebody
+    chose ``MALLOC_MMAP_THRESHOLD_``, thresholds stay.
 
     Examples
     --------
-    >>> with tidy():
+    >>> with tuned():
     ...     pass
     """
     libc = _glibc()
@@ -40,15 +42,15 @@ def tidy() -> Iterator[None]:
         yield
         return
     with _lock:
-        _busy.append(threading.get_ident())
-        _set(libc, _PIECE)
+        _active.append(threading.get_ident())
+        _set(libc, _RUNNING)
     try:
         yield
     finally:
         with _lock:
-            _busy.remove(threading.get_ident())
-            if not _busy:
-                _set(libc, _usual())
+            _active.remove(threading.get_ident())
+            if not _active:
+                _set(libc, _idle_thresholds())
         libc.malloc_trim(0)
 
 
@@ -58,10 +60,10 @@ def _glibc() -> Any:
     return ctypes.CDLL(None) if platform.libc_ver()[0] == "glibc" else None
 
 
-def _usual() -> tuple[int, int]:
-    """Thresholds of this process when nothing is drawn."""
+def _idle_thresholds() -> tuple[int, int]:
+    """Return the thresholds of this process when no network runs."""
     given = os.environ.get("MALLOC_TRIM_THRESHOLD_", "")
-    return (_FIXED, int(given)) if given.isdigit() else _LEARNT
+    return (_FIXED, int(given)) if given.isdigit() else _ADAPTED
 
 
 def _set(libc: Any, thresholds: tuple[int, int]) -> None:

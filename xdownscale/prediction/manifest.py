@@ -1,4 +1,4 @@
-"""What a store remembers of the run that fills it: whose it is, and what is finished."""
+"""Progress manifest that makes a Zarr run resumable: its request, and its finished pieces."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from xdownscale.core.errors import ModelMismatchError, StorageError
-from xdownscale.prediction.rollout import Carry
+from xdownscale.prediction.rollout import RolloutState
 
-GROUP = "xdownscale"  # group of the store that holds the ledger
+GROUP = "xdownscale"  # group of the store that holds the manifest
 FORMAT = 1
 _FINISHED = "finished"
 _WORDS = {
@@ -32,8 +32,10 @@ _WORDS = {
 }
 
 
-class Ledger:
-    """The group `xdownscale` of a Zarr store: facts of the run, finished pieces, state of walks.
+class Manifest:
+    """Progress manifest of a Zarr store: facts of the run, finished pieces, rollout states.
+
+    It is the group `xdownscale` of the store.
 
     Parameters
     ----------
@@ -52,7 +54,7 @@ class Ledger:
 
     @classmethod
     def create(cls, store: Path, facts: Mapping[str, Any], shape: tuple[int, int]) -> None:
-        """Begin a ledger in a new store.
+        """Write the manifest of a new store.
 
         Parameters
         ----------
@@ -61,7 +63,7 @@ class Ledger:
         facts : mapping
             What decides the numbers; JSON.
         shape : tuple of int
-            Pieces along realizations and days.
+            Pieces along realizations and time.
         """
         import zarr
 
@@ -80,7 +82,7 @@ class Ledger:
             )
         if facts.get("format") != FORMAT:
             raise StorageError(
-                f"{self.store} was begun by another version of xdownscale (ledger format "
+                f"{self.store} was begun by another version of xdownscale (manifest format "
                 f"{facts.get('format')}, this one writes {FORMAT}). Finish it with that one, or "
                 "give another path."
             )
@@ -106,39 +108,38 @@ class Ledger:
             )
 
     def finished(self) -> npt.NDArray[np.bool_]:
-        """Return which pieces are in the store, (realizations, days)."""
+        """Return which pieces are in the store, (realization, time)."""
         return np.asarray(self._array()[:], bool)
 
-    def finish(self, place: tuple[int, int]) -> None:
-        """Note that a piece is in the store."""
-        self._array()[place] = 1
+    def mark_finished(self, index: tuple[int, int]) -> None:
+        """Record that a piece is in the store."""
+        self._array()[index] = 1
 
     def _array(self) -> Any:
         import zarr
 
         return zarr.open_array(self.store, path=f"{GROUP}/{_FINISHED}", mode="r+")
 
-    def keep(self, place: tuple[int, int], state: Mapping[str | None, Carry]) -> None:
-        """Keep what a piece leaves behind for the next one of its realizations."""
+    def save_state(self, index: tuple[int, int], state: Mapping[str | None, RolloutState]) -> None:
+        """Save the state that the next piece of the same realizations continues from."""
         import zarr
 
-        for region, carry in state.items():
-            group = zarr.open_group(
-                self.store, path=f"{self._walk(place)}/{region or '_all'}", mode="w", zarr_format=3
-            )
-            watched = [np.asarray(row, float).tolist() for row in carry.watched]
-            group.update_attributes({"key": carry.key, "group": carry.group, "watched": watched})
-            group.create_array("memory", data=carry.lags)
+        for region, part in state.items():
+            path = f"{self._state_path(index)}/{region or '_all'}"
+            group = zarr.open_group(self.store, path=path, mode="w", zarr_format=3)
+            watched = [np.asarray(row, float).tolist() for row in part.watched]
+            group.update_attributes({"key": part.key, "group": part.group, "watched": watched})
+            group.create_array("memory", data=part.lags)
 
-    def recall(self, place: tuple[int, int]) -> dict[str | None, Carry]:
-        """Return what a finished piece left behind."""
+    def load_state(self, index: tuple[int, int]) -> dict[str | None, RolloutState]:
+        """Return the state that a finished piece saved."""
         import zarr
 
-        walk: Any = zarr.open_group(self.store, path=self._walk(place), mode="r")
-        found: dict[str | None, Carry] = {}
-        for name, group in walk.groups():
+        saved: Any = zarr.open_group(self.store, path=self._state_path(index), mode="r")
+        found: dict[str | None, RolloutState] = {}
+        for name, group in saved.groups():
             attrs = dict(group.attrs)
-            found[None if name == "_all" else name] = Carry(
+            found[None if name == "_all" else name] = RolloutState(
                 key=attrs["key"],
                 lags=np.asarray(group["memory"][:], np.float32),
                 group=attrs["group"],
@@ -146,23 +147,23 @@ class Ledger:
             )
         return found
 
-    def forget(self, place: tuple[int, int]) -> None:
-        """Drop what a piece left behind."""
-        shutil.rmtree(self.store / self._walk(place), ignore_errors=True)
+    def drop_state(self, index: tuple[int, int]) -> None:
+        """Delete the state of a piece that the next one has continued."""
+        shutil.rmtree(self.store / self._state_path(index), ignore_errors=True)
 
-    def sweep(self) -> None:
-        """Remove what a process that was killed left half-written."""
+    def remove_partial_files(self) -> None:
+        """Remove files that a killed process left half-written."""
         for leftover in self.store.rglob("*.partial"):
             with contextlib.suppress(OSError):
                 leftover.unlink()
 
     @staticmethod
-    def _walk(place: tuple[int, int]) -> str:
-        return f"{GROUP}/walk/{place[0]}/{place[1]}"
+    def _state_path(index: tuple[int, int]) -> str:
+        return f"{GROUP}/walk/{index[0]}/{index[1]}"
 
 
 def _read_facts(store: Path) -> dict[str, Any] | None:
-    """Attributes of a ledger, or None where there is none."""
+    """Return the attributes of a manifest, or None where there is none."""
     import zarr
 
     if not (store / GROUP / "zarr.json").is_file():
@@ -180,8 +181,8 @@ def _short(fact: Any) -> str:
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Keep other processes from filling the same folder meanwhile; a killed one holds nothing.
+def exclusive(folder: Path) -> Iterator[None]:
+    """Lock a folder against other processes; the lock of a killed process is released.
 
     Parameters
     ----------
@@ -215,8 +216,8 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def builder(store: Path) -> Iterator[Path]:
-    """Give a new folder beside a store, which takes its place once it is well-formed.
+def new_store(store: Path) -> Iterator[Path]:
+    """Create a store atomically: yield a folder beside it that is renamed when complete.
 
     Parameters
     ----------
@@ -230,7 +231,7 @@ def builder(store: Path) -> Iterator[Path]:
     """
     try:
         for leftover in store.parent.glob(f".{store.name}.*.new"):  # of a process that was killed
-            with contextlib.suppress(StorageError), alone(leftover):
+            with contextlib.suppress(StorageError), exclusive(leftover):
                 shutil.rmtree(leftover, ignore_errors=True)
         fresh = Path(tempfile.mkdtemp(".new", f".{store.name}.", store.parent))
     except OSError as err:
@@ -239,7 +240,7 @@ def builder(store: Path) -> Iterator[Path]:
             "exists and may be written to."
         ) from err
     try:
-        with alone(fresh):
+        with exclusive(fresh):
             yield fresh
             fresh.chmod(0o777 & ~_umask())
             fresh.rename(store)

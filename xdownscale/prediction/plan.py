@@ -1,8 +1,7 @@
-"""Which days are drawn, in which order, and from which fine lags."""
+"""Plan a prediction: which time steps are generated, in which order, from which lags."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -28,7 +27,7 @@ IntArray = npt.NDArray[np.int64]
 
 
 def within(
-    config: DownscalerConfig, days: xr.DataArray, record: xr.DataArray, step: int | None = None
+    config: DownscalerConfig, time: xr.DataArray, record: xr.DataArray, step: int | None = None
 ) -> npt.NDArray[np.bool_]:
     """Tell for which time steps a record reaches as far as a model's window.
 
@@ -36,10 +35,10 @@ def within(
     ----------
     config : DownscalerConfig
         Its method decides the window; ``data.lags`` count too.
-    days, record : DataArray
-        Times; those of the record ascend.
+    time, record : DataArray
+        Times, and those of the record, which ascend.
     step : int, optional
-        Seconds from one day to the next; by default the most common distance in the record.
+        Seconds from one time step to the next; by default the most common distance in the record.
 
     Examples
     --------
@@ -51,17 +50,17 @@ def within(
     [False, True, True, True, False]
     """
     step = times.time_step(record) if step is None else step
-    keys, ends = time_keys(days), time_keys(record)[[0, -1]]
+    keys = time_keys(time)
+    ends = time_keys(record)[[0, -1]]
     before, after = methods.find(config.method).window(config)
     early = keys - max(before, config.data.lags) * step >= ends[0]
     return np.asarray(early & (keys + after * step <= ends[1]))
 
 
-@dataclass(frozen=True)
 class Plan:
-    """Rows of a coarse record to be drawn with a fitted model.
+    """Time steps of a coarse record to generate with a fitted model, and what each is made from.
 
-    Attributes
+    Parameters
     ----------
     fitted : Fitted
         The model.
@@ -71,9 +70,10 @@ class Plan:
         What was asked for.
     """
 
-    fitted: Fitted
-    drivers: tuple[Record, ...]
-    request: Request
+    def __init__(self, fitted: Fitted, drivers: tuple[Record, ...], request: Request) -> None:
+        self.fitted = fitted
+        self.drivers = drivers
+        self.request = request
 
     @property
     def coarse(self) -> Record:
@@ -82,23 +82,18 @@ class Plan:
 
     @property
     def lags(self) -> int:
-        """Preceding days whose coarse field the model sees."""
+        """Preceding time steps whose coarse field the model sees."""
         return self.fitted.config.data.lags
 
     @property
     def method(self) -> Method:
         """The model's method."""
-        return methods.find(self.fitted.config.method)
+        return self.fitted.method
 
     @property
-    def steps(self) -> int:
+    def fine_lags(self) -> int:
         """Preceding time steps whose fine field the model sees."""
         return self.method.fine_lags(self.fitted.config)
-
-    @property
-    def ahead(self) -> int:
-        """Following time steps whose coarse field the model sees."""
-        return self.method.window(self.fitted.config)[1]
 
     @property
     def time(self) -> xr.DataArray:
@@ -112,113 +107,112 @@ class Plan:
 
     @property
     def step(self) -> int:
-        """Seconds from one day to the next; 0 of a single day."""
+        """Seconds from one time step to the next; 0 of a single one."""
         if self.request.step is not None:
             return self.request.step
         return self.coarse.step
 
     @property
-    def width(self) -> int | None:
-        """`step` where it is known."""
+    def known_step(self) -> int | None:
+        """Seconds from one time step to the next; None of a single one."""
         return self.step or None
 
+    @property
+    def parallel(self) -> bool:
+        """Whether each time step is generated for itself, from the coarse fields around it."""
+        return self.request.mode == "parallel"
+
     @cached_property
-    def driven(self) -> npt.NDArray[np.bool_]:
-        """Days with enough of their coarse field, ``(t,)``."""
+    def has_driver(self) -> npt.NDArray[np.bool_]:
+        """Time steps with enough of their coarse field, ``(t,)``."""
         present = self.fitted.coarse_grid.values > 0
         shares = [missing_share(driver.array, present) for driver in self.drivers]
         return np.asarray(np.max(shares, axis=0) <= self.fitted.config.data.max_missing)
 
     @cached_property
     def stand_in(self) -> IntArray:
-        """Row whose coarse field each day is drawn from, ``(t,)``; -1 where there is none.
+        """Row whose coarse field each time step is generated from, ``(t,)``; -1 where none is.
 
-        A day without enough driver is stood in for by the last good day, at most `lags` steps
-        before it: what is drawn from that comes out NaN, but serves the days after it as a lag.
+        The last good time step, at most `lags` steps before, stands in for one without enough
+        driver: the field generated from it comes out NaN, but later time steps use it as a lag.
         """
         rows = np.arange(self.time.size)
-        last = np.maximum.accumulate(np.where(self.driven, rows, -1))
-        keys = self.keys
-        near = (last >= 0) & (keys - keys[last] <= self.lags * self.step)
+        last = np.maximum.accumulate(np.where(self.has_driver, rows, -1))
+        near = (last >= 0) & (self.keys - self.keys[last] <= self.lags * self.step)
         return np.asarray(np.where(near, last, -1), np.int64)
 
     @cached_property
-    def walkable(self) -> npt.NDArray[np.bool_]:
-        """Days that can be drawn, if only to serve as lags, ``(t,)``."""
+    def possible(self) -> npt.NDArray[np.bool_]:
+        """Time steps that can be generated, if only to serve as lags, ``(t,)``."""
         if not self.method.needs_every_lag:
             return np.asarray(self.inside & (self.stand_in >= 0))
         out = np.zeros(self.time.size, bool)
         served = self.stand_in >= 0
         windows = splits.lag_windows(
-            self.time, self.lags, targets=served, present=served, step=self.width
+            self.time, self.lags, targets=served, present=served, step=self.known_step
         )
         out[windows.targets] = True
         return out
 
-    @property
-    def parallel(self) -> bool:
-        """Whether each day is drawn for itself, from the coarse days around it."""
-        return self.request.mode == "parallel"
+    def rows_around(self, before: int, after: int) -> IntArray:
+        """Return the rows around every time step, ``(t, before + after + 1)``.
 
-    def around(self, before: int, after: int) -> IntArray:
-        """Rows of the days around every day, ``(t, before + after + 1)``.
-
-        The day itself stands in for a day that is missing, or has not enough of its field; and the
-        last good day for the day itself.
+        The time step itself stands in for a neighbour that is missing or lacks enough of its
+        field; its `stand_in` for the time step itself.
         """
         every = np.arange(self.time.size)
-        rows = splits.windows_around(self.time, every, before, after, step=self.width)
-        good = (rows >= 0) & self.driven[rows]
+        rows = splits.windows_around(self.time, every, before, after, step=self.known_step)
+        good = (rows >= 0) & self.has_driver[rows]
         own = np.where(self.stand_in >= 0, self.stand_in, every)
         return np.asarray(np.where(good, rows, own[:, None]), np.int64)
 
     @cached_property
-    def window(self) -> IntArray:
-        """Rows of the days that the networks see, the day itself first, ``(t, days)``."""
+    def window_rows(self) -> IntArray:
+        """Rows that the networks see, the time step itself first, ``(t, steps)``."""
         before, after = self.method.window(self.fitted.config)
         if self.method.needs_every_lag:
             every = np.arange(self.time.size)[:, None]
             rows = every + np.array([0, *range(-before, 0)])
             return np.asarray(np.maximum(self.stand_in[np.maximum(rows, 0)], 0), np.int64)
-        return splits.day_first(self.around(before, after), before)
+        return splits.day_first(self.rows_around(before, after), before)
 
     @cached_property
-    def before(self) -> IntArray:
-        """Rows of the days that the encoder sees, ``(t, lags)``; none where it sees fine fields."""
+    def encoder_rows(self) -> IntArray:
+        """Rows that the encoder sees, ``(t, lags)``; none for a method without an encoder."""
         if not self.method.uses_encoder(self.fitted.config):
             return np.empty((self.time.size, 0), np.int64)
-        rows = self.around(self.lags, -1)
+        rows = self.rows_around(self.lags, -1)
         return np.roll(rows, len(rows) // 2, axis=0) if self.request.scrambled else rows
 
     @cached_property
-    def lag_rows(self) -> IntArray:
-        """Rows of the days whose fine field each day sees, ``(t, steps)``; -1 across a gap."""
+    def fine_lag_rows(self) -> IntArray:
+        """Rows whose fine field each time step sees, ``(t, fine_lags)``; -1 across a gap."""
         every = np.arange(self.time.size)
-        rows = splits.windows_around(self.time, every, self.steps, -1, step=self.width)
+        rows = splits.windows_around(self.time, every, self.fine_lags, -1, step=self.known_step)
         return np.asarray(rows, np.int64)
 
     @cached_property
     def inside(self) -> npt.NDArray[np.bool_]:
-        """Days whose window does not reach outside the record, ``(t,)``."""
-        return within(self.fitted.config, self.time, self.time, self.width)
+        """Time steps whose window does not reach outside the record, ``(t,)``."""
+        return within(self.fitted.config, self.time, self.time, self.known_step)
 
     @cached_property
     def complete(self) -> npt.NDArray[np.bool_]:
-        """Days that come out: drawable, and from a coarse field of their own, ``(t,)``."""
-        return np.asarray((self.inside if self.parallel else self.walkable) & self.driven)
+        """Time steps that do not come out NaN: they have a coarse field of their own, ``(t,)``."""
+        return np.asarray((self.inside if self.parallel else self.possible) & self.has_driver)
 
     @cached_property
-    def there(self) -> npt.NDArray[np.bool_]:
-        """Days whose preceding days are in the record, with a coarse field or not, ``(t,)``."""
+    def has_window(self) -> npt.NDArray[np.bool_]:
+        """Time steps with a complete lag window, missing values allowed, ``(t,)``."""
         if not self.method.needs_every_lag:
             return self.inside
         out = np.zeros(self.time.size, bool)
-        out[splits.lag_windows(self.time, self.lags, step=self.width).targets] = True
+        out[splits.lag_windows(self.time, self.lags, step=self.known_step).targets] = True
         return out
 
     @cached_property
-    def modelled(self) -> npt.NDArray[np.bool_]:
-        """Days whose season the model was fitted for, ``(t,)``."""
+    def in_season(self) -> npt.NDArray[np.bool_]:
+        """Time steps whose season the model was fitted for, ``(t,)``."""
         seasons = self.fitted.seasons
         if seasons is None:
             return np.ones(self.time.size, bool)
@@ -226,12 +220,12 @@ class Plan:
 
     @cached_property
     def targets(self) -> IntArray:
-        """Rows to be drawn, ascending."""
-        rows = self._drawable() if self.request.time is None else self._asked()
+        """Rows to generate, ascending."""
+        rows = self._rows_possible() if self.request.time is None else self._rows_asked()
         if not rows.size:
             fine = " and fine" if self.request.mode == "teacher_forced" else ""
             raise TimeAxisError(
-                f"No day can be drawn: each needs the {self.lags} coarse{fine} days before it, "
+                f"No day can be generated: each needs the {self.lags} coarse{fine} days before it, "
                 f"{self._after()}and a season that the model was fitted for. Give a longer coarse "
                 "record, or a longer history=."
             )
@@ -239,27 +233,30 @@ class Plan:
 
     @cached_property
     def runs(self) -> list[IntArray]:
-        """Consecutive rows to walk through in autoregressive mode.
+        """Consecutive rows to generate one after another in autoregressive mode.
 
-        A run starts after the last day of the history before its first target, so that it never
-        skips a day; without such a day it starts cold, at its first target. No run crosses a gap.
+        A run starts after the last time step of the history before its first target, so that it
+        skips none; without a history it starts cold, at its first target. No run crosses a gap.
         """
         if self.request.runs is not None:
             return [np.searchsorted(self.keys, run) for run in self.request.runs]
-        able = np.flatnonzero(self.walkable & self.modelled)
+        able = np.flatnonzero(self.possible & self.in_season)
         cuts = np.flatnonzero(np.diff(self.keys[able]) != self.step) + 1
         return [run for part in np.split(able, cuts) if (run := self._run(part)).size]
 
     @cached_property
     def history_rows(self) -> dict[int, int]:
-        """Row of the coarse record -> row of the history, for days that both have values of."""
-        matched = times.match_times(self.past.time, self.time)
-        filled = 1 - missing_share(self.past.array, ever_present(self.past.array)) > 0
+        """Row of the coarse record -> row of the history, where the history has values."""
+        matched = times.match_times(self.history_record.time, self.time)
+        filled = (
+            1 - missing_share(self.history_record.array, ever_present(self.history_record.array))
+            > 0
+        )
         return {int(row): i for i, row in enumerate(matched) if row >= 0 and filled[i]}
 
     @cached_property
-    def past(self) -> Record:
-        """Fine record that lags are read from: `history`, else what the model carries."""
+    def history_record(self) -> Record:
+        """Fine record that lags are read from: the request's history, else the model's own."""
         given = self.request.history
         if given is None:
             return Record(self.fitted.carried, "history")
@@ -272,27 +269,29 @@ class Plan:
                 f"history is in {units.said(found)}, the model's fine record in "
                 f"{units.said(known)}. Convert it (and set attrs['units'])."
             )
-        scaling = next(iter(self.fitted.models.values())).scaling
+        scaling = self.fitted.any_group.scaling
         if problem := validation.implausible(Record(past, "history"), scaling, "history"):
             raise ModelMismatchError(problem)
         grid = self.fitted.carried.isel(time=0, drop=True)
         return Record(validation.on_cells_of(past, grid, "history", "the model"), "history")
 
-    def history(self) -> dict[int, FloatArray]:
+    def read_history(self) -> dict[int, FloatArray]:
         """Read the fine fields that lags need: row of the coarse record -> ``(y, x)``."""
         if self.parallel:
             return {}
-        rows = self._needed()
-        fields = np.asarray(self.past.array[[self.history_rows[row] for row in rows]], np.float32)
+        rows = self._history_needed()
+        fields = np.asarray(
+            self.history_record.array[[self.history_rows[row] for row in rows]], np.float32
+        )
         return dict(zip(rows, fields, strict=True))
 
     def cold_starts(self) -> int:
         """Count the runs whose first lags are not all in the history."""
-        first = self.lag_rows[self.runs_heads()]
+        first = self.fine_lag_rows[self.run_starts]
         return sum(any(int(row) not in self.history_rows for row in rows) for rows in first)
 
     def gaps(self) -> str:
-        """Say between which days asked for others are missing from the record; "" if none are."""
+        """Describe the gaps of the coarse record within the targets, or return ""."""
         keys = self.keys
         named = self.time.values
         first = int(self.targets[0])
@@ -302,33 +301,35 @@ class Plan:
         return ", ".join([*said, *(["..."] if len(cuts) > 3 else [])])
 
     def season_of(self, models: dict[str | None, GroupModel]) -> list[str | None]:
-        """Season (key of `models`) of every row of the coarse record; None where there is one."""
+        """Return the season (key of `models`) of every row; None where there is one for all."""
         if self.fitted.seasons is None:
             return [None] * self.time.size
         by_month = {m: name for name, months in self.fitted.seasons.items() for m in months}
         return [by_month.get(int(month)) for month in times.months(self.time)]
 
-    def _needed(self) -> list[int]:
-        """Rows whose true fine field is read."""
+    def _history_needed(self) -> list[int]:
+        """Return the rows whose true fine field is read."""
         teacher = self.request.mode == "teacher_forced"
-        heads = self.targets[self.complete[self.targets]] if teacher else self.runs_heads()
-        windows = self.lag_rows[heads]
+        starts = self.targets[self.complete[self.targets]] if teacher else self.run_starts
+        windows = self.fine_lag_rows[starts]
         known = np.isin(windows, list(self.history_rows))
         if teacher and not known.all():
-            lacking = self.time.values[heads[~known.all(axis=1)]]
+            lacking = self.time.values[starts[~known.all(axis=1)]]
             raise TimeAxisError(
-                f"teacher_forced needs the true fine field of the {self.steps} days before each "
-                f"day; the history lacks some for {lacking.size} of the days, the first "
+                f"teacher_forced needs the true fine field of the {self.fine_lags} days before "
+                f"each day; the history lacks some for {lacking.size} of the days, the first "
                 f"{str(lacking[0])[:10]}. Give history=<the fine record>, or use "
                 "mode='autoregressive'."
             )
         return [int(row) for row in np.unique(windows[known])]
 
-    def runs_heads(self) -> IntArray:
+    @property
+    def run_starts(self) -> IntArray:
         """First row of every run."""
         return np.array([run[0] for run in self.runs], np.int64)
 
     def _run(self, part: IntArray) -> IntArray:
+        """Return the run within consecutive rows; empty where none of them is a target."""
         wanted = part[np.isin(part, self.targets)]
         if not wanted.size:
             return wanted
@@ -338,10 +339,12 @@ class Plan:
         return run
 
     def _after(self) -> str:
-        return f"the {self.ahead} after it, " if self.ahead else ""
+        """Return the words of a message for the coarse fields after a time step."""
+        after = self.method.window(self.fitted.config)[1]
+        return f"the {after} after it, " if after else ""
 
     def _check_inside(self, rows: IntArray) -> None:
-        """Raise if the window of a day that was asked for reaches outside the record."""
+        """Raise if the window of a time step that was asked for reaches outside the record."""
         outside = rows[~self.inside[rows]]
         if outside.size:
             able = self.time.values[self.inside]
@@ -350,21 +353,23 @@ class Plan:
                 f"{outside.size} of the days asked for, the first "
                 f"{str(self.time.values[outside[0]])[:10]}, lie too near an end of the coarse "
                 f"record: the model sees the {self.lags} days before and {self._after()}and can "
-                f"draw {span}. Give a longer coarse record, or leave them out."
+                f"generate {span}. Give a longer coarse record, or leave them out."
             )
 
-    def _drawable(self) -> IntArray:
+    def _rows_possible(self) -> IntArray:
+        """Return all rows that the model can generate."""
         if self.parallel:
-            return np.flatnonzero(self.inside & self.modelled)
-        rows = np.flatnonzero(self.there & self.modelled)
+            return np.flatnonzero(self.inside & self.in_season)
+        rows = np.flatnonzero(self.has_window & self.in_season)
         if self.request.mode == "teacher_forced":
-            known = np.isin(self.lag_rows, list(self.history_rows))
+            known = np.isin(self.fine_lag_rows, list(self.history_rows))
             rows = rows[known[rows].all(axis=1)]
         return np.asarray(rows, np.int64)
 
-    def _asked(self) -> IntArray:
-        """Rows of the days that the user named."""
-        name, wanted = str(self.time.name), self.request.time
+    def _rows_asked(self) -> IntArray:
+        """Return the rows of the times that the user named."""
+        name = str(self.time.name)
+        wanted = self.request.time
         if isinstance(wanted, xr.DataArray):
             if wanted.dtype.kind not in "MOUb":
                 raise TimeAxisError(
@@ -383,7 +388,7 @@ class Plan:
                 f"Some of the days asked for are not in the coarse record ({err}), which runs from "
                 f"{str(self.time.values[0])[:10]} to {str(self.time.values[-1])[:10]}."
             ) from err
-        foreign = rows[~self.modelled[rows]]
+        foreign = rows[~self.in_season[rows]]
         if foreign.size:
             raise TimeAxisError(
                 f"{foreign.size} of the days asked for, the first "

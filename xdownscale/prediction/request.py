@@ -1,4 +1,4 @@
-"""What a user asks to be generated, and whether a model and its records can do it."""
+"""The request of a prediction, checked against a model and its coarse record."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale import methods
 from xdownscale.config import CONSISTENT
 from xdownscale.core import time as times
 from xdownscale.core import units
@@ -31,14 +30,15 @@ STITCHINGS = ("patches", "whole", "multidiffusion")
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """What a user asked to be generated.
+    """Request of a prediction: times, realizations, mode, history and seed.
 
     Attributes
     ----------
     time : Any
-        Days to draw: anything that ``record.sel(time=...)`` takes; None for all that can be drawn.
+        Time steps to generate: anything that ``record.sel(time=...)`` takes; None for all that
+        are possible.
     realizations : int
-        Fields for each day.
+        Fields for each time step.
     mode : str or None
         ``"parallel"``, ``"autoregressive"`` or ``"teacher_forced"``; None for the model's own.
     history : DataArray or None
@@ -50,13 +50,13 @@ class Request:
     device : str
         Where the networks run.
     scrambled : bool
-        Show the encoder the days before other days: what its features are worth.
+        Show the encoder the coarse fields of other time steps, to measure what it is worth.
     first : int
         Number of the first realization.
     runs : tuple of int arrays, or None
-        Noise keys of the days to walk through one after another; None: as `Plan.runs` says.
+        Noise keys of the time steps to generate one after another; None: as `Plan.runs` says.
     step : int or None
-        Seconds from one day to the next; None: as the record says.
+        Seconds from one time step to the next; None: as the record says.
     """
 
     time: Any = None
@@ -85,8 +85,8 @@ class Request:
         return tuple(range(self.first, self.first + self.realizations))
 
 
-def settle(fitted: Fitted, request: Request) -> Request:
-    """Return the request with mode and stitching named, if the model can do what was asked.
+def resolve_request(fitted: Fitted, request: Request) -> Request:
+    """Fill in the model's own mode and stitching; raise if the model cannot do what was asked.
 
     Parameters
     ----------
@@ -102,7 +102,7 @@ def settle(fitted: Fitted, request: Request) -> Request:
         not suit its network.
     """
     config = fitted.config
-    method = methods.find(config.method)
+    method = fitted.method
     modes = method.modes(config)
     mode = request.mode or modes[0]
     if mode not in modes:
@@ -115,7 +115,8 @@ def settle(fitted: Fitted, request: Request) -> Request:
     if not method.is_stochastic(config) and request.realizations > 1:
         raise OptionError(
             f"realizations is {request.realizations}, but this model gives the conditional mean "
-            "alone, the same each time; give realizations=1, or a model that draws (preset 'fast')."
+            "alone, the same each time; give realizations=1, or a model that samples "
+            "(preset 'fast')."
         )
     _check_constraint(fitted)
     stitchings = method.stitchings(config)
@@ -131,14 +132,14 @@ def settle(fitted: Fitted, request: Request) -> Request:
 
 
 def _check_constraint(fitted: Fitted) -> None:
-    """Raise where fields shall be made consistent with a coarse record of other days."""
+    """Raise where fields shall be made consistent with a coarse record of other weather."""
     kind = fitted.config.sampling.constraint
     if kind in CONSISTENT and fitted.about.pairing == "self":
         raise OptionError(
             f"The constraint {kind!r} would give coarse cells the mean of the coarse field, but "
             "this model was fitted with pairing='self': the coarse record is another simulation, "
-            "and its values are mapped before anything is drawn from them. Drop the constraint, or "
-            "use 'nonnegative'."
+            "and its values are mapped before fields are generated from them. Drop the constraint, "
+            "or use 'nonnegative'."
         )
 
 
@@ -165,7 +166,7 @@ def check_drivers(
     ModelMismatchError
         If a driver lacks, or has other cells, units, values or another time step.
     TimeAxisError
-        If it has no day.
+        If it has no time step.
     """
     found = variables(coarse, "The coarse record")
     names = fitted.drivers
@@ -204,8 +205,8 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray, values: boo
     record = Record(times.check_time(coarse, what), what)
     if not record.time.size:
         raise TimeAxisError(f"{what} has no day at all; give one with the days that are wanted.")
-    scaling = next(iter(fitted.models.values())).driver_scalings[number]
-    # another climate may lie elsewhere: that is what it is mapped for
+    scaling = fitted.any_group.driver_scalings[number]
+    # under pairing "self" values may lie elsewhere: they are mapped to the fine climate
     paired = fitted.about.pairing == "paired"
     if values and paired and (problem := validation.implausible(record, scaling, what)):
         raise ModelMismatchError(problem)
@@ -220,7 +221,7 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray, values: boo
 
 
 def check_values(fitted: Fitted, records: tuple[Record, ...]) -> None:
-    """Raise where values cannot be of the variables that the model was fitted with.
+    """Raise where values are implausible for the variables that the model was fitted with.
 
     Parameters
     ----------
@@ -235,7 +236,7 @@ def check_values(fitted: Fitted, records: tuple[Record, ...]) -> None:
     """
     if fitted.about.pairing != "paired":
         return
-    scalings = next(iter(fitted.models.values())).driver_scalings
+    scalings = fitted.any_group.driver_scalings
     for name, record, scaling in zip(fitted.drivers, records, scalings, strict=True):
         if problem := validation.implausible(record, scaling, f"The coarse variable {name!r}"):
             raise ModelMismatchError(problem)

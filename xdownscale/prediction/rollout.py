@@ -14,18 +14,18 @@ from xdownscale.fitting import drift
 from xdownscale.methods import Method, Sampler
 from xdownscale.models.sampling.request import Conditions, SampleRequest
 from xdownscale.prediction.request import Request
-from xdownscale.preprocessing.features import Days
+from xdownscale.preprocessing.features import Fields
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
-Fields = Iterator[tuple[IntArray, FloatArray]]
+Generated = Iterator[tuple[IntArray, FloatArray]]
 History = Mapping[int, FloatArray]  # row of the coarse record -> true fine field, physical units
 MEMORY = 256.0  # MB of conditions that are held at once
 
 
 @dataclass(kw_only=True)
-class Carry:
-    """What a run of time steps hands on to the next one; empty before the first.
+class RolloutState:
+    """State of an autoregressive run after a time step; empty before the first.
 
     Attributes
     ----------
@@ -36,7 +36,7 @@ class Carry:
     group : str
         Group that the last field belongs to.
     watched : list of array
-        What the drift alarm saw of the last fields.
+        Statistics of the last fields, for the drift alarm.
     """
 
     key: int | None = None
@@ -61,7 +61,7 @@ class GroupSampler:
         What was asked for.
     scalings : tuple of Scaling
         Between physical and scaled units, for each target.
-    driver, coarse : Days
+    driver, coarse : Fields
         Coarse record on the fine grid, and on its own; scaled, ``(t, driver, y, x)``.
     own : tuple of int
         For each target the number of its own driver; -1 where it has none.
@@ -82,7 +82,7 @@ class GroupSampler:
     corner, domain : tuple of int
         Where the group's window lies in the fine grid, so that all regions share one noise field.
     reference : Reference or None
-        What a run is held against, where it is watched for drift.
+        Statistics of the training time steps, where runs are checked for drift.
     group : str
         Name of the group.
     """
@@ -92,8 +92,8 @@ class GroupSampler:
     config: DownscalerConfig
     request: Request
     scalings: tuple[Scaling, ...]
-    driver: Days
-    coarse: Days
+    driver: Fields
+    coarse: Fields
     own: tuple[int, ...]
     windows: IntArray
     lags: IntArray
@@ -161,6 +161,7 @@ class GroupSampler:
         fine_lags: FloatArray | None,
         members: npt.NDArray[np.int64] | None,
     ) -> Conditions:
+        """Return what the networks see of some rows."""
         windows = self.windows[rows]
         lags = self.lags[rows]
         shape = self.driver.shape[1:]
@@ -190,7 +191,7 @@ class GroupSampler:
         return fields
 
     def lag_without_history(self, row: int) -> FloatArray:
-        """Return what stands for a fine field that is not known, physical units.
+        """Return the fine lag to use where the history has none, physical units.
 
         Where every lag is needed it is the interpolated coarse field of that time step; else NaN,
         for which the coarse field of the target stands in.
@@ -201,12 +202,12 @@ class GroupSampler:
         return np.full(self.driver.shape[2:], np.nan, np.float32)
 
 
-def parallel(source: GroupSampler, targets: IntArray) -> Fields:
+def parallel(sampler: GroupSampler, targets: IntArray) -> Generated:
     """Generate time steps side by side, each from the coarse fields around it.
 
     Parameters
     ----------
-    source : GroupSampler
+    sampler : GroupSampler
         Of the group that they belong to.
     targets : (n,) int array
         Rows of the coarse record.
@@ -218,16 +219,16 @@ def parallel(source: GroupSampler, targets: IntArray) -> Fields:
     fields : (realization, k, target, y, x) float32 array
         Physical units.
     """
-    for rows in source.blocks(targets):
-        yield rows, source.physical(source.sample(rows))
+    for rows in sampler.blocks(targets):
+        yield rows, sampler.physical(sampler.sample(rows))
 
 
-def teacher_forced(source: GroupSampler, history: History, targets: IntArray) -> Fields:
+def teacher_forced(sampler: GroupSampler, history: History, targets: IntArray) -> Generated:
     """Generate time steps from the true fine fields before them.
 
     Parameters
     ----------
-    source, targets
+    sampler, targets
         As for `parallel`.
     history : mapping
         True fine fields; all that the targets need.
@@ -237,27 +238,27 @@ def teacher_forced(source: GroupSampler, history: History, targets: IntArray) ->
     rows, fields
         As `parallel`.
     """
-    for rows in source.blocks(targets):
-        before = rows_before(rows, source.fine_lags)
+    for rows in sampler.blocks(targets):
+        before = rows_before(rows, sampler.fine_lags)
         true = np.stack([[history[int(row)] for row in window] for window in before])
-        yield rows, source.physical(source.sample(rows, true))
+        yield rows, sampler.physical(sampler.sample(rows, true))
 
 
 def autoregressive(
-    sources: Mapping[int, GroupSampler], history: History, targets: IntArray, carry: Carry
-) -> Fields:
+    samplers: Mapping[int, GroupSampler], history: History, targets: IntArray, state: RolloutState
+) -> Generated:
     """Generate consecutive time steps one after another, each from the fields before it.
 
     Parameters
     ----------
-    sources : mapping
+    samplers : mapping
         Row of the coarse record -> sampler of the group that it belongs to.
     history : mapping
         True fine fields before the first target; where there is none the run starts cold.
     targets : (n,) int array
         Consecutive rows of the coarse record.
-    carry : Carry
-        What the time step before the first one handed on. Kept up to date.
+    state : RolloutState
+        State after the time step before the first one. Updated in place.
 
     Yields
     ------
@@ -271,40 +272,47 @@ def autoregressive(
     DriftError
         If the run leaves the coarse record.
     """
-    first = sources[int(targets[0])]
+    first = samplers[int(targets[0])]
     members = np.array(first.request.members)
-    if carry.key is None or carry.key + first.step != int(first.keys[targets[0]]):
-        before = rows_before(targets[:1], first.fine_lags)[0]
-        known = [history.get(int(row)) for row in before]
-        lags = [
-            first.lag_without_history(int(row)) if found is None else found
-            for row, found in zip(before, known, strict=True)
-        ]
-        carry.lags = np.repeat(np.stack(lags)[None], members.size, axis=0)
-        carry.group = ""
+    if state.key is None or state.key + first.step != int(first.keys[targets[0]]):
+        lags = _first_lags(first, history, targets[0])
+        state.lags = np.repeat(lags[None], members.size, axis=0)
+        state.group = ""
     for row in targets:
-        source = sources[int(row)]
-        sampled = source.sample(np.full(members.size, row), carry.lags, members)[0]
-        # what was never trained on is no lag
-        sampled = np.where(source.masks, sampled, np.float32(np.nan))
-        _watch(carry, source, sampled[:, 0], int(row))
-        fields = source.physical(sampled[:, None])
-        carry.lags = np.concatenate([carry.lags[:, 1:], fields[:, :, 0]], axis=1)
-        carry.key = int(source.keys[row])
-        carry.group = source.group
+        sampler = samplers[int(row)]
+        sampled = sampler.sample(np.full(members.size, row), state.lags, members)[0]
+        # cells that were not trained on hold arbitrary values and are no lag
+        sampled = np.where(sampler.masks, sampled, np.float32(np.nan))
+        _check_drift(state, sampler, sampled[:, 0], int(row))
+        fields = sampler.physical(sampled[:, None])
+        state.lags = np.concatenate([state.lags[:, 1:], fields[:, :, 0]], axis=1)
+        state.key = int(sampler.keys[row])
+        state.group = sampler.group
         yield np.array([row]), fields
 
 
-def _watch(carry: Carry, source: GroupSampler, fields: FloatArray, row: int) -> None:
+def _first_lags(sampler: GroupSampler, history: History, row: np.int64) -> FloatArray:
+    """Return the fine lags of the first time step of a run, ``(lags, y, x)``."""
+    before = rows_before(np.array([row]), sampler.fine_lags)[0]
+    known = [history.get(int(each)) for each in before]
+    return np.stack(
+        [
+            sampler.lag_without_history(int(each)) if found is None else found
+            for each, found in zip(before, known, strict=True)
+        ]
+    )
+
+
+def _check_drift(state: RolloutState, sampler: GroupSampler, fields: FloatArray, row: int) -> None:
     """Check a time step for drift; reset when the group changes."""
-    if source.reference is None or source.own[0] < 0:
+    if sampler.reference is None or sampler.own[0] < 0:
         return
-    if carry.group != source.group:
-        carry.watched = []
-    alarm = drift.Alarm(source.reference, carry.watched)
-    day = np.datetime64(int(source.keys[row]), "s").astype("M8[D]")
-    alarm.watch(fields, source.driver[row][source.own[0]], str(day))
-    carry.watched = alarm.last
+    if state.group != sampler.group:
+        state.watched = []
+    alarm = drift.Alarm(sampler.reference, state.watched)
+    day = np.datetime64(int(sampler.keys[row]), "s").astype("M8[D]")
+    alarm.check(fields, sampler.driver[row][sampler.own[0]], str(day))
+    state.watched = alarm.last
 
 
 def rows_before(rows: IntArray, lags: int) -> IntArray:

@@ -1,4 +1,4 @@
-"""Models on their way to the processes that draw, and how those share the cores."""
+"""Ship a model to dask workers, and share CPU threads, memory and GPUs between tasks."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from xdownscale.io import serialization
 from xdownscale.prediction import malloc
 
 _PACKAGE = "xarray-downscale"
-_KEPT = 4  # models that a process keeps
-_known: OrderedDict[str, Fitted] = OrderedDict()
+_CACHED = 4  # models that a process keeps
+_models: OrderedDict[str, Fitted] = OrderedDict()
 _lock = threading.RLock()
 
 
 @dataclass(frozen=True)
-class Ticket:
-    """Names a model for a task in some process.
+class ModelReference:
+    """A model as dask tasks refer to it: the model itself, or the path of its file.
 
     Attributes
     ----------
     key : str
-        What `archive.identity` says of the model.
+        Hash that `serialization.identity` gives the model.
     model : Fitted or None
-        The model itself; None where a path travels.
+        The model itself; None where its file is read.
     path : str or None
         File that holds it.
     """
@@ -51,8 +51,8 @@ class Ticket:
         return self.key
 
 
-def ticket(fitted: Fitted, path: Path | None) -> Ticket:
-    """Return a ticket for a model.
+def refer_to(fitted: Fitted, path: Path | None) -> ModelReference:
+    """Return a reference to a model, by its file where there is one.
 
     Parameters
     ----------
@@ -62,58 +62,58 @@ def ticket(fitted: Fitted, path: Path | None) -> Ticket:
         File that it was read from or written to, unchanged since.
     """
     key = serialization.identity(fitted)
-    _keep(key, fitted)
+    _cache(key, fitted)
     if path is not None and path.is_file():
-        return Ticket(key, None, str(path.absolute()))
-    return Ticket(key, fitted, None)
+        return ModelReference(key, None, str(path.absolute()))
+    return ModelReference(key, fitted, None)
 
 
-def redeem(given: Ticket) -> Fitted:
-    """Return the model that a ticket names; a process loads each once.
+def load_model(reference: ModelReference) -> Fitted:
+    """Return the model behind a reference; each process loads it once.
 
     Parameters
     ----------
-    given : Ticket
+    reference : ModelReference
         As it came with the task.
 
     Raises
     ------
     StorageError
-        If the file is not to be seen from this process.
+        If the file cannot be read from this process.
     ModelMismatchError
         If the file holds another model by now.
     """
     with _lock:
-        if given.key in _known:
-            _known.move_to_end(given.key)
-            return _known[given.key]
-        fitted = given.model or _read(given)
-        _keep(given.key, fitted)
+        if reference.key in _models:
+            _models.move_to_end(reference.key)
+            return _models[reference.key]
+        fitted = reference.model or _read(reference)
+        _cache(reference.key, fitted)
     return fitted
 
 
-def _read(found: Ticket) -> Fitted:
+def _read(reference: ModelReference) -> Fitted:
     try:
-        fitted = serialization.load(str(found.path))
+        fitted = serialization.load(str(reference.path))
     except StorageError as err:
         raise StorageError(
-            f"The model file {found.path} cannot be read in this process: {err} Put it where all "
-            "workers see it."
+            f"The model file {reference.path} cannot be read in this process: {err} Put it where "
+            "all workers see it."
         ) from err
-    if serialization.identity(fitted) != found.key:
+    if serialization.identity(fitted) != reference.key:
         raise ModelMismatchError(
-            f"{found.path} holds another model than when the prediction was asked for. Ask again, "
-            "or put the old file back."
+            f"{reference.path} holds another model than when the prediction was asked for. Ask "
+            "again, or put the old file back."
         )
     return fitted
 
 
-def _keep(key: str, fitted: Fitted) -> None:
+def _cache(key: str, fitted: Fitted) -> None:
     with _lock:
-        _known.setdefault(key, fitted)
-        _known.move_to_end(key)
-        while len(_known) > _KEPT:
-            _known.popitem(last=False)
+        _models.setdefault(key, fitted)
+        _models.move_to_end(key)
+        while len(_models) > _CACHED:
+            _models.popitem(last=False)
 
 
 def client() -> Any:
@@ -129,7 +129,7 @@ def client() -> Any:
 
 
 def check_workers(connected: Any) -> None:
-    """Raise where workers cannot draw as this process does: they lack the package, or have another.
+    """Raise where workers lack the package, or have another version of it.
 
     Parameters
     ----------
@@ -150,29 +150,31 @@ def check_workers(connected: Any) -> None:
         )
 
 
-def packed(given: Ticket, connected: Any) -> Ticket:
-    """Return a ticket that travels lightly: as a file, where all workers are on this machine.
+def by_file(reference: ModelReference, connected: Any) -> ModelReference:
+    """Write the model to a temporary file, where all workers run on this machine.
+
+    A path is much cheaper to send than the weights.
 
     Parameters
     ----------
-    given : Ticket
-        As `ticket` returned it.
+    reference : ModelReference
+        As `refer_to` returned it.
     connected : Client
         Of dask.distributed.
     """
     workers = connected.scheduler_info(n_workers=-1)["workers"]
-    near = all(name.startswith(("inproc://", "tcp://127.0.0.1:")) for name in workers)
-    if given.model is None or not near:
-        return given
-    path = _spool() / f"{given.key}.xd"
+    local = all(name.startswith(("inproc://", "tcp://127.0.0.1:")) for name in workers)
+    if reference.model is None or not local:
+        return reference
+    path = _temporary_folder() / f"{reference.key}.xd"
     if not path.exists():
-        serialization.save(given.model, path)
-    return Ticket(given.key, None, str(path))
+        serialization.save(reference.model, path)
+    return ModelReference(reference.key, None, str(path))
 
 
 @functools.cache
-def _spool() -> Path:
-    """Return a folder for models on their way, which goes with this process."""
+def _temporary_folder() -> Path:
+    """Return a folder for model files, removed when this process ends."""
     folder = Path(tempfile.mkdtemp(prefix="xdownscale-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
@@ -187,14 +189,14 @@ def own_version() -> str | None:
 
 
 def _versions(connected: Any) -> dict[str, str | None]:
-    """Version of the package on every worker, None where it lacks; without those that are gone."""
+    """Return the package version of every reachable worker; None where it is not installed."""
     answers = connected.run(metadata.version, _PACKAGE, on_error="return")
     known = (str, metadata.PackageNotFoundError)
     said = {name: v for name, v in answers.items() if isinstance(v, known)}
     return {name: v if isinstance(v, str) else None for name, v in said.items()}
 
 
-def neighbours() -> int:
+def tasks_in_process() -> int:
     """Return how many tasks may run in this process at once, this one included."""
     worker = _worker()
     if worker is not None:
@@ -227,8 +229,8 @@ def cores() -> int:
     return int(CPU_COUNT)
 
 
-def _take_gpu() -> None:
-    """Have a cluster's worker use a GPU of its own, where nobody has chosen one for it."""
+def _choose_gpu() -> None:
+    """Choose a GPU for a cluster's worker, unless CUDA_VISIBLE_DEVICES has chosen one."""
     import torch
 
     worker = _worker()
@@ -240,15 +242,15 @@ def _take_gpu() -> None:
 
 
 @contextlib.contextmanager
-def fair_share() -> Iterator[None]:
-    """Let torch use this task's share of cores and memory meanwhile, and a worker its own GPU."""
+def shared_resources() -> Iterator[None]:
+    """Limit torch to this task's share of CPU threads; tune malloc and choose a worker's GPU."""
     import torch
 
-    _take_gpu()
+    _choose_gpu()
     before = torch.get_num_threads()
-    torch.set_num_threads(max(1, before // neighbours()))
+    torch.set_num_threads(max(1, before // tasks_in_process()))
     try:
-        with malloc.tidy():
+        with malloc.tuned():
             yield
     finally:
         torch.set_num_threads(before)

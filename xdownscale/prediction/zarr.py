@@ -1,4 +1,4 @@
-"""Predictions of any length, written piece by piece to a store and resumed where they stopped."""
+"""Write predictions of any length to a Zarr store, piece by piece, and resume unfinished ones."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,14 @@ from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.io import cf
 from xdownscale.prediction import chunks as chunking
 from xdownscale.prediction import workers
-from xdownscale.prediction.manifest import GROUP, Ledger, alone, builder, free_bytes
+from xdownscale.prediction.manifest import GROUP, Manifest, exclusive, free_bytes, new_store
 from xdownscale.prediction.plan import Plan
 from xdownscale.prediction.predict import label, make_plan
 from xdownscale.prediction.request import Request
 
-_LOOK = 1.0  # seconds between two looks at what is finished
-_SPARE = 1.02  # of the bytes of the fields: metadata, and files that are written anew
+_LOOK = 1.0  # seconds between two updates of the progress bar
+_SPARE = 1.02  # times the bytes of the fields: metadata, and files that are rewritten
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO)
 
 
 def write_store(
@@ -60,12 +60,12 @@ def write_store(
     where = _folder(store)
     plan = make_plan(fitted, coarse, request)
     chunking.check_chunks(plan)
-    run = _Run(plan, workers.ticket(fitted, path), where)
+    run = _Run(plan, workers.refer_to(fitted, path), where)
     if (connected := workers.client()) is not None:
         workers.check_workers(connected)
     run.prepare(chunks)
-    with alone(where):
-        run.go(progress)
+    with exclusive(where):
+        run.write(progress)
     return open_store(where)
 
 
@@ -87,42 +87,42 @@ def _folder(given: str | PathLike[str]) -> Path:
     return as_path(given, "store").absolute()
 
 
-@dataclass
 class _Run:
-    """One call of `predict_to_zarr`."""
+    """One call of `predict_to_zarr`: `prepare` the store, then `write` what it lacks."""
 
-    plan: Plan
-    given: workers.Ticket
-    where: Path
+    def __init__(self, plan: Plan, reference: workers.ModelReference, where: Path) -> None:
+        self.plan = plan
+        self.reference = reference
+        self.where = where
 
     def prepare(self, chunks: Any) -> None:
-        """Make the store, or check that the one which is there is ours."""
+        """Create the store, or check that an existing one has the same request."""
         self.facts = self._facts()
         if not self.where.exists():
-            cut = chunking.settle_chunks(self.plan, chunks)
-            facts = self.facts | {"chunks": [list(cut.days), list(cut.realizations)]}
+            sizes = chunking.settle_chunks(self.plan, chunks)
+            facts = self.facts | {"chunks": _listed(sizes)}
             facts["tile"] = chunking.settle_tile(self.plan)
-            shape = (len(cut.realizations), len(cut.days))
-            _check_space(self.where.parent, self._bytes(np.zeros(shape, bool), cut))
-            with builder(self.where) as folder:
-                self._write_template(folder, cut)
-                Ledger.create(folder, facts, shape)
-        self.ledger = Ledger(self.where)
+            shape = (len(sizes["realization"]), len(sizes["time"]))
+            _check_space(self.where.parent, self._bytes(np.zeros(shape, bool), sizes))
+            with new_store(self.where) as folder:
+                self._write_template(folder, sizes)
+                Manifest.create(folder, facts, shape)
+        self.manifest = Manifest(self.where)
         if chunks != "auto":
-            cut = chunking.settle_chunks(self.plan, chunks)
-            self.facts["chunks"] = [list(cut.days), list(cut.realizations)]
-        self.ledger.check(self.facts)
-        days, members = self.ledger.facts["chunks"]
-        self.cut = chunking.Chunks(tuple(days), tuple(members))
+            self.facts["chunks"] = _listed(chunking.settle_chunks(self.plan, chunks))
+        self.manifest.check(self.facts)
+        steps, members = self.manifest.facts["chunks"]
+        self.sizes = {"time": tuple(steps), "realization": tuple(members)}
 
     def _facts(self) -> dict[str, Any]:
-        plan, request = self.plan, self.plan.request
+        plan = self.plan
+        request = plan.request
         arrays = [driver.array for driver in plan.drivers]
         past = None
         if request.history is not None:
-            past = hashing.fingerprint(plan.past.keys, plan.past.array)
+            past = hashing.fingerprint(plan.history_record.keys, plan.history_record.array)
         return {
-            "model": self.given.key,
+            "model": self.reference.key,
             "driver": hashing.fingerprint(plan.keys, *arrays),
             "days": hashing.fingerprint(plan.keys[plan.targets]),
             "seed": request.seed,
@@ -132,22 +132,23 @@ class _Run:
             "history": past,
         }
 
-    def _bytes(self, finished: Any, cut: chunking.Chunks) -> int:
-        """Bytes of the fields that are yet to be written."""
-        fields = np.outer(cut.realizations, cut.days)[~finished].sum()
+    def _bytes(self, finished: Any, sizes: chunking.ChunkSizes) -> int:
+        """Return the bytes of the fields that are yet to be written."""
+        fields = np.outer(sizes["realization"], sizes["time"])[~finished].sum()
         cells = len(self.plan.fitted.targets) * np.prod(self.plan.fitted.carried.shape[1:])
         return int(_SPARE * 4 * fields * cells)
 
-    def _write_template(self, folder: Path, cut: chunking.Chunks) -> None:
+    def _write_template(self, folder: Path, sizes: chunking.ChunkSizes) -> None:
         """Write everything but the fields."""
         import dask.array
 
-        plan, request = self.plan, self.plan.request
+        plan = self.plan
+        request = plan.request
         ny, nx = plan.fitted.carried.shape[1:]
         shape = (request.realizations, plan.targets.size, len(plan.fitted.targets), ny, nx)
-        sizes = (cut.realizations[0], cut.days[0], 1, ny, nx)
-        drawn = label(plan, dask.array.empty(shape, chunks=sizes, dtype=np.float32))
-        ds = drawn.to_dataset() if isinstance(drawn, xr.DataArray) else drawn
+        chunks = (sizes["realization"][0], sizes["time"][0], 1, ny, nx)
+        empty = label(plan, dask.array.empty(shape, chunks=chunks, dtype=np.float32))
+        ds = empty.to_dataset() if isinstance(empty, xr.DataArray) else empty
         step = plan.fitted.about.step
         lines = f"{cf.now()} xdownscale {plan.fitted.about.version} predict_to_zarr"
         full = cf.comply(
@@ -167,95 +168,102 @@ class _Run:
             folder, mode="w", compute=False, encoding=encoding, zarr_format=3, consolidated=False
         )
 
-    def go(self, progress: bool) -> None:
-        """Draw and write what is not finished."""
-        finished = self.ledger.finished()
-        self.ledger.sweep()
+    def write(self, progress: bool) -> None:
+        """Generate and write the pieces that are not finished."""
+        finished = self.manifest.finished()
+        self.manifest.remove_partial_files()
         if not finished.all():
-            _check_space(self.where, self._bytes(finished, self.cut))
+            _check_space(self.where, self._bytes(finished, self.sizes))
             try:
-                _compute(self._tasks(finished), self.ledger, progress)
+                _compute(self._tasks(finished), self.manifest, progress)
             except OSError as err:
                 if isinstance(err, StorageError) or err.errno not in _FULL:
                     raise
-                done = self.ledger.finished()
+                done = self.manifest.finished()
                 raise StorageError(
                     f"{self.where} could not be written any further ({err.strerror}): "
                     f"{int(done.sum())} of {done.size} pieces are finished and stay. Mend that "
                     "and call the same again."
                 ) from err
-        _complete(self.where)
+        _mark_complete(self.where)
 
     def _tasks(self, finished: Any) -> list[Any]:
-        """Return delayed tasks for all pieces that are to be drawn; of a walk, the last one."""
+        """Return delayed tasks for all unfinished pieces.
+
+        In autoregressive mode each task depends on the one before it of the same realizations:
+        the last one stands for all.
+        """
         from dask.delayed import delayed
 
-        fill, carrier = delayed(_fill, pure=False), chunking.sent(self.given)
+        fill = delayed(_fill, pure=False)
+        model = chunking.delayed_model(self.reference)
         chained = self.plan.request.mode == "autoregressive"
-        tile, columns = self.ledger.facts["tile"], finished.shape[1]
+        columns = finished.shape[1]
         state: Any = {}
         tasks: dict[int, Any] = {}
-        for number, piece in enumerate(chunking.cut_pieces(self.plan, self.cut)):
-            place = (number // columns, number % columns)
-            state = {} if place[1] == 0 else state
-            if finished[place]:
-                following = place[1] + 1 < columns and not finished[place[0], place[1] + 1]
-                state = self.ledger.recall(place) if chained and following else {}
+        pieces = chunking.cut_pieces(self.plan, self.sizes, self.manifest.facts["tile"])
+        for number, piece in enumerate(pieces):
+            index = (number // columns, number % columns)
+            state = {} if index[1] == 0 else state
+            if finished[index]:
+                continued = index[1] + 1 < columns and not finished[index[0], index[1] + 1]
+                state = self.manifest.load_state(index) if chained and continued else {}
                 continue
             state = fill(
-                carrier,
-                chunking.make_job(self.plan, piece, tile),
+                model,
+                piece,
                 state if chained else {},
                 chunking.read_past(self.plan, piece),
                 *chunking.read_drivers(self.plan, piece.rows),
                 store=self.where,
-                place=place,
-                piece=piece,
-                walks=chained,
+                index=index,
+                chained=chained,
                 dask_key_name=f"fill-{uuid.uuid4().hex}-{number}",
             )
-            tasks[place[0] if chained else number] = state
+            tasks[index[0] if chained else number] = state
         return list(tasks.values())
 
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO)
+def _listed(sizes: chunking.ChunkSizes) -> list[list[int]]:
+    """Return chunk sizes as the manifest has them: along time, then along realizations."""
+    return [list(sizes["time"]), list(sizes["realization"])]
 
 
 def _fill(
-    given: Any,
-    job: chunking.Job,
+    reference: Any,
+    piece: chunking.Piece,
     state: Any,
     past: Any,
     *drivers: Any,
     store: Path,
-    place: tuple[int, int],
-    piece: chunking.Piece,
-    walks: bool,
+    index: tuple[int, int],
+    chained: bool,
 ) -> Any:
-    """Draw a piece, write it, and note that it is finished; return what it leaves behind."""
+    """Generate a piece, write it, and mark it as finished; return the state after it."""
     import zarr
 
-    fields, left = chunking.predict_labelled(given, job, state, past, *drivers)
-    drawn = fields.to_dataset() if isinstance(fields, xr.DataArray) else fields
+    fields, state = chunking.predict_labelled(reference, piece, state, past, *drivers)
+    generated = fields.to_dataset() if isinstance(fields, xr.DataArray) else fields
     root: Any = zarr.open_group(store, mode="r+", use_consolidated=False)
-    for name, da in drawn.data_vars.items():
-        spans = {"realization": piece.members, require_time(da, "The maps"): piece.days}
+    for name, da in generated.data_vars.items():
+        spans = {"realization": piece.members, require_time(da, "The maps"): piece.steps}
         root[str(name)][tuple(spans.get(str(dim), slice(None)) for dim in da.dims)] = da.values
-    ledger = Ledger(store)
-    if walks:
-        ledger.keep(place, left)
-    ledger.finish(place)
-    if walks and place[1]:
-        ledger.forget((place[0], place[1] - 1))
-    return left if walks else None
+    manifest = Manifest(store)
+    # state first: a finished piece is never generated again, and the next one needs its state
+    if chained:
+        manifest.save_state(index, state)
+    manifest.mark_finished(index)
+    if chained and index[1]:
+        manifest.drop_state((index[0], index[1] - 1))
+    return state if chained else None
 
 
-def _compute(tasks: list[Any], ledger: Ledger, progress: bool) -> None:
-    """Run tasks, here or on the cluster of the current client, and show how far they are."""
+def _compute(tasks: list[Any], manifest: Manifest, progress: bool) -> None:
+    """Run tasks, here or on the cluster of the current client, with a progress bar."""
     import dask.base
 
     client = workers.client()
-    with _progress(ledger, progress):
+    with _progress(manifest, progress):
         if client is None:
             dask.base.compute(*tasks)
             return
@@ -267,18 +275,19 @@ def _compute(tasks: list[Any], ledger: Ledger, progress: bool) -> None:
 
 
 @contextlib.contextmanager
-def _progress(ledger: Ledger, shown: bool) -> Iterator[None]:
+def _progress(manifest: Manifest, shown: bool) -> Iterator[None]:
     """Show how many pieces are in the store, and the time that is left."""
     if not shown:
         yield
         return
     from tqdm.auto import tqdm
 
-    done, over = ledger.finished(), threading.Event()
-    bar = tqdm(total=done.size, initial=int(done.sum()), unit="piece", desc=ledger.store.name)
+    done = manifest.finished()
+    over = threading.Event()
+    bar = tqdm(total=done.size, initial=int(done.sum()), unit="piece", desc=manifest.store.name)
 
     def look() -> None:
-        bar.update(int(ledger.finished().sum()) - bar.n)
+        bar.update(int(manifest.finished().sum()) - bar.n)
 
     def watch() -> None:
         pause = _LOOK
@@ -298,8 +307,8 @@ def _progress(ledger: Ledger, shown: bool) -> Iterator[None]:
         bar.close()
 
 
-def _complete(where: Path) -> None:
-    """Say in the store that it is whole, and drop what only the run needed."""
+def _mark_complete(where: Path) -> None:
+    """Mark the store as complete, and delete the rollout states."""
     import zarr
 
     root = zarr.open_group(where, mode="r+", use_consolidated=False)
@@ -309,7 +318,7 @@ def _complete(where: Path) -> None:
 
 
 def _check_space(folder: Path, needed: int) -> None:
-    """Raise before any work if what is to be written does not fit."""
+    """Raise before any work if the fields do not fit on the disk."""
     free = None
     with contextlib.suppress(OSError):
         free = free_bytes(folder)

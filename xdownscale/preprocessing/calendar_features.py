@@ -1,4 +1,4 @@
-"""Time as numbers: the calendar channels that networks see."""
+"""Calendar channels: the time of year and day as network inputs."""
 
 from __future__ import annotations
 
@@ -34,8 +34,9 @@ class Calendar:
 
     @classmethod
     def fit(cls, time: xr.DataArray) -> Calendar:
-        """Measure the constants on training days."""
-        days, years = _day_numbers(time), rounded(time).dt.year.values
+        """Compute the constants from training times."""
+        days = _day_numbers(time)
+        years = rounded(time).dt.year.values
         return cls(
             start=float(days.min()),
             span=float(max(np.ptp(days), 1.0)),
@@ -52,7 +53,7 @@ class Calendar:
         return (2 * stacked - 1).astype(np.float32)
 
     def outside(self, time: xr.DataArray) -> int:
-        """Count the days outside the training range."""
+        """Count the times outside the training range."""
         since = (_day_numbers(time) - self.start) / self.span
         return int(np.sum((since < 0) | (since > 1)))
 
@@ -108,14 +109,14 @@ def calendar_numbers(
 
 
 def warn_outside(calendar: Calendar, time: xr.DataArray) -> None:
-    """Warn once when days lie outside the training period of the calendar channels.
+    """Warn where times lie outside the training period of the calendar channels.
 
     Parameters
     ----------
     calendar : Calendar
-        Fitted on training days.
+        Fitted on training times.
     time : (n,) DataArray
-        Days that are about to be predicted.
+        Times to predict.
     """
     outside = calendar.outside(time)
     if outside:
@@ -128,5 +129,5 @@ def warn_outside(calendar: Calendar, time: xr.DataArray) -> None:
 
 
 def _day_numbers(time: xr.DataArray) -> npt.NDArray[np.float64]:
-    """Days since 1970-01-01, in the calendar of `time`."""
+    """Return days since 1970-01-01, in the calendar of `time`."""
     return np.asarray(seconds(time) / DAY, np.float64)

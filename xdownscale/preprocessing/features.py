@@ -1,4 +1,4 @@
-"""Network inputs from records: scaled, gaps filled, regridded, read step by step."""
+"""Turn records into network inputs: scaled, gaps filled, regridded, read on demand."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from xdownscale.config import DataConfig
 from xdownscale.core.blocks import Reader, at_once
 from xdownscale.core.coords import find_axes, from_array, to_array
-from xdownscale.core.grids import wrap_longitude
+from xdownscale.core.grids import cell_centres, centres, wrap_longitude
 from xdownscale.core.normalization import Scaling
 from xdownscale.core.record import Record
 from xdownscale.preprocessing.imputation import fill_gaps
@@ -46,14 +46,14 @@ def place_on(coarse: xr.DataArray, fine: xr.DataArray) -> npt.NDArray[np.float32
     array([-0.5,  0. ], dtype=float32)
     """
     axes = find_axes(coarse)
-    latitude, longitude = _degrees(fine)
+    latitude, longitude = cell_centres(fine)
     if axes.rectilinear:
-        lat, lon = (np.asarray(coarse[n].values, float) for n in (axes.latitude, axes.longitude))
+        lat, lon = centres(coarse)
         middle = (lon[0] + lon[-1]) / 2
         around = wrap_longitude(longitude, middle - 180)
         index = [_index(around, lon), _index(latitude, lat)]
     else:
-        tree = cKDTree(_points(*_degrees(coarse)).reshape(-1, 3))
+        tree = cKDTree(_points(*cell_centres(coarse)).reshape(-1, 3))
         nearest = tree.query(_points(latitude, longitude).reshape(-1, 3))[1]
         rows, columns = np.unravel_index(nearest, coarse.shape)
         index = [columns.reshape(fine.shape), rows.reshape(fine.shape)]
@@ -63,33 +63,27 @@ def place_on(coarse: xr.DataArray, fine: xr.DataArray) -> npt.NDArray[np.float32
 
 
 def _index(values: Array, centres: Array) -> Array:
-    """Fractional index of values between ascending centres, ends included."""
+    """Return the fractional index of values between ascending centres, ends included."""
     out: Array = np.interp(values, centres, np.arange(centres.size))
     return out
 
 
-def _degrees(grid: xr.DataArray) -> tuple[Array, Array]:
-    """Latitude and longitude of every cell, ``(y, x)`` each."""
-    axes = find_axes(grid)
-    fields = (grid[name].broadcast_like(grid) for name in (axes.latitude, axes.longitude))
-    latitude, longitude = (field.transpose(axes.y, axes.x).values for field in fields)
-    return np.asarray(latitude, float), np.asarray(longitude, float)
-
-
 def _points(latitude: Array, longitude: Array) -> Array:
-    lat, lon = np.deg2rad(latitude), np.deg2rad(longitude)
+    """Return points on the unit sphere, ``(..., 3)``."""
+    lat = np.deg2rad(np.asarray(latitude, float))
+    lon = np.deg2rad(np.asarray(longitude, float))
     return np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)], axis=-1)
 
 
-class Days:
-    """Days read on demand: ``days[index]`` gives ``(n, y, x)`` float32, or ``(y, x)`` for one.
+class Fields:
+    """Fields read on demand: ``fields[index]`` gives ``(n, y, x)`` float32, ``(y, x)`` for one.
 
     Parameters
     ----------
     read : callable
         Index array -> ``(n, y, x)``.
     shape : sequence of int
-        ``(days, y, x)``.
+        ``(time, y, x)``.
     """
 
     dtype = np.dtype("float32")
@@ -106,17 +100,17 @@ class Days:
         block = self._read(np.atleast_1d(wanted))
         return block if np.ndim(wanted) else block[0]
 
-    def through(self, rows: npt.NDArray[np.int64]) -> Days:
-        """Return days that are read from other rows: day i from ``rows[i]``."""
-        return Days(lambda index: self[rows[index]], (rows.size, *self.shape[1:]))
+    def through(self, rows: npt.NDArray[np.int64]) -> Fields:
+        """Return fields that are read from other rows: number i from ``rows[i]``."""
+        return Fields(lambda index: self[rows[index]], (rows.size, *self.shape[1:]))
 
     @property
     def megabytes(self) -> float:
-        """Size of all days in MB."""
+        """Size of all fields in MB."""
         return float(np.prod(self.shape) * self.dtype.itemsize / 1e6)
 
-    def in_memory(self, limit: float) -> Days | Array:
-        """Return all days as one array if they take less than `limit` MB, else self."""
+    def in_memory(self, limit: float) -> Fields | Array:
+        """Return all fields as one array if they take less than `limit` MB, else self."""
         if self.megabytes > limit:
             return self
         out = np.empty(self.shape, self.dtype)
@@ -127,29 +121,29 @@ class Days:
         return out
 
 
-def stack(parts: Sequence[Days]) -> Days:
+def stack(parts: Sequence[Fields]) -> Fields:
     """Return several variables as one: ``(n, variable, y, x)``.
 
     Parameters
     ----------
-    parts : sequence of Days
+    parts : sequence of Fields
         Of one shape.
 
     Returns
     -------
-    Days
+    Fields
 
     Examples
     --------
-    >>> days = Days(lambda index: np.zeros((len(index), 2, 3)), (5, 2, 3))
-    >>> stack([days, days])[1:3].shape
+    >>> fields = Fields(lambda index: np.zeros((len(index), 2, 3)), (5, 2, 3))
+    >>> stack([fields, fields])[1:3].shape
     (2, 2, 2, 3)
     """
     shape = (parts[0].shape[0], len(parts), *parts[0].shape[1:])
-    return Days(lambda index: np.stack([part[index] for part in parts], axis=1), shape)
+    return Fields(lambda index: np.stack([part[index] for part in parts], axis=1), shape)
 
 
-def variable(days: Days | Array, number: int) -> Days | Array | None:
+def variable(fields: Fields | Array, number: int) -> Fields | Array | None:
     """Return one variable of what `stack` made, where it is in memory; else None.
 
     Examples
@@ -157,23 +151,23 @@ def variable(days: Days | Array, number: int) -> Days | Array | None:
     >>> variable(np.zeros((4, 2, 3, 3)), 1).shape
     (4, 3, 3)
     """
-    return days[:, number] if isinstance(days, np.ndarray) else None
+    return fields[:, number] if isinstance(fields, np.ndarray) else None
 
 
-def scaled_coarse(coarse: Record, scaling: Scaling) -> Days:
-    """Return the coarse record on its own grid, gaps filled and scaled, day by day.
+def scaled_coarse(coarse: Record, scaling: Scaling) -> Fields:
+    """Return the coarse record on its own grid, gaps filled and scaled, read on demand.
 
     Parameters
     ----------
     coarse : Record
         Coarse record.
     scaling : Scaling
-        Fitted on the fine training days, so that both records speak one language.
+        Fitted on the fine training fields, so that both records have one scale.
 
     Returns
     -------
-    Days
-        ``(n, y, x)``; a day without any value is 0.
+    Fields
+        ``(n, y, x)``; a time step without any value is 0.
     """
     array = Reader(coarse.array)
 
@@ -181,16 +175,16 @@ def scaled_coarse(coarse: Record, scaling: Scaling) -> Days:
         block = fill_gaps(np.asarray(array[index], dtype=np.float32))
         return np.asarray(np.nan_to_num(scaling.forward(block)), np.float32)
 
-    return Days(read, array.shape)
+    return Fields(read, array.shape)
 
 
-def chained(first: Days, second: Days) -> Days:
-    """Return the days of two records as one, the first record's first.
+def chained(first: Fields, second: Fields) -> Fields:
+    """Return the fields of two records as one sequence, the first record's first.
 
     Examples
     --------
-    >>> days = Days(lambda index: index[:, None, None] * np.ones((1, 1)), (3, 1, 1))
-    >>> chained(days, days)[[2, 3, 5]].ravel().tolist()
+    >>> fields = Fields(lambda index: index[:, None, None] * np.ones((1, 1)), (3, 1, 1))
+    >>> chained(fields, fields)[[2, 3, 5]].ravel().tolist()
     [2.0, 0.0, 2.0]
     """
     count = len(first)
@@ -198,30 +192,30 @@ def chained(first: Days, second: Days) -> Days:
     def read(index: Array) -> Array:
         early = index < count
         parts = [(early, first, index[early]), (~early, second, index[~early] - count)]
-        out = np.empty((index.size, *first.shape[1:]), Days.dtype)
-        for chosen, days, rows in parts:
+        out = np.empty((index.size, *first.shape[1:]), Fields.dtype)
+        for chosen, fields, rows in parts:
             if rows.size:
-                out[chosen] = days[rows]
+                out[chosen] = fields[rows]
         return out
 
-    return Days(read, (count + len(second), *first.shape[1:]))
+    return Fields(read, (count + len(second), *first.shape[1:]))
 
 
-def mapped(days: Days, quantiles: QuantileMap, months: npt.NDArray[np.int64]) -> Days:
-    """Return a record brought to the climate of another, day by day.
+def mapped(fields: Fields, quantiles: QuantileMap, months: npt.NDArray[np.int64]) -> Fields:
+    """Return a record mapped to the climate of another, read on demand.
 
     Parameters
     ----------
-    days : Days
+    fields : Fields
         ``(n, y, x)``, scaled.
     quantiles : QuantileMap
         In scaled units.
     months : (n,) int array
-        Month of each day.
+        Month of each time step.
     """
-    return Days(
-        lambda index: np.asarray(quantiles.apply(days[index], months[index]), np.float32),
-        days.shape,
+    return Fields(
+        lambda index: np.asarray(quantiles.apply(fields[index], months[index]), np.float32),
+        fields.shape,
     )
 
 
@@ -230,9 +224,9 @@ def driver(
     grid: xr.DataArray,
     scaling: Scaling,
     data: DataConfig,
-    days: Days | Array | None = None,
-) -> Days:
-    """Return the coarse record interpolated to the fine grid, in scaled units, day by day.
+    fields: Fields | Array | None = None,
+) -> Fields:
+    """Return the coarse record interpolated to the fine grid, in scaled units, read on demand.
 
     Interpolation happens in the transformed space, so that a positive variable stays positive.
 
@@ -243,32 +237,32 @@ def driver(
     grid : DataArray
         Fine grid, ``(y, x)``.
     scaling : Scaling
-        Fitted on the fine training days.
+        Fitted on the fine training fields.
     data : DataConfig
         Regridding options.
-    days : Days or ndarray, optional
+    fields : Fields or ndarray, optional
         What stands for the record on its own grid; default `scaled_coarse`.
 
     Returns
     -------
-    Days
+    Fields
         ``(n, y, x)``.
     """
-    days = scaled_coarse(coarse, scaling) if days is None else days
+    fields = scaled_coarse(coarse, scaling) if fields is None else fields
     bring = _separably(coarse, grid, data) if data.engine == "separable" else None
 
     def read(index: Array) -> Array:
         unique, inverse = np.unique(index, return_inverse=True)
         if bring is not None:
-            return np.asarray(bring(days[unique]), dtype=np.float32)[inverse]
-        native = from_array(days[unique], coarse.labels.with_time(coarse.time[unique]))
-        fields = regrid(
+            return np.asarray(bring(fields[unique]), dtype=np.float32)[inverse]
+        native = from_array(fields[unique], coarse.labels.with_time(coarse.time[unique]))
+        regridded = regrid(
             native, grid, method=data.regrid, engine=data.engine, extrapolate=data.extrapolate
         )
-        block: Array = np.asarray(to_array(fields).array, dtype=np.float32)[inverse]
+        block: Array = np.asarray(to_array(regridded).array, dtype=np.float32)[inverse]
         return block
 
-    return Days(read, (days.shape[0], *grid.shape))
+    return Fields(read, (fields.shape[0], *grid.shape))
 
 
 def _separably(coarse: Record, grid: xr.DataArray, data: DataConfig) -> Callable[[Array], Array]:
@@ -279,21 +273,21 @@ def _separably(coarse: Record, grid: xr.DataArray, data: DataConfig) -> Callable
     return lambda fields: np.asarray(regridder.apply(fields[there])[back])
 
 
-def scaled_fine(fine: Record, scaling: Scaling, window: tuple[slice, slice]) -> Days:
-    """Return the fine record in scaled units, day by day, cropped to `window`.
+def scaled_fine(fine: Record, scaling: Scaling, window: tuple[slice, slice]) -> Fields:
+    """Return the fine record in scaled units, cropped to `window`, read on demand.
 
     Parameters
     ----------
     fine : Record
         Fine record.
     scaling : Scaling
-        Fitted on its training days.
+        Fitted on its training fields.
     window : tuple of slice
         Rows and columns of the group's part of the grid.
 
     Returns
     -------
-    Days
+    Fields
         ``(n, y, x)``; NaN stays NaN.
     """
     array = Reader(fine.array[(slice(None), *window)])
@@ -302,4 +296,4 @@ def scaled_fine(fine: Record, scaling: Scaling, window: tuple[slice, slice]) -> 
         block = np.asarray(array[index], dtype=np.float32)
         return np.asarray(scaling.forward(block), dtype=np.float32)
 
-    return Days(read, array.shape)
+    return Fields(read, array.shape)

@@ -1,4 +1,4 @@
-"""Fill missing values of the inputs; where values are missing is told by `core.missing`."""
+"""Fill missing values of network inputs from the nearest cell."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ Array = npt.NDArray[Any]
 
 
 def fill_gaps(fields: Array) -> Array:
-    """Fill missing values from the nearest cell of the same day, for the network's input only.
+    """Fill missing values from the nearest cell of the same time step, for network inputs only.
 
     Parameters
     ----------
     fields : (n, y, x) array
-        Days with gaps: NaN or infinite.
+        Fields with gaps: NaN or infinite.
 
     Returns
     -------
     (n, y, x) array
-        Without NaN, except days that have no value at all.
+        Without NaN, except fields that have no value at all.
 
     Examples
     --------
@@ -35,9 +35,9 @@ def fill_gaps(fields: Array) -> Array:
         return fields
     partial = np.flatnonzero(holes.any(axis=(1, 2)) & ~holes.all(axis=(1, 2)))
     filled = np.where(holes, np.nan, fields)
-    for day in partial:
+    for step in partial:
         nearest = ndimage.distance_transform_edt(
-            holes[day], return_distances=False, return_indices=True
+            holes[step], return_distances=False, return_indices=True
         )
-        filled[day] = fields[day][tuple(nearest)]
+        filled[step] = fields[step][tuple(nearest)]
     return filled

@@ -1,4 +1,4 @@
-"""Bring a record to the climate of another one, quantile by quantile. Arrays only, no labels."""
+"""Quantile mapping of one record onto the climate of another. Arrays only, no labels."""
 
 from __future__ import annotations
 
@@ -51,12 +51,13 @@ class QuantileMap(NamedTuple):
         season = seasons(months)
         shape = values.shape[1:]
         for number in np.unique(season):
-            days = np.flatnonzero(season == number)
+            rows = np.flatnonzero(season == number)
             for y, x in np.ndindex(shape):
-                there, onto = self.source[number, :, y, x], self.target[number, :, y, x]
+                there = self.source[number, :, y, x]
+                onto = self.target[number, :, y, x]
                 if np.isnan(there[0]) or np.isnan(onto[0]):
                     continue
-                out[days, y, x] = _mapped(values[days, y, x], there, onto)
+                out[rows, y, x] = _mapped(values[rows, y, x], there, onto)
         return out
 
     def to_arrays(self) -> dict[str, Array]:
@@ -80,15 +81,15 @@ def fit_map(
 
     Each season and each cell, with its eight neighbours, has quantiles of its own (Panofsky and
     Brier 1968; the neighbours steady them). A season with fewer than 30 values in either record
-    takes the map of the seasons that both have, together; a value that many days share, such as
-    no rain, becomes the mean of what these days should be.
+    takes the map of the seasons that both have, together; a value that many time steps share,
+    such as no rain, becomes the mean of their quantiles in the target.
 
     Parameters
     ----------
     source, target : ndarray (n, y, x), (m, y, x)
-        The two records, on one grid; other days, other weather.
+        The two records, on one grid; of any time steps.
     source_months, target_months : ndarray of int (n,), (m,)
-        Month of each day, 1 to 12.
+        Month of each field, 1 to 12.
     quantiles : int
         Their number, evenly spaced from 0 to 1.
 
@@ -118,8 +119,9 @@ def fit_map(
         )
     levels = np.linspace(0, 1, quantiles)
     shape = (4, levels.size, *source.shape[1:])
-    there, onto = np.full(shape, np.nan), np.full(shape, np.nan)
-    numbers = seasons(source_months), seasons(target_months)
+    there = np.full(shape, np.nan)
+    onto = np.full(shape, np.nan)
+    numbers = (seasons(source_months), seasons(target_months))
     for y, x in np.ndindex(shape[2:]):
         own, other = (
             _by_season(record, number, y, x)
@@ -144,7 +146,7 @@ def seasons(months: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _by_season(record: Array, season: npt.NDArray[np.int64], y: int, x: int) -> list[Array]:
-    """Values of a cell and its neighbours in each season; none where the cell itself has none."""
+    """Return values of a cell and its neighbours in each season; none where the cell has none."""
     if not np.isfinite(record[:, y, x]).any():
         return [np.empty(0)] * 4
     around = record[:, max(y - 1, 0) : y + 2, max(x - 1, 0) : x + 2].reshape(len(record), -1)
@@ -153,7 +155,7 @@ def _by_season(record: Array, season: npt.NDArray[np.int64], y: int, x: int) -> 
 
 
 def _matched(source: list[Array], target: list[Array]) -> list[tuple[Array, Array]]:
-    """Values to compare in each season; where one record lacks it, those of the common seasons."""
+    """Return the values to compare in each season; those of the common ones where one lacks."""
     common = [k for k in range(4) if min(source[k].size, target[k].size) >= _LEAST]
     instead = common or range(4)
     pooled = tuple(np.concatenate([record[k] for k in instead]) for record in (source, target))
@@ -164,7 +166,7 @@ def _levelled(there: Array, onto: Array) -> Array:
     """Give a value that many quantiles share the mean of what these are mapped onto.
 
     Zeros of rain are such values. Were they interpolated, all of them would become the largest:
-    no day would stay dry where the target is wetter.
+    no time step would stay dry where the target is wetter.
     """
     out = np.array(onto)
     tied = there[:, 1:] == there[:, :-1]
@@ -181,8 +183,10 @@ def _levelled(there: Array, onto: Array) -> Array:
 
 
 def _mapped(values: Array, there: Array, onto: Array) -> Array:
+    """Interpolate between quantiles; shift values beyond the outermost."""
     moved = np.interp(values, there, onto)
-    below, above = values < there[0], values > there[-1]
+    below = values < there[0]
+    above = values > there[-1]
     moved = np.where(below, values + (onto[0] - there[0]), moved)
     moved = np.where(above, values + (onto[-1] - there[-1]), moved)
     return np.asarray(np.where(np.isnan(values), np.nan, moved))

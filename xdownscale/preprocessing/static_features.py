@@ -1,4 +1,4 @@
-"""Time-independent fields, as the networks see them."""
+"""Static fields as network inputs: regridded, with gaps filled, in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import xarray as xr
 
 from xdownscale.core.coords import find_axes, to_array
 from xdownscale.core.errors import DataError
-from xdownscale.core.grids import distances, has_grid
+from xdownscale.core.grids import cell_centres, distances, has_grid
 from xdownscale.preprocessing.imputation import fill_gaps
 from xdownscale.regridding import regrid, regrid_static
 
@@ -44,10 +44,8 @@ def static_fields(
     DataError
         If a static field varies in time or has no value on the grid.
     """
-    axes = find_axes(grid)
-    degrees = [grid[axes.latitude], grid[axes.longitude]]
-    layers = [field.broadcast_like(grid).transpose(axes.y, axes.x).values for field in degrees]
-    layers[1] = np.unwrap(layers[1], period=360, axis=1)
+    latitude, longitude = cell_centres(grid)
+    layers = [latitude, np.unwrap(longitude, period=360, axis=1)]
     for field in _static_list(static):
         layer = _static_layer(field, grid)
         layers += [layer] if coarse is None else [layer, *_details(layer, grid, coarse)]
@@ -55,6 +53,7 @@ def static_fields(
 
 
 def _static_list(static: xr.DataArray | xr.Dataset | None) -> list[xr.DataArray]:
+    """Return the static variables that have a grid."""
     if static is None:
         return []
     if isinstance(static, xr.DataArray):
@@ -74,6 +73,7 @@ def _static_list(static: xr.DataArray | xr.Dataset | None) -> list[xr.DataArray]
 
 
 def _static_layer(field: xr.DataArray, grid: xr.DataArray) -> Array:
+    """Bring a static field to the fine grid, and fill its gaps."""
     axes = find_axes(field)
     extra = [d for d in field.dims if d not in (axes.y, axes.x)]
     if extra:
@@ -92,13 +92,15 @@ def _static_layer(field: xr.DataArray, grid: xr.DataArray) -> Array:
 
 
 def _unit_range(layer: Array) -> npt.NDArray[np.float32]:
-    low, high = float(layer.min()), float(layer.max())
+    """Scale a layer to [-1, 1]; a constant layer becomes -1."""
+    low = float(layer.min())
+    high = float(layer.max())
     span = high - low if high > low else 1.0
     return np.asarray(2 * (layer - low) / span - 1, dtype=np.float32)
 
 
 def _details(layer: Array, grid: xr.DataArray, coarse: xr.DataArray) -> list[Array]:
-    """Return what the coarse cells do not show of a field, and its slope per km."""
+    """Return the part of a field that coarse cells do not resolve, and its slope per km."""
     field = grid.copy(data=layer)
     seen = regrid(field, coarse, method="conservative", extrapolate="nearest")
     filled = seen.copy(data=fill_gaps(np.asarray(seen.values, float)[None])[0])
@@ -107,12 +109,8 @@ def _details(layer: Array, grid: xr.DataArray, coarse: xr.DataArray) -> list[Arr
 
 
 def _slope(layer: Array, grid: xr.DataArray) -> Array:
-    """Length of the gradient, per km."""
-    axes = find_axes(grid)
-    degrees = [
-        grid[name].broadcast_like(grid).transpose(axes.y, axes.x).values
-        for name in (axes.latitude, axes.longitude)
-    ]
+    """Return the length of the gradient, per km."""
+    degrees = cell_centres(grid)
     squares = np.zeros(layer.shape)
     for axis in range(2):
         ends = [

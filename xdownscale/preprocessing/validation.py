@@ -1,11 +1,11 @@
-"""Validate a coarse and a fine record: variables, axes, units, grids and times that fit."""
+"""Validate a coarse and a fine record: variables, axes, units, grids and times."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -161,6 +161,14 @@ class Pair:
         target's own driver (or the first of all), `fine` the first target.
     own : tuple of int
         For each target the number of its own driver, -1 where it has none.
+    pairing : str
+        ``"paired"``: the model is trained on the coarse fields of the fine record's time steps.
+        ``"self"``: on averages of the fine record over coarse cells, which `drivers` are then.
+    reason : str
+        Why, in a sentence.
+    long : tuple of Record or None
+        Under ``"self"`` the long coarse records, on the cells that the fine record covers, which
+        are mapped onto the fine record's climate.
     """
 
     coarse: Record
@@ -169,6 +177,9 @@ class Pair:
     drivers: tuple[Record, ...]
     targets: tuple[Record, ...]
     own: tuple[int, ...]
+    pairing: str = "paired"
+    reason: str = ""
+    long: tuple[Record, ...] | None = None
 
     @property
     def names(self) -> list[str]:
@@ -229,27 +240,30 @@ def check_pair(
     names = list(known)
     first = next(iter(wanted))
     lead = own[first] or names[0]
-    leading = _check_two(known[lead], wanted[first], data, same=own[first] is not None)
+    # the first target and its driver decide the common time steps of all
+    lead_driver, whole = _check_two(known[lead], wanted[first], data, same=own[first] is not None)
+    rows, lead_target = _common_steps(lead_driver, whole)
+    _check_enough(rows.size, data.lags)
     for target, driver in own.items():
         if driver is not None:
             check_variable(known[driver], wanted[target])
     inputs = {name: _sorted(da) for name, da in known.items() if name != lead}
     outputs = {name: _sorted(da) for name, da in wanted.items() if name != first}
-    records = {name: inputs.get(name, leading.coarse) for name in names}
-    targets = {name: outputs.get(name, leading.whole) for name in wanted}
+    records = {name: inputs.get(name, lead_driver) for name in names}
+    targets = {name: outputs.get(name, whole) for name in wanted}
     check_together(records, "coarse")
     check_together(targets, "fine")
-    ordered = [_in_order_of(record, leading.coarse) for record in records.values()]
+    ordered = [_in_order_of(record, lead_driver) for record in records.values()]
     kept = [
-        leading.fine
-        if record is leading.whole
-        else _common_days(leading.coarse, _in_order_of(record, leading.whole))[1]
+        lead_target
+        if record is whole
+        else _common_steps(lead_driver, _in_order_of(record, whole))[1]
         for record in targets.values()
     ]
     return Pair(
-        coarse=leading.coarse,
-        fine=leading.fine,
-        rows=leading.rows,
+        coarse=lead_driver,
+        fine=lead_target,
+        rows=rows,
         drivers=tuple(ordered),
         targets=tuple(kept),
         own=tuple(-1 if own[t] is None else names.index(str(own[t])) for t in wanted),
@@ -292,19 +306,10 @@ def _sorted(da: xr.DataArray) -> Record:
         return Record(time_axis.check_time(da, "The record"))
 
 
-class _Leading(NamedTuple):
-    """The first target and its driver: on their common time steps, and as they were given."""
-
-    coarse: Record
-    whole: Record  # fine record with all of its time steps
-    fine: Record
-    rows: npt.NDArray[np.int64]
-
-
 def _check_two(
     coarse: xr.DataArray, fine: xr.DataArray, data: DataConfig, *, same: bool
-) -> _Leading:
-    """Check the first target and its driver; see `check_pair`.
+) -> tuple[Record, Record]:
+    """Check the first target and its driver, and return driver and target; see `check_pair`.
 
     Parameters
     ----------
@@ -328,20 +333,23 @@ def _check_two(
         if data.extrapolate is None:
             _check_coverage(one, other)
     _check_steps(one, other)
-    rows, kept = _common_days(one, other)
-    if kept.time.size < data.lags + 2:
+    return one, other
+
+
+def _check_enough(common: int, lags: int) -> None:
+    """Raise unless the records share enough time steps for a model with lags."""
+    if common < lags + 2:
         raise TimeAxisError(
-            f"The records have {rows.size} days in common; a model with lags={data.lags} needs at "
-            f"least lags + 2 = {data.lags + 2}. Give a longer fine record or fewer lags."
+            f"The records have {common} days in common; a model with lags={lags} needs at "
+            f"least lags + 2 = {lags + 2}. Give a longer fine record or fewer lags."
         )
-    return _Leading(one, other, kept, rows)
 
 
 def _check_finer(coarse: Record, fine: Record) -> None:
     """Raise where the fine record has the larger cells: the two may have been swapped."""
     found = []
     for record in (coarse, fine):
-        sizes = [np.abs(np.diff(d)) for d in degrees(record.grid)]
+        sizes = [np.abs(np.diff(d)) for d in grids.centres(record.grid)]
         found.append([float(np.median(size)) if size.size else 0.0 for size in sizes])
     if np.prod(found[1]) > _LARGER * np.prod(found[0]) > 0:
         raise GridError(
@@ -443,23 +451,18 @@ def on_cells_of(record: xr.DataArray, grid: xr.DataArray, what: str, owner: str)
 
 
 def _in_order_of(record: Record, other: Record) -> Record:
-    """Return a record on the cells of another, in its order; as it is where that is the same."""
-    places = grids.match_cells(other.grid, record.grid)
-    ordered = places is not None and all(
-        np.array_equal(place, np.arange(size))
-        for place, size in zip(places, record.grid.shape, strict=True)
+    """Return a record with its cells in the order of another; itself where they are."""
+    matched = grids.match_cells(other.grid, record.grid)
+    ordered = matched is not None and all(
+        np.array_equal(index, np.arange(size))
+        for index, size in zip(matched, record.grid.shape, strict=True)
     )
     return record if ordered else Record(turn(record.da, other.da), record.what)
 
 
-def degrees(grid: xr.DataArray) -> list[Array]:
-    """Return latitude and longitude of a grid, in degrees."""
-    axes = find_axes(grid)
-    return [np.asarray(grid[name].values, float) for name in (axes.latitude, axes.longitude)]
-
-
 def _extent(grid: xr.DataArray) -> str:
-    spans = [f"{d.size} from {d.flat[0]:g} to {d.flat[-1]:g}" for d in degrees(grid)]
+    """Describe the range of a grid, for messages."""
+    spans = [f"{d.size} from {d.flat[0]:g} to {d.flat[-1]:g}" for d in grids.centres(grid)]
     return f"latitudes {spans[0]}, longitudes {spans[1]}"
 
 
@@ -474,11 +477,11 @@ def _check_steps(coarse: Record, fine: Record) -> None:
 
 def _check_coverage(coarse: Record, fine: Record) -> None:
     latitude, longitude = grids.grid_axes(coarse.da, "The coarse grid")
-    grids.check_coverage(latitude, longitude, *degrees(fine.grid))
+    grids.check_coverage(latitude, longitude, *grids.centres(fine.grid))
 
 
-def _common_days(coarse: Record, fine: Record) -> tuple[npt.NDArray[np.int64], Record]:
-    """Rows of the coarse record that match the fine days, and the fine days that have one.
+def _common_steps(coarse: Record, fine: Record) -> tuple[npt.NDArray[np.int64], Record]:
+    """Return the coarse rows that match fine time steps, and the fine record of these alone.
 
     Fine days that the coarse record stamps at another hour take its stamps: generated fields will
     bear these, and their noise is keyed by them.
