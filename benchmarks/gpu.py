@@ -13,6 +13,7 @@ from common import flops, make_parser, print_head, print_row, shortest
 
 import xdownscale as xd
 from xdownscale.models.fields.drawing import draw_fields
+from xdownscale.models.fields.memory import fit_memory
 from xdownscale.models.fields.network import Channels, FieldNetworks
 from xdownscale.models.fields.request import FieldConditions, FieldRequest
 from xdownscale.models.fields.residual import BANDS, Residual
@@ -26,7 +27,8 @@ def pieces(shape: tuple[int, int], days: int) -> tuple[Residual, FieldConditions
     frequency = np.linspace(0.01, 0.5, 30)
     spectra = (Spectrum(frequency, 0.02 / frequency**2),)
     even = np.ones((1, BANDS.size))
-    residual = Residual(np.ones(1), np.full(1, 0.5), BANDS, even, spectra)
+    memory = fit_memory(0.5 ** np.arange(1, 6))[None]  # autocorrelation at lags 1 to 5
+    residual = Residual(np.ones(1), memory, BANDS, even, spectra)
     rng = np.random.default_rng(0)
     place = np.stack(np.meshgrid(*(np.linspace(-1, 1, n) for n in shape[::-1])), -1)
     conditions = FieldConditions(
