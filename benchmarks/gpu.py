@@ -10,10 +10,10 @@ from __future__ import annotations
 import numpy as np
 import torch
 from common import flops, make_parser, print_head, print_row, shortest
+from xdownscale.models.diffusion.residual import Residual
 
 import xdownscale as xd
 from xdownscale.models.diffusion.calibration import BANDS
-from xdownscale.models.diffusion.residual import Residual
 from xdownscale.models.diffusion.spectra import Spectrum
 from xdownscale.models.networks.field_unet import Channels, FieldNetworks
 from xdownscale.models.sampling.fields import draw_fields
