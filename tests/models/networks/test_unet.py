@@ -2,9 +2,10 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch import nn
 
 from xdownscale.config import NetworkConfig
-from xdownscale.models.networks.unet import Forecaster, Networks, PixelNorm
+from xdownscale.models.networks.unet import Block, Forecaster, Networks, PixelNorm
 
 STATIC, CALENDAR = 2, 2
 
@@ -26,8 +27,11 @@ def evaluate(networks, fields, noisy, step=500):
 
 
 def awaken(networks):
-    """Give the last convolution weights, as training would."""
+    """Give weights to the layers that start at zero, as training would."""
     torch.nn.init.normal_(networks.denoiser.decoder.head.weight, std=0.1)
+    for name, weights in networks.denoiser.named_parameters():
+        if name.endswith("film.weight"):
+            torch.nn.init.normal_(weights, std=0.1)
 
 
 @pytest.mark.parametrize("size", [(4, 4), (5, 9), (16, 16), (17, 30)])
@@ -137,3 +141,18 @@ def test_the_sizes_are_what_they_are_called(size, least, most):
 
     networks = Networks(3, 6, preset("paper", network={"size": size}).network)
     assert least < sum(p.numel() for p in networks.parameters()) < most
+
+
+def test_an_untrained_forecast_is_persistence():
+    forecaster = Forecaster(3, NetworkConfig(channels=(8,), encoder_channels=(8, 16)), variables=2)
+    lags = torch.randn(4, 6, 9, 7)
+    torch.testing.assert_close(forecaster(lags), lags[:, -2:], rtol=0, atol=0)
+
+
+def test_conditioning_starts_as_the_identity():
+    block = Block(8, 16, "rms", embedded=12)
+    x = torch.randn(2, 8, 5, 5)
+    embeddings = torch.randn(2, 12), torch.randn(2, 12)
+    torch.testing.assert_close(block(x, embeddings[0]), block(x, embeddings[1]), rtol=0, atol=0)
+    nn.init.ones_(block.film.weight)
+    assert not torch.equal(block(x, embeddings[0]), block(x, embeddings[1]))

@@ -29,6 +29,27 @@ class RowLinear(nn.Linear):
         return super().forward(functional.pad(x, (0, 0, 0, lacking)))[: len(x)]
 
 
+def film_layer(embedded: int, channels: int) -> RowLinear:
+    """Return a layer of feature-wise scales and shifts (FiLM) that starts as the identity.
+
+    Parameters
+    ----------
+    embedded : int
+        Numbers of the embedding.
+    channels : int
+        Channels to scale by one plus the first half of the output, and to shift by the second.
+
+    Examples
+    --------
+    >>> film_layer(4, 2)(torch.ones(1, 4)).abs().max().item()
+    0.0
+    """
+    layer = RowLinear(embedded, 2 * channels)
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
 def paired(indices: NDArray[np.intp]) -> NDArray[np.intp]:
     """Return indices of a batch, a lone one twice: kernels for one image round differently.
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xdownscale.config import NetworkConfig
-from xdownscale.models.networks.batch_invariance import LANES, RowLinear, one_by_one
+from xdownscale.models.networks.batch_invariance import LANES, RowLinear, film_layer, one_by_one
 from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.networks.unet import Encoder, PixelNorm, lag_encoder
 
@@ -88,7 +88,7 @@ class Block(nn.Module):
         self.norm2 = PixelNorm(channels)
         self.conv1 = _conv(channels, channels)
         self.conv2 = _conv(channels, channels)
-        self.film = RowLinear(EMBEDDED, 2 * channels)
+        self.film = film_layer(EMBEDDED, channels)
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
 

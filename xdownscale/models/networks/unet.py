@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xdownscale.config import NetworkConfig
-from xdownscale.models.networks.batch_invariance import RowLinear
+from xdownscale.models.networks.batch_invariance import RowLinear, film_layer
 
 _STEP_CHANNELS = 64
 _GROUPS = 8
@@ -71,7 +71,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm1 = _norm(norm, inputs)
         self.conv1 = _conv(inputs, outputs)
-        self.film = RowLinear(embedded, 2 * outputs) if embedded else None
+        self.film = film_layer(embedded, outputs) if embedded else None
         self.norm2 = _norm(norm, outputs)
         self.dropout = nn.Dropout2d(dropout)
         self.conv2 = _conv(outputs, outputs)
@@ -183,10 +183,12 @@ class Forecaster(nn.Module):
         self.decoder = Decoder(
             config.encoder_channels, config.norm, config.dropout, outputs=variables
         )
+        # The network predicts the change, none at first: a forecast starts from persistence.
+        nn.init.zeros_(self.decoder.head.weight)
+        nn.init.zeros_(self.decoder.head.bias)  # type: ignore[arg-type]
 
     def forward(self, lags: Tensor) -> Tensor:
         """Map lags (B, lags x variables, H, W), the latest last, to the next time step."""
-        # The network predicts the change: a forecast starts from persistence.
         out: Tensor = lags[:, -self.variables :] + self.decoder(self.encoder(lags))
         return out
 
