@@ -10,7 +10,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from common import flops, make_parser, print_head, print_row, shortest
-from xdownscale.models.diffusion.residual import Residual
 
 import xdownscale as xd
 from xdownscale.models.diffusion.calibration import BANDS
