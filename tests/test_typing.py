@@ -58,7 +58,7 @@ assert_type(climatology, xr.DataArray)
 
 curve = xd.geostat.semivariogram(xr.ufuncs.log10(fine), model="matern", bins=20)
 assert_type(curve, xr.Dataset)
-semivariogram(fine, bins="20")  # type: ignore[arg-type]
+semivariogram(fine, bins="20")  # type: ignore[call-overload]
 assert_type(acf(fine, max_lag=5), xr.DataArray)
 
 scores = xd.skill.table({"bicubic": bicubic}, fine)

@@ -157,7 +157,7 @@ import dask.array, numpy as np, torch, xarray as xr
 import xdownscale as xd
 from xdownscale.models.diffusion import noise
 torch.set_num_threads(1)
-noise._SHELF._most = 1e6  # noise that is kept, which more days fill further
+noise._CACHE._most = 1e6  # noise that is kept, which more days fill further
 warnings.simplefilter("ignore")
 days, shape = int(sys.argv[1]), (128, 160)
 noise = dask.array.random.default_rng(0)

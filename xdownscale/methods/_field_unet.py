@@ -7,6 +7,7 @@ covers a whole field of any size.
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -93,9 +94,9 @@ class FieldUNetMethod(Method):
             networks.drawer.compile()
         return self.sampler(networks.eval(), state)
 
+    @abstractmethod
     def sampler(self, networks: FieldNetworks, state: Mapping[str, Floats]) -> FieldSampler:
         """Return a sampler of loaded networks."""
-        raise NotImplementedError
 
     def check_state(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
