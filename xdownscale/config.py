@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from numbers import Integral, Real
@@ -466,8 +467,9 @@ class DownscalerConfig:
     data, network, diffusion, training, sampling : dataclass
         The sections. Each method uses some of their keys, and refuses the others where a user
         names them.
-    options : mapping
-        Options that a method has of its own, such as one of another package.
+    options : dataclass or None
+        Options that a method has of its own, such as one of another package: an instance of
+        `Method.options`, or a mapping of its keys.
 
     Examples
     --------
@@ -481,11 +483,11 @@ class DownscalerConfig:
     diffusion: DiffusionConfig = field(default_factory=DiffusionConfig)
     training: TrainingConfig = field(default_factory=TrainingConfig)
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Any = None
 
     def __post_init__(self) -> None:
         method = plugins.find(self.method)
-        _check_own_options(method, self.options)
+        object.__setattr__(self, "options", _own_options(method, self.options))
         method.check(self)
 
     def to_dict(self) -> dict[str, Any]:
@@ -493,7 +495,7 @@ class DownscalerConfig:
         plain: dict[str, Any] = dataclasses.asdict(
             self, dict_factory=lambda pairs: {k: _plain(v) for k, v in pairs}
         )
-        if not self.options:
+        if self.options is None:
             del plain["options"]  # files of methods without any do not hold it
         return plain
 
@@ -583,25 +585,62 @@ def _check_used(name: str, sections: Mapping[str, Any]) -> None:
                 )
 
 
-def _check_own_options(method: Any, options: Mapping[str, Any]) -> None:
-    """Raise unless the given options are those of a method, of the right kinds."""
-    if not isinstance(options, Mapping):
+def _own_options(method: Any, given: Any) -> Any:
+    """Return the options that a method has of its own as its dataclass; None where it has none.
+
+    Parameters
+    ----------
+    method : Method
+        The method.
+    given : mapping, dataclass or None
+        What was asked for; what it leaves out has its default.
+    """
+    if method.options is None:
+        if given is None or given == {}:
+            return None
         raise OptionError(
-            f"Section 'options' takes a mapping of keys, not {type(options).__name__}: "
+            f"Method {method.name!r} has no options of its own; {given!r} was given. Leave out "
+            "options=."
+        )
+    if isinstance(given, method.options):
+        return given
+    if given is not None and not isinstance(given, Mapping):
+        raise OptionError(
+            f"Section 'options' takes a mapping of keys, not {type(given).__name__}: "
             "options=dict(...)."
         )
-    if method.options is None:
-        if options:
-            raise OptionError(
-                f"Method {method.name!r} has no options of its own; {sorted(options)[0]!r} was "
-                "given. Leave out options=."
-            )
-        return
     names = [f.name for f in dataclasses.fields(method.options)]
-    for key in options:
+    for key in given or {}:
         _check_key(f"key of the options of method {method.name!r}", key, names)
-    made = method.options(**options)
-    check_kinds(made)
+    values = {key: _from_json(value) for key, value in (given or {}).items()}
+    try:
+        made = method.options(**values)
+    except (TypeError, ValueError) as err:
+        raise OptionError(f"The options of method {method.name!r} do not fit: {err}.") from err
+    _check_own_kinds(method, made)
+    return made
+
+
+def _check_own_kinds(method: Any, made: Any) -> None:
+    """Raise for options that a model file cannot hold, or of another type than annotated."""
+    hints = typing.get_type_hints(type(made))
+    for name, value in vars(made).items():
+        parts = value if isinstance(value, tuple) else (value,)
+        plain = all(part is None or isinstance(part, str | Real) for part in parts)
+        kinds = {int: Integral, float: Real, bool: bool, str: str}
+        wanted: type = kinds.get(hints.get(name, object), object)
+        if not plain or not isinstance(value, wanted):
+            raise OptionError(
+                f"The option {name!r} of method {method.name!r} is {value!r}; give "
+                f"{getattr(hints.get(name), '__name__', hints.get(name))}: text, a number, or a "
+                "tuple of them."
+            )
+
+
+def _from_json(value: Any) -> Any:
+    """Undo what `_plain` does to options: a list was a tuple, a numpy number is a number."""
+    value = value.item() if hasattr(value, "item") and not hasattr(value, "__len__") else value
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:
@@ -618,11 +657,15 @@ def _override(config: DownscalerConfig, tree: Mapping[str, Any]) -> DownscalerCo
         _check_key("section", section, names)
         current = getattr(config, section)
         if section == "options" and isinstance(keys, Mapping):
-            changes[section] = {**current, **keys}
+            kept = tree.get("method", config.method) == config.method
+            before = dataclasses.asdict(current) if kept and current is not None else {}
+            changes[section] = {**before, **keys}
         elif not dataclasses.is_dataclass(current) or isinstance(keys, type(current)):
             changes[section] = keys
         else:
             changes[section] = _override_section(section, current, keys)
+    if changes.get("method", config.method) != config.method:
+        changes.setdefault("options", None)
     return dataclasses.replace(config, **changes)
 
 

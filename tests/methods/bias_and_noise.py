@@ -31,11 +31,9 @@ class Sampler:
     def sample(self, request):
         known = request.conditions
         mean = known.window[:, 0][:, list(known.own)] + self.state["bias"]
-        white = [
-            self.noise(request, r, int(key)) for r in request.realizations for key in known.keys
-        ]
-        shape = (len(request.realizations), *mean.shape)
-        return np.float32(mean + self.state["spread"] * np.reshape(white, shape))
+        white = [self.noise(request, r, int(known.keys[k])) for r, k in request.fields()]
+        white = np.reshape(white, (-1, *mean.shape))  # (realization, time, target, y, x)
+        return np.float32(mean + self.state["spread"] * white)
 
     def noise(self, request, realization, key):
         """One field of the whole domain for each variable, cut where the group lies."""

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import functools
 import importlib
+import warnings
 from importlib import metadata
 from typing import Any
 
-from xdownscale.core.errors import OptionError, check_option
+from xdownscale.core.errors import OptionError, XDownscaleWarning, check_option
 
 GROUP = "xdownscale.methods"
 _methods: dict[str, Any] = {}
@@ -36,13 +37,14 @@ def register(method: Any) -> Any:
         If it has no name.
     """
     made = method() if isinstance(method, type) else method
-    name = getattr(made, "name", None)
-    if not isinstance(name, str) or not name:
-        raise OptionError(
-            f"{method!r} has no name; a method is a subclass of xdownscale.methods.Method with a "
-            "name of its own."
-        )
-    _methods[name] = made
+    for attribute in ("name", "summary"):
+        text = getattr(made, attribute, None)
+        if not isinstance(text, str) or not text:
+            raise OptionError(
+                f"{method!r} has no {attribute}; a method is a subclass of "
+                "xdownscale.methods.Method with a name and a summary of its own."
+            )
+    _methods[made.name] = made
     return method
 
 
@@ -54,7 +56,7 @@ def find(name: object) -> Any:
     OptionError
         If there is none; names the nearest.
     """
-    if name not in _methods:
+    if not isinstance(name, str) or name not in _methods:
         _load_all()
     check_option("method", name, _methods)
     return _methods[str(name)]
@@ -73,5 +75,21 @@ def _load_all() -> None:
     importlib.import_module("xdownscale.methods")
     for entry in metadata.entry_points(group=GROUP):
         if entry.name not in _methods:
-            register(entry.load())
+            _load(entry)
     _methods.update(mine)
+
+
+def _load(entry: metadata.EntryPoint) -> None:
+    """Register the method of another package; a broken one is left out with a warning."""
+    try:
+        method = entry.load()
+        if getattr(method, "name", None) != entry.name:
+            raise OptionError(f"its class is called {getattr(method, 'name', None)!r}")
+        register(method)
+    except Exception as err:  # whatever a foreign module raises when it is imported
+        warnings.warn(
+            f"The downscaling method {entry.name!r} ({entry.value}) of another package cannot be "
+            f"loaded and is left out ({type(err).__name__}: {err}). Mend or uninstall it.",
+            XDownscaleWarning,
+            stacklevel=2,
+        )

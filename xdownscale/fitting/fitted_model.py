@@ -76,9 +76,10 @@ class GroupModel:
 
     def once(self, key: Hashable, build: Callable[[], Any]) -> Any:
         """Return the cached result of `build`; built anew where a weight array was replaced."""
-        weights, built = self.loaded.get(key, ([], None))
         mine = list(self.state.values())
-        if len(mine) != len(weights) or any(a is not b for a, b in zip(mine, weights, strict=True)):
+        weights, built = self.loaded.get(key, (None, None))
+        same = weights is not None and len(mine) == len(weights)
+        if not same or any(a is not b for a, b in zip(mine, weights, strict=True)):
             built = build()
             self.loaded[key] = (mine, built)
         return built

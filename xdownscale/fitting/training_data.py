@@ -17,7 +17,12 @@ import xarray as xr
 from xdownscale import methods, splits
 from xdownscale.config import DownscalerConfig
 from xdownscale.core import blocks, hashing
-from xdownscale.core.errors import DataError, XDownscaleError, XDownscaleWarning
+from xdownscale.core.errors import (
+    DataError,
+    ModelFormatError,
+    XDownscaleError,
+    XDownscaleWarning,
+)
 from xdownscale.core.missing import ever_present, missing_share
 from xdownscale.core.normalization import BLOCK, Scaling, choose_transform, fit_scaling
 from xdownscale.core.record import Record
@@ -26,7 +31,7 @@ from xdownscale.fitting import drift
 from xdownscale.fitting.fitted_model import GroupModel
 from xdownscale.fitting.groups import Group, Seasons
 from xdownscale.fitting.transfer import Encoder
-from xdownscale.methods import Method
+from xdownscale.methods import Method, Trained
 from xdownscale.models.training.data import TrainingData
 from xdownscale.models.training.run import TrainingRun
 from xdownscale.preprocessing import features, static_features, validation
@@ -322,6 +327,7 @@ def train_group(
         encoder=dataset.encoder.weights if dataset.encoder else None,
     )
     trained = dataset.method.train(data, run)
+    _check_trained(trained, dataset.method)
     return GroupModel(
         group=dataset.group,
         weight=dataset.weight,
@@ -335,6 +341,22 @@ def train_group(
         history=_history(trained.history),
         maps=maps,
     )
+
+
+def _check_trained(trained: Any, method: Method) -> None:
+    """Raise unless a method returned what a model file can hold."""
+    if not isinstance(trained, Trained):
+        raise ModelFormatError(
+            f"Method {method.name!r} returned a {type(trained).__name__} from train(); return "
+            "xdownscale.methods.Trained(state=...)."
+        )
+    for name, array in trained.state.items():
+        kind = array.dtype if isinstance(array, np.ndarray) else type(array).__name__
+        if kind != np.dtype(np.float32):
+            raise ModelFormatError(
+                f"Method {method.name!r} returned {name!r} as {kind} in its state; give arrays of "
+                "float32."
+            )
 
 
 def _drift_reference(

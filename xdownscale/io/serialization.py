@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from xdownscale.config import DownscalerConfig
-from xdownscale.core import hashing
+from xdownscale.core import hashing, plugins
 from xdownscale.core.coords import Axes, Labels
 from xdownscale.core.errors import ModelFormatError
 from xdownscale.core.files import as_path, write_whole
@@ -140,8 +140,20 @@ def load(path: str | PathLike[str]) -> Fitted:
         ) from err
 
 
+def _check_method(name: object) -> None:
+    """Raise where the method of a file is not known in this process."""
+    known = plugins.names()
+    if isinstance(name, str) and name not in known:
+        raise ModelFormatError(
+            f"Its method {name!r} is not known in this process; there are "
+            f"{', '.join(map(repr, known))}. Install the package that brings it, or register it "
+            "with xdownscale.methods.register, on all workers too."
+        )
+
+
 def _assemble(facts: dict[str, Any], state: Any, weights: dict[str, Any]) -> Fitted:
     validation.check_facts(facts)
+    _check_method(facts["config"].get("method"))
     seasons = facts["seasons"]
     fitted = Fitted(
         config=DownscalerConfig.from_dict(facts["config"]),

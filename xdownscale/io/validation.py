@@ -101,6 +101,8 @@ def _config_schema() -> dict[str, Any]:
             if dataclasses.is_dataclass(hint)
             else str
         )
+    # of a method's own: its dataclass looks at them
+    found["options?"] = {REST: (str, bool, int, float, None, [str], [float])}
     return found
 
 

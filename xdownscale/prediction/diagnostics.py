@@ -25,7 +25,7 @@ from xdownscale.prediction.plan import within
 from xdownscale.prediction.predict import predict_maps
 from xdownscale.prediction.request import Request
 from xdownscale.preprocessing import validation
-from xdownscale.preprocessing.validation import Pair, variables
+from xdownscale.preprocessing.validation import Pair, on_cells_of, variables
 
 Array = npt.NDArray[Any]
 _VALIDATION_DAYS = 4  # that the skill in the repr is measured on
@@ -240,10 +240,10 @@ def _generated(
     maps = _maps(fitted, coarse, request)
     axes = find_axes(maps)
     scaling = fitted.any_group.scaling
-    truth = fine.sel({require_time(fine, "The fine record"): maps[axes.time].values})
-    dims = (str(axes.time), axes.y, axes.x)
-    ordered = maps.transpose("realization", *dims)
-    own = truth.rename({require_time(fine, "It"): axes.time}).transpose(*dims)
+    name = require_time(fine, "The fine record")
+    truth = fine.isel({name: match_times(maps[axes.time], fine[name])})
+    ordered = maps.transpose("realization", str(axes.time), axes.y, axes.x)
+    own = truth.transpose(name, axes.y, axes.x)
     values = (np.asarray(scaling.transform_only(da.values), float) for da in (ordered, own))
     members, true = values
     gone = np.isnan(members[0]) | np.isnan(true)
@@ -315,8 +315,9 @@ def _drift(fitted: Fitted, coarse: Any, request: Request) -> float:
     alone = "parallel" not in fitted.method.modes(fitted.config) or fitted.own[0] < 0
     if alone or fitted.about.pairing == "self":
         return np.nan
-    record = _own_record(fitted, coarse)
-    time = record[require_time(record, "The coarse record")]
+    what = "The coarse record"
+    record = on_cells_of(_own_record(fitted, coarse), fitted.coarse_grid, what, "the model")
+    time = record[require_time(record, what)]
     keys = time_axis.seconds(time)
     inside = np.flatnonzero(within(fitted.config, time, time))
     if inside.size < _DRIFT_DAYS:

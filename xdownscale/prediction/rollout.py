@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from xdownscale.config import DownscalerConfig
+from xdownscale.core.errors import ModelMismatchError
 from xdownscale.core.normalization import Scaling
 from xdownscale.fitting import drift
 from xdownscale.methods import Method, Sampler
@@ -153,6 +154,13 @@ class GroupSampler:
                 stitching=request.stitching or "whole",
             )
         )
+        count = 1 if members is not None else len(request.members)
+        wanted = (count, rows.size, len(self.own), *self.driver.shape[2:])
+        if np.shape(sampled) != wanted:
+            raise ModelMismatchError(
+                f"The sampler of method {self.method.name!r} returned an array of shape "
+                f"{np.shape(sampled)}; asked for was {wanted} (realization, n, target, y, x)."
+            )
         return sampled
 
     def _conditions(

@@ -84,3 +84,13 @@ class SampleRequest:
     corner: tuple[int, int]
     domain: tuple[int, int]
     stitching: str
+
+    def fields(self) -> list[tuple[int, int]]:
+        """Return the realization and the item of `conditions` of every field, in their order.
+
+        All realizations of all items; or each item's own, where it has conditions of its own.
+        """
+        items = range(len(self.conditions.keys))
+        if self.conditions.members is not None:
+            return list(zip(self.conditions.members.tolist(), items, strict=True))
+        return [(realization, item) for realization in self.realizations for item in items]
