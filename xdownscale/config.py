@@ -657,16 +657,22 @@ def _override(config: DownscalerConfig, tree: Mapping[str, Any]) -> DownscalerCo
         _check_key("section", section, names)
         current = getattr(config, section)
         if section == "options" and isinstance(keys, Mapping):
-            kept = tree.get("method", config.method) == config.method
+            kept = "method" not in tree or not _is_another(config, tree["method"])
             before = dataclasses.asdict(current) if kept and current is not None else {}
             changes[section] = {**before, **keys}
         elif not dataclasses.is_dataclass(current) or isinstance(keys, type(current)):
             changes[section] = keys
         else:
             changes[section] = _override_section(section, current, keys)
-    if changes.get("method", config.method) != config.method:
+    if "method" in changes and _is_another(config, changes["method"]):
         changes.setdefault("options", None)
     return dataclasses.replace(config, **changes)
+
+
+def _is_another(config: DownscalerConfig, name: object) -> bool:
+    """Tell whether a name is that of another method, whose own options are others."""
+    current = config.method
+    return name != current
 
 
 def _override_section(section: str, current: Any, keys: Any) -> Any:

@@ -196,7 +196,7 @@ CONFIG = [
         "preset-options-of-residual",
         lambda w: preset("fast", options={"x": 1}),
         OptionError,
-        "Method 'residual' has no options of its own; 'x' was given",
+        r"Method 'residual' has no options of its own; \{'x': 1\} was given",
     ),
     (
         "scaling-transform",
