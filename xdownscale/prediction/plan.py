@@ -16,7 +16,7 @@ from xdownscale.core.errors import ModelMismatchError, TimeAxisError
 from xdownscale.core.missing import ever_present, missing_share
 from xdownscale.core.record import Record
 from xdownscale.core.time import time_keys
-from xdownscale.fitting.fitted_model import Fitted, GroupModel
+from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.methods import Method
 from xdownscale.prediction.request import Request
 from xdownscale.preprocessing import validation
@@ -68,59 +68,40 @@ class Plan:
         Coarse variables, times sorted.
     request : Request
         What was asked for.
+
+    Attributes
+    ----------
+    method : Method
+        The model's method.
+    lags, fine_lags : int
+        Preceding time steps whose coarse, and whose fine field the model sees.
+    parallel : bool
+        Whether each time step is generated for itself, from the coarse fields around it.
+    coarse : Record
+        The first target's own driver, or the first of all.
+    time : DataArray
+        Its time coordinate.
+    keys : (t,) int array
+        Its times in seconds.
+    step : int
+        Seconds from one time step to the next; 0 of a single one.
+    known_step : int or None
+        The same; None of a single one.
     """
 
     def __init__(self, fitted: Fitted, drivers: tuple[Record, ...], request: Request) -> None:
         self.fitted = fitted
         self.drivers = drivers
         self.request = request
-
-    @property
-    def coarse(self) -> Record:
-        """The first target's own driver, or the first of all."""
-        return self.drivers[max(self.fitted.own[0], 0)]
-
-    @property
-    def lags(self) -> int:
-        """Preceding time steps whose coarse field the model sees."""
-        return self.fitted.config.data.lags
-
-    @property
-    def method(self) -> Method:
-        """The model's method."""
-        return self.fitted.method
-
-    @property
-    def fine_lags(self) -> int:
-        """Preceding time steps whose fine field the model sees."""
-        return self.method.fine_lags(self.fitted.config)
-
-    @property
-    def time(self) -> xr.DataArray:
-        """Time coordinate of the coarse record."""
-        return self.coarse.time
-
-    @property
-    def keys(self) -> IntArray:
-        """Times of the coarse record in seconds."""
-        return self.coarse.keys
-
-    @property
-    def step(self) -> int:
-        """Seconds from one time step to the next; 0 of a single one."""
-        if self.request.step is not None:
-            return self.request.step
-        return self.coarse.step
-
-    @property
-    def known_step(self) -> int | None:
-        """Seconds from one time step to the next; None of a single one."""
-        return self.step or None
-
-    @property
-    def parallel(self) -> bool:
-        """Whether each time step is generated for itself, from the coarse fields around it."""
-        return self.request.mode == "parallel"
+        self.method: Method = fitted.method
+        self.lags: int = fitted.config.data.lags
+        self.fine_lags = self.method.fine_lags(fitted.config)
+        self.parallel = request.mode == "parallel"
+        self.coarse = drivers[max(fitted.own[0], 0)]
+        self.time = self.coarse.time
+        self.keys = self.coarse.keys
+        self.step: int = self.coarse.step if request.step is None else request.step
+        self.known_step: int | None = self.step or None
 
     @cached_property
     def has_driver(self) -> npt.NDArray[np.bool_]:
@@ -202,21 +183,11 @@ class Plan:
         return np.asarray((self.inside if self.parallel else self.possible) & self.has_driver)
 
     @cached_property
-    def has_window(self) -> npt.NDArray[np.bool_]:
-        """Time steps with a complete lag window, missing values allowed, ``(t,)``."""
-        if not self.method.needs_every_lag:
-            return self.inside
-        out = np.zeros(self.time.size, bool)
-        out[splits.lag_windows(self.time, self.lags, step=self.known_step).targets] = True
-        return out
-
-    @cached_property
     def in_season(self) -> npt.NDArray[np.bool_]:
         """Time steps whose season the model was fitted for, ``(t,)``."""
-        seasons = self.fitted.seasons
-        if seasons is None:
+        if self.fitted.seasons is None:
             return np.ones(self.time.size, bool)
-        return np.isin(times.months(self.time), np.concatenate(list(seasons.values())))
+        return np.array([season is not None for season in self.season_of], bool)
 
     @cached_property
     def targets(self) -> IntArray:
@@ -279,11 +250,21 @@ class Plan:
         """Read the fine fields that lags need: row of the coarse record -> ``(y, x)``."""
         if self.parallel:
             return {}
-        rows = self._history_needed()
-        fields = np.asarray(
-            self.history_record.array[[self.history_rows[row] for row in rows]], np.float32
-        )
-        return dict(zip(rows, fields, strict=True))
+        teacher = self.request.mode == "teacher_forced"
+        starts = self.targets[self.complete[self.targets]] if teacher else self.run_starts
+        windows = self.fine_lag_rows[starts]
+        known = np.isin(windows, list(self.history_rows))
+        if teacher and not known.all():
+            lacking = self.time.values[starts[~known.all(axis=1)]]
+            raise TimeAxisError(
+                f"teacher_forced needs the true fine field of the {self.fine_lags} days before "
+                f"each day; the history lacks some for {lacking.size} of the days, the first "
+                f"{str(lacking[0])[:10]}. Give history=<the fine record>, or use "
+                "mode='autoregressive'."
+            )
+        rows = [int(row) for row in np.unique(windows[known])]
+        fields = self.history_record.array[[self.history_rows[row] for row in rows]]
+        return dict(zip(rows, np.asarray(fields, np.float32), strict=True))
 
     def cold_starts(self) -> int:
         """Count the runs whose first lags are not all in the history."""
@@ -300,28 +281,13 @@ class Plan:
         said = [f"from {str(named[k])[:10]} to {str(named[k + 1])[:10]}" for k in cuts[:3]]
         return ", ".join([*said, *(["..."] if len(cuts) > 3 else [])])
 
-    def season_of(self, models: dict[str | None, GroupModel]) -> list[str | None]:
-        """Return the season (key of `models`) of every row; None where there is one for all."""
+    @cached_property
+    def season_of(self) -> list[str | None]:
+        """Season of every row; None where the model knows none for it, or one for all."""
         if self.fitted.seasons is None:
             return [None] * self.time.size
         by_month = {m: name for name, months in self.fitted.seasons.items() for m in months}
         return [by_month.get(int(month)) for month in times.months(self.time)]
-
-    def _history_needed(self) -> list[int]:
-        """Return the rows whose true fine field is read."""
-        teacher = self.request.mode == "teacher_forced"
-        starts = self.targets[self.complete[self.targets]] if teacher else self.run_starts
-        windows = self.fine_lag_rows[starts]
-        known = np.isin(windows, list(self.history_rows))
-        if teacher and not known.all():
-            lacking = self.time.values[starts[~known.all(axis=1)]]
-            raise TimeAxisError(
-                f"teacher_forced needs the true fine field of the {self.fine_lags} days before "
-                f"each day; the history lacks some for {lacking.size} of the days, the first "
-                f"{str(lacking[0])[:10]}. Give history=<the fine record>, or use "
-                "mode='autoregressive'."
-            )
-        return [int(row) for row in np.unique(windows[known])]
 
     @property
     def run_starts(self) -> IntArray:
@@ -358,9 +324,12 @@ class Plan:
 
     def _rows_possible(self) -> IntArray:
         """Return all rows that the model can generate."""
-        if self.parallel:
-            return np.flatnonzero(self.inside & self.in_season)
-        rows = np.flatnonzero(self.has_window & self.in_season)
+        able = self.inside
+        if self.method.needs_every_lag and not self.parallel:
+            # with a complete lag window, missing values allowed
+            able = np.zeros(self.time.size, bool)
+            able[splits.lag_windows(self.time, self.lags, step=self.known_step).targets] = True
+        rows = np.flatnonzero(able & self.in_season)
         if self.request.mode == "teacher_forced":
             known = np.isin(self.fine_lag_rows, list(self.history_rows))
             rows = rows[known[rows].all(axis=1)]

@@ -159,14 +159,13 @@ def _generate(
     Yields rows, physical fields ``(realization, k, target, y, x)`` and the masks that they are
     valid on.
     """
-    season_of = plan.season_of(models)
     samplers = {season: _sampler(plan, model) for season, model in models.items()}
     if plan.request.mode == "autoregressive":
-        yield from _rollouts(plan, samplers, history, state, season_of)
+        yield from _rollouts(plan, samplers, history, state)
         return
     rows = plan.targets[plan.complete[plan.targets]]
     for season, sampler in samplers.items():
-        chosen = rows[[season_of[row] == season for row in rows]]
+        chosen = rows[[plan.season_of[row] == season for row in rows]]
         if plan.parallel:
             generated = rollout.parallel(sampler, chosen)
         else:
@@ -180,11 +179,10 @@ def _rollouts(
     samplers: dict[str | None, GroupSampler],
     history: dict[int, FloatArray],
     state: RolloutState,
-    season_of: list[str | None],
 ) -> Generated:
     """Yield the same as `_generate` in autoregressive mode, run by run."""
     for run in plan.runs:
-        by_row = {int(row): samplers[season_of[row]] for row in run}
+        by_row = {int(row): samplers[plan.season_of[row]] for row in run}
         first = {int(row): history[row] for row in plan.fine_lag_rows[run[0]] if row in history}
         for done, fields in rollout.autoregressive(by_row, first, run, state):
             # time steps before the first target are generated only for their lags
@@ -196,7 +194,7 @@ def _sampler(plan: Plan, model: GroupModel) -> GroupSampler:
     """Return the sampler of a group, with the inputs of every time step."""
     fitted = plan.fitted
     config = fitted.config
-    grid = _window_grid(plan, model)
+    grid = fitted.carried.isel(time=0, drop=True)[model.group.window]
     coarse = _coarse_fields(plan, model)
     on_fine = [
         features.driver(da, grid, scaling, config.data, fields)
@@ -243,12 +241,6 @@ def _coarse_fields(plan: Plan, model: GroupModel) -> list[features.Fields]:
         features.mapped(part, fitted, number)
         for part, fitted in zip(fields, model.maps, strict=True)
     ]
-
-
-def _window_grid(plan: Plan, model: GroupModel) -> xr.DataArray:
-    """Return the group's part of the fine grid."""
-    carried = plan.fitted.carried
-    return carried.isel(dict(zip(carried.dims, (0, *model.group.window), strict=True)), drop=True)
 
 
 def _blank(plan: Plan) -> npt.NDArray[np.bool_]:
