@@ -27,7 +27,7 @@ from xdownscale.core.grids import centres
 from xdownscale.core.missing import ever_present, missing_share
 from xdownscale.fitting import transfer
 from xdownscale.fitting.fitted_model import Fitted, GroupModel, ModelFacts
-from xdownscale.fitting.groups import Seasons, check_layouts, make_groups
+from xdownscale.fitting.groups import Seasons, make_groups
 from xdownscale.fitting.pairing import settle_pairing
 from xdownscale.fitting.training_data import GroupDataset, train_group
 from xdownscale.models.device import check_devices
@@ -84,8 +84,8 @@ def fit_records(
     method = methods.find(config.method)
     blend = config.data.blend if method.blends else 0
     groups = list(make_groups(pair, seasons, regions, blend))
-    for group, _ in groups:
-        check_layouts(group.window, config)
+    for _, weight in groups:
+        method.check_shape((weight.shape[0], weight.shape[1]), config)
     present = np.all([ever_present(driver.array) for driver in pair.drivers], axis=0)
     missing = np.max([missing_share(driver.array, present) for driver in pair.drivers], axis=0)
     _check_missing(missing, config.data.max_missing)

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from xdownscale import methods, splits
-from xdownscale.config import DownscalerConfig
+from xdownscale import splits
 from xdownscale.core.coords import to_array
 from xdownscale.core.errors import OptionError
 from xdownscale.preprocessing.validation import Pair
@@ -81,7 +80,7 @@ def make_groups(
         }
     for region, mask in masks.items():
         weight = fading(mask, blend)
-        window = _bounding(weight > 0)
+        window = ndimage.find_objects((weight > 0).astype(np.int8))[0]
         for season in seasons or (None,):
             yield Group(season=season, region=region, window=window), weight[window]
 
@@ -118,16 +117,3 @@ def fading(core: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.float32]:
     # at corners it would be less than a half inside, or more outside
     weight = np.where(wide, np.maximum(weight, 0.5), np.minimum(weight, 0.499))
     return np.asarray(weight[margin:-margin, margin:-margin], np.float32)
-
-
-def check_layouts(window: tuple[slice, slice], config: DownscalerConfig) -> None:
-    """Raise before any work if a training or sampling patch does not fit into the window."""
-    shape = (window[0].stop - window[0].start, window[1].stop - window[1].start)
-    methods.find(config.method).check_shape(shape, config)
-
-
-def _bounding(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
-    """Return the smallest window that holds every True."""
-    spans = [np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0)]
-    rows, columns = (slice(int(span[0]), int(span[-1]) + 1) for span in spans)
-    return rows, columns

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -141,10 +141,16 @@ class GroupDataset:
 
         Under ``transform="auto"`` the transform must suit the coarse training days too.
         """
-        return tuple(
-            self._scaling(target, self.pair.drivers[k] if k >= 0 else None)
-            for target, k in zip(self.pair.targets, self.pair.own, strict=True)
-        )
+        found = []
+        for target, own in zip(self.pair.targets, self.pair.own, strict=True):
+            driver = self.pair.drivers[own] if own >= 0 else None
+            chosen = self._fitted(target, self.split.train, driver)
+            if driver is not None and (
+                problem := validation.implausible(driver, chosen, "The coarse record")
+            ):
+                raise DataError(problem)
+            found.append(chosen)
+        return tuple(found)
 
     @cached_property
     def driver_scalings(self) -> tuple[Scaling, ...]:
@@ -155,15 +161,6 @@ class GroupDataset:
             own[k] if k in own else self._fitted(driver, train, None)
             for k, driver in enumerate(self.pair.drivers)
         )
-
-    def _scaling(self, target: Record, driver: Record | None) -> Scaling:
-        """Fit the scaling of a target; raise if its driver has implausible values."""
-        chosen = self._fitted(target, self.split.train, driver)
-        if driver is not None and (
-            problem := validation.implausible(driver, chosen, "The coarse record")
-        ):
-            raise DataError(problem)
-        return chosen
 
     def _fitted(
         self, record: Record, train: npt.NDArray[np.int64], driver: Record | None
@@ -338,7 +335,7 @@ def train_group(
         calendar=dataset.calendar,
         state=trained.state | _drift_reference(data, dataset),
         split=dataset.split_dataset(),
-        history=_history(trained.history),
+        history=xr.Dataset({name: ("step", v) for name, v in trained.history.items()}),
         maps=maps,
     )
 
@@ -519,11 +516,25 @@ def _targets(
 
 def _first_stage(dataset: GroupDataset) -> tuple[splits.Windows, npt.NDArray[np.bool_]]:
     """Return the targets of the first stage with their lags, and which are held out."""
-    coarse_split = _coarse_split(dataset)
+    lags = dataset.config.data.lags
+    time = _long_time(dataset)
+    held = np.zeros(time.size, bool)
+    # in the record of the first stage itself, time steps near held-out ones are left out
+    parts = (dataset.split.validation, dataset.split.test) if dataset.pair.long is None else ()
+    for part in parts:
+        for shift in range(-lags, lags + 1):
+            held[np.clip(dataset.pair.rows[part] + shift, 0, time.size - 1)] = True
+    enough = _long_missing(dataset) <= dataset.config.data.max_missing
+    coarse_split = splits.chronological_split(
+        time,
+        lags,
+        fractions=(1.0, 0.0, 0.0),
+        early_stopping=dataset.config.data.early_stopping,
+        targets=dataset.in_season(time) & enough & ~held,
+        seed=dataset.seed,
+    )
     windows = splits.lag_windows(
-        _long_time(dataset),
-        dataset.config.data.lags,
-        targets=np.r_[coarse_split.train, coarse_split.stopping],
+        time, lags, targets=np.r_[coarse_split.train, coarse_split.stopping]
     )
     return windows, np.isin(windows.targets, coarse_split.stopping)
 
@@ -553,28 +564,3 @@ def _long_missing(dataset: GroupDataset) -> npt.NDArray[np.float64]:
         missing_share(record.array, ever_present(record.array)) for record in dataset.pair.long
     ]
     return np.asarray(np.max(shares, axis=0))
-
-
-def _coarse_split(dataset: GroupDataset) -> splits.Split:
-    """Split the coarse record for the first stage, without time steps near held-out ones."""
-    lags = dataset.config.data.lags
-    time = _long_time(dataset)
-    held = np.zeros(time.size, bool)
-    parts = (dataset.split.validation, dataset.split.test) if dataset.pair.long is None else ()
-    for part in parts:
-        for shift in range(-lags, lags + 1):
-            held[np.clip(dataset.pair.rows[part] + shift, 0, time.size - 1)] = True
-    allowed = dataset.in_season(time) & (_long_missing(dataset) <= dataset.config.data.max_missing)
-    allowed = allowed & ~held
-    return splits.chronological_split(
-        time,
-        lags,
-        fractions=(1.0, 0.0, 0.0),
-        early_stopping=dataset.config.data.early_stopping,
-        targets=allowed,
-        seed=dataset.seed,
-    )
-
-
-def _history(losses: Mapping[str, npt.NDArray[Any]]) -> xr.Dataset:
-    return xr.Dataset({name: ("step", values) for name, values in losses.items()})

@@ -113,9 +113,16 @@ class FieldUNetMethod(Method):
         self, config: DownscalerConfig, shape: tuple[int, int], device: str, tasks: int
     ) -> int | str | None:
         """Return the side of tiles that fit into each task's share of the memory."""
-        from xdownscale.models.sampling.memory import shared_tile
+        from xdownscale.models.device import resolve_device
+        from xdownscale.models.networks.field_unet import lattice, receptive_field
+        from xdownscale.models.sampling.memory import auto_tile, available_memory, held_bytes
 
-        return shared_tile(config, shape, device, tasks)
+        if config.sampling.tile != "auto" or resolve_device(device) != "cpu":
+            return config.sampling.tile  # on a GPU each task looks for itself
+        unit = lattice(config.network)
+        wide = (shape[0] + -shape[0] % unit, shape[1] + -shape[1] % unit)
+        free = available_memory() / tasks
+        return auto_tile(wide, held_bytes(config), receptive_field(config.network), free)
 
     def _network_arguments(
         self, weights: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes

@@ -22,7 +22,6 @@ from xdownscale.prediction import workers
 from xdownscale.prediction.plan import FloatArray, IntArray, Plan
 from xdownscale.prediction.predict import States, label, make_plan, predict_array
 from xdownscale.prediction.request import Request, check_values
-from xdownscale.prediction.rollout import rows_before
 
 TARGET = 64.0  # MB of a chunk, where the user asks for no size
 _STEPS = 64  # most time steps of such a chunk
@@ -115,7 +114,9 @@ def _graph(
     generate = delayed(predict_piece, pure=False, nout=2)
     maps = (len(plan.fitted.targets), *plan.fitted.carried.shape[1:])
     # pieces of several realizations share what they read
-    read = functools.cache(lambda *rows: _delayed_drivers(plan, slice(*rows)))
+    read = functools.cache(
+        lambda *rows: [delayed(np.asarray)(part) for part in read_drivers(plan, slice(*rows))]
+    )
     state: Any = {}
     for number, piece in enumerate(cut_pieces(plan, sizes, tile)):
         past = read_past(plan, piece)
@@ -128,13 +129,6 @@ def _graph(
         shape = (piece.request.realizations, piece.steps.stop - piece.steps.start, *maps)
         name = f"piece-{token}-{number}"
         yield piece, dask.array.from_delayed(result[0], shape, np.float32, name=name)
-
-
-def _delayed_drivers(plan: Plan, rows: slice) -> list[Any]:
-    """Return some rows of every driver, each as one value of the graph."""
-    from dask.delayed import delayed
-
-    return [delayed(np.asarray)(part) for part in read_drivers(plan, rows)]
 
 
 def delayed_model(reference: workers.ModelReference) -> Any:
@@ -293,7 +287,7 @@ def _lag_rows(plan: Plan, steps: slice, runs: list[IntArray] | None) -> IntArray
         return np.array([], np.int64)
     rows = plan.targets[steps]
     starts = rows[plan.complete[rows]] if runs is None else np.array([run[0] for run in runs], int)
-    before = rows_before(starts, plan.fine_lags).ravel()
+    before = plan.fine_lag_rows[starts].ravel()
     known = [plan.history_rows[int(row)] for row in before if int(row) in plan.history_rows]
     return np.unique(np.array(known, np.int64))
 
@@ -390,13 +384,9 @@ def is_lazy(coarse: xr.DataArray | xr.Dataset) -> bool:
     >>> is_lazy(xr.DataArray([1.0])), is_lazy(xr.DataArray([1.0]).chunk())
     (False, True)
     """
-    found = variables_of(coarse) if isinstance(coarse, xr.DataArray | xr.Dataset) else []
-    return any(da.chunks is not None for da in found)
-
-
-def variables_of(coarse: xr.DataArray | xr.Dataset) -> list[xr.DataArray]:
-    """Return a record's variables."""
-    return [coarse] if isinstance(coarse, xr.DataArray) else list(coarse.data_vars.values())
+    if isinstance(coarse, xr.Dataset):
+        return any(da.chunks is not None for da in coarse.data_vars.values())
+    return isinstance(coarse, xr.DataArray) and coarse.chunks is not None
 
 
 def check_chunks(plan: Plan) -> None:

@@ -217,6 +217,7 @@ def _sampler(plan: Plan, model: GroupModel) -> GroupSampler:
         own=fitted.own,
         windows=plan.window_rows,
         lags=plan.encoder_rows,
+        fine_lags=plan.fine_lag_rows,
         keys=plan.keys,
         step=plan.step,
         calendar=calendar_numbers(plan.method.calendar, model.calendar, plan.time, plan.step),

@@ -66,8 +66,9 @@ class GroupSampler:
         Coarse record on the fine grid, and on its own; scaled, ``(t, driver, y, x)``.
     own : tuple of int
         For each target the number of its own driver; -1 where it has none.
-    windows, lags : (t, k) int array
-        Rows that each time step sees on the fine grid, itself first, and that its encoder sees.
+    windows, lags, fine_lags : (t, k) int array
+        Rows that each time step sees on the fine grid, itself first; that its encoder sees; and
+        whose fine fields it sees, oldest first.
     keys : (t,) int array
         Noise key of each row of the coarse record.
     step : int
@@ -98,6 +99,7 @@ class GroupSampler:
     own: tuple[int, ...]
     windows: IntArray
     lags: IntArray
+    fine_lags: IntArray
     keys: IntArray
     step: int
     calendar: FloatArray
@@ -108,11 +110,6 @@ class GroupSampler:
     domain: tuple[int, int]
     reference: drift.Reference | None
     group: str
-
-    @property
-    def fine_lags(self) -> int:
-        """Preceding fine fields that each time step sees."""
-        return self.method.fine_lags(self.config)
 
     def blocks(self, targets: IntArray) -> Iterator[IntArray]:
         """Yield as many targets at a time as memory holds the conditions and fields of."""
@@ -247,7 +244,7 @@ def teacher_forced(sampler: GroupSampler, history: History, targets: IntArray) -
         As `parallel`.
     """
     for rows in sampler.blocks(targets):
-        before = rows_before(rows, sampler.fine_lags)
+        before = sampler.fine_lags[rows]
         true = np.stack([[history[int(row)] for row in window] for window in before])
         yield rows, sampler.physical(sampler.sample(rows, true))
 
@@ -301,14 +298,11 @@ def autoregressive(
 
 def _first_lags(sampler: GroupSampler, history: History, row: np.int64) -> FloatArray:
     """Return the fine lags of the first time step of a run, ``(lags, y, x)``."""
-    before = rows_before(np.array([row]), sampler.fine_lags)[0]
-    known = [history.get(int(each)) for each in before]
-    return np.stack(
-        [
-            sampler.lag_without_history(int(each)) if found is None else found
-            for each, found in zip(before, known, strict=True)
-        ]
-    )
+    lags = []
+    for each in sampler.fine_lags[row].tolist():
+        known = history.get(each)
+        lags.append(sampler.lag_without_history(each) if known is None else known)
+    return np.stack(lags)
 
 
 def _check_drift(state: RolloutState, sampler: GroupSampler, fields: FloatArray, row: int) -> None:
@@ -321,8 +315,3 @@ def _check_drift(state: RolloutState, sampler: GroupSampler, fields: FloatArray,
     day = np.datetime64(int(sampler.keys[row]), "s").astype("M8[D]")
     alarm.check(fields, sampler.driver[row][sampler.own[0]], str(day))
     state.watched = alarm.last
-
-
-def rows_before(rows: IntArray, lags: int) -> IntArray:
-    """Return the rows of the preceding time steps, oldest first, ``(n, lags)``."""
-    return np.asarray(rows[:, None] + np.arange(-lags, 0)[None, :])

@@ -103,19 +103,16 @@ class ResidualStatistics(NamedTuple):
     def calibrated(self, generated: Tensor) -> Tensor:
         """Return generated residuals (n, t, y, x) in scaled units, with a calibrated spread."""
         scale = torch.as_tensor(self.scale, dtype=torch.float32, device=generated.device)
-        return scale.view(1, -1, 1, 1) * self._with_temperature(generated.float())
-
-    def _with_temperature(self, generated: Tensor) -> Tensor:
+        scale = scale.view(1, -1, 1, 1)
         if np.ptp(self.temperature) == 0:
-            return generated * float(self.temperature.flat[0])
-        size = (int(generated.shape[-2]), int(generated.shape[-1]))
-        reach = min(_REACH, size[0] - 1, size[1] - 1)
-        wide = functional.pad(generated, (reach,) * 4, mode="reflect")
-        moved = torch.fft.rfft2(wide)
+            return scale * (generated.float() * float(self.temperature.flat[0]))
+        ny, nx = generated.shape[-2:]
+        reach = min(_REACH, ny - 1, nx - 1)
+        wide = functional.pad(generated.float(), (reach,) * 4, mode="reflect")
         shape = (int(wide.shape[-2]), int(wide.shape[-1]))
         gain = torch.from_numpy(self._gain(shape)).to(generated.device)
-        back = torch.fft.irfft2(moved * gain, s=shape)
-        out: Tensor = back[..., reach : reach + size[0], reach : reach + size[1]]
+        back = torch.fft.irfft2(torch.fft.rfft2(wide) * gain, s=shape)
+        out: Tensor = scale * back[..., reach : reach + ny, reach : reach + nx]
         return out
 
     def _gain(self, shape: tuple[int, int]) -> Floats:

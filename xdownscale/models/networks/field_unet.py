@@ -18,7 +18,7 @@ from torch.nn import functional
 from xdownscale.config import NetworkConfig
 from xdownscale.models.networks.batch_invariance import LANES, RowLinear, film_layer, one_by_one
 from xdownscale.models.networks.channels import Sizes
-from xdownscale.models.networks.unet import Encoder, PixelNorm, lag_encoder
+from xdownscale.models.networks.unet import Encoder, PixelNorm, conv, lag_encoder
 
 _FREQUENCIES = 16
 EMBEDDED = 128
@@ -44,10 +44,6 @@ class Inputs(NamedTuple):
     calendar: Tensor
     coarse: Tensor
     place: Tensor
-
-
-def _conv(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="replicate")
 
 
 class Embedding(nn.Module):
@@ -86,8 +82,8 @@ class Block(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.norm1 = PixelNorm(channels)
         self.norm2 = PixelNorm(channels)
-        self.conv1 = _conv(channels, channels)
-        self.conv2 = _conv(channels, channels)
+        self.conv1 = conv(channels, channels)
+        self.conv2 = conv(channels, channels)
         self.film = film_layer(EMBEDDED, channels)
         nn.init.zeros_(self.conv2.weight)
         nn.init.zeros_(self.conv2.bias)  # type: ignore[arg-type]
@@ -161,13 +157,13 @@ class FieldNet(nn.Module):
         self.unit = lattice(config)
         features = sum(config.encoder_channels) if config.encoder != "none" else 0
         self.squeeze = nn.Conv2d(features, _SHARE, 1) if features else None
-        self.stem = _conv(area * (known + (_SHARE if features else 0)), first)
+        self.stem = conv(area * (known + (_SHARE if features else 0)), first)
         self.digester = Block(first, config.dropout)
-        self.noisy = _conv(area * noisy, first) if noisy else None
+        self.noisy = conv(area * noisy, first) if noisy else None
         self.embedding = Embedding(calendar)
         self.trunk = Trunk(config.channels, config.dropout)
         self.norm = PixelNorm(first)
-        self.head = _conv(first, area * outputs)
+        self.head = conv(first, area * outputs)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
 

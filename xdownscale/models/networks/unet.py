@@ -37,7 +37,8 @@ def _norm(kind: str, channels: int) -> nn.Module:
     return nn.GroupNorm(_GROUPS, channels) if kind == "group" else PixelNorm(channels)
 
 
-def _conv(inputs: int, outputs: int) -> nn.Conv2d:
+def conv(inputs: int, outputs: int) -> nn.Conv2d:
+    """Return a convolution of 3 x 3 that pads with the edge's own values."""
     return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="replicate")
 
 
@@ -70,11 +71,11 @@ class Block(nn.Module):
     ) -> None:
         super().__init__()
         self.norm1 = _norm(norm, inputs)
-        self.conv1 = _conv(inputs, outputs)
+        self.conv1 = conv(inputs, outputs)
         self.film = film_layer(embedded, outputs) if embedded else None
         self.norm2 = _norm(norm, outputs)
         self.dropout = nn.Dropout2d(dropout)
-        self.conv2 = _conv(outputs, outputs)
+        self.conv2 = conv(outputs, outputs)
         self.skip = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
     def forward(self, x: Tensor, embedding: Tensor | None = None) -> Tensor:
@@ -113,7 +114,7 @@ class Encoder(nn.Module):
         self, inputs: int, channels: Sequence[int], norm: str, dropout: float, embedded: int = 0
     ) -> None:
         super().__init__()
-        self.stem = _conv(inputs, channels[0])
+        self.stem = conv(inputs, channels[0])
         before = [channels[0], *channels[:-1]]
         self.blocks = nn.ModuleList(
             Block(i, o, norm, dropout, embedded) for i, o in zip(before, channels, strict=True)
@@ -151,7 +152,7 @@ class Decoder(nn.Module):
             Block(below + here, here, norm, dropout, embedded) for below, here in pairs
         )
         self.norm = _norm(norm, channels[0])
-        self.head = _conv(channels[0], outputs)
+        self.head = conv(channels[0], outputs)
 
     def forward(self, features: list[Tensor], embedding: Tensor | None = None) -> Tensor:
         """Map the features of every level to `outputs` channels (B, outputs, H, W)."""
@@ -225,7 +226,7 @@ class Denoiser(nn.Module):
         levels = config.encoder_channels if config.encoder != "none" else ()
         share = max(first // 2, 8)
         self.projections = nn.ModuleList(nn.Conv2d(c, share, 1) for c in levels)
-        self.condition_stem = _conv(inputs + share * len(levels), first)
+        self.condition_stem = conv(inputs + share * len(levels), first)
         self.condition_block = Block(first, first, config.norm, config.dropout)
         self.embedding = StepEmbedding(embedded)
         common = (config.channels, config.norm, config.dropout, embedded)

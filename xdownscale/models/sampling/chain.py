@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from xdownscale.config import SamplingConfig
 from xdownscale.core.errors import ModelMismatchError, check_option
 from xdownscale.models.device import resolve_device
 from xdownscale.models.diffusion import noise
 from xdownscale.models.diffusion.samplers import ddim, ddpm
-from xdownscale.models.diffusion.schedules import Schedule, squared_cosine
+from xdownscale.models.diffusion.schedules import squared_cosine
 from xdownscale.models.networks.batch_invariance import batches_of
 from xdownscale.models.networks.channels import patch_inputs
-from xdownscale.models.networks.unet import Conditioned, Networks
+from xdownscale.models.networks.unet import Networks
 from xdownscale.models.sampling.patches import Indices, blend_patches, cut_patches
 from xdownscale.models.sampling.request import Conditions, SampleRequest
 from xdownscale.patches.layout import PatchLayout
@@ -62,27 +61,9 @@ class ChainSampler:
         """
         check_option("stitching", request.stitching, ("patches", "whole"))
         place = resolve_device(request.device)
-        config = request.config
         given = request.conditions
-        fields = list(range(len(given.keys)))
-        members = given.members
-        if members is None:
-            count = len(request.realizations)
-            members = np.repeat(request.realizations, len(fields))
-            fields = fields * count
-        stacked = self._stacked(given)[fields]
         sampling = _Sampling(
-            networks=self.networks.to(place).eval(),
-            sampling=config.sampling,
-            schedule=squared_cosine(config.diffusion.train_steps),
-            stacked=stacked,
-            calendar=given.calendar[fields],
-            lags=config.data.lags,
-            keys=np.stack([members, given.keys[fields]], axis=1),
-            seed=request.seed,
-            device=place,
-            corner=request.corner,
-            domain=request.domain,
+            self.networks.to(place).eval(), replace(request, device=place), self._stacked(given)
         )
         with torch.inference_mode():
             whole = request.stitching == "whole"
@@ -106,25 +87,34 @@ class ChainSampler:
         return np.concatenate([known, fine_lags], axis=1).astype(np.float32, copy=False)
 
 
-@dataclass(frozen=True, kw_only=True)
 class _Sampling:
-    """One call of `ChainSampler.sample`."""
+    """One call of `ChainSampler.sample`: all realizations of all time steps are one batch.
 
-    networks: Networks
-    sampling: SamplingConfig
-    schedule: Schedule
-    stacked: Floats  # (B, known + fine lags, y, x)
-    calendar: Floats  # (B, c)
-    lags: int
-    keys: NDArray[np.int64]
-    seed: int
-    device: str
-    corner: tuple[int, int]
-    domain: tuple[int, int]
+    Parameters
+    ----------
+    networks : Networks
+        On their device, in evaluation mode.
+    request : SampleRequest
+        Conditions and options; its device is the networks'.
+    stacked : ndarray (n, known + fine lags, y, x)
+        Channels of every time step.
+    """
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        return self.stacked.shape[-2], self.stacked.shape[-1]
+    def __init__(self, networks: Networks, request: SampleRequest, stacked: Floats) -> None:
+        given = request.conditions
+        fields = list(range(len(given.keys)))
+        members = given.members
+        if members is None:
+            members = np.repeat(request.realizations, len(fields))
+            fields = fields * len(request.realizations)
+        self.networks = networks
+        self.request = request
+        self.sampling = request.config.sampling
+        self.schedule = squared_cosine(request.config.diffusion.train_steps)
+        self.stacked = stacked[fields]
+        self.calendar = given.calendar[fields]
+        self.keys = np.stack([members, given.keys[fields]], axis=1)
+        self.shape = (stacked.shape[-2], stacked.shape[-1])
 
     def by_patches(self) -> Floats:
         """Generate patch by patch."""
@@ -151,7 +141,7 @@ class _Sampling:
                 return self._cut_noise(layout, numbers, step)
             shape = (layout.size, layout.size)
             own = [
-                noise.field(self.seed, int(realization), int(key), step, shape, int(patch))
+                noise.field(self.request.seed, int(realization), int(key), step, shape, int(patch))
                 for (realization, key), patch in zip(self.keys[fields], patches, strict=True)
             ]
             return torch.from_numpy(np.stack(own))[:, None]
@@ -189,14 +179,19 @@ class _Sampling:
     def _image_noise(self, field: int, step: int) -> Floats:
         """Return the part of the domain's noise field that lies under the image."""
         realization, key = (int(number) for number in self.keys[field])
-        whole = noise.field(self.seed, realization, key, step, self.domain)
-        y, x = self.corner
+        whole = noise.field(self.request.seed, realization, key, step, self.request.domain)
+        y, x = self.request.corner
         ny, nx = self.shape
         return whole[y : y + ny, x : x + nx]
 
     def _run(self, inputs: Tensor, calendar: Floats, white: Callable[[int], Tensor]) -> Tensor:
         """Run the sampler on inputs (n, channels, h, w) with noise ``white(step)`` (n, 1, h, w)."""
-        conditioned = self._condition(inputs, calendar)
+        device = self.request.device
+        lags = self.request.config.data.lags
+        channels = inputs.to(device).contiguous(memory_format=torch.channels_last)
+        known, fine_lags = torch.split(channels, [channels.shape[1] - lags, lags], 1)
+        when = torch.from_numpy(np.ascontiguousarray(calendar, dtype=np.float32)).to(device)
+        conditioned = self.networks.condition(known, when, fine_lags)
 
         def denoiser(x: Tensor, step: int) -> Tensor:
             steps = torch.full((len(x),), step, device=x.device)
@@ -204,7 +199,7 @@ class _Sampling:
             return clean
 
         def noise_of(step: int) -> Tensor:
-            return white(step).to(self.device)
+            return white(step).to(device)
 
         s = self.sampling
         start = noise_of(0)
@@ -213,9 +208,3 @@ class _Sampling:
         else:
             generated = ddpm(denoiser, start, self.schedule, s.steps, lambda i: noise_of(i + 1))
         return generated.cpu()
-
-    def _condition(self, inputs: Tensor, calendar: Floats) -> Conditioned:
-        channels = inputs.to(self.device).contiguous(memory_format=torch.channels_last)
-        known, fine_lags = torch.split(channels, [channels.shape[1] - self.lags, self.lags], 1)
-        when = torch.from_numpy(np.ascontiguousarray(calendar, dtype=np.float32)).to(self.device)
-        return self.networks.condition(known, when, fine_lags)

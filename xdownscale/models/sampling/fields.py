@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from xdownscale.config import DownscalerConfig, SamplingConfig
+from xdownscale.config import DownscalerConfig
 from xdownscale.models.device import autocast, resolve_device
 from xdownscale.models.diffusion.preconditioning import preconditioning
 from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
@@ -25,6 +25,7 @@ from xdownscale.models.networks.field_unet import (
     FieldNetworks,
     Inputs,
     coarse_features,
+    lattice,
     receptive_field,
 )
 from xdownscale.models.sampling.initial_noise import InitialNoise
@@ -36,7 +37,7 @@ from xdownscale.models.sampling.memory import (
     held_bytes,
 )
 from xdownscale.models.sampling.patches import Indices, blend_patches, cut_patches, fuse_patches
-from xdownscale.models.sampling.request import Conditions, SampleRequest
+from xdownscale.models.sampling.request import SampleRequest
 from xdownscale.models.sampling.tiling import evaluate_tiles
 from xdownscale.patches.layout import PatchLayout
 
@@ -155,49 +156,28 @@ class ResidualSampler(FieldSampler):
         return mean + self.residual.calibrated(generated)
 
 
-@dataclass(frozen=True)
 class _Sampling:
     """One call of `FieldSampler.sample`: conditions are prepared once for each time step."""
 
-    sampler: FieldSampler
-    request: SampleRequest
+    def __init__(self, sampler: FieldSampler, request: SampleRequest) -> None:
+        network = request.config.network
+        self.sampler = sampler
+        self.request = request
+        self.networks = sampler.networks
+        self.sampling = request.config.sampling
+        self.conditions = request.conditions
+        self.outputs = len(request.conditions.own)
+        ny, nx = request.conditions.window.shape[-2:]
+        self.shape = (int(ny), int(nx))
+        unit = lattice(network)
+        self.pad = (-ny % unit, -nx % unit)  # rows and columns that halving needs
+        self.wide = (ny + self.pad[0], nx + self.pad[1])
+        self.reach = receptive_field(network)
+        self.inputs = self._padded()
+        self.drivers = self.inputs.known[:, : self.outputs]  # the targets' own
 
-    @property
-    def networks(self) -> FieldNetworks:
-        return self.sampler.networks
-
-    @property
-    def sampling(self) -> SamplingConfig:
-        return self.request.config.sampling
-
-    @property
-    def conditions(self) -> Conditions:
-        return self.request.conditions
-
-    @cached_property
-    def nets(self) -> list[FieldNet]:
-        drawer = self.networks.drawer
-        return [*self.networks.regressors, *([drawer] if drawer is not None else [])]
-
-    @cached_property
-    def shape(self) -> tuple[int, int]:
-        ny, nx = self.conditions.window.shape[-2:]
-        return int(ny), int(nx)
-
-    @cached_property
-    def pad(self) -> tuple[int, int]:
-        """Rows and columns that halving needs beyond the image."""
-        unit = self.nets[0].unit
-        return -self.shape[0] % unit, -self.shape[1] % unit
-
-    @cached_property
-    def wide(self) -> tuple[int, int]:
-        """Shape of the padded image."""
-        return self.shape[0] + self.pad[0], self.shape[1] + self.pad[1]
-
-    @cached_property
-    def inputs(self) -> Inputs:
-        """Conditions as tensors, padded."""
+    def _padded(self) -> Inputs:
+        """Return the conditions as tensors, padded."""
         given = self.conditions
         edges = (0, self.pad[1], 0, self.pad[0])
         static = np.broadcast_to(given.static, (len(given.keys), *given.static.shape))
@@ -235,14 +215,7 @@ class _Sampling:
         most = _BLOCK[device]
         if device != "cuda":
             return most
-        return min(
-            most,
-            int(SHARE * available_memory(device) / held_bytes(self.request.config)),
-        )
-
-    @cached_property
-    def reach(self) -> int:
-        return receptive_field(self.request.config.network)
+        return min(most, int(SHARE * available_memory(device) / held_bytes(self.request.config)))
 
     @cached_property
     def layout(self) -> PatchLayout:
@@ -259,7 +232,7 @@ class _Sampling:
             seed=request.seed,
             keys=self.conditions.keys,
             step=request.step,
-            channels=self.nets[0].outputs,
+            channels=self.outputs,
             corner=request.corner,
             domain=request.domain,
             shape=self.shape,
@@ -267,11 +240,6 @@ class _Sampling:
             sigma_max=request.config.diffusion.sigma_max,
             scales=self.sampler.scales,
         )
-
-    @cached_property
-    def drivers(self) -> Tensor:
-        """The targets' own drivers at every time step (n, t, y, x)."""
-        return self.inputs.known[:, : self.nets[0].outputs]
 
     @cached_property
     def mean(self) -> Tensor:
@@ -315,7 +283,7 @@ class _Sampling:
         numbers = self.conditions.members
         if numbers is None:
             numbers = np.repeat(self.request.realizations, count)
-        out = np.empty((len(numbers), self.nets[0].outputs, *self.shape), np.float32)
+        out = np.empty((len(numbers), self.outputs, *self.shape), np.float32)
         for block in self._blocks(len(out)):
             steps = block % count
             start = self._tensor(self.initial_noise.fields(numbers[block].tolist(), steps))

@@ -9,7 +9,6 @@ import torch
 
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import OptionError
-from xdownscale.models.device import resolve_device
 from xdownscale.models.networks.field_unet import lattice, receptive_field
 from xdownscale.models.sampling.tiling import check_tile
 
@@ -37,30 +36,6 @@ def check_sampling(config: DownscalerConfig, stitching: str) -> None:
             f"sampling.size is {size}, and the network halves its patches down to one pixel of "
             f"{unit}: give a multiple of {unit}, such as {max(size // unit, 1) * unit}."
         )
-
-
-def shared_tile(
-    config: DownscalerConfig, shape: tuple[int, int], device: str, tasks: int
-) -> int | str | None:
-    """Return the side of tiles with which several tasks can sample at once, the same for all.
-
-    Parameters
-    ----------
-    config : DownscalerConfig
-        Its `sampling.tile` is returned unless it is ``"auto"``.
-    shape : tuple of int
-        Rows and columns of the image.
-    device : str
-        Where they run; on a GPU each task looks for itself.
-    tasks : int
-        Tasks that share the memory.
-    """
-    if config.sampling.tile != "auto" or resolve_device(device) != "cpu":
-        return config.sampling.tile
-    unit = lattice(config.network)
-    wide = (shape[0] + -shape[0] % unit, shape[1] + -shape[1] % unit)
-    free = available_memory() / tasks
-    return auto_tile(wide, held_bytes(config), receptive_field(config.network), free)
 
 
 def held_bytes(config: DownscalerConfig) -> float:

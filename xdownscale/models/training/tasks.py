@@ -164,10 +164,7 @@ class Denoise(FineTask):
         """Return the error of the estimate of x_0 at random steps of the chain."""
         count = len(batch.target)
         device = batch.target.device
-        # Steps are spread evenly over the chain and then shuffled: each is uniform, and the
-        # loss of a batch is less noisy than with independent ones.
-        order = torch.randperm(count, generator=generator)
-        place = (order + torch.rand(count, generator=generator)) / count
+        place = stratified(count, generator)
         step = (place * self.schedule.steps).long().clamp(max=self.schedule.steps - 1)
         noise = torch.randn(batch.target.shape, generator=generator).to(device)
         noisy = add_noise(self.schedule, batch.target, noise, step)
@@ -231,14 +228,14 @@ class DenoiseResidual(FineTask):
         wide = sigma[:, None, None, None]
         noisy = clean + wide * noise
         keep, out, into = preconditioning(wide)
-        digested = self.network.digest(with_mean(batch.inputs, batch.mean))
+        known = torch.cat([batch.known, batch.mean], 1)
+        digested = self.network.digest(batch.inputs._replace(known=known))
         raw = self.network.net(digested, batch.calendar, into * noisy, sigma)
         return masked_loss("mse", raw, (clean - keep * noisy) / out, batch.valid)
 
     def _sigmas(self, count: int, generator: torch.Generator) -> Tensor:
-        """Sample noise levels: lognormal, spread evenly over its quantiles and then shuffled."""
-        order = torch.randperm(count, generator=generator)
-        place = (order + torch.rand(count, generator=generator)) / count
+        """Sample lognormal noise levels, spread evenly over the quantiles."""
+        place = stratified(count, generator)
         normal = math.sqrt(2) * torch.erfinv((2 * place - 1).clamp(-0.9999, 0.9999))
         config = self.diffusion
         return config.sigma_median * torch.exp(config.sigma_spread * normal)
@@ -270,9 +267,19 @@ def regression(stage: EncodedNet, inputs: Inputs) -> Tensor:
     return out
 
 
-def with_mean(inputs: Inputs, mean: Tensor) -> Inputs:
-    """Add the conditional mean to the known channels."""
-    return inputs._replace(known=torch.cat([inputs.known, mean], 1))
+def stratified(count: int, generator: torch.Generator) -> Tensor:
+    """Return uniform random numbers, one in each of `count` equal parts of [0, 1), shuffled.
+
+    Each is uniform, and a loss at such places is less noisy than at independent ones.
+
+    Examples
+    --------
+    >>> places = stratified(4, torch.Generator().manual_seed(0))
+    >>> (4 * places).long().sort().values
+    tensor([0, 1, 2, 3])
+    """
+    order = torch.randperm(count, generator=generator)
+    return (order + torch.rand(count, generator=generator)) / count
 
 
 def generated(net: FieldNet, digested: Tensor, inputs: Inputs, noisy: Tensor) -> Tensor:
