@@ -33,9 +33,11 @@ def test_gaps_count_for_nothing():
 
 
 def test_days_like_those_of_training_raise_no_alarm():
-    alarm = drift.Alarm(drift.fit_reference(days(200)))
+    reference = drift.fit_reference(days(200))
+    last = []
     for k, (field, driver) in enumerate(days(300, seed=1)):
-        alarm.check(field[None], driver, str(k))
+        last = drift.check(reference, last, field[None], driver, str(k))
+    assert len(last) == drift.STEPS
 
 
 @pytest.mark.parametrize(
@@ -51,11 +53,12 @@ def test_days_like_those_of_training_raise_no_alarm():
     ],
 )
 def test_what_drifts_is_said(spoil, what):
-    alarm = drift.Alarm(drift.fit_reference(days(200)))
+    reference = drift.fit_reference(days(200))
 
     def run():
+        last = []
         for k, (field, driver) in enumerate(days(100, seed=1)):
-            alarm.check(spoil(field, k)[None], driver, str(k))
+            last = drift.check(reference, last, spoil(field, k)[None], driver, str(k))
 
     with pytest.raises(DriftError, match=f"up to .* ({what})"):
         run()

@@ -1,8 +1,9 @@
-"""Import optional packages, with a clear message where one is not installed."""
+"""Import optional packages, with a clear message where one is not installed; versions of all."""
 
 from __future__ import annotations
 
 import importlib
+from importlib import metadata
 from types import ModuleType
 
 from xdownscale.core.errors import MissingPackageError
@@ -50,3 +51,17 @@ def require(name: str, purpose: str) -> ModuleType:
             f"{purpose} needs the package {name!r}, which cannot be imported here ({err}). "
             f"Install it with: {remedy}"
         ) from err
+
+
+def installed_version(package: str) -> str | None:
+    """Return the version of a distribution package, None where it is not installed.
+
+    Examples
+    --------
+    >>> installed_version("no-such-package") is None
+    True
+    """
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -94,55 +93,45 @@ def fit_reference(pairs: Iterable[tuple[Array, Array]]) -> Reference:
     return Reference(found[good].mean(axis=0), np.where(spread > 0, spread, 1.0))
 
 
-class Alarm:
-    """Raise where the last time steps of a run differ from the training time steps.
+def check(
+    reference: Reference, before: Sequence[Array], fields: Array, driver: Array, day: str
+) -> list[Array]:
+    """Raise the alarm if the last time steps of a run differ from the training time steps.
 
     Parameters
     ----------
     reference : Reference
         Of the group that the time steps belong to.
-    last : sequence of array
-        Statistics of the time steps before: `last` of an earlier alarm.
+    before : sequence of array
+        Statistics of the time steps before: what the check of the last one returned.
+    fields : ndarray (realization, y, x)
+        Generated fields, scaled units.
+    driver : ndarray (y, x)
+        Interpolated coarse field.
+    day : str
+        Its date, for the message.
+
+    Returns
+    -------
+    list of array
+        Statistics of the last time steps, this one included.
+
+    Raises
+    ------
+    DriftError
+        If the mean over the last five time steps and all realizations lies more than six
+        standard deviations of single training time steps from their mean.
     """
-
-    def __init__(self, reference: Reference, last: Iterable[Array] = ()) -> None:
-        self.reference = reference
-        self._last: deque[Array] = deque(last, maxlen=STEPS)
-
-    @property
-    def last(self) -> list[Array]:
-        """Statistics of the last time steps."""
-        return list(self._last)
-
-    def check(self, fields: Array, driver: Array, day: str) -> None:
-        """Check one more time step.
-
-        Parameters
-        ----------
-        fields : ndarray (realization, y, x)
-            Generated fields, scaled units.
-        driver : ndarray (y, x)
-            Interpolated coarse field.
-        day : str
-            Its date, for the message.
-
-        Raises
-        ------
-        DriftError
-            If the mean over the last five time steps and all realizations lies more than six
-            standard deviations of single training time steps from their mean.
-        """
-        level, spread = self.reference
-        self._last.append((compare(fields, driver).mean(axis=0) - level) / spread)
-        if len(self._last) < STEPS:
-            return
-        off = np.mean(self._last, axis=0)
-        worst = int(np.argmax(np.abs(off)))
-        if not np.abs(off[worst]) <= LIMIT:
-            raise DriftError(
-                f"The run has drifted away from the coarse record: on the {STEPS} days up to {day} "
-                f"the {NAMES[worst]} of the generated fields lies {off[worst]:+.1f} standard "
-                "deviations from where it lay on training days. Predict shorter periods, each with "
-                "its own history=; train with more lag_noise and lag_dropout; or use a model with "
-                "fine_lags=0, which cannot drift."
-            )
+    level, spread = reference
+    last = [*before, (compare(fields, driver).mean(axis=0) - level) / spread][-STEPS:]
+    off = np.mean(last, axis=0)
+    worst = int(np.argmax(np.abs(off)))
+    if len(last) == STEPS and not np.abs(off[worst]) <= LIMIT:
+        raise DriftError(
+            f"The run has drifted away from the coarse record: on the {STEPS} days up to {day} "
+            f"the {NAMES[worst]} of the generated fields lies {off[worst]:+.1f} standard "
+            "deviations from where it lay on training days. Predict shorter periods, each with "
+            "its own history=; train with more lag_noise and lag_dropout; or use a model with "
+            "fine_lags=0, which cannot drift."
+        )
+    return last

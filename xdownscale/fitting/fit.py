@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +24,7 @@ from xdownscale.core.errors import (
 )
 from xdownscale.core.grids import centres
 from xdownscale.core.missing import ever_present, missing_share
+from xdownscale.core.optional import installed_version
 from xdownscale.fitting import transfer
 from xdownscale.fitting.fitted_model import Fitted, GroupModel, ModelFacts
 from xdownscale.fitting.groups import Seasons, make_groups
@@ -238,7 +238,7 @@ def _facts(pair: Pair, fingerprint: str, seed: int, encoder: dict[str, Any]) -> 
         step=int(time_axis.time_step(pair.coarse_time)),
         fingerprint=fingerprint,
         seed=seed,
-        version=_version(),
+        version=installed_version("xarray-downscale") or "unknown",
         pairing=pair.pairing,
         pairing_reason=pair.reason,
         encoder=encoder,
@@ -248,11 +248,3 @@ def _facts(pair: Pair, fingerprint: str, seed: int, encoder: dict[str, Any]) -> 
 def _period(time: xr.DataArray) -> tuple[str, str]:
     """Return the first and the last date."""
     return str(time.values[0])[:10], str(time.values[-1])[:10]
-
-
-def _version() -> str:
-    """Return the version of this package, for the model file."""
-    try:
-        return version("xarray-downscale")
-    except PackageNotFoundError:
-        return "unknown"

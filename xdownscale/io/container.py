@@ -21,7 +21,6 @@ import os
 import struct
 import zipfile
 from collections.abc import Iterator, Mapping
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
@@ -30,6 +29,7 @@ import xarray as xr
 
 from xdownscale.core.errors import DataError, ModelFormatError, StorageError
 from xdownscale.core.files import as_path, write_whole
+from xdownscale.core.optional import installed_version
 from xdownscale.io import schema
 from xdownscale.io.schema import REST, Between
 
@@ -249,16 +249,9 @@ def _manifest(members: Mapping[str, bytes]) -> bytes:
         name: {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         for name, content in members.items()
     }
-    head = {"format": FORMAT, "version": FORMAT_VERSION, "packages": _package_versions()}
+    packages = {name: v for name in _PACKAGES if (v := installed_version(name)) is not None}
+    head = {"format": FORMAT, "version": FORMAT_VERSION, "packages": packages}
     return json.dumps({**head, "members": listed}, indent=1).encode()
-
-
-def _package_versions() -> dict[str, str]:
-    found = {}
-    for name in _PACKAGES:
-        with contextlib.suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
 
 
 def _archive(members: Mapping[str, bytes]) -> bytes:

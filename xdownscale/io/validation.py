@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from xdownscale import methods
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.coords import Axes
 from xdownscale.core.errors import ModelFormatError
@@ -165,7 +164,7 @@ def check_fitted(fitted: Fitted, weights: Iterable[str]) -> None:
     _require(not extra, f"the weights {extra[:1]} belong to no group")
     for name, model in fitted.models.items():
         _check_arrays(fitted, name, model)
-        _check_weights(fitted, model)
+        fitted.method.check_state(model.state, fitted.config, sizes_of(fitted, model))
 
 
 def _check_arrays(fitted: Fitted, name: str, model: GroupModel) -> None:
@@ -185,11 +184,6 @@ def _check_arrays(fitted: Fitted, name: str, model: GroupModel) -> None:
     _require(count in (0, len(fitted.drivers)), f"group {name!r} has {count} quantile maps")
     for key, array in model.state.items():
         _require(array.dtype == np.float32, f"the weights {key!r} are {array.dtype}, not float32")
-
-
-def _check_weights(fitted: Fitted, model: GroupModel) -> None:
-    method = methods.find(fitted.config.method)
-    method.check_state(model.state, fitted.config, sizes_of(fitted, model))
 
 
 def _require(true: bool, otherwise: str) -> None:

@@ -50,7 +50,19 @@ class Manifest:
 
     def __init__(self, store: Path) -> None:
         self.store = store
-        self.facts = self._facts()
+        facts = _read_facts(store)
+        if facts is None:
+            raise StorageError(
+                f"{store} exists and is no store of predict_to_zarr: nothing was changed. "
+                "Give a path that does not exist yet, or remove what is there."
+            )
+        if facts.get("format") != FORMAT:
+            raise StorageError(
+                f"{store} was begun by another version of xdownscale (manifest format "
+                f"{facts.get('format')}, this one writes {FORMAT}). Finish it with that one, or "
+                "give another path."
+            )
+        self.facts = facts
 
     @classmethod
     def create(cls, store: Path, facts: Mapping[str, Any], shape: tuple[int, int]) -> None:
@@ -72,21 +84,6 @@ class Manifest:
         group.create_array(
             _FINISHED, shape=shape, chunks=(1, 1), dtype="uint8", fill_value=0, compressors=None
         )
-
-    def _facts(self) -> dict[str, Any]:
-        facts = _read_facts(self.store)
-        if facts is None:
-            raise StorageError(
-                f"{self.store} exists and is no store of predict_to_zarr: nothing was changed. "
-                "Give a path that does not exist yet, or remove what is there."
-            )
-        if facts.get("format") != FORMAT:
-            raise StorageError(
-                f"{self.store} was begun by another version of xdownscale (manifest format "
-                f"{facts.get('format')}, this one writes {FORMAT}). Finish it with that one, or "
-                "give another path."
-            )
-        return facts
 
     def check(self, facts: Mapping[str, Any]) -> None:
         """Raise unless the store was begun with the same facts.

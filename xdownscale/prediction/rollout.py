@@ -311,7 +311,6 @@ def _check_drift(state: RolloutState, sampler: GroupSampler, fields: FloatArray,
         return
     if state.group != sampler.group:
         state.watched = []
-    alarm = drift.Alarm(sampler.reference, state.watched)
-    day = np.datetime64(int(sampler.keys[row]), "s").astype("M8[D]")
-    alarm.check(fields, sampler.driver[row][sampler.own[0]], str(day))
-    state.watched = alarm.last
+    day = str(np.datetime64(int(sampler.keys[row]), "s").astype("M8[D]"))
+    driver = sampler.driver[row][sampler.own[0]]
+    state.watched = drift.check(sampler.reference, state.watched, fields, driver, day)

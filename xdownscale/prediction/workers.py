@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from xdownscale.core.errors import ModelMismatchError, StorageError
+from xdownscale.core.optional import installed_version
 from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.io import serialization
 from xdownscale.prediction import malloc
@@ -140,7 +141,7 @@ def check_workers(connected: Any) -> None:
     ------
     ModelMismatchError
     """
-    own = own_version()
+    own = installed_version(_PACKAGE)
     found = _versions(connected) if own is not None else {}
     off = [f"{name} has {v or 'none'}" for name, v in found.items() if v != own]
     if off:
@@ -178,14 +179,6 @@ def _temporary_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="xdownscale-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
-
-
-def own_version() -> str | None:
-    """Return the version of this package, None where it is not installed."""
-    try:
-        return metadata.version(_PACKAGE)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 def _versions(connected: Any) -> dict[str, str | None]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -16,7 +15,7 @@ from xdownscale import plot, skill
 from xdownscale.core.coords import require_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import describe_grid
-from xdownscale.core.optional import require
+from xdownscale.core.optional import installed_version, require
 from xdownscale.core.time import is_subdaily, step_text
 from xdownscale.reports import _page
 from xdownscale.reports._evidence import NAMES, Finding
@@ -137,12 +136,10 @@ def provenance(records: Records) -> str:
         if da is not None and da.attrs:
             lines = "\n".join(f"{k}: {v}" for k, v in da.attrs.items())
             parts.append(f"<h3>{name}</h3><pre>{html.escape(lines)}</pre>")
-    found = []
-    for package in _PACKAGES:
-        try:
-            found.append(f"{package} {version(package)}")
-        except PackageNotFoundError:
-            found.append(f"{package} (not installed as a package)")
+    found = [
+        f"{package} {installed_version(package) or '(not installed as a package)'}"
+        for package in _PACKAGES
+    ]
     return "".join(parts) + _page.paragraph(f"Made with {', '.join(found)}.")
 
 

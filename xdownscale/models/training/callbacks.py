@@ -147,7 +147,7 @@ class StageCallback(Callback):
         state.weights = module.network.state_dict()
         state.optimizer = trainer.optimizers[0].state_dict()
         state.plateau = self.plateau.state_dict()
-        content = state.to_checkpoint()
+        content = dict(vars(state))
         if self.store is not None:
             # A kill between the two repeats the epoch, which writes the table again.
             self.store.write_csv(module.task.name, state.history)

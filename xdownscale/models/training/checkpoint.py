@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -93,10 +92,6 @@ class TrainingState:
                 "is not what training wrote. Give another checkpoint_dir, or remove what is there."
             )
         return cls(**content)
-
-    def to_checkpoint(self) -> dict[str, Any]:
-        """Return the content of a checkpoint: name of each attribute -> value."""
-        return {each.name: getattr(self, each.name) for each in dataclasses.fields(self)}
 
 
 def _alike(found: object, sample: object) -> bool:
