@@ -86,6 +86,8 @@ def distribution(
     >>> found.exceedance.round(3).item()
     0.099
     """
+    from dask.base import compute
+
     probabilities = _checked(quantiles, "quantiles")
     levels = np.atleast_1d(np.asarray(thresholds, dtype=float))
     if not np.isfinite(levels).all():
@@ -94,8 +96,9 @@ def distribution(
         raise OptionError(f"tail is {tail}; give a share between 0 and 1, such as 0.01.")
     values = _floating(da).data
     parts = _describe(as_dask(values if da.ndim else values[None]), probabilities, levels, tail)
-    lazy = da.chunks is not None
-    return _labelled(da, parts if lazy else _computed(parts), probabilities, levels, tail)
+    if da.chunks is None:
+        (parts,) = compute(parts)
+    return _labelled(da, parts, probabilities, levels, tail)
 
 
 def _checked(quantiles: Sequence[float], what: str) -> Array:
@@ -111,13 +114,6 @@ def _floating(da: xr.DataArray) -> xr.DataArray:
             f"{da.name or 'The array'} has values of type {da.dtype}; give real numbers."
         )
     return da if da.dtype in (np.float32, np.float64) else da.astype(np.float64)
-
-
-def _computed(parts: dict[str, Any]) -> dict[str, Any]:
-    from dask.base import compute
-
-    (done,) = compute(parts)
-    return dict(done)
 
 
 def _describe(x: Any, probabilities: Array, levels: Array, tail: float) -> dict[str, Any]:

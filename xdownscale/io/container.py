@@ -22,7 +22,7 @@ import struct
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
+from typing import Any, BinaryIO
 
 import numpy as np
 import xarray as xr
@@ -77,24 +77,6 @@ _STATE_SCHEMA = {
 }
 
 State = xr.Dataset | dict[str, xr.Dataset]
-
-
-class Stored(NamedTuple):
-    """Contents of a model file.
-
-    Attributes
-    ----------
-    config : dict
-        As it was given, tuples turned into lists.
-    state : Dataset or dict of str to Dataset
-        As it was given.
-    weights : dict of str to array
-        As they were given.
-    """
-
-    config: dict[str, Any]
-    state: State
-    weights: dict[str, Any]
 
 
 def write(
@@ -169,7 +151,7 @@ def pack(
     return _archive({_MANIFEST: _manifest(members), **members})
 
 
-def read(path: str | os.PathLike[str]) -> Stored:
+def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], State, dict[str, Any]]:
     """Read a model file; everything is validated before it is used.
 
     Parameters
@@ -179,8 +161,12 @@ def read(path: str | os.PathLike[str]) -> Stored:
 
     Returns
     -------
-    Stored
-        ``(config, state, weights)``.
+    config : dict
+        As it was given, tuples turned into lists.
+    state : Dataset or dict of str to Dataset
+        As it was given.
+    weights : dict of str to array
+        As they were given.
 
     Raises
     ------
@@ -209,7 +195,7 @@ def read(path: str | os.PathLike[str]) -> Stored:
         arrays = _arrays_from_bytes(members[_ARRAYS])
     with _naming(path, _STATE):
         state = decode(schema.parse(members[_STATE]), arrays)
-    return Stored(config, state, weights)
+    return config, state, weights
 
 
 def _json_bytes(config: Mapping[str, Any]) -> bytes:

@@ -13,18 +13,14 @@ import xarray as xr
 from xdownscale.config import CONSISTENT
 from xdownscale.core.coords import Labels, from_array
 from xdownscale.core.errors import XDownscaleWarning
-from xdownscale.core.time import months
-from xdownscale.fitting import drift
-from xdownscale.fitting.fitted_model import Fitted, GroupModel, sizes_of
+from xdownscale.fitting.fitted_model import Fitted, GroupModel
 from xdownscale.prediction import constraints, rollout
 from xdownscale.prediction.blending import Blend
 from xdownscale.prediction.constraints import cells_on
 from xdownscale.prediction.plan import FloatArray, IntArray, Plan
 from xdownscale.prediction.request import Request, check_drivers, resolve_request
 from xdownscale.prediction.rollout import GroupSampler, RolloutState
-from xdownscale.preprocessing import features
-from xdownscale.preprocessing.calendar_features import calendar_numbers, warn_outside
-from xdownscale.preprocessing.features import place_on
+from xdownscale.preprocessing.calendar_features import warn_outside
 
 _BLOCK = 64  # time steps that are constrained at once
 Generated = Iterator[tuple[IntArray, FloatArray, npt.NDArray[np.bool_]]]
@@ -159,7 +155,7 @@ def _generate(
     Yields rows, physical fields ``(realization, k, target, y, x)`` and the masks that they are
     valid on.
     """
-    samplers = {season: _sampler(plan, model) for season, model in models.items()}
+    samplers = {season: GroupSampler(plan, model) for season, model in models.items()}
     if plan.request.mode == "autoregressive":
         yield from _rollouts(plan, samplers, history, state)
         return
@@ -171,7 +167,7 @@ def _generate(
         else:
             generated = rollout.teacher_forced(sampler, history, chosen)
         for done, fields in generated:
-            yield done, fields, sampler.masks
+            yield done, fields, sampler.model.masks
 
 
 def _rollouts(
@@ -187,61 +183,7 @@ def _rollouts(
         for done, fields in rollout.autoregressive(by_row, first, run, state):
             # time steps before the first target are generated only for their lags
             if np.isin(done, plan.targets).all():
-                yield done, fields, by_row[int(done[0])].masks
-
-
-def _sampler(plan: Plan, model: GroupModel) -> GroupSampler:
-    """Return the sampler of a group, with the inputs of every time step."""
-    fitted = plan.fitted
-    config = fitted.config
-    grid = fitted.carried.isel(time=0, drop=True)[model.group.window]
-    coarse = _coarse_fields(plan, model)
-    on_fine = [
-        features.driver(da, grid, scaling, config.data, fields)
-        for da, scaling, fields in zip(plan.drivers, model.driver_scalings, coarse, strict=True)
-    ]
-    sizes = sizes_of(fitted, model)
-    device = plan.request.device
-    rows, columns = model.group.window
-    return GroupSampler(
-        method=plan.method,
-        sampler=model.once(
-            ("sampler", device, config.sampling.compile),
-            lambda: plan.method.load(model.state, config, sizes, device),
-        ),
-        config=config,
-        request=plan.request,
-        scalings=model.scalings,
-        driver=features.stack(on_fine),
-        coarse=features.stack(coarse),
-        own=fitted.own,
-        windows=plan.window_rows,
-        lags=plan.encoder_rows,
-        fine_lags=plan.fine_lag_rows,
-        keys=plan.keys,
-        step=plan.step,
-        calendar=calendar_numbers(plan.method.calendar, model.calendar, plan.time, plan.step),
-        static=model.static,
-        place=model.once("place", lambda: place_on(plan.coarse.grid, grid)),
-        masks=model.masks,
-        corner=(rows.start, columns.start),
-        domain=(fitted.carried.shape[1], fitted.carried.shape[2]),
-        reference=drift.Reference.from_state(model.state),
-        group=model.group.name,
-    )
-
-
-def _coarse_fields(plan: Plan, model: GroupModel) -> list[features.Fields]:
-    """Return the drivers on their own grid, scaled, in the climate that the model knows."""
-    parts = zip(plan.drivers, model.driver_scalings, strict=True)
-    fields = [features.scaled_coarse(*part) for part in parts]
-    if not model.maps:
-        return fields
-    number = months(plan.time)
-    return [
-        features.mapped(part, fitted, number)
-        for part, fitted in zip(fields, model.maps, strict=True)
-    ]
+                yield done, fields, by_row[int(done[0])].model.masks
 
 
 def _blank(plan: Plan) -> npt.NDArray[np.bool_]:

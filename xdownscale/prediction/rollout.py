@@ -1,4 +1,4 @@
-"""Generate time steps side by side, or one after another (autoregressive): arrays only."""
+"""Generate time steps side by side, or one after another (autoregressive)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import ModelMismatchError
-from xdownscale.core.normalization import Scaling
+from xdownscale.core.time import months
 from xdownscale.fitting import drift
-from xdownscale.methods import Method, Sampler
+from xdownscale.fitting.fitted_model import GroupModel, sizes_of
+from xdownscale.methods import Sampler
 from xdownscale.models.sampling.request import Conditions, SampleRequest
-from xdownscale.prediction.request import Request
-from xdownscale.preprocessing.features import Fields
+from xdownscale.prediction.plan import Plan
+from xdownscale.preprocessing import features
+from xdownscale.preprocessing.calendar_features import calendar_numbers
+from xdownscale.preprocessing.features import place_on
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -46,75 +48,55 @@ class RolloutState:
     watched: list[npt.NDArray[np.float64]] = field(default_factory=list)
 
 
-@dataclass(frozen=True, kw_only=True)
 class GroupSampler:
-    """Generates fields of one group: its sampler, and what is known of every time step.
+    """Generates fields of one group: its sampler, and the inputs of every time step.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is generated, and from which rows of the coarse record.
+    model : GroupModel
+        The group's networks, scalings and masks.
 
     Attributes
     ----------
-    method : Method
-        What it can do.
     sampler : Sampler
         Ready to sample.
-    config : DownscalerConfig
-        Options.
-    request : Request
-        What was asked for.
-    scalings : tuple of Scaling
-        Between physical and scaled units, for each target.
     driver, coarse : Fields
         Coarse record on the fine grid, and on its own; scaled, ``(t, driver, y, x)``.
-    own : tuple of int
-        For each target the number of its own driver; -1 where it has none.
-    windows, lags, fine_lags : (t, k) int array
-        Rows that each time step sees on the fine grid, itself first; that its encoder sees; and
-        whose fine fields it sees, oldest first.
-    keys : (t,) int array
-        Noise key of each row of the coarse record.
-    step : int
-        Seconds from one time step to the next.
     calendar : (t, c) array
         Numbers that tell the time.
-    static : (s, y, x) array
-        Static fields.
     place : (y, x, 2) array
         Position of the fine pixels on the coarse grid.
-    masks : (target, y, x) bool array
-        Cells that were trained on; elsewhere the networks give anything.
-    corner, domain : tuple of int
-        Where the group's window lies in the fine grid, so that all regions share one noise field.
     reference : Reference or None
         Statistics of the training time steps, where runs are checked for drift.
-    group : str
-        Name of the group.
     """
 
-    method: Method
-    sampler: Sampler
-    config: DownscalerConfig
-    request: Request
-    scalings: tuple[Scaling, ...]
-    driver: Fields
-    coarse: Fields
-    own: tuple[int, ...]
-    windows: IntArray
-    lags: IntArray
-    fine_lags: IntArray
-    keys: IntArray
-    step: int
-    calendar: FloatArray
-    static: FloatArray
-    place: FloatArray
-    masks: npt.NDArray[np.bool_]
-    corner: tuple[int, int]
-    domain: tuple[int, int]
-    reference: drift.Reference | None
-    group: str
+    def __init__(self, plan: Plan, model: GroupModel) -> None:
+        config = plan.fitted.config
+        device = plan.request.device
+        self.plan = plan
+        self.model = model
+        self.sampler: Sampler = model.once(
+            ("sampler", device, config.sampling.compile),
+            lambda: plan.method.load(model.state, config, sizes_of(plan.fitted, model), device),
+        )
+        grid = plan.fitted.carried.isel(time=0, drop=True)[model.group.window]
+        coarse = _coarse_fields(plan, model)
+        on_fine = [
+            features.driver(da, grid, scaling, config.data, fields)
+            for da, scaling, fields in zip(plan.drivers, model.driver_scalings, coarse, strict=True)
+        ]
+        self.driver = features.stack(on_fine)
+        self.coarse = features.stack(coarse)
+        self.calendar = calendar_numbers(plan.method.calendar, model.calendar, plan.time, plan.step)
+        self.place = model.once("place", lambda: place_on(plan.coarse.grid, grid))
+        self.reference = drift.Reference.from_state(model.state)
 
     def blocks(self, targets: IntArray) -> Iterator[IntArray]:
         """Yield as many targets at a time as memory holds the conditions and fields of."""
-        fields = len(self.own) * len(self.request.members)
-        channels = self.windows.shape[1] * self.driver.shape[1] + len(self.static)
+        fields = len(self.plan.fitted.own) * len(self.plan.request.members)
+        channels = self.plan.window_rows.shape[1] * self.driver.shape[1] + len(self.model.static)
         per_step = (2 * fields + 6 * channels) * np.prod(self.driver.shape[2:])
         size = max(1, int(MEMORY * 1e6 / (4 * per_step)))
         for start in range(0, targets.size, size):
@@ -137,25 +119,27 @@ class GroupSampler:
         members : (n,) int array, optional
             Number of the realization of each, where each has lags of its own.
         """
-        request = self.request
+        request = self.plan.request
+        window = self.model.group.window
+        domain = self.plan.fitted.carried.shape[1:]
         sampled: FloatArray = self.sampler.sample(
             SampleRequest(
                 conditions=self._conditions(rows, fine_lags, members),
-                config=self.config,
+                config=self.plan.fitted.config,
                 realizations=request.members,
                 seed=request.seed,
-                step=self.step,
+                step=self.plan.step,
                 device=request.device,
-                corner=self.corner,
-                domain=self.domain,
+                corner=(window[0].start, window[1].start),
+                domain=(domain[0], domain[1]),
                 stitching=request.stitching or "whole",
             )
         )
         count = 1 if members is not None else len(request.members)
-        wanted = (count, rows.size, len(self.own), *self.driver.shape[2:])
+        wanted = (count, rows.size, len(self.plan.fitted.own), *self.driver.shape[2:])
         if np.shape(sampled) != wanted:
             raise ModelMismatchError(
-                f"The sampler of method {self.method.name!r} returned an array of shape "
+                f"The sampler of method {self.plan.method.name!r} returned an array of shape "
                 f"{np.shape(sampled)}; asked for was {wanted} (realization, n, target, y, x)."
             )
         return sampled
@@ -167,13 +151,14 @@ class GroupSampler:
         members: npt.NDArray[np.int64] | None,
     ) -> Conditions:
         """Return what the networks see of some rows."""
-        windows = self.windows[rows]
-        lags = self.lags[rows]
+        plan = self.plan
+        windows = plan.window_rows[rows]
+        lags = plan.encoder_rows[rows]
         shape = self.driver.shape[1:]
-        scaled = np.empty((rows.size, 0, len(self.own), *shape[1:]), np.float32)
+        scaled = np.empty((rows.size, 0, len(plan.fitted.own), *shape[1:]), np.float32)
         if fine_lags is not None:
             given = np.ascontiguousarray(fine_lags)
-            scaled = np.asarray(self.scalings[0].forward(given), np.float32)[:, :, None]
+            scaled = np.asarray(self.model.scaling.forward(given), np.float32)[:, :, None]
         coarse = np.empty((0, *self.coarse.shape[1:]), np.float32)
         if lags.size:
             coarse = np.asarray(self.coarse[lags.ravel()], np.float32)
@@ -181,17 +166,17 @@ class GroupSampler:
             window=self.driver[windows.ravel()].reshape(*windows.shape, *shape),
             fine_lags=scaled,
             coarse=coarse.reshape(*lags.shape, *self.coarse.shape[1:]),
-            static=self.static,
+            static=self.model.static,
             calendar=self.calendar[rows],
             place=self.place,
-            own=self.own,
-            keys=self.keys[rows],
+            own=plan.fitted.own,
+            keys=plan.keys[rows],
             members=members,
         )
 
     def physical(self, fields: FloatArray) -> FloatArray:
         """Bring scaled fields (..., target, y, x) to physical units, in place."""
-        for target, scaling in enumerate(self.scalings):
+        for target, scaling in enumerate(self.model.scalings):
             fields[..., target, :, :] = scaling.inverse(fields[..., target, :, :])
         return fields
 
@@ -201,10 +186,23 @@ class GroupSampler:
         Where every lag is needed it is the interpolated coarse field of that time step; else NaN,
         for which the coarse field of the target stands in.
         """
-        if self.method.needs_every_lag:
-            own = self.driver[self.windows[row, 0]][max(self.own[0], 0)]
-            return np.asarray(self.scalings[0].inverse(own), np.float32)
+        if self.plan.method.needs_every_lag:
+            own = self.driver[self.plan.window_rows[row, 0]][max(self.plan.fitted.own[0], 0)]
+            return np.asarray(self.model.scaling.inverse(own), np.float32)
         return np.full(self.driver.shape[2:], np.nan, np.float32)
+
+
+def _coarse_fields(plan: Plan, model: GroupModel) -> list[features.Fields]:
+    """Return the drivers on their own grid, scaled, in the climate that the model knows."""
+    parts = zip(plan.drivers, model.driver_scalings, strict=True)
+    fields = [features.scaled_coarse(*part) for part in parts]
+    if not model.maps:
+        return fields
+    number = months(plan.time)
+    return [
+        features.mapped(part, fitted, number)
+        for part, fitted in zip(fields, model.maps, strict=True)
+    ]
 
 
 def parallel(sampler: GroupSampler, targets: IntArray) -> Generated:
@@ -244,7 +242,7 @@ def teacher_forced(sampler: GroupSampler, history: History, targets: IntArray) -
         As `parallel`.
     """
     for rows in sampler.blocks(targets):
-        before = sampler.fine_lags[rows]
+        before = sampler.plan.fine_lag_rows[rows]
         true = np.stack([[history[int(row)] for row in window] for window in before])
         yield rows, sampler.physical(sampler.sample(rows, true))
 
@@ -278,8 +276,9 @@ def autoregressive(
         If the run leaves the coarse record.
     """
     first = samplers[int(targets[0])]
-    members = np.array(first.request.members)
-    if state.key is None or state.key + first.step != int(first.keys[targets[0]]):
+    keys = first.plan.keys
+    members = np.array(first.plan.request.members)
+    if state.key is None or state.key + first.plan.step != int(keys[targets[0]]):
         lags = _first_lags(first, history, targets[0])
         state.lags = np.repeat(lags[None], members.size, axis=0)
         state.group = ""
@@ -287,19 +286,19 @@ def autoregressive(
         sampler = samplers[int(row)]
         sampled = sampler.sample(np.full(members.size, row), state.lags, members)[0]
         # cells that were not trained on hold arbitrary values and are no lag
-        sampled = np.where(sampler.masks, sampled, np.float32(np.nan))
+        sampled = np.where(sampler.model.masks, sampled, np.float32(np.nan))
         _check_drift(state, sampler, sampled[:, 0], int(row))
         fields = sampler.physical(sampled[:, None])
         state.lags = np.concatenate([state.lags[:, 1:], fields[:, :, 0]], axis=1)
-        state.key = int(sampler.keys[row])
-        state.group = sampler.group
+        state.key = int(keys[row])
+        state.group = sampler.model.group.name
         yield np.array([row]), fields
 
 
 def _first_lags(sampler: GroupSampler, history: History, row: np.int64) -> FloatArray:
     """Return the fine lags of the first time step of a run, ``(lags, y, x)``."""
     lags = []
-    for each in sampler.fine_lags[row].tolist():
+    for each in sampler.plan.fine_lag_rows[row].tolist():
         known = history.get(each)
         lags.append(sampler.lag_without_history(each) if known is None else known)
     return np.stack(lags)
@@ -307,10 +306,11 @@ def _first_lags(sampler: GroupSampler, history: History, row: np.int64) -> Float
 
 def _check_drift(state: RolloutState, sampler: GroupSampler, fields: FloatArray, row: int) -> None:
     """Check a time step for drift; reset when the group changes."""
-    if sampler.reference is None or sampler.own[0] < 0:
+    own = sampler.plan.fitted.own[0]
+    if sampler.reference is None or own < 0:
         return
-    if state.group != sampler.group:
+    if state.group != sampler.model.group.name:
         state.watched = []
-    day = str(np.datetime64(int(sampler.keys[row]), "s").astype("M8[D]"))
-    driver = sampler.driver[row][sampler.own[0]]
+    day = str(np.datetime64(int(sampler.plan.keys[row]), "s").astype("M8[D]"))
+    driver = sampler.driver[row][own]
     state.watched = drift.check(sampler.reference, state.watched, fields, driver, day)
