@@ -85,6 +85,12 @@ class GroupModel:
         return built
 
     @property
+    def mask(self) -> npt.NDArray[np.bool_]:
+        """Cells of the first target, ``(y, x)``."""
+        first: npt.NDArray[np.bool_] = self.masks[0]
+        return first
+
+    @property
     def scaling(self) -> Scaling:
         """Scaling of the first target."""
         return self.scalings[0]
