@@ -1,0 +1,138 @@
+"""Members from a point estimate and the out-of-fold residual fields of similar training times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from xdownscale.models.statistical.ensembles import (
+    Components,
+    Judge,
+    filled_along_time,
+    keyed_choice,
+    lower_bounds,
+    nearest,
+)
+from xdownscale.models.statistical.predictors import Array, Floats, State, check_days, entry, under
+from xdownscale.models.statistical.predictors import prefixed as under_name
+
+COMPONENTS = 6
+NEEDED = 12
+
+
+@dataclass(frozen=True)
+class Dressing:
+    """Residual fields of training times, found by the similarity of their predictions.
+
+    A member is the point estimate of the time step plus the residual field of one of the k
+    training times whose predictions are nearest in 6 principal components. All targets take the
+    residual of the same time.
+
+    Attributes
+    ----------
+    components : Components
+        Of predictions (target, y, x), each target divided by its standard deviation.
+    scores : ndarray (n, q)
+        Of the out-of-fold predictions of the training times.
+    residuals : ndarray (n, target, y, x)
+        Truth minus out-of-fold prediction.
+    neighbours : int
+        k.
+    bounds : ndarray (target,)
+        Members are raised to these, such as no rain; -inf for none.
+
+    References
+    ----------
+    Roulston and Smith (2003), doi:10.3402/tellusa.v55i1.12082: dressing with past errors.
+    """
+
+    components: Components
+    scores: Floats
+    residuals: Floats
+    neighbours: int
+    bounds: Floats
+
+    @classmethod
+    def fit(cls, predictions: Array, fine: Array, neighbours: int | None = None) -> Dressing:
+        """Measure the residuals, and choose the number of neighbours.
+
+        Parameters
+        ----------
+        predictions : ndarray (n, target, y, x)
+            Out of fold, of n time steps in chronological order; no NaN.
+        fine : ndarray (n, target, y, x)
+            Fine fields; NaN where missing: the residual is that of the nearest time step that has
+            the cell.
+        neighbours : int, optional
+            k; by default the one with the smallest CRPS, with residuals from other blocks of time.
+
+        Raises
+        ------
+        DataError
+            If there are fewer than 12 time steps.
+        """
+        check_days(len(fine), NEEDED, "Dressing with residual fields")
+        ever = np.isfinite(fine).any(0)
+        shown = np.where(ever, predictions, 0).reshape(len(fine), -1)
+        components = Components.fit(shown, COMPONENTS, weights=_weights(predictions, ever))
+        scores = components.scores(shown)
+        residuals = filled_along_time(fine - predictions)
+        bounds = lower_bounds(fine)
+        if neighbours is None:
+            _, neighbours = Judge.of(fine, bounds).best(scores, predictions, residuals)
+        return cls(components, scores, residuals, min(neighbours, len(fine)), bounds)
+
+    def member(self, mean: Array, seed: int, realization: int, key: int) -> Floats:
+        """Return a member (target, y, x) of a time step.
+
+        Parameters
+        ----------
+        mean : ndarray (target, y, x)
+            Point estimate.
+        seed, realization, key : int
+            Of the choice: `key` is the time in seconds.
+        """
+        near = self.similar(mean)
+        row = near[keyed_choice(near.size, seed, realization, key)]
+        return _raised(mean + self.residuals[row], self.bounds)
+
+    def similar(self, mean: Array) -> Array:
+        """Return the rows of the k training times whose predictions are nearest to this one."""
+        flat = np.asarray(mean, np.float32).reshape(-1)
+        return nearest(self.scores, self.components.scores(flat), self.neighbours)
+
+    def to_state(self) -> State:
+        """Return arrays, as they are saved."""
+        return {
+            "scores": self.scores,
+            "residuals": self.residuals,
+            "neighbours": np.array([self.neighbours], np.float32),
+            "bounds": self.bounds,
+            **under_name(self.components.to_state(), "components"),
+        }
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Floats], targets: int) -> Dressing:
+        """Read what `to_state` returned, for fields of so many targets."""
+        residuals = entry(state, "residuals", (None, targets, None, None))
+        cells = int(np.prod(residuals.shape[1:]))
+        components = Components.from_state(under(state, "components"), cells)
+        scores = entry(state, "scores", (len(residuals), components.vectors.shape[1]))
+        count = int(entry(state, "neighbours", (1,))[0])
+        return cls(components, scores, residuals, count, entry(state, "bounds", (targets,)))
+
+
+def _weights(predictions: Array, ever: Array) -> Array:
+    """Return one over the standard deviation of each target, 0 for cells never observed."""
+    out = np.zeros(ever.shape)
+    for target, known in enumerate(ever):
+        spread = float(predictions[:, target][:, known].std()) if known.any() else 0.0
+        out[target] = known / spread if spread > 0 else 0
+    return out.reshape(-1)
+
+
+def _raised(fields: Array, bounds: Array) -> Floats:
+    """Raise fields (..., target, y, x) to the bounds of the targets."""
+    return np.maximum(fields, bounds[:, None, None]).astype(np.float32)
