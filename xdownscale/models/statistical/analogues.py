@@ -15,8 +15,16 @@ from xdownscale.models.statistical.ensembles import (
     lower_bounds,
     nearest,
 )
-from xdownscale.models.statistical.predictors import Array, Floats, State, check_days, entry, under
-from xdownscale.models.statistical.predictors import prefixed as under_name
+from xdownscale.models.statistical.predictors import (
+    Array,
+    Floats,
+    State,
+    check_days,
+    entry,
+    floats,
+    prefixed,
+    under,
+)
 
 NEEDED = 12
 COMPONENTS = (4, 8, 16)
@@ -70,7 +78,7 @@ class Analogues:
         components: int | None = None,
         kind: str | None = None,
     ) -> Analogues:
-        """Keep the training times; choose what is not given by CRPS, with members from other blocks.
+        """Keep the training times; choose what is not given by CRPS, see `Judge`.
 
         Parameters
         ----------
@@ -128,7 +136,7 @@ class Analogues:
         """
         row = near[keyed_choice(near.size, seed, realization, key)]
         out = self.fields[row] + driver if self.kind == "error" else self.fields[row]
-        return np.maximum(out, self.bounds[:, None, None]).astype(np.float32)
+        return floats(np.maximum(out, self.bounds[:, None, None]))
 
     def similar(self, coarse: Array, calendar: Array) -> Array:
         """Return the rows of the k training times that are most similar to a time step.
@@ -150,7 +158,7 @@ class Analogues:
             "fields": self.fields,
             "about": np.array([self.neighbours, KINDS.index(self.kind)], np.float32),
             "bounds": self.bounds,
-            **under_name(self.components.to_state(), "components"),
+            **prefixed(self.components.to_state(), "components"),
         }
 
     @classmethod

@@ -15,8 +15,16 @@ from xdownscale.models.statistical.ensembles import (
     lower_bounds,
     nearest,
 )
-from xdownscale.models.statistical.predictors import Array, Floats, State, check_days, entry, under
-from xdownscale.models.statistical.predictors import prefixed as under_name
+from xdownscale.models.statistical.predictors import (
+    Array,
+    Floats,
+    State,
+    check_days,
+    entry,
+    observed,
+    prefixed,
+    under,
+)
 
 COMPONENTS = 6
 NEEDED = 12
@@ -74,7 +82,7 @@ class Dressing:
             If there are fewer than 12 time steps.
         """
         check_days(len(fine), NEEDED, "Dressing with residual fields")
-        ever = np.isfinite(fine).any(0)
+        ever = observed(fine)
         shown = np.where(ever, predictions, 0).reshape(len(fine), -1)
         components = Components.fit(shown, COMPONENTS, weights=_weights(predictions, ever))
         scores = components.scores(shown)
@@ -110,7 +118,7 @@ class Dressing:
             "residuals": self.residuals,
             "neighbours": np.array([self.neighbours], np.float32),
             "bounds": self.bounds,
-            **under_name(self.components.to_state(), "components"),
+            **prefixed(self.components.to_state(), "components"),
         }
 
     @classmethod

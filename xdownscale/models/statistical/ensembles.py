@@ -11,7 +11,7 @@ from scipy import linalg
 
 from xdownscale.models.diffusion import noise
 from xdownscale.models.statistical.blocks import time_blocks
-from xdownscale.models.statistical.predictors import Array, Floats, State, entry
+from xdownscale.models.statistical.predictors import Array, Floats, State, entry, floats
 
 NEIGHBOURS = (5, 8, 12, 20, 35, 60, 100, 170, 300)
 _JUDGED_CELLS = 128
@@ -105,7 +105,7 @@ class Components:
             vectors = moved.T @ vectors / np.sqrt(values)
         if whiten:
             vectors = vectors / np.sqrt(values / len(x))
-        return cls(np.float32(center), np.float32(vectors * scale[:, None]))
+        return cls(floats(center), floats(vectors * scale[:, None]))
 
     def scores(self, x: Array) -> Floats:
         """Return the scores of one field (p,), or of each of several (n, p), by itself."""

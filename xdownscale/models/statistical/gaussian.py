@@ -10,7 +10,15 @@ from scipy import ndimage
 
 from xdownscale.models.diffusion import noise, spectra
 from xdownscale.models.statistical.ensembles import lower_bounds
-from xdownscale.models.statistical.predictors import Array, Floats, State, check_days, entry
+from xdownscale.models.statistical.predictors import (
+    Array,
+    Floats,
+    State,
+    check_days,
+    entry,
+    floats,
+    observed,
+)
 
 NEEDED = 12
 SMOOTHING = 2.0  # standard deviation of the smoothing of local variances, in pixels
@@ -69,15 +77,15 @@ class Gaussian:
         """
         check_days(len(fine), NEEDED, "Gaussian noise like the residual")
         residual = np.asarray(fine - predictions, np.float64)
-        ever = np.isfinite(residual).any(0)
+        ever = observed(residual)
         spread = np.stack([_local_spread(part) for part in residual.swapaxes(0, 1)])
         scaled = residual / np.where(spread > 0, spread, np.inf)
         parts = [spectra.measure(scaled[:, k], ever[k]) for k in range(len(ever))]
         return cls(
-            frequency=np.float32(parts[0].frequency),
-            power=np.float32([part.power for part in parts]),
-            spread=np.float32(spread),
-            mixing=np.float32(_mixing(scaled)),
+            frequency=floats(parts[0].frequency),
+            power=floats([part.power for part in parts]),
+            spread=floats(spread),
+            mixing=floats(_mixing(scaled)),
             rho=_next_correlation(scaled, following),
             bounds=lower_bounds(fine),
         )

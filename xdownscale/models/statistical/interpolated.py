@@ -16,6 +16,8 @@ from xdownscale.models.statistical.predictors import (
     State,
     check_days,
     entry,
+    floats,
+    observed,
 )
 
 _DRY = 0.05  # share of the domain's mean that is added to a cell's, so that deserts have a ratio
@@ -101,15 +103,15 @@ class Bias:
         one = np.ones(fine.shape[1:], np.float32)
         if kind == "additive":
             shift = np.where(known, fine - driver, 0).sum(0, dtype=np.float64) / count
-            return cls(np.float32(shift), one)
+            return cls(floats(shift), one)
         truth = np.where(known, fine, 0).sum(0, dtype=np.float64) / count
         given = np.where(known, driver, 0).sum(0, dtype=np.float64) / count
-        ever = known.any(0)
-        overall = _mean(truth, ever) / max(_mean(given, ever), np.finfo(np.float32).tiny)
+        ever = observed(fine)
+        overall = _mean(truth, ever) / max(_mean(given, ever), 1e-30)
         added = _DRY * _mean(given, ever)
         below = given + added
         factor = np.where(below > 0, (truth + added * overall) / np.where(below > 0, below, 1), 1)
-        return cls(0 * one, np.float32(np.where(ever, factor, 1)))
+        return cls(0 * one, floats(np.where(ever, factor, 1)))
 
     def predict(self, predictors: Predictors) -> Floats:
         """Return fields (n, y, x)."""

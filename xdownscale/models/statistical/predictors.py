@@ -88,6 +88,16 @@ def entry(state: Mapping[str, Floats], name: str, shape: tuple[int | None, ...])
     return state[name]
 
 
+def floats(values: Any) -> Floats:
+    """Return values as an array of float32."""
+    return np.asarray(values, np.float32)
+
+
+def observed(fine: Array) -> NDArray[np.bool_]:
+    """Return the cells that are ever known in fields (n, ...)."""
+    return np.asarray(np.isfinite(fine).any(0), np.bool_)
+
+
 def under(state: Mapping[str, Floats], prefix: str) -> State:
     """Return the entries whose names start with ``prefix.``, without it.
 

@@ -17,6 +17,8 @@ from xdownscale.models.statistical.predictors import (
     State,
     check_days,
     entry,
+    floats,
+    observed,
     under,
 )
 
@@ -305,7 +307,7 @@ class Ridge:
         """
         check_days(len(fine), cls.needed, "Ridge regression")
         shape = (int(predictors.coarse.shape[-2]), int(predictors.coarse.shape[-1]))
-        ever = np.isfinite(fine).any(0).ravel()
+        ever = observed(fine).ravel()
         found = [
             tile._replace(cells=tile.cells[ever[tile.cells]])
             for tile in tiles(predictors.place, shape, side)
@@ -379,7 +381,7 @@ def _fit_tile(
     total = penalty * len(fine)
     y = solver.filled(_targets(predictors, fine, tile.cells, towards), total)
     weight = solver.weights(y, total) / solver.scale[:, None]
-    return _TileWeights(tile, np.float32(solver.center), np.float32(weight), np.float32(y.mean(0)))
+    return _TileWeights(tile, floats(solver.center), floats(weight), floats(y.mean(0)))
 
 
 def _judged(found: list[Tile]) -> Iterator[tuple[Tile, Array]]:
