@@ -77,7 +77,7 @@ def tiles(
     nearest = np.clip(np.rint(place), 0, np.array(shape) - 1).astype(int).reshape(-1, 2)
     number = nearest // side
     found = []
-    for y, x in np.unique(number, axis=0):
+    for y, x in np.unique(number, axis=0).tolist():
         cells = np.flatnonzero((number == (y, x)).all(1))
         rows = slice(max(y * side - margin, 0), min((y + 1) * side + margin, shape[0]))
         columns = slice(max(x * side - margin, 0), min((x + 1) * side + margin, shape[1]))
