@@ -134,7 +134,14 @@ class Analogues:
         seed, realization, key : int
             Of the choice: `key` is the time in seconds.
         """
-        row = near[keyed_choice(near.size, seed, realization, key)]
+        return self._made(near[keyed_choice(near.size, seed, realization, key)], driver)
+
+    def mean(self, near: Array, driver: Array) -> Floats:
+        """Return the mean (target, y, x) of all that a member can be."""
+        return floats(np.mean([self._made(row, driver) for row in near], axis=0))
+
+    def _made(self, row: int, driver: Array) -> Floats:
+        """Return the member that a training time gives."""
         out = self.fields[row] + driver if self.kind == "error" else self.fields[row]
         return floats(np.maximum(out, self.bounds[:, None, None]))
 
@@ -162,12 +169,24 @@ class Analogues:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Floats], targets: int) -> Analogues:
-        """Read what `to_state` returned, for fields of so many targets."""
+    def from_state(
+        cls, state: Mapping[str, Floats], targets: int, calendar: int, shape: tuple[int, int]
+    ) -> Analogues:
+        """Read what `to_state` returned.
+
+        Parameters
+        ----------
+        state : mapping of ndarray
+            Arrays by name.
+        targets, calendar : int
+            Their number, and that of the numbers that tell the season.
+        shape : tuple of int
+            Rows and columns of the fields.
+        """
         components = Components.from_state(under(state, "components"), None)
-        fields = entry(state, "fields", (None, targets, None, None))
+        fields = entry(state, "fields", (None, targets, *shape))
         count, kind = entry(state, "about", (2,)).astype(int).tolist()
-        scores = entry(state, "scores", (len(fields), None))
+        scores = entry(state, "scores", (len(fields), components.vectors.shape[1] + calendar))
         bounds = entry(state, "bounds", (targets,))
         return cls(components, scores, fields, KINDS[kind], count, bounds)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xdownscale.models.statistical.ensembles import (
     Components,
@@ -28,6 +30,21 @@ from xdownscale.models.statistical.predictors import (
 
 COMPONENTS = 6
 NEEDED = 12
+
+
+class Similar(NamedTuple):
+    """A point estimate, and the training times whose predictions are most like it.
+
+    Attributes
+    ----------
+    mean : ndarray (target, y, x)
+        Point estimate.
+    near : ndarray of int (k,)
+        Rows of the training times, the nearest first.
+    """
+
+    mean: Floats
+    near: NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -92,24 +109,23 @@ class Dressing:
             _, neighbours = Judge.of(fine, bounds).best(scores, predictions, residuals)
         return cls(components, scores, residuals, min(neighbours, len(fine)), bounds)
 
-    def member(self, mean: Array, seed: int, realization: int, key: int) -> Floats:
+    def similar(self, mean: Array) -> Similar:
+        """Return a point estimate (target, y, x) and the k training times most like it."""
+        own = self.components.scores(np.asarray(mean, np.float32).reshape(-1))
+        return Similar(mean, nearest(self.scores, own, self.neighbours))
+
+    def member(self, given: Similar, seed: int, realization: int, key: int) -> Floats:
         """Return a member (target, y, x) of a time step.
 
         Parameters
         ----------
-        mean : ndarray (target, y, x)
-            Point estimate.
+        given : Similar
+            Point estimate, and the training times like it.
         seed, realization, key : int
-            Of the choice: `key` is the time in seconds.
+            Of the choice among these: `key` is the time in seconds.
         """
-        near = self.similar(mean)
-        row = near[keyed_choice(near.size, seed, realization, key)]
-        return _raised(mean + self.residuals[row], self.bounds)
-
-    def similar(self, mean: Array) -> Array:
-        """Return the rows of the k training times whose predictions are nearest to this one."""
-        flat = np.asarray(mean, np.float32).reshape(-1)
-        return nearest(self.scores, self.components.scores(flat), self.neighbours)
+        row = given.near[keyed_choice(given.near.size, seed, realization, key)]
+        return _raised(given.mean + self.residuals[row], self.bounds)
 
     def to_state(self) -> State:
         """Return arrays, as they are saved."""
@@ -122,9 +138,11 @@ class Dressing:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Floats], targets: int) -> Dressing:
-        """Read what `to_state` returned, for fields of so many targets."""
-        residuals = entry(state, "residuals", (None, targets, None, None))
+    def from_state(
+        cls, state: Mapping[str, Floats], targets: int, shape: tuple[int, int]
+    ) -> Dressing:
+        """Read what `to_state` returned, for fields of so many targets, rows and columns."""
+        residuals = entry(state, "residuals", (None, targets, *shape))
         cells = int(np.prod(residuals.shape[1:]))
         components = Components.from_state(under(state, "components"), cells)
         scores = entry(state, "scores", (len(residuals), components.vectors.shape[1]))

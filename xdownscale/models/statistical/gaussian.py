@@ -157,13 +157,15 @@ class Gaussian:
         }
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Floats], targets: int) -> Gaussian:
-        """Read what `to_state` returned, for fields of so many targets."""
+    def from_state(
+        cls, state: Mapping[str, Floats], targets: int, shape: tuple[int, int]
+    ) -> Gaussian:
+        """Read what `to_state` returned, for fields of so many targets, rows and columns."""
         frequency = entry(state, "frequency", (None,))
         return cls(
             frequency=frequency,
             power=entry(state, "power", (targets, frequency.size)),
-            spread=entry(state, "spread", (targets, None, None)),
+            spread=entry(state, "spread", (targets, *shape)),
             mixing=entry(state, "mixing", (targets, targets)),
             rho=float(entry(state, "rho", (1,))[0]),
             bounds=entry(state, "bounds", (targets,)),
