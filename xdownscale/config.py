@@ -723,9 +723,12 @@ _PAPER_BASE: _Tree = {
 # About 1, 11 and 33 million weights; 0.13 MFLOP a pixel and evaluation at "tiny".
 _FAST_BASE: _Tree = {"network": {"channels": (192, 320, 416)}}
 _FAST_LARGE: _Tree = {"network": {"channels": (320, 544, 736)}}
+# No coarse field after the time step: the last one of a record can be downscaled.
+_STATISTICAL: _Tree = {"data": {"scaling": "standard", "lags": 1, "window": 1, "ahead": 0}}
 PRESETS: dict[str, tuple[str, _Tree, dict[str, _Tree]]] = {
     "fast": ("residual", _FAST, {"tiny": {}, "base": _FAST_BASE, "large": _FAST_LARGE}),
     "paper": ("diffusion", {}, {"tiny": {}, "base": _PAPER_BASE}),
+    **{name: (name, _STATISTICAL, {"tiny": {}}) for name in ("dressed", "gaussian", "analogues")},
 }
 
 
@@ -738,7 +741,9 @@ def preset(name: str = "fast", **sections: Any) -> DownscalerConfig:
         ``"fast"``: a regression and diffusion of its residual, both of whole fields, from a window
         of coarse time steps. ``"paper"``: the method of arXiv 2512.05139, where
         ``network=dict(size="base")`` gives the published code's scale with its 40 lags and 1000
-        ancestral steps. The default size ``"tiny"`` trains on a CPU in minutes.
+        ancestral steps. The default size ``"tiny"`` trains on a CPU in minutes. ``"dressed"``,
+        ``"gaussian"`` and ``"analogues"``: the methods of these names, without networks, which are
+        fitted in seconds.
     **sections
         Section (``data``, ``network``, ``diffusion``, ``training``, ``sampling``) -> mapping of
         the keys to change; ``method="crps"`` or ``"unet"`` beside ``"fast"``.

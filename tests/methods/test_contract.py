@@ -12,7 +12,9 @@ from records import fast_config, fitted, fitted_of, make_pair
 from xdownscale.core.errors import ModelFormatError, OptionError, XDownscaleWarning
 from xdownscale.fitting.fitted_model import sizes_of
 
-BUILT_IN = ("diffusion", "residual", "crps", "unet")
+NETWORKS = ("diffusion", "residual", "crps", "unet")
+STATISTICAL = ("dressed", "gaussian", "analogues")
+BUILT_IN = NETWORKS + STATISTICAL
 each_method = pytest.mark.parametrize("name", BUILT_IN)
 
 
@@ -24,7 +26,7 @@ def model():
     def of(name):
         if name not in models:
             coarse, fine = (record["t"] for record in make_pair(60))
-            config = fast_config(method=name)
+            config = xd.preset(name) if name in STATISTICAL else fast_config(method=name)
             models[name] = coarse.downscale.fit(fine, preset=config, progress=False)
         return models[name]
 
@@ -60,6 +62,20 @@ def small_patches(name):
 
 
 @each_method
+def test_it_is_listed_and_says_whether_it_needs_torch(name):
+    assert name in xd.methods.available().index
+    assert xd.methods.find(name).networks == (name in NETWORKS)
+
+
+@each_method
+def test_the_repr_describes_what_was_fitted(name, model):
+    lines = [line.split() for line in repr(model(name)).splitlines()]
+    described = next(line for line in lines if line[0] == "method")
+    assert described[1] == f"{name},"
+    assert ("weights" in described) == xd.methods.find(name).networks
+
+
+@each_method
 def test_realizations_differ_where_a_method_is_stochastic(name, model):
     fitted_model = model(name)
     if xd.methods.find(name).is_stochastic(fitted_model.config_):
@@ -92,6 +108,7 @@ def test_a_state_that_lacks_something_is_refused(name, model):
 def test_a_weight_of_another_shape_is_refused(name, model):
     method = xd.methods.find(name)
     state, known = state_of(model(name), name)
-    lost = next(key for key in state if key.endswith("weight"))
-    with pytest.raises(ModelFormatError, match=lost.replace(".", r"\.")):
+    lost = next(key for key in state if key.endswith(("weight", "fields")))
+    said = "of the model file has" if name in STATISTICAL else lost.replace(".", r"\.")
+    with pytest.raises(ModelFormatError, match=said):
         method.check_state(state | {lost: state[lost][:-1]}, *known)

@@ -30,7 +30,6 @@ from xdownscale.fitting.fitted_model import Fitted, GroupModel, ModelFacts
 from xdownscale.fitting.groups import Seasons, make_groups
 from xdownscale.fitting.pairing import settle_pairing
 from xdownscale.fitting.training_data import GroupDataset, train_group
-from xdownscale.models.device import check_devices
 from xdownscale.preprocessing import validation
 from xdownscale.preprocessing.validation import Pair
 
@@ -73,7 +72,10 @@ def fit_records(
     pair : Pair
         The records that it was trained on.
     """
-    check_devices(device, config.training.devices, config.training.strategy)
+    if methods.find(config.method).networks:
+        from xdownscale.models.device import check_devices
+
+        check_devices(device, config.training.devices, config.training.strategy)
     coarse, fine = (blocks.chunked(record) for record in (coarse, fine))
     pair = validation.check_pair(coarse, fine, config.data, drivers)
     _check_method(pair, config)

@@ -259,7 +259,6 @@ def facts(fitted: Fitted) -> list[tuple[str, str]]:
     fine_days, coarse_days = about.days
     sizes = " x ".join(str(n) for n in fitted.carried.shape[1:])
     coarse = " x ".join(str(n) for n in fitted.coarse_grid.shape)
-    models = fitted.models.values()
     variables = [f"{t.name or 'unnamed'} [{t.attrs.get('units', '?')}]" for t in fitted.targets]
     return [
         ("variable" if len(variables) == 1 else "variables", ", ".join(variables)),
@@ -268,14 +267,10 @@ def facts(fitted: Fitted) -> list[tuple[str, str]]:
         ("coarse", f"{coarse} cells, {coarse_days} days, {' to '.join(about.coarse_period)}"),
         ("pairing", f"{about.pairing} ({about.pairing_reason})"),
         ("groups", ", ".join(fitted.models)),
-        (
-            "method",
-            f"{config.method}, network {config.network.size}, encoder {config.network.encoder}, "
-            f"{config.data.lags} lags, {sum(m.parameters for m in models):,} weights",
-        ),
+        ("method", f"{config.method}, {_learnt(fitted)}"),
         *_encoder_origin(about),
         ("transform", "; ".join(s.reason or s.transform for s in fitted.any_group.scalings)),
-        ("skill", _skill(about.skill, about.pairing)),
+        ("skill", _skill(fitted)),
         ("fingerprint", f"{about.fingerprint[:12]}, seed {about.seed}"),
     ]
 
@@ -305,9 +300,20 @@ def as_html(fitted: Fitted) -> str:
     return f"<div><div><b>xdownscale.Downscaler</b></div><table>{rows}</table></div>"
 
 
-def _skill(scores: Mapping[str, float], pairing: str) -> str:
-    if pairing == "self":
+def _learnt(fitted: Fitted) -> str:
+    """Describe what was fitted, as the method does."""
+    described = fitted.method.describe(fitted.config, fitted.any_group.state)
+    if not fitted.method.networks:
+        return described
+    return f"{described}, {sum(model.parameters for model in fitted.models.values()):,} weights"
+
+
+def _skill(fitted: Fitted) -> str:
+    scores = fitted.about.skill
+    if fitted.about.pairing == "self":
         return "not measured (the coarse record shows other days)"
+    if not fitted.method.holds_out_validation:
+        return "see method (fitted on all days but the test part)"
     if not scores:
         return "not measured (no validation days)"
     listed = ", ".join(f"{name} {value:.3f}" for name, value in scores.items())

@@ -489,6 +489,7 @@ def training_data(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> Train
         stop_targets=stop,
         tune_targets=tune,
         mask=dataset.cells[1],
+        coarse_windows=np.where(usable[:, None], windows, -1),
     )
 
 

@@ -10,15 +10,19 @@ import pandas as pd
 
 from xdownscale.core import plugins
 from xdownscale.core.plugins import register
+from xdownscale.methods.analogues import AnalogueMethod
 from xdownscale.methods.base import Method, Sampler, Trained
 from xdownscale.methods.crps import Crps
+from xdownscale.methods.dressed import Dressed
+from xdownscale.methods.gaussian import GaussianNoise
 from xdownscale.methods.paper_diffusion import PaperDiffusion
 from xdownscale.methods.residual_diffusion import ResidualDiffusion
 from xdownscale.methods.unet import UNet
 
 __all__ = ["Method", "Sampler", "Trained", "available", "find", "register"]
 
-for _method in (PaperDiffusion, ResidualDiffusion, Crps, UNet):
+_STATISTICAL = (Dressed, GaussianNoise, AnalogueMethod)
+for _method in (PaperDiffusion, ResidualDiffusion, Crps, UNet, *_STATISTICAL):
     register(_method)
 
 

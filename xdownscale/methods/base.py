@@ -78,6 +78,12 @@ class Method(ABC):
         Each static field gives three: itself, its deviation from the coarse cell mean, its slope.
     encoder_input : str
         Input of its encoder; an encoder can be reused by methods with the same input.
+    sees_coarse_window : bool
+        It sees the coarse fields of its window on their own grid, as `Conditions.coarse_window`.
+    networks : bool
+        It trains networks with torch. A method without any works where torch is not installed.
+    holds_out_validation : bool
+        The validation part is not trained on; else only the test part is out of sample.
     watches_drift : bool
         Autoregressive runs are checked for drift from the coarse record.
     calendar : {"cycle", "period"}
@@ -94,6 +100,9 @@ class Method(ABC):
     blends: ClassVar[bool] = False
     detailed_static: ClassVar[bool] = False
     encoder_input: ClassVar[str] = "coarse lags"
+    sees_coarse_window: ClassVar[bool] = False
+    networks: ClassVar[bool] = True
+    holds_out_validation: ClassVar[bool] = True
     watches_drift: ClassVar[bool] = False
     calendar: ClassVar[str] = "cycle"
 
@@ -162,6 +171,11 @@ class Method(ABC):
         sizes : Sizes
             Numbers that the data decide.
         """
+
+    def describe(self, config: DownscalerConfig, state: Mapping[str, Floats]) -> str:
+        """Describe in a few words what was trained, for the repr of a fitted model."""
+        network = config.network
+        return f"network {network.size}, encoder {network.encoder}, {config.data.lags} lags"
 
     # What it does
 

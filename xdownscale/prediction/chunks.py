@@ -325,7 +325,7 @@ def predict_piece(
         What the next piece continues from.
     """
     plan, state = _plan_of(reference, piece, state, past, drivers)
-    with workers.shared_resources():
+    with workers.shared_resources(plan.method.networks):
         return predict_array(plan, state), state
 
 
@@ -334,7 +334,7 @@ def predict_labelled(
 ) -> tuple[xr.DataArray | xr.Dataset, States]:
     """Generate the labelled fields of a piece; parameters as for `predict_piece`."""
     plan, state = _plan_of(reference, piece, state, past, drivers)
-    with workers.shared_resources():
+    with workers.shared_resources(plan.method.networks):
         return label(plan, predict_array(plan, state)), state
 
 

@@ -204,7 +204,8 @@ def _days(fitted: Fitted, coarse: Any, fine: xr.DataArray, count: int) -> Array:
     time = fine[require_time(fine, "The fine record")]
     record = _own_record(fitted, coarse)
     given = record[require_time(record, "The coarse record")]
-    for part in ("test", "validation"):
+    parts = ("test", "validation") if fitted.method.holds_out_validation else ("test",)
+    for part in parts:
         listed = [
             model.split["time"][model.split["part"].values == part]
             for model in fitted.models.values()
@@ -217,8 +218,8 @@ def _days(fitted: Fitted, coarse: Any, fine: xr.DataArray, count: int) -> Array:
         if days.size >= 2:
             return np.asarray(days[np.unique(np.linspace(0, days.size - 1, count).astype(int))])
     raise DataError(
-        "There are fewer than two test or validation days of this model in the fine record; give "
-        "the record that it was fitted with, or fit with fractions that leave some."
+        f"There are fewer than two {' or '.join(parts)} days of this model in the fine record; "
+        "give the record that it was fitted with, or fit with fractions that leave some."
     )
 
 
@@ -386,9 +387,9 @@ def validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, float
     -------
     dict of str to float
         Scores in transformed units; empty where there is no validation time step, or the records do
-        not show the same ones.
+        not show the same ones, or the method is fitted on them too.
     """
-    if fitted.about.pairing == "self":
+    if fitted.about.pairing == "self" or not fitted.method.holds_out_validation:
         return {}
     sampling = fitted.config.sampling
     quick = {

@@ -172,7 +172,15 @@ class GroupSampler:
             own=plan.fitted.own,
             keys=plan.keys[rows],
             members=members,
+            coarse_window=self._coarse_window(windows),
         )
+
+    def _coarse_window(self, windows: IntArray) -> FloatArray:
+        """Return the coarse fields of some windows on their own grid, if the method sees them."""
+        if not self.plan.method.sees_coarse_window:
+            return np.empty((0, 0, *self.coarse.shape[1:]), np.float32)
+        fields = np.asarray(self.coarse[windows.ravel()], np.float32)
+        return fields.reshape(*windows.shape, *self.coarse.shape[1:])
 
     def physical(self, fields: FloatArray) -> FloatArray:
         """Bring scaled fields (..., target, y, x) to physical units, in place."""

@@ -235,8 +235,18 @@ def _choose_gpu() -> None:
 
 
 @contextlib.contextmanager
-def shared_resources() -> Iterator[None]:
-    """Limit torch to this task's share of CPU threads; tune malloc and choose a worker's GPU."""
+def shared_resources(networks: bool = True) -> Iterator[None]:
+    """Limit torch to this task's share of CPU threads; tune malloc and choose a worker's GPU.
+
+    Parameters
+    ----------
+    networks : bool
+        Whether torch is used at all; without networks it need not be installed.
+    """
+    if not networks:
+        with malloc.tuned():
+            yield
+        return
     import torch
 
     _choose_gpu()

@@ -1,16 +1,16 @@
-"""Memory of sampling: what is free, what an evaluation takes, and tiles that fit into it."""
+"""Memory of sampling: what is free, what an evaluation takes, and tiles that fit into it.
+
+Torch is imported late: methods without networks ask how much memory is free, too.
+"""
 
 from __future__ import annotations
 
 import os
 
 import numpy as np
-import torch
 
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import OptionError
-from xdownscale.models.networks.field_unet import lattice, receptive_field
-from xdownscale.models.sampling.tiling import check_tile
 
 _HELD = 64.0  # bytes held for each pixel and channel of the first level; 54 to 69 measured
 SHARE = 0.5  # of the free memory
@@ -23,6 +23,9 @@ def check_sampling(config: DownscalerConfig, stitching: str) -> None:
     ------
     OptionError
     """
+    from xdownscale.models.networks.field_unet import lattice, receptive_field
+    from xdownscale.models.sampling.tiling import check_tile
+
     sampling = config.sampling
     network = config.network
     if isinstance(sampling.tile, int):
@@ -95,6 +98,8 @@ def available_memory(device: str = "cpu") -> float:
     True
     """
     if device == "cuda":
+        import torch
+
         kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()
         return float(torch.cuda.mem_get_info()[0] + kept)
     try:

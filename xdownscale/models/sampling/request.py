@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,10 @@ from numpy.typing import NDArray
 from xdownscale.config import DownscalerConfig
 
 Floats = NDArray[np.float32]
+
+
+def _none() -> Floats:
+    return np.empty((0, 0, 0, 0, 0), np.float32)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,9 @@ class Conditions:
     members : ndarray of int (n,) or None
         Number of the realization of each, where the conditions of a time step are not the same for
         all; then the realizations of the request do not count. None: all for all realizations.
+    coarse_window : ndarray (n, steps, d, yc, xc)
+        Drivers on their own grid: the time step itself first, then those around it. Empty unless
+        the method asks for it (`Method.sees_coarse_window`).
     """
 
     window: Floats
@@ -48,6 +55,7 @@ class Conditions:
     own: tuple[int, ...]
     keys: NDArray[np.int64]
     members: NDArray[np.int64] | None = None
+    coarse_window: Floats = field(default_factory=_none)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,10 @@ from xdownscale.models.networks.channels import Sizes
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
+
+
+def _none() -> Rows:
+    return np.empty((0, 0), np.int64)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +58,9 @@ class TrainingData:
         Fine time steps to train on, for early stopping, and for calibration.
     mask : ndarray of bool (t, y, x)
         True where `fine` is ever valid.
+    coarse_windows : ndarray of int (m, steps)
+        Rows of `coarse` of each fine time step, and of those around it, as `windows`; -1 where
+        there is none.
     """
 
     coarse: Any
@@ -75,6 +82,7 @@ class TrainingData:
     stop_targets: Rows
     tune_targets: Rows
     mask: NDArray[np.bool_]
+    coarse_windows: Rows = field(default_factory=_none)
 
     @property
     def sizes(self) -> Sizes:

@@ -1,0 +1,300 @@
+"""Base of the statistical methods: closed forms on arrays, without networks and without torch."""
+
+from __future__ import annotations
+
+import warnings
+from abc import abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+
+from xdownscale.config import DownscalerConfig
+from xdownscale.core.errors import DataError, ModelFormatError, XDownscaleWarning, check_option
+from xdownscale.methods.base import Floats, Method, Sampler, State
+from xdownscale.models.networks.channels import Sizes
+from xdownscale.models.sampling.request import Conditions, SampleRequest
+from xdownscale.models.statistical import MEANS, Choice, Predictors, Ridge, choose_mean
+from xdownscale.models.statistical.choice import CANDIDATES, MeanModel
+from xdownscale.models.statistical.predictors import entry, prefixed, under
+from xdownscale.models.training.data import Rows, TrainingData, read_rows
+
+POINT_ESTIMATES = ("auto", *MEANS)
+_MEMORY = 4e9  # bytes of fields that are held in training
+_FEWEST = 100  # time steps that are taken however large they are
+
+
+class StatisticalMethod(Method):
+    """Base of the methods that are fitted in closed form.
+
+    They see a window of coarse time steps on the coarse grid, the season and the interpolated
+    driver. What has to be chosen is chosen on held-out blocks of time; then all time steps but the
+    test part are fitted on.
+    """
+
+    uses: ClassVar[Mapping[str, frozenset[str]]] = {
+        "data": frozenset({"window", "ahead", "blend"}),
+        "sampling": frozenset({"sampler"}),
+    }
+    blends = True
+    networks = False
+    sees_coarse_window = True
+    holds_out_validation = False
+
+    def window(self, config: DownscalerConfig) -> tuple[int, int]:
+        """Return ``data.window`` before and ``data.ahead`` after the target."""
+        return config.data.window, config.data.after
+
+    def is_stochastic(self, config: DownscalerConfig) -> bool:
+        """Return True unless the sampler is ``"mean"``."""
+        return config.sampling.sampler != "mean"
+
+    def check_state(
+        self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
+    ) -> None:
+        """Raise `ModelFormatError` if a state lacks an array, or one has another shape."""
+        self.load(state, config, sizes, "cpu")
+
+    @abstractmethod
+    def load(
+        self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
+    ) -> Sampler:
+        """Return a sampler of a trained state; the device does not matter."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """The known time steps of all targets, read into memory, in chronological order.
+
+    Attributes
+    ----------
+    rows : ndarray of int (n,)
+        Of the fine record.
+    predictors : tuple of Predictors
+        Of each target; they differ in the driver.
+    fine : ndarray (n, target, y, x)
+        NaN where missing.
+    following : ndarray of bool (n - 1,)
+        Whether the next row is the next time step.
+    """
+
+    rows: Rows
+    predictors: tuple[Predictors, ...]
+    fine: Floats
+    following: Any
+
+    @property
+    def driver(self) -> Floats:
+        """Interpolated drivers of the targets (n, target, y, x)."""
+        return np.stack([each.driver for each in self.predictors], axis=1)
+
+
+def read_records(data: TrainingData) -> Records:
+    """Read all known time steps but those of the test part.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    parts = (data.train_targets, data.stop_targets, data.tune_targets)
+    rows = np.unique(np.concatenate(parts)).astype(np.int64)
+    if not rows.size:
+        raise DataError(
+            "There is no time step to train on: none has a fine field and all coarse fields of its "
+            "window. Give longer records, or a smaller data=dict(window=..., lags=...)."
+        )
+    rows = _affordable(rows, data)
+    own = read_rows(data.driver, data.windows[rows, 0])
+    fine = np.where(data.mask, read_rows(data.fine, rows), np.float32(np.nan))
+    windows = data.coarse_windows[rows]
+    coarse = read_rows(data.coarse, windows.ravel())
+    coarse = coarse.reshape(*windows.shape, *coarse.shape[1:])
+    predictors = tuple(
+        Predictors(
+            coarse=coarse,
+            calendar=data.calendar[rows],
+            driver=own[:, k] if k >= 0 else np.zeros_like(own[:, 0]),
+            place=data.place,
+        )
+        for k in data.own
+    )
+    following = np.diff(data.keys[rows]) == data.step
+    return Records(rows=rows, predictors=predictors, fine=fine, following=following)
+
+
+def _affordable(rows: Rows, data: TrainingData) -> Rows:
+    """Return as many time steps as memory holds, evenly spread."""
+    fields = 4 * data.mask.size * (2 + len(MEANS))
+    coarse = 4 * data.coarse_windows.shape[1] * int(np.prod(data.coarse.shape[1:]))
+    most = max(_FEWEST, int(_MEMORY / (fields + coarse)))
+    if rows.size <= most:
+        return rows
+    warnings.warn(
+        f"{most} of {rows.size} time steps are fitted on, evenly spread: more do not fit the "
+        f"{_MEMORY / 1e9:g} GB that this method takes. Fit regions one by one (regions=...).",
+        XDownscaleWarning,
+        stacklevel=2,
+    )
+    return np.asarray(rows[np.linspace(0, rows.size - 1, most).astype(int)])
+
+
+def fit_means(records: Records, name: str) -> tuple[list[Choice], Floats]:
+    """Fit the point estimate of each target.
+
+    Parameters
+    ----------
+    records : Records
+        Known time steps.
+    name : str
+        One of `POINT_ESTIMATES`.
+
+    Returns
+    -------
+    choices : list of Choice
+        One for each target.
+    out_of_fold : ndarray (n, target, y, x)
+        Predictions for blocks of time that were not fitted on.
+    """
+    candidates = CANDIDATES if name == "auto" else (name,)
+    choices = [
+        choose_mean(predictors, records.fine[:, target], candidates)
+        for target, predictors in enumerate(records.predictors)
+    ]
+    return choices, np.stack([choice.out_of_fold for choice in choices], axis=1)
+
+
+def means_state(choices: list[Choice], shape: tuple[int, int]) -> State:
+    """Return the point estimates of all targets as arrays, as they are saved."""
+    state = {"shape": np.array(shape, np.float32)}
+    names = list(MEANS)
+    for target, choice in enumerate(choices):
+        model = choice.model
+        errors = [choice.errors.get(name, -1.0) for name in names]
+        own = {
+            "kind": np.array([names.index(str(model.name))], np.float32),
+            "held_out": np.array(errors, np.float32),
+        }
+        state |= prefixed(own | model.to_state(), f"mean.{target}")
+    return state
+
+
+def describe_means(state: Mapping[str, Floats]) -> str:
+    """Say which point estimates were chosen, and by which held-out errors.
+
+    Examples
+    --------
+    >>> errors = np.array([4.0, 1.0, -1.0, 0.25], np.float32)
+    >>> describe_means({"mean.0.kind": np.array([3.0]), "mean.0.held_out": errors})
+    'mean by ridge (held-out RMSE: driver 2.000, bias 1.000, ridge 0.500, scaled units)'
+    """
+    said = []
+    names = list(MEANS)
+    while f"mean.{len(said)}.kind" in state:
+        own = under(state, f"mean.{len(said)}")
+        listed = [
+            f"{name} {error**0.5:.3f}"
+            for name, error in zip(names, own["held_out"].tolist(), strict=True)
+            if error >= 0
+        ]
+        said.append(f"{names[int(own['kind'][0])]} (held-out RMSE: {', '.join(listed)}")
+    return f"mean by {'), '.join(said)}, scaled units)"
+
+
+def shape_of(state: Mapping[str, Floats]) -> tuple[int, int]:
+    """Return the rows and columns of the fields of a saved state."""
+    ny, nx = entry(state, "shape", (2,)).astype(int).tolist()
+    return ny, nx
+
+
+def read_means(state: Mapping[str, Floats], sizes: Sizes) -> list[MeanModel]:
+    """Undo `means_state`; raise `ModelFormatError` if something lacks or does not fit."""
+    shape = shape_of(state)
+    names = list(MEANS)
+    found = []
+    for target in range(sizes.targets):
+        own = under(state, f"mean.{target}")
+        entry(own, "held_out", (len(names),))
+        kind = int(entry(own, "kind", (1,))[0])
+        model = MEANS[names[kind]].from_state(own, shape)
+        if isinstance(model, Ridge):
+            _check_width(model, sizes)
+        found.append(model)
+    return found
+
+
+def _check_width(model: Ridge, sizes: Sizes) -> None:
+    """Raise unless a regression has a weight for everything that it will see."""
+    for part in model.parts:
+        cells = (part.tile.rows.stop - part.tile.rows.start) * (
+            part.tile.columns.stop - part.tile.columns.start
+        )
+        width = sizes.window * sizes.drivers * cells + sizes.calendar
+        if len(part.weight) != width:
+            raise ModelFormatError(
+                f"The array 'weight' of the model file has {len(part.weight)} rows, and its "
+                f"options ask for {width}; the file was altered or belongs to another model. Save "
+                "it again."
+            )
+
+
+def predict_means(models: list[MeanModel], known: Conditions, item: int) -> Floats:
+    """Return the point estimate (target, y, x) of one time step."""
+    fields = [
+        model.predict(_predictors(known, item, driver)).squeeze(0)
+        for model, driver in zip(models, drivers(known, item), strict=True)
+    ]
+    return np.stack(fields)
+
+
+def drivers(known: Conditions, item: int) -> Floats:
+    """Return the interpolated driver of each target at a time step (target, y, x)."""
+    fields = known.window[item, 0]
+    return np.stack([fields[k] if k >= 0 else np.zeros_like(fields[0]) for k in known.own])
+
+
+def _predictors(known: Conditions, item: int, driver: Floats) -> Predictors:
+    one = slice(item, item + 1)
+    return Predictors(
+        coarse=known.coarse_window[one],
+        calendar=known.calendar[one],
+        driver=driver[None],
+        place=known.place,
+    )
+
+
+def check_point_estimate(name: str) -> None:
+    """Raise `OptionError` for an unknown point estimate."""
+    check_option("mean", name, POINT_ESTIMATES)
+
+
+class StatisticalSampler:
+    """Base of their samplers: each field is computed by itself, whatever stands beside it."""
+
+    def sample(self, request: SampleRequest) -> Floats:
+        """Return fields (realization, n, target, y, x) in scaled units."""
+        known = request.conditions
+        count = len(known.keys)
+        given = [self.prepare(known, item) for item in range(count)]
+        if request.config.sampling.sampler == "mean":
+            fields = [self.mean(each) for each in given]
+        else:
+            fields = [
+                self.member(given[item], request, realization, int(known.keys[item]))
+                for realization, item in request.fields()
+            ]
+        stacked = np.stack(fields)
+        return stacked.reshape(-1, count, *stacked.shape[1:])
+
+    def prepare(self, known: Conditions, item: int) -> Any:
+        """Return what all members of a time step share."""
+        raise NotImplementedError
+
+    def mean(self, given: Any) -> Floats:
+        """Return the point estimate (target, y, x)."""
+        raise NotImplementedError
+
+    def member(self, given: Any, request: SampleRequest, realization: int, key: int) -> Floats:
+        """Return a member (target, y, x)."""
+        raise NotImplementedError

@@ -1,0 +1,164 @@
+"""Members from a point estimate and the out-of-fold residual fields of similar training times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xdownscale.models.statistical.ensembles import (
+    Components,
+    Judge,
+    filled_along_time,
+    keyed_choice,
+    lower_bounds,
+    nearest,
+)
+from xdownscale.models.statistical.predictors import (
+    Array,
+    Floats,
+    State,
+    check_days,
+    entry,
+    observed,
+    prefixed,
+    under,
+)
+
+COMPONENTS = 6
+NEEDED = 12
+
+
+class Similar(NamedTuple):
+    """A point estimate, and the training times whose predictions are most like it.
+
+    Attributes
+    ----------
+    mean : ndarray (target, y, x)
+        Point estimate.
+    near : ndarray of int (k,)
+        Rows of the training times, the nearest first.
+    """
+
+    mean: Floats
+    near: NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Dressing:
+    """Residual fields of training times, found by the similarity of their predictions.
+
+    A member is the point estimate of the time step plus the residual field of one of the k
+    training times whose predictions are nearest in 6 principal components. All targets take the
+    residual of the same time.
+
+    Attributes
+    ----------
+    components : Components
+        Of predictions (target, y, x), each target divided by its standard deviation.
+    scores : ndarray (n, q)
+        Of the out-of-fold predictions of the training times.
+    residuals : ndarray (n, target, y, x)
+        Truth minus out-of-fold prediction.
+    neighbours : int
+        k.
+    bounds : ndarray (target,)
+        Members are raised to these, such as no rain; -inf for none.
+
+    References
+    ----------
+    Roulston and Smith (2003), doi:10.3402/tellusa.v55i1.12082: dressing with past errors.
+    """
+
+    components: Components
+    scores: Floats
+    residuals: Floats
+    neighbours: int
+    bounds: Floats
+
+    @classmethod
+    def fit(cls, predictions: Array, fine: Array, neighbours: int | None = None) -> Dressing:
+        """Measure the residuals, and choose the number of neighbours.
+
+        Parameters
+        ----------
+        predictions : ndarray (n, target, y, x)
+            Out of fold, of n time steps in chronological order; no NaN.
+        fine : ndarray (n, target, y, x)
+            Fine fields; NaN where missing: the residual is that of the nearest time step that has
+            the cell.
+        neighbours : int, optional
+            k; by default the one with the smallest CRPS, with residuals from other blocks of time.
+
+        Raises
+        ------
+        DataError
+            If there are fewer than 12 time steps.
+        """
+        check_days(len(fine), NEEDED, "Dressing with residual fields")
+        ever = observed(fine)
+        shown = np.where(ever, predictions, 0).reshape(len(fine), -1)
+        components = Components.fit(shown, COMPONENTS, weights=_weights(predictions, ever))
+        scores = components.scores(shown)
+        residuals = filled_along_time(fine - predictions)
+        bounds = lower_bounds(fine)
+        if neighbours is None:
+            _, neighbours = Judge.of(fine, bounds).best(scores, predictions, residuals)
+        return cls(components, scores, residuals, min(neighbours, len(fine)), bounds)
+
+    def similar(self, mean: Array) -> Similar:
+        """Return a point estimate (target, y, x) and the k training times most like it."""
+        own = self.components.scores(np.asarray(mean, np.float32).reshape(-1))
+        return Similar(mean, nearest(self.scores, own, self.neighbours))
+
+    def member(self, given: Similar, seed: int, realization: int, key: int) -> Floats:
+        """Return a member (target, y, x) of a time step.
+
+        Parameters
+        ----------
+        given : Similar
+            Point estimate, and the training times like it.
+        seed, realization, key : int
+            Of the choice among these: `key` is the time in seconds.
+        """
+        row = given.near[keyed_choice(given.near.size, seed, realization, key)]
+        return _raised(given.mean + self.residuals[row], self.bounds)
+
+    def to_state(self) -> State:
+        """Return arrays, as they are saved."""
+        return {
+            "scores": self.scores,
+            "residuals": self.residuals,
+            "neighbours": np.array([self.neighbours], np.float32),
+            "bounds": self.bounds,
+            **prefixed(self.components.to_state(), "components"),
+        }
+
+    @classmethod
+    def from_state(
+        cls, state: Mapping[str, Floats], targets: int, shape: tuple[int, int]
+    ) -> Dressing:
+        """Read what `to_state` returned, for fields of so many targets, rows and columns."""
+        residuals = entry(state, "residuals", (None, targets, *shape))
+        cells = int(np.prod(residuals.shape[1:]))
+        components = Components.from_state(under(state, "components"), cells)
+        scores = entry(state, "scores", (len(residuals), components.vectors.shape[1]))
+        count = int(entry(state, "neighbours", (1,))[0])
+        return cls(components, scores, residuals, count, entry(state, "bounds", (targets,)))
+
+
+def _weights(predictions: Array, ever: Array) -> Array:
+    """Return one over the standard deviation of each target, 0 for cells never observed."""
+    out = np.zeros(ever.shape)
+    for target, known in enumerate(ever):
+        spread = float(predictions[:, target][:, known].std()) if known.any() else 0.0
+        out[target] = known / spread if spread > 0 else 0
+    return out.reshape(-1)
+
+
+def _raised(fields: Array, bounds: Array) -> Floats:
+    """Raise fields (..., target, y, x) to the bounds of the targets."""
+    return np.maximum(fields, bounds[:, None, None]).astype(np.float32)

@@ -1,0 +1,117 @@
+"""Predictors of statistical downscaling: what is known of every time step."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from xdownscale.core.errors import DataError, ModelFormatError
+
+Floats = NDArray[np.float32]
+Array = NDArray[Any]
+State = dict[str, Floats]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictors:
+    """Coarse fields, calendar and interpolated driver of n time steps, in chronological order.
+
+    Attributes
+    ----------
+    coarse : ndarray (n, steps, d, yc, xc)
+        Coarse fields of d drivers around each time step, the time step itself first; no NaN.
+    calendar : ndarray (n, c)
+        Numbers that tell the season, such as sine and cosine of the day of the year.
+    driver : ndarray (n, y, x)
+        The target's own driver, interpolated to the fine grid; zeros where it has none.
+    place : ndarray (y, x, 2)
+        Row and column of the fine cells on the coarse grid, as fractional indices.
+    """
+
+    coarse: Array
+    calendar: Array
+    driver: Array
+    place: Array
+
+    def __len__(self) -> int:
+        return len(self.driver)
+
+    def take(self, rows: Any) -> Predictors:
+        """Return the predictors of some time steps."""
+        return Predictors(
+            coarse=self.coarse[rows],
+            calendar=self.calendar[rows],
+            driver=self.driver[rows],
+            place=self.place,
+        )
+
+
+def check_days(found: int, needed: int, what: str) -> None:
+    """Raise `DataError` if there are fewer time steps than a model needs."""
+    if found < needed:
+        raise DataError(
+            f"{what} needs at least {needed} time steps with a fine field; there are {found}. Give "
+            "a longer fine record, or use a simpler model ('bias' needs 2, 'driver' none)."
+        )
+
+
+def entry(state: Mapping[str, Floats], name: str, shape: tuple[int | None, ...]) -> Floats:
+    """Return an array of a saved state; raise `ModelFormatError` if it lacks or does not fit.
+
+    Parameters
+    ----------
+    state : mapping of ndarray
+        Arrays by name.
+    name : str
+        Of the array.
+    shape : tuple of int or None
+        That it must have; None where any length will do.
+    """
+    if name not in state:
+        raise ModelFormatError(
+            f"The model file lacks {name!r}; it was altered or written by another version. "
+            "Save the model again."
+        )
+    found = state[name].shape
+    fits = len(found) == len(shape) and all(
+        wanted in (None, length) for wanted, length in zip(shape, found, strict=True)
+    )
+    if not fits:
+        raise ModelFormatError(
+            f"The array {name!r} of the model file has shape {found}, it should have {shape} (None "
+            "is any length); the file was altered or belongs to another model. Save it again."
+        )
+    return state[name]
+
+
+def floats(values: Any) -> Floats:
+    """Return values as an array of float32."""
+    return np.asarray(values, np.float32)
+
+
+def observed(fine: Array) -> NDArray[np.bool_]:
+    """Return the cells that are ever known in fields (n, ...)."""
+    return np.asarray(np.isfinite(fine).any(0), np.bool_)
+
+
+def under(state: Mapping[str, Floats], prefix: str) -> State:
+    """Return the entries whose names start with ``prefix.``, without it.
+
+    Examples
+    --------
+    >>> list(under({"a.b": np.zeros(1), "c.b": np.zeros(1)}, "a"))
+    ['b']
+    """
+    start = f"{prefix}."
+    return {
+        name.removeprefix(start): each for name, each in state.items() if name.startswith(start)
+    }
+
+
+def prefixed(state: Mapping[str, Floats], prefix: str) -> State:
+    """Undo `under`."""
+    return {f"{prefix}.{name}": array for name, array in state.items()}
