@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -675,7 +676,7 @@ def area(grid: Grid, unit: str = "km2") -> xr.DataArray:
     values = _areas(latitude.cells, longitude.cells, unit)
     values = values[np.ix_(latitude.inverse, longitude.inverse)]
     attrs = {"units": unit, "long_name": "cell area", "standard_name": "cell_area"}
-    return _on_grid(da, values, "area", attrs)
+    return on_grid(da, values, "area", attrs)
 
 
 def cell_weights(da: xr.DataArray) -> xr.DataArray:
@@ -707,7 +708,33 @@ def cell_weights(da: xr.DataArray) -> xr.DataArray:
     return weights.rename("weight").transpose(axes.y, axes.x)
 
 
-def _on_grid(da: xr.DataArray, values: Array, name: str, attrs: dict[str, str]) -> xr.DataArray:
+def on_grid(
+    da: xr.DataArray,
+    values: Array,
+    name: str | None = None,
+    attrs: Mapping[str, str] | None = None,
+) -> xr.DataArray:
+    """Label values by the latitude and longitude of a record, without its other coordinates.
+
+    Parameters
+    ----------
+    da : DataArray
+        Anything on the grid.
+    values : array, shape (y, x)
+        In its order.
+    name, attrs : optional
+        Of the result.
+
+    Returns
+    -------
+    DataArray
+
+    Examples
+    --------
+    >>> da = xr.DataArray(np.ones((1, 2)), coords={"lat": [0.0], "lon": [5.0, 6.0]})
+    >>> on_grid(da, np.array([[True, False]])).lon.values
+    array([5., 6.])
+    """
     axes = find_axes(da)
     names = [axes.y, axes.x, axes.latitude, axes.longitude]
     coords = {n: da.coords[n] for n in dict.fromkeys(names) if n in da.coords}
@@ -738,7 +765,7 @@ def uncovered(coarse: Grid, fine: Grid) -> xr.DataArray:
     lat, lon = centres(fine, "The fine grid", rectilinear=True)
     rows = outside(latitude, lat, cyclic=False)
     columns = outside(longitude, lon, cyclic=True)
-    return _on_grid(grid_template(fine), rows[:, None] | columns[None, :], "uncovered", {})
+    return on_grid(grid_template(fine), rows[:, None] | columns[None, :], "uncovered")
 
 
 def fingerprint(grid: Grid) -> dict[str, dict[str, float]]:
