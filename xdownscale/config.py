@@ -653,17 +653,18 @@ def _override(config: DownscalerConfig, tree: Mapping[str, Any]) -> DownscalerCo
     """Return `config` with the keys of `tree` changed, section by section."""
     changes: dict[str, Any] = {}
     names = [f.name for f in dataclasses.fields(config)]
-    another = tree.get("method", config.method) != config.method  # with other options of its own
+    current = config.method
+    another = tree.get("method", current) != current  # with other options of its own
     for section, keys in tree.items():
         _check_key("section", section, names)
-        current = getattr(config, section)
+        before = getattr(config, section)
         if section == "options" and isinstance(keys, Mapping):
-            before = {} if another or current is None else dataclasses.asdict(current)
-            changes[section] = {**before, **keys}
-        elif not dataclasses.is_dataclass(current) or isinstance(keys, type(current)):
+            kept = {} if another or before is None else dataclasses.asdict(before)
+            changes[section] = {**kept, **keys}
+        elif not dataclasses.is_dataclass(before) or isinstance(keys, type(before)):
             changes[section] = keys
         else:
-            changes[section] = _override_section(section, current, keys)
+            changes[section] = _override_section(section, before, keys)
     if another:
         changes.setdefault("options", None)
     return dataclasses.replace(config, **changes)
