@@ -652,27 +652,22 @@ def _plain(value: Any) -> Any:
 def _override(config: DownscalerConfig, tree: Mapping[str, Any]) -> DownscalerConfig:
     """Return `config` with the keys of `tree` changed, section by section."""
     changes: dict[str, Any] = {}
+    names = [f.name for f in dataclasses.fields(config)]
+    current = config.method
+    another = tree.get("method", current) != current  # with other options of its own
     for section, keys in tree.items():
-        names = [f.name for f in dataclasses.fields(config)]
         _check_key("section", section, names)
-        current = getattr(config, section)
+        before = getattr(config, section)
         if section == "options" and isinstance(keys, Mapping):
-            kept = "method" not in tree or not _is_another(config, tree["method"])
-            before = dataclasses.asdict(current) if kept and current is not None else {}
-            changes[section] = {**before, **keys}
-        elif not dataclasses.is_dataclass(current) or isinstance(keys, type(current)):
+            kept = {} if another or before is None else dataclasses.asdict(before)
+            changes[section] = {**kept, **keys}
+        elif not dataclasses.is_dataclass(before) or isinstance(keys, type(before)):
             changes[section] = keys
         else:
-            changes[section] = _override_section(section, current, keys)
-    if "method" in changes and _is_another(config, changes["method"]):
+            changes[section] = _override_section(section, before, keys)
+    if another:
         changes.setdefault("options", None)
     return dataclasses.replace(config, **changes)
-
-
-def _is_another(config: DownscalerConfig, name: object) -> bool:
-    """Tell whether a name is that of another method, whose own options are others."""
-    current = config.method
-    return name != current
 
 
 def _override_section(section: str, current: Any, keys: Any) -> Any:

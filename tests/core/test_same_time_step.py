@@ -75,7 +75,7 @@ def test_hours_of_subdaily_records_count():
 def test_clean_stamps_keep_their_keys():
     clean = xr.DataArray(DAYS, dims="time")
     assert times.rounded(clean) is clean
-    np.testing.assert_array_equal(times.time_keys(clean), DAYS.as_unit("s").astype(np.int64))
+    np.testing.assert_array_equal(times.seconds(clean), DAYS.as_unit("s").astype(np.int64))
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,7 @@ import xarray as xr
 
 from xdownscale.core.coords import Axes, check_dates_named, find_axes, require_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
-from xdownscale.core.grids import (
-    describe_grid,
-    match_cells,
-    same_grid,
-    uncovered,
-)
+from xdownscale.core.grids import Array, describe_grid, match_cells, same_grid, uncovered
 from xdownscale.core.time import check_overlap, check_time, check_unique, match_times
 from xdownscale.core.units import said, same_units, units_of
 
@@ -161,9 +156,10 @@ def onto_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> xr.Da
     """
     here = find_axes(prediction)
     there = find_axes(truth)
-    if not same_grid(truth, prediction):
+    matched = match_cells(truth, prediction)
+    if matched is None:
         raise GridError(_other_grid(prediction, truth, name))
-    bare = turn(prediction, truth).reset_coords(drop=True)
+    bare = turn(prediction, truth, matched).reset_coords(drop=True)
     if here.time and there.time:
         bare = bare.rename({here.time: there.time} if here.time != there.time else {})
     return bare.assign_coords({c: truth[c] for c in (there.latitude, there.longitude)})
@@ -185,7 +181,9 @@ def _other_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> str
     )
 
 
-def turn(other: xr.DataArray, one: xr.DataArray) -> xr.DataArray:
+def turn(
+    other: xr.DataArray, one: xr.DataArray, matched: tuple[Array, Array] | None = None
+) -> xr.DataArray:
     """Give a record on the same cells the names, order and coordinates of the first.
 
     Parameters
@@ -194,6 +192,8 @@ def turn(other: xr.DataArray, one: xr.DataArray) -> xr.DataArray:
         Is turned; its time keeps its name.
     one : DataArray
         On the same cells, as `same_grid` tells.
+    matched : (ndarray of int, ndarray of int), optional
+        What `match_cells` of the two returns, where it is known.
 
     Returns
     -------
@@ -211,14 +211,14 @@ def turn(other: xr.DataArray, one: xr.DataArray) -> xr.DataArray:
     >>> turn(other.rename(x="longitude"), one).lon.values
     array([-10.,  10.])
     """
-    axes = find_axes(one)
-    there = find_axes(other)
-    matched = match_cells(one, other)
+    matched = match_cells(one, other) if matched is None else matched
     if matched is None:
         raise GridError(
             f"The grids differ: the first has {describe_grid(one)}, the second "
             f"{describe_grid(other)}. Bring one to the grid of the other, with xdownscale.regrid."
         )
+    axes = find_axes(one)
+    there = find_axes(other)
     rows, columns = matched
     other = _take(_take(other, there.y, rows), there.x, columns)
     names = {there.y, there.x, there.latitude, there.longitude}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -247,7 +248,12 @@ def longitude_axis(longitude: Array, what: str = "The grid", bounds: Array | Non
     values = np.concatenate([values[seam:], values[:seam] + 360.0])
     inverse = (inverse - seam) % values.size
     first = np.roll(first, -seam)
-    edges = _edges_round(values, periodic)
+    if values.size < 2:
+        edges = values.repeat(2)
+    elif periodic:
+        edges = cell_bounds(np.concatenate([values[-1:] - 360, values, values[:1] + 360]))[1:-1]
+    else:
+        edges = cell_bounds(values)
     cells = np.stack([edges[:-1], edges[1:]], axis=-1)
     if bounds is not None:
         pairs = np.asarray(bounds, dtype=np.float64)[first]
@@ -268,15 +274,6 @@ def _seam(values: Array, inverse: Array) -> tuple[int, bool]:
         ascends = (inverse[0] + 1) % values.size == inverse[1]
         return int(inverse[0] if ascends else inverse[-1]), True
     return (widest + 1) % values.size, False
-
-
-def _edges_round(values: Array, periodic: bool) -> Array:
-    """Return the edges of ascending longitudes; the outer two coincide on a periodic axis."""
-    if values.size < 2:
-        return values.repeat(2)
-    if not periodic:
-        return cell_bounds(values)
-    return cell_bounds(np.concatenate([values[-1:] - 360, values, values[:1] + 360]))[1:-1]
 
 
 def _finite(values: Array, what: str, kind: str) -> Array:
@@ -597,12 +594,9 @@ def grid_axes(grid: Grid, what: str = "The grid") -> tuple[Axis, Axis]:
     >>> grid_axes(da)[0].values
     array([0., 1.])
     """
-    da = grid_template(grid, what)
-    axes = require_rectilinear(da, what)
+    lat, lon = centres(grid, what, rectilinear=True)
     lat_bounds, lon_bounds = given_bounds(grid)
-    latitude = latitude_axis(da.coords[axes.latitude].values, what, lat_bounds)
-    longitude = longitude_axis(da.coords[axes.longitude].values, what, lon_bounds)
-    return latitude, longitude
+    return latitude_axis(lat, what, lat_bounds), longitude_axis(lon, what, lon_bounds)
 
 
 def given_bounds(grid: Grid) -> Bounds:
@@ -682,7 +676,7 @@ def area(grid: Grid, unit: str = "km2") -> xr.DataArray:
     values = _areas(latitude.cells, longitude.cells, unit)
     values = values[np.ix_(latitude.inverse, longitude.inverse)]
     attrs = {"units": unit, "long_name": "cell area", "standard_name": "cell_area"}
-    return _on_grid(da, values, "area", attrs)
+    return on_grid(da, values, "area", attrs)
 
 
 def cell_weights(da: xr.DataArray) -> xr.DataArray:
@@ -714,7 +708,33 @@ def cell_weights(da: xr.DataArray) -> xr.DataArray:
     return weights.rename("weight").transpose(axes.y, axes.x)
 
 
-def _on_grid(da: xr.DataArray, values: Array, name: str, attrs: dict[str, str]) -> xr.DataArray:
+def on_grid(
+    da: xr.DataArray,
+    values: Array,
+    name: str | None = None,
+    attrs: Mapping[str, str] | None = None,
+) -> xr.DataArray:
+    """Label values by the latitude and longitude of a record, without its other coordinates.
+
+    Parameters
+    ----------
+    da : DataArray
+        Anything on the grid.
+    values : array, shape (y, x)
+        In its order.
+    name, attrs : optional
+        Of the result.
+
+    Returns
+    -------
+    DataArray
+
+    Examples
+    --------
+    >>> da = xr.DataArray(np.ones((1, 2)), coords={"lat": [0.0], "lon": [5.0, 6.0]})
+    >>> on_grid(da, np.array([[True, False]])).lon.values
+    array([5., 6.])
+    """
     axes = find_axes(da)
     names = [axes.y, axes.x, axes.latitude, axes.longitude]
     coords = {n: da.coords[n] for n in dict.fromkeys(names) if n in da.coords}
@@ -742,11 +762,10 @@ def uncovered(coarse: Grid, fine: Grid) -> xr.DataArray:
     array([[False,  True]])
     """
     latitude, longitude = grid_axes(coarse, "The coarse grid")
-    da = grid_template(fine, "The fine grid")
-    axes = require_rectilinear(da, "The fine grid")
-    rows = outside(latitude, da.coords[axes.latitude].values, cyclic=False)
-    columns = outside(longitude, da.coords[axes.longitude].values, cyclic=True)
-    return _on_grid(da, rows[:, None] | columns[None, :], "uncovered", {})
+    lat, lon = centres(fine, "The fine grid", rectilinear=True)
+    rows = outside(latitude, lat, cyclic=False)
+    columns = outside(longitude, lon, cyclic=True)
+    return on_grid(grid_template(fine), rows[:, None] | columns[None, :], "uncovered")
 
 
 def fingerprint(grid: Grid) -> dict[str, dict[str, float]]:
@@ -862,9 +881,13 @@ def match_cells(a: Grid, b: Grid) -> tuple[Array, Array] | None:
     other = centres(b)
     if one[0].ndim == 2 or other[0].ndim == 2:
         return _match_planes(one, other)
-    rows = _find_all(one[0], other[0], cyclic=False)
-    columns = _find_all(one[1], other[1], cyclic=True)
-    return None if rows is None or columns is None else (rows, columns)
+    rows = _find(one[0], other[0], cyclic=False)
+    columns = _find(one[1], other[1], cyclic=True)
+    # and back: a meridian may stand twice in one of them
+    back = (_find(other[0], one[0], cyclic=False), _find(other[1], one[1], cyclic=True))
+    if any((index < 0).any() for index in (rows, columns, *back)):
+        return None
+    return rows, columns
 
 
 def find_cells(a: Grid, b: Grid) -> tuple[Array, Array]:
@@ -892,30 +915,32 @@ def find_cells(a: Grid, b: Grid) -> tuple[Array, Array]:
     >>> find_cells(a, b)[1]
     array([-1,  0])
     """
-    for grid in (a, b):
-        require_rectilinear(grid_template(grid))
-    lat, lon = centres(a)
-    lat_other, lon_other = centres(b)
-    rows = _find(lat, lat_other, _slack(lat, lat_other, cyclic=False), cyclic=False)
-    columns = _find(lon, lon_other, _slack(lon, lon_other, cyclic=True), cyclic=True)
-    return rows, columns
+    lat, lon = centres(a, rectilinear=True)
+    lat_other, lon_other = centres(b, rectilinear=True)
+    return _find(lat, lat_other, cyclic=False), _find(lon, lon_other, cyclic=True)
 
 
-def centres(grid: Grid) -> tuple[Array, Array]:
+def centres(
+    grid: Grid, what: str = "The grid", *, rectilinear: bool = False
+) -> tuple[Array, Array]:
     """Return latitude and longitude of the cells, ``(y,)`` and ``(x,)``, or both ``(y, x)``.
 
     Parameters
     ----------
     grid : DataArray or Dataset
         The grid.
+    what : str
+        What it is, for the message.
+    rectilinear : bool
+        Refuse two-dimensional latitude and longitude, as `require_rectilinear` does.
 
     Examples
     --------
     >>> centres(xr.DataArray(np.ones((1, 2)), coords={"lat": [0.0], "lon": [5.0, 6.0]}))[1]
     array([5., 6.])
     """
-    da = grid_template(grid)
-    axes = find_axes(da)
+    da = grid_template(grid, what)
+    axes = require_rectilinear(da, what) if rectilinear else find_axes(da)
     names = (axes.latitude, axes.longitude)
     found = [np.asarray(da.coords[name].values, dtype=np.float64) for name in names]
     return found[0], found[1]
@@ -940,20 +965,6 @@ def cell_centres(grid: xr.DataArray) -> tuple[Array, Array]:
     return latitude, longitude
 
 
-def _find_all(wanted: Array, there: Array, *, cyclic: bool) -> Array | None:
-    """Return the index of every value, None where axes differ; a meridian may stand twice."""
-    slack = _slack(wanted, there, cyclic=cyclic)
-    index = _find(wanted, there, slack, cyclic=cyclic)
-    back = _find(there, wanted, slack, cyclic=cyclic)
-    return index if (index >= 0).all() and (back >= 0).all() else None
-
-
-def _slack(one: Array, other: Array, *, cyclic: bool) -> float:
-    """Return how many degrees two centres of the same cell may be apart."""
-    widths = [_typical_step(values, cyclic=cyclic) for values in (one, other)]
-    return _tolerance(min(widths))
-
-
 def _typical_step(values: Array, *, cyclic: bool) -> float:
     """Return the median distance of neighbouring values, in any order; 1 for a single one."""
     ordered = np.sort(wrap_longitude(values, 0.0) if cyclic else values)
@@ -969,8 +980,9 @@ def _tolerance(width: float) -> float:
     return max(SAME_CELL * width, min(FLOAT32_DEGREES, width / 10))
 
 
-def _find(wanted: Array, there: Array, slack: float, *, cyclic: bool) -> Array:
-    """Return the index of the nearest of `there` for each value, -1 beyond `slack`."""
+def _find(wanted: Array, there: Array, *, cyclic: bool) -> Array:
+    """Return the index of the same centre in `there` for each value, -1 where there is none."""
+    slack = _tolerance(min(_typical_step(values, cyclic=cyclic) for values in (wanted, there)))
     if cyclic:
         wanted = wrap_longitude(wanted, 0.0)
         there = wrap_longitude(there, 0.0)

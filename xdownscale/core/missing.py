@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xdownscale.core.blocks import blocks
+from xdownscale.core.blocks import blocks, is_lazy
 
 _STEPS = 1024  # time steps that are looked at at once
 
@@ -35,12 +35,8 @@ def finite(values: Any) -> Any:
     """
     if values.dtype.kind not in "fc":
         return values
-    if not isinstance(values, np.ndarray):
-        return values.map_blocks(_finite, dtype=values.dtype)
-    return _finite(values)
-
-
-def _finite(values: Any) -> Any:
+    if is_lazy(values):
+        return values.map_blocks(finite, dtype=values.dtype)
     infinite = np.isinf(values)
     return np.where(infinite, np.nan, values) if infinite.any() else values
 

@@ -72,7 +72,13 @@ class Scaling:
     def __post_init__(self) -> None:
         check_option("transform", self.transform, [t for t in TRANSFORMS if t != "auto"])
         check_option("scaling", self.kind, SCALINGS)
-        _check_parameters(self.floor, self.scale)
+        if self.floor is not None and not _SMALLEST_FLOOR <= self.floor < np.inf:
+            raise OptionError(
+                f"floor is {self.floor}; it must be at least {_SMALLEST_FLOOR}, in the units of "
+                "the values (the smallest value that means something)."
+            )
+        if not 0 < self.scale < np.inf:
+            raise OptionError(f"scale is {self.scale}; it must be finite and above 0.")
         if not (np.isfinite(self.center) and 0 < self.spread < np.inf):
             raise OptionError(
                 f"center is {self.center} and spread {self.spread}; give a finite center and a "
@@ -193,7 +199,11 @@ def fit_scaling(
         center = float(ends.mean())
         spread = float(ends[1] - ends[0]) / 2
     else:
-        center, spread = _moments(chosen, values)
+        moments = Moments()
+        for block in _blocks(values):
+            moments.add(chosen.transform_only(block[~np.isnan(block)].astype(float)))
+        center = moments.mean
+        spread = moments.spread()
     return dataclasses.replace(chosen, kind=kind, center=center, spread=spread)
 
 
@@ -230,7 +240,12 @@ def choose_transform(
     'identity'
     """
     check_option("transform", transform, TRANSFORMS)
-    _check_used(transform, floor, scale)
+    for option, given, owner in (("floor", floor, "log10"), ("scale", scale, "asinh")):
+        if given is not None and transform not in (owner, "auto"):
+            raise OptionError(
+                f"{option}={given} means nothing under transform={transform!r}; leave it out or "
+                f"choose transform={owner!r}."
+            )
     survey = _survey(values, seed, None if transform in ("log10", "sqrt", "log1p") else _SAMPLE)
     if scale is None:
         sizes = np.abs(survey.sample[survey.sample != 0])
@@ -322,14 +337,6 @@ def _survey(values: Any, seed: int, sample: int | None) -> _Survey:
     return found
 
 
-def _moments(scaling: Scaling, values: Any) -> tuple[float, float]:
-    """Return mean and standard deviation in transformed units, merged block by block."""
-    moments = Moments()
-    for block in _blocks(values):
-        moments.add(scaling.transform_only(block[~np.isnan(block)].astype(float)))
-    return moments.mean, moments.spread()
-
-
 def _blocks(values: Any) -> Iterator[Any]:
     """Yield flat numpy blocks of at most a chunk, an array or `BLOCK` values (or one time step)."""
     if not hasattr(values, "ndim"):
@@ -361,26 +368,6 @@ def _apply(function: Callable[[Any], Any], array: Any) -> Any:
     if hasattr(array, "dask"):
         return array.map_blocks(on_block, dtype=np.result_type(array.dtype, np.float32))
     return on_block(array)
-
-
-def _check_used(transform: str, floor: float | None, scale: float | None) -> None:
-    """Raise for parameters that the transform does not use."""
-    for name, given, owner in (("floor", floor, "log10"), ("scale", scale, "asinh")):
-        if given is not None and transform not in (owner, "auto"):
-            raise OptionError(
-                f"{name}={given} means nothing under transform={transform!r}; leave it out or "
-                f"choose transform={owner!r}."
-            )
-
-
-def _check_parameters(floor: float | None, scale: float) -> None:
-    if floor is not None and not _SMALLEST_FLOOR <= floor < np.inf:
-        raise OptionError(
-            f"floor is {floor}; it must be at least {_SMALLEST_FLOOR}, in the units of the values "
-            "(the smallest value that means something)."
-        )
-    if not 0 < scale < np.inf:
-        raise OptionError(f"scale is {scale}; it must be finite and above 0.")
 
 
 def _check_domain(x: Any, transform: str, floor: float | None) -> None:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.core.coords import Axes, Labels, require_time, to_array
-from xdownscale.core.time import time_keys, time_step
+from xdownscale.core.time import seconds, time_step
 
 
 class Record:
@@ -90,7 +90,7 @@ class Record:
     @cached_property
     def keys(self) -> npt.NDArray[np.int64]:
         """Times in seconds, as noise is keyed by them."""
-        return time_keys(self.time)
+        return seconds(self.time)
 
     @cached_property
     def step(self) -> int:

@@ -7,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
@@ -77,7 +76,7 @@ def calendar_of(time: Any) -> str:
 
 def months(time: Any) -> NDArray[np.int64]:
     """Return the month, 1 to 12, of each time."""
-    values = _rounded(_values(time))
+    values = rounded(xr.DataArray(_values(time), dims="time")).values
     if values.dtype.kind == "M":
         return np.asarray(values.astype("datetime64[M]").astype(np.int64) % 12 + 1)
     return np.array([t.month for t in values], dtype=np.int64)
@@ -103,22 +102,15 @@ def rounded(time: xr.DataArray) -> xr.DataArray:
     2000
     """
     values = _values(time)
-    whole = _rounded(values)
-    if whole is values:
-        return time
-    return xr.DataArray(whole, dims=time.dims, name=time.name, attrs=time.attrs)
-
-
-def _rounded(values: NDArray[Any]) -> NDArray[Any]:
     if values.dtype.kind == "M":
         whole = seconds(values).astype("datetime64[s]")
-        return values if np.array_equal(whole, values) else whole
-    if not any(t.microsecond for t in values):
-        return values
-    behind = [t.microsecond - 1_000_000 * (t.microsecond >= 500_000) for t in values]
-    return np.array(
-        [t - timedelta(microseconds=m) for t, m in zip(values, behind, strict=True)], dtype=object
-    )
+    else:
+        behind = [t.microsecond - 1_000_000 * (t.microsecond >= 500_000) for t in values]
+        exact = [t - timedelta(microseconds=m) for t, m in zip(values, behind, strict=True)]
+        whole = np.array(exact, dtype=object)
+    if np.array_equal(whole, values):
+        return time
+    return xr.DataArray(whole, dims=time.dims, name=time.name, attrs=time.attrs)
 
 
 def days(time: Any) -> NDArray[np.int64]:
@@ -551,25 +543,3 @@ def _period(time: Any) -> str:
     if not values.size:
         return "empty"
     return f"{values[numbers.argmin()]} to {values[numbers.argmax()]}"
-
-
-def time_keys(time: xr.DataArray) -> npt.NDArray[np.int64]:
-    """Return an integer for each time step: the key of its noise.
-
-    Parameters
-    ----------
-    time : (n,) DataArray
-        numpy or cftime times.
-
-    Returns
-    -------
-    (n,) int64 array
-        Seconds since 1970-01-01 in the calendar of `time`.
-
-    Examples
-    --------
-    >>> import pandas as pd, xarray as xr
-    >>> time_keys(xr.DataArray(pd.to_datetime(["1970-01-02"]), dims="time"))
-    array([86400])
-    """
-    return np.asarray(seconds(time), np.int64)

@@ -207,9 +207,11 @@ def _fitted(
     """Assemble the fitted model; it keeps the last fine fields, as lags of the time after them."""
     rows = slice(-config.data.lags, None)
     array = np.asarray(pair.fine.array[rows], np.float32)
-    grid = pair.grid
+    grid = pair.fine.grid
     carried = xr.DataArray(
-        array, dims=("time", *grid.dims), coords={**grid.coords, "time": pair.time.values[rows]}
+        array,
+        dims=("time", *grid.dims),
+        coords={**grid.coords, "time": pair.fine.time.values[rows]},
     )
     labels = [target.labels for target in pair.targets]
     return Fitted(
@@ -231,13 +233,13 @@ def _fitted(
 def _facts(pair: Pair, fingerprint: str, seed: int, encoder: dict[str, Any]) -> ModelFacts:
     """Return the facts about the training that a user or a later check wants to know."""
     units = [driver.attrs.get("units") for driver in pair.drivers]
-    coarse_time = pair.coarse_time if pair.long is None else pair.long[0].time
+    coarse_time = pair.coarse.time if pair.long is None else pair.long[0].time
     return ModelFacts(
         coarse_units=tuple(unit if unit is None else str(unit) for unit in units),
-        fine_period=_period(pair.time),
+        fine_period=_period(pair.fine.time),
         coarse_period=_period(coarse_time),
-        days=(int(pair.time.size), int(coarse_time.size)),
-        step=int(time_axis.time_step(pair.coarse_time)),
+        days=(int(pair.fine.time.size), int(coarse_time.size)),
+        step=int(time_axis.time_step(pair.coarse.time)),
         fingerprint=fingerprint,
         seed=seed,
         version=installed_version("xarray-downscale") or "unknown",

@@ -71,11 +71,11 @@ def make_groups(
                 f"{name!r} cannot name a season or region: names stand in paths. Leave out the "
                 "characters / \\ and the point."
             )
-    everywhere = np.ones(pair.grid.shape, bool)
+    everywhere = np.ones(pair.fine.grid.shape, bool)
     masks: dict[str | None, npt.NDArray[np.bool_]] = {None: everywhere}
     if regions is not None:
         masks = {
-            name: np.asarray(to_array(splits.region_mask(pair.grid, region)).array, bool)
+            name: np.asarray(to_array(splits.region_mask(pair.fine.grid, region)).array, bool)
             for name, region in splits.normalise_regions(regions).items()
         }
     for region, mask in masks.items():

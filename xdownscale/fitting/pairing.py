@@ -69,7 +69,7 @@ def settle_pairing(pair: Pair, pairing: str, seed: int = 0) -> Pair:
 def _tested(pair: Pair) -> xr.DataArray:
     """Return the fine record, or of a large one on disc enough time steps from its middle."""
     steps = pair.rows.size
-    cells = min(pair.coarse.grid.size, pair.grid.size)
+    cells = min(pair.coarse.grid.size, pair.fine.grid.size)
     wanted = max(_TESTED // cells, _ENOUGH)
     if not is_lazy(pair.fine.array) or steps <= wanted:
         return pair.fine.da

@@ -125,12 +125,12 @@ class GroupDataset:
         """
         data = self.config.data
         return splits.chronological_split(
-            self.pair.time,
+            self.pair.fine.time,
             data.lags,
             fractions=data.fractions,
             early_stopping=data.early_stopping,
             seasons=None if self.group.season else splits.SEASONS,
-            targets=self.usable & self.in_season(self.pair.time),
+            targets=self.usable & self.in_season(self.pair.fine.time),
             present=self.usable,
             seed=self.seed,
         )
@@ -209,7 +209,8 @@ class GroupDataset:
     @cached_property
     def grid(self) -> xr.DataArray:
         """The group's part of the fine grid."""
-        return self.pair.grid.isel(dict(zip(self.pair.grid.dims, self.group.window, strict=True)))
+        grid = self.pair.fine.grid
+        return grid.isel(dict(zip(grid.dims, self.group.window, strict=True)))
 
     @cached_property
     def static_fields(self) -> npt.NDArray[np.float32]:
@@ -222,7 +223,7 @@ class GroupDataset:
     @cached_property
     def calendar(self) -> Calendar:
         """Constants of the calendar channels, from training days."""
-        return Calendar.fit(self.pair.time[self.split.train])
+        return Calendar.fit(self.pair.fine.time[self.split.train])
 
     @property
     def method(self) -> Method:
@@ -235,7 +236,7 @@ class GroupDataset:
         rows = np.concatenate(list(parts.values()))
         part = np.concatenate([np.full(days.size, name) for name, days in parts.items()])
         order = np.argsort(rows, kind="stable")
-        time = self.pair.time.values[rows[order]]
+        time = self.pair.fine.time.values[rows[order]]
         return xr.Dataset({"part": ("time", part[order])}, coords={"time": time})
 
     def in_season(self, time: xr.DataArray) -> npt.NDArray[np.bool_]:
@@ -439,11 +440,11 @@ def training_data(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> Train
     data = dataset.config.data
     pair = dataset.pair
     before, after = dataset.method.window(dataset.config)
-    windows = splits.windows_around(pair.coarse_time, pair.rows, before, after)
+    windows = splits.windows_around(pair.coarse.time, pair.rows, before, after)
     windows = splits.day_first(windows, before)
-    lags = splits.windows_around(pair.coarse_time, pair.rows, data.lags, -1)
+    lags = splits.windows_around(pair.coarse.time, pair.rows, data.lags, -1)
     fine_lags = splits.windows_around(
-        pair.time, np.arange(pair.rows.size), dataset.method.fine_lags(dataset.config), -1
+        pair.fine.time, np.arange(pair.rows.size), dataset.method.fine_lags(dataset.config), -1
     )
     train, stop, tune, usable = _targets(dataset, windows, lags)
     needed = np.unique(windows[usable])
@@ -480,7 +481,7 @@ def training_data(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> Train
         fine_lags=fine_lags,
         static=dataset.static_fields,
         calendar=calendar_numbers(
-            dataset.method.calendar, dataset.calendar, pair.time, pair.coarse.step
+            dataset.method.calendar, dataset.calendar, pair.fine.time, pair.coarse.step
         ),
         place=place_on(pair.coarse.grid, dataset.grid),
         keys=pair.fine.keys,
@@ -504,7 +505,8 @@ def _targets(
     if dataset.method.needs_every_lag:
         count = dataset.config.data.lags
         found = [
-            splits.lag_windows(dataset.pair.time, count, targets=part).targets for part in parts
+            splits.lag_windows(dataset.pair.fine.time, count, targets=part).targets
+            for part in parts
         ]
         usable = np.zeros(len(windows), bool)
         usable[np.concatenate(found)] = True
@@ -543,7 +545,7 @@ def _first_stage(dataset: GroupDataset) -> tuple[splits.Windows, npt.NDArray[np.
 def _long_time(dataset: GroupDataset) -> xr.DataArray:
     """Return the times of the record that the first stage is trained on."""
     if dataset.pair.long is None:
-        return dataset.pair.coarse_time
+        return dataset.pair.coarse.time
     return dataset.pair.long[0].time
 
 

@@ -405,7 +405,7 @@ def validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, float
     scores: dict[str, list[float]] = {}
     for name, model in fitted.models.items():
         days = model.split["time"][model.split["part"].values == "validation"]
-        days = days[within(fitted.config, days, pair.coarse_time)]
+        days = days[within(fitted.config, days, pair.coarse.time)]
         if not days.size:
             continue
         chosen = days[np.unique(np.linspace(0, days.size - 1, _VALIDATION_DAYS).astype(int))]
@@ -428,7 +428,7 @@ def validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, float
 def _truth_of(generated: xr.DataArray, pair: Pair) -> xr.DataArray:
     """Return the true fields of the time steps that were generated, where there is a value."""
     name = require_time(generated, "The maps")
-    rows = time_axis.match_times(generated[name], pair.time)
+    rows = time_axis.match_times(generated[name], pair.fine.time)
     truth = pair.fine.isel(rows).da
     held = generated.isel(realization=0, drop=True).notnull()  # noqa: PD004
     return truth.where(held.transpose(*truth.dims).values)

@@ -15,7 +15,6 @@ from xdownscale.core import units
 from xdownscale.core.errors import ModelMismatchError, TimeAxisError
 from xdownscale.core.missing import ever_present, missing_share
 from xdownscale.core.record import Record
-from xdownscale.core.time import time_keys
 from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.methods import Method
 from xdownscale.prediction.request import Request
@@ -50,8 +49,8 @@ def within(
     [False, True, True, True, False]
     """
     step = times.time_step(record) if step is None else step
-    keys = time_keys(time)
-    ends = time_keys(record)[[0, -1]]
+    keys = times.seconds(time)
+    ends = times.seconds(record)[[0, -1]]
     before, after = methods.find(config.method).window(config)
     early = keys - max(before, config.data.lags) * step >= ends[0]
     return np.asarray(early & (keys + after * step <= ends[1]))

@@ -35,7 +35,7 @@ class Calendar:
     @classmethod
     def fit(cls, time: xr.DataArray) -> Calendar:
         """Compute the constants from training times."""
-        days = _day_numbers(time)
+        days = seconds(time) / DAY
         years = rounded(time).dt.year.values
         return cls(
             start=float(days.min()),
@@ -47,46 +47,15 @@ class Calendar:
     def channels(self, time: xr.DataArray) -> npt.NDArray[np.float32]:
         """Return ``(n, 3)`` channels in [-1, 1], clipped to the training range."""
         season = (months(time) % 12) // 3
-        since = (_day_numbers(time) - self.start) / self.span
+        since = (seconds(time) / DAY - self.start) / self.span
         year = (rounded(time).dt.year.values - self.first_year) / self.years
         stacked = np.stack([season / 3, np.clip(since, 0, 1), np.clip(year, 0, 1)], axis=1)
         return (2 * stacked - 1).astype(np.float32)
 
     def outside(self, time: xr.DataArray) -> int:
         """Count the times outside the training range."""
-        since = (_day_numbers(time) - self.start) / self.span
+        since = (seconds(time) / DAY - self.start) / self.span
         return int(np.sum((since < 0) | (since > 1)))
-
-
-def cycle_numbers(time: xr.DataArray, step: int) -> npt.NDArray[np.float32]:
-    """Return sine and cosine of the day of the year, and of the hour where there are several a day.
-
-    Parameters
-    ----------
-    time : (n,) DataArray
-        numpy or cftime times.
-    step : int
-        Seconds from one time to the next; from a day on, the hour's two numbers are 0.
-
-    Returns
-    -------
-    (n, 4) float32 array
-
-    Examples
-    --------
-    >>> import pandas as pd, xarray as xr
-    >>> time = xr.DataArray(pd.to_datetime(["2001-01-01T00", "2001-07-02T12"]), dims="time")
-    >>> cycle_numbers(time, 86400).round(2) + 0
-    array([[ 0.,  1.,  0.,  0.],
-           [ 0., -1.,  0.,  0.]], dtype=float32)
-    """
-    hour = (seconds(time) % DAY) / DAY
-    stamps = rounded(time).dt
-    length = np.asarray(stamps.days_in_year.values, np.float64)
-    year = (stamps.dayofyear.values - 1 + hour) / length
-    numbers = [wave(2 * np.pi * share) for share in (year, hour) for wave in (np.sin, np.cos)]
-    numbers[2:] = [number * (step < DAY) for number in numbers[2:]]
-    return np.stack(numbers, axis=1).astype(np.float32)
 
 
 def calendar_numbers(
@@ -97,15 +66,36 @@ def calendar_numbers(
     Parameters
     ----------
     kind : {"cycle", "period"}
-        `cycle_numbers`, or the channels of `Calendar`.
+        Sine and cosine of the day of the year, and of the hour where there are several time steps a
+        day; or the channels of `Calendar`.
     calendar : Calendar
         Fitted on training times.
     time : (n,) DataArray
-        Times.
+        numpy or cftime times.
     step : int
-        Seconds from one to the next.
+        Seconds from one time to the next; from a day on, the hour's two numbers are 0.
+
+    Returns
+    -------
+    (n, 4) or (n, 3) float32 array
+
+    Examples
+    --------
+    >>> import pandas as pd, xarray as xr
+    >>> time = xr.DataArray(pd.to_datetime(["2001-01-01T00", "2001-07-02T12"]), dims="time")
+    >>> calendar_numbers("cycle", Calendar.fit(time), time, 86400).round(2) + 0
+    array([[ 0.,  1.,  0.,  0.],
+           [ 0., -1.,  0.,  0.]], dtype=float32)
     """
-    return calendar.channels(time) if kind == "period" else cycle_numbers(time, step)
+    if kind == "period":
+        return calendar.channels(time)
+    hour = (seconds(time) % DAY) / DAY
+    stamps = rounded(time).dt
+    length = np.asarray(stamps.days_in_year.values, np.float64)
+    year = (stamps.dayofyear.values - 1 + hour) / length
+    numbers = [wave(2 * np.pi * share) for share in (year, hour) for wave in (np.sin, np.cos)]
+    numbers[2:] = [number * (step < DAY) for number in numbers[2:]]
+    return np.stack(numbers, axis=1).astype(np.float32)
 
 
 def warn_outside(calendar: Calendar, time: xr.DataArray) -> None:
@@ -126,8 +116,3 @@ def warn_outside(calendar: Calendar, time: xr.DataArray) -> None:
             XDownscaleWarning,
             stacklevel=5,
         )
-
-
-def _day_numbers(time: xr.DataArray) -> npt.NDArray[np.float64]:
-    """Return days since 1970-01-01, in the calendar of `time`."""
-    return np.asarray(seconds(time) / DAY, np.float64)

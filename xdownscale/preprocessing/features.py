@@ -12,13 +12,13 @@ from scipy.spatial import cKDTree
 
 from xdownscale.config import DataConfig
 from xdownscale.core.blocks import Reader, at_once
-from xdownscale.core.coords import find_axes, from_array, to_array
+from xdownscale.core.coords import from_array, to_array
 from xdownscale.core.grids import cell_centres, centres, wrap_longitude
 from xdownscale.core.normalization import Scaling
 from xdownscale.core.record import Record
 from xdownscale.preprocessing.imputation import fill_gaps
 from xdownscale.preprocessing.quantile_mapping import QuantileMap
-from xdownscale.regridding import regrid, separable
+from xdownscale.regridding import Regridder, regrid, separable
 
 Array = npt.NDArray[Any]
 
@@ -45,13 +45,13 @@ def place_on(coarse: xr.DataArray, fine: xr.DataArray) -> npt.NDArray[np.float32
     >>> place_on(grid([0.0, 1.0]), grid([0.0, 0.5]))[0, :, 0]
     array([-0.5,  0. ], dtype=float32)
     """
-    axes = find_axes(coarse)
     latitude, longitude = cell_centres(fine)
-    if axes.rectilinear:
-        lat, lon = centres(coarse)
+    lat, lon = centres(coarse)
+    if lat.ndim == 1:
         middle = (lon[0] + lon[-1]) / 2
         around = wrap_longitude(longitude, middle - 180)
-        index = [_index(around, lon), _index(latitude, lat)]
+        pairs = ((around, lon), (latitude, lat))
+        index = [np.interp(values, ends, np.arange(ends.size)) for values, ends in pairs]
     else:
         tree = cKDTree(_points(*cell_centres(coarse)).reshape(-1, 3))
         nearest = tree.query(_points(latitude, longitude).reshape(-1, 3))[1]
@@ -60,12 +60,6 @@ def place_on(coarse: xr.DataArray, fine: xr.DataArray) -> npt.NDArray[np.float32
     sizes = coarse.shape[::-1]
     placed = [(2 * i + 1) / n - 1 for i, n in zip(index, sizes, strict=True)]
     return np.stack(placed, axis=-1).astype(np.float32)
-
-
-def _index(values: Array, centres: Array) -> Array:
-    """Return the fractional index of values between ascending centres, ends included."""
-    out: Array = np.interp(values, centres, np.arange(centres.size))
-    return out
 
 
 def _points(latitude: Array, longitude: Array) -> Array:
@@ -104,14 +98,9 @@ class Fields:
         """Return fields that are read from other rows: number i from ``rows[i]``."""
         return Fields(lambda index: self[rows[index]], (rows.size, *self.shape[1:]))
 
-    @property
-    def megabytes(self) -> float:
-        """Size of all fields in MB."""
-        return float(np.prod(self.shape) * self.dtype.itemsize / 1e6)
-
     def in_memory(self, limit: float) -> Fields | Array:
         """Return all fields as one array if they take less than `limit` MB, else self."""
-        if self.megabytes > limit:
+        if np.prod(self.shape) * self.dtype.itemsize / 1e6 > limit:
             return self
         out = np.empty(self.shape, self.dtype)
         size = at_once(self)
@@ -249,12 +238,17 @@ def driver(
         ``(n, y, x)``.
     """
     fields = scaled_coarse(coarse, scaling) if fields is None else fields
-    bring = _separably(coarse, grid, data) if data.engine == "separable" else None
+    regridder: Regridder | None = None
+    if data.engine == "separable":  # axes and weights are found once
+        regridder = separable(coarse.da, grid, data.regrid, data.extrapolate)
+    there = coarse.labels.flips()
+    back = (slice(None), *to_array(grid).labels.flips())
 
     def read(index: Array) -> Array:
         unique, inverse = np.unique(index, return_inverse=True)
-        if bring is not None:
-            return np.asarray(bring(fields[unique]), dtype=np.float32)[inverse]
+        if regridder is not None:
+            brought = regridder.apply(fields[unique][there])[back]
+            return np.asarray(brought, dtype=np.float32)[inverse]
         native = from_array(fields[unique], coarse.labels.with_time(coarse.time[unique]))
         regridded = regrid(
             native, grid, method=data.regrid, engine=data.engine, extrapolate=data.extrapolate
@@ -263,14 +257,6 @@ def driver(
         return block
 
     return Fields(read, (fields.shape[0], *grid.shape))
-
-
-def _separably(coarse: Record, grid: xr.DataArray, data: DataConfig) -> Callable[[Array], Array]:
-    """Return what `regrid` does to arrays ``(n, y, x)``; axes and weights are found once."""
-    regridder = separable(coarse.da, grid, data.regrid, data.extrapolate)
-    there = coarse.labels.flips()
-    back = (slice(None), *to_array(grid).labels.flips())
-    return lambda fields: np.asarray(regridder.apply(fields[there])[back])
 
 
 def scaled_fine(fine: Record, scaling: Scaling, window: tuple[slice, slice]) -> Fields:

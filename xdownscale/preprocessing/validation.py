@@ -186,21 +186,6 @@ class Pair:
         """Names of the drivers."""
         return [str(driver.name) for driver in self.drivers]
 
-    @property
-    def grid(self) -> xr.DataArray:
-        """The fine grid, ``(y, x)``, latitude and longitude ascending."""
-        return self.fine.grid
-
-    @property
-    def time(self) -> xr.DataArray:
-        """Time coordinate of the fine record."""
-        return self.fine.time
-
-    @property
-    def coarse_time(self) -> xr.DataArray:
-        """Time coordinate of the coarse record."""
-        return self.coarse.time
-
 
 def check_pair(
     coarse: xr.DataArray | xr.Dataset,
@@ -243,7 +228,11 @@ def check_pair(
     # the first target and its driver decide the common time steps of all
     lead_driver, whole = _check_two(known[lead], wanted[first], data, same=own[first] is not None)
     rows, lead_target = _common_steps(lead_driver, whole)
-    _check_enough(rows.size, data.lags)
+    if rows.size < data.lags + 2:
+        raise TimeAxisError(
+            f"The records have {rows.size} days in common; a model with lags={data.lags} needs at "
+            f"least lags + 2 = {data.lags + 2}. Give a longer fine record or fewer lags."
+        )
     for target, driver in own.items():
         if driver is not None:
             check_variable(known[driver], wanted[target])
@@ -331,18 +320,15 @@ def _check_two(
     if data.engine == "separable":
         _check_finer(one, other)
         if data.extrapolate is None:
-            _check_coverage(one, other)
-    _check_steps(one, other)
-    return one, other
-
-
-def _check_enough(common: int, lags: int) -> None:
-    """Raise unless the records share enough time steps for a model with lags."""
-    if common < lags + 2:
+            latitude, longitude = grids.grid_axes(one.da, "The coarse grid")
+            grids.check_coverage(latitude, longitude, *grids.centres(other.grid))
+    if 0 not in (one.step, other.step) and one.step != other.step:
         raise TimeAxisError(
-            f"The records have {common} days in common; a model with lags={lags} needs at "
-            f"least lags + 2 = {lags + 2}. Give a longer fine record or fewer lags."
+            f"The coarse record has a time step of {one.step / 3600:g} hours and the fine one of "
+            f"{other.step / 3600:g} hours. Bring both to one step, for instance with "
+            ".resample(time='1D').mean()."
         )
+    return one, other
 
 
 def _check_finer(coarse: Record, fine: Record) -> None:
@@ -367,9 +353,10 @@ def check_variable(coarse: xr.DataArray, fine: xr.DataArray) -> None:
     coarse, fine : DataArray
         Records; only their attributes are looked at.
     """
+    names = {coarse.attrs.get("standard_name"), fine.attrs.get("standard_name")}
     same = {
         "units": units.same_units(units.units_of(coarse), units.units_of(fine)),
-        "standard_name": _same_standard_name(coarse, fine),
+        "standard_name": None in names or len(names) == 1,
     }
     for attr, agree in same.items():
         if not agree:
@@ -378,11 +365,6 @@ def check_variable(coarse: xr.DataArray, fine: xr.DataArray) -> None:
                 f"the fine one {units.said(fine.attrs[attr])}. Give both as one variable in one "
                 f"unit (and set attrs[{attr!r}]), or drop the attribute where it is wrong."
             )
-
-
-def _same_standard_name(coarse: xr.DataArray, fine: xr.DataArray) -> bool:
-    names = (coarse.attrs.get("standard_name"), fine.attrs.get("standard_name"))
-    return None in names or names[0] == names[1]
 
 
 def implausible(record: Record, scaling: Scaling, what: str) -> str:
@@ -441,17 +423,20 @@ def on_cells_of(record: xr.DataArray, grid: xr.DataArray, what: str, owner: str)
     ModelMismatchError
         If the cells differ.
     """
-    if not grids.same_grid(grid, record):
+    matched = grids.match_cells(grid, record)
+    if matched is None:
         mine = canonical_grid(to_array(record).labels)
         raise ModelMismatchError(
             f"{what} lies on another grid than {owner}: {_extent(mine)} against {_extent(grid)}. "
             "Regrid it (xd.regrid), or fit a model for its grid."
         )
-    return turn(record, grid)
+    return turn(record, grid, matched)
 
 
 def _in_order_of(record: Record, other: Record) -> Record:
     """Return a record with its cells in the order of another; itself where they are."""
+    if record is other:
+        return record
     matched = grids.match_cells(other.grid, record.grid)
     ordered = matched is not None and all(
         np.array_equal(index, np.arange(size))
@@ -464,20 +449,6 @@ def _extent(grid: xr.DataArray) -> str:
     """Describe the range of a grid, for messages."""
     spans = [f"{d.size} from {d.flat[0]:g} to {d.flat[-1]:g}" for d in grids.centres(grid)]
     return f"latitudes {spans[0]}, longitudes {spans[1]}"
-
-
-def _check_steps(coarse: Record, fine: Record) -> None:
-    if 0 not in (coarse.step, fine.step) and coarse.step != fine.step:
-        raise TimeAxisError(
-            f"The coarse record has a time step of {coarse.step / 3600:g} hours and the fine one "
-            f"of {fine.step / 3600:g} hours. Bring both to one step, for instance with "
-            ".resample(time='1D').mean()."
-        )
-
-
-def _check_coverage(coarse: Record, fine: Record) -> None:
-    latitude, longitude = grids.grid_axes(coarse.da, "The coarse grid")
-    grids.check_coverage(latitude, longitude, *grids.centres(fine.grid))
 
 
 def _common_steps(coarse: Record, fine: Record) -> tuple[npt.NDArray[np.int64], Record]:

@@ -13,9 +13,9 @@ from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError, check_option
 from xdownscale.core.grids import (
     NO_BOUNDS,
-    Array,
     Bounds,
     Grid,
+    centres,
     given_bounds,
     grid_template,
     has_grid,
@@ -186,16 +186,9 @@ def separable(
     >>> separable(coarse, fine, "bilinear").apply(coarse.values)
     array([[1.25]])
     """
-    axes = require_rectilinear(source, "The source grid")
-    wanted = require_rectilinear(target, "The target grid")
-    return Regridder.between(
-        (_degrees(source, axes.latitude), _degrees(source, axes.longitude)),
-        (_degrees(target, wanted.latitude), _degrees(target, wanted.longitude)),
-        method,
-        extrapolate,
-        min_valid,
-        bounds,
-    )
+    given = centres(source, "The source grid", rectilinear=True)
+    wanted = centres(target, "The target grid", rectilinear=True)
+    return Regridder.between(given, wanted, method, extrapolate, min_valid, bounds)
 
 
 def regrid_static(
@@ -242,14 +235,10 @@ def regrid_static(
 
 def _cell_size(da: xr.DataArray) -> float:
     """Return the area of a cell in square degrees, NaN where an axis has one point."""
-    axes = require_rectilinear(da)
-    rows = spacing(np.unwrap(_degrees(da, axes.latitude), period=360.0))
-    columns = spacing(np.unwrap(_degrees(da, axes.longitude), period=360.0))
+    latitude, longitude = centres(da, rectilinear=True)
+    rows = spacing(np.unwrap(latitude, period=360.0))
+    columns = spacing(np.unwrap(longitude, period=360.0))
     return rows * columns
-
-
-def _degrees(da: xr.DataArray, name: str) -> Array:
-    return np.asarray(da.coords[name].values, dtype=np.float64)
 
 
 def _regrid_dataset(

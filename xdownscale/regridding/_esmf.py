@@ -16,6 +16,7 @@ from xdownscale.core.grids import (
     Array,
     Axis,
     Bounds,
+    centres,
     check_coverage,
     latitude_axis,
     longitude_axis,
@@ -70,7 +71,7 @@ def regrid_esmf(
     xesmf = require("xesmf", "engine='xesmf'")
     _check_method(da, grid, method, extrapolate)
     if extrapolate is None and _is_flat(da) and _is_flat(grid):
-        check_coverage(*_axes(da), *_degrees(grid))
+        check_coverage(*_axes(da), *centres(grid))
     values, cells, periodic = _source(da, method, bounds[0])
     options: dict[str, Any] = {"periodic": periodic, "unmapped_to_nan": True}
     if extrapolate == "nearest" and method != "nearest":
@@ -121,7 +122,7 @@ def _target(grid: xr.DataArray, method: str, bounds: Bounds) -> xr.Dataset:
     """Return the target grid as ESMF wants it, in its own order."""
     if not _is_flat(grid):
         return _curvilinear(grid)
-    lat, lon = _degrees(grid)
+    lat, lon = centres(grid)
     if method != "conservative":
         return xr.Dataset(coords={"lat": ("lat", lat), "lon": ("lon", lon)})
     latitude, longitude = _axes(grid, bounds)
@@ -130,8 +131,8 @@ def _target(grid: xr.DataArray, method: str, bounds: Bounds) -> xr.Dataset:
         axis.edges if axis.inverse[0] < axis.inverse[-1] else axis.edges[::-1]
         for axis in (latitude, longitude)
     ]
-    centres = [axis.values[axis.inverse] for axis in (latitude, longitude)]
-    return _with_edges(*centres, *edges)
+    degrees = [axis.values[axis.inverse] for axis in (latitude, longitude)]
+    return _with_edges(*degrees, *edges)
 
 
 def _with_edges(lat: Array, lon: Array, lat_b: Array, lon_b: Array) -> xr.Dataset:
@@ -198,11 +199,6 @@ def _check_joined(what: str, axes: tuple[Axis, Axis]) -> None:
 
 
 def _axes(da: xr.DataArray, bounds: Bounds = NO_BOUNDS) -> tuple[Axis, Axis]:
-    latitude, longitude = _degrees(da)
+    latitude, longitude = centres(da)
     what = f"The grid of {da.name or 'the array'}"
     return latitude_axis(latitude, what, bounds[0]), longitude_axis(longitude, what, bounds[1])
-
-
-def _degrees(da: xr.DataArray) -> tuple[Array, Array]:
-    axes = find_axes(da)
-    return da.coords[axes.latitude].values, da.coords[axes.longitude].values

@@ -176,7 +176,7 @@ class Regridder:
         """Regrid one field into `out`; return the weights for its missing values."""
         valid = np.isfinite(field)
         if valid.all():
-            _product(y.main, field, x.main, out)
+            np.matmul(y.main @ field, x.main.T, out=out)
             return gaps
         if not valid.any():
             out[...] = np.nan
@@ -188,7 +188,7 @@ class Regridder:
         else:
             linear = np.empty_like(out)
             _weighted_mean(y.linear, np.where(valid, field, 0), x.linear, gaps, linear)
-            _product(y.main, _filled(field, valid), x.main, out)
+            np.matmul(y.main @ _filled(field, valid), x.main.T, out=out)
             np.copyto(out, linear, where=gaps.touched)
         out[~gaps.enough] = np.nan
         return gaps
@@ -210,13 +210,9 @@ _SOURCE = "The source grid"
 _TARGET = "The target grid"
 
 
-def _product(y: Array, field: Array, x: Array, out: Array) -> None:
-    np.matmul(y @ field, x.T, out=out)
-
-
 def _weighted_mean(y: Array, zeroed: Array, x: Array, gaps: _Gaps, out: Array) -> None:
     """Write ``sum(W f m) / sum(W m)`` into `out`."""
-    _product(y, zeroed, x, out)
+    np.matmul(y @ zeroed, x.T, out=out)
     np.divide(out, gaps.share, out=out)
 
 

@@ -22,13 +22,6 @@ class _Source(NamedTuple):
     given: Array  # (n,) which point of the axis as given
 
 
-class _Target(NamedTuple):
-    """Target cells in ascending order, in the source's longitude convention."""
-
-    values: Array  # (m,)
-    edges: Array  # (m, 2)
-
-
 class AxisWeights(NamedTuple):
     """Weights along one axis, for the source points and target points in the order given.
 
@@ -80,31 +73,31 @@ def axis_weights(source: Axis, target: Axis, method: str, extrapolate: str | Non
     >>> axis_weights(source, target, "bilinear", None).main
     array([[0.75, 0.25]])
     """
-    cells = _align(source, target)
-    near = _crop(_unroll(source), cells)
+    values, cells = _align(source, target)
+    near = _unroll(source, cells)
     if method == "bicubic":
-        hold = extrapolate == "nearest"
-        found = AxisWeights(_spline(near, cells, hold), _linear(near, cells), _reach(near, cells))
+        spline = _spline(near, values, extrapolate == "nearest")
+        found = AxisWeights(spline, _linear(near, values), _reach(near, values))
+    elif method == "conservative":
+        found = AxisWeights(_overlap(near, values, cells))
     else:
-        makers = {"bilinear": _linear, "nearest": _nearest, "conservative": _overlap}
-        found = AxisWeights(makers[method](near, cells))
+        found = AxisWeights((_linear if method == "bilinear" else _nearest)(near, values))
     size = source.inverse.size
     return found.map(lambda m: _as_given(m, near.given, size)[target.inverse])
 
 
-def _align(source: Axis, target: Axis) -> _Target:
-    """Shift target longitudes by multiples of 360 degrees to the source (latitudes stay)."""
+def _align(source: Axis, target: Axis) -> tuple[Array, Array]:
+    """Return target centres (m,) and cells (m, 2) in the source's longitude convention."""
     middle = (source.values[0] + source.values[-1]) / 2
     values = target.values
-    edges = target.cells
     if source.periodic:
         values = (values[0] + values[-1]) / 2
     turns = np.round((middle - values) / 360)
-    return _Target(target.values + 360 * turns, edges + 360 * np.reshape(turns, (-1, 1)))
+    return target.values + 360 * turns, target.cells + 360 * np.reshape(turns, (-1, 1))
 
 
-def _unroll(source: Axis) -> _Source:
-    """Repeat a periodic axis so that it extends well beyond any target."""
+def _unroll(source: Axis, target: Array) -> _Source:
+    """Return the source cells within SPARE cells of the target; a periodic axis is repeated."""
     size = source.values.size
     laps = 1 + -(-SPARE // size) if source.periodic else 0
     turns = np.arange(-laps, laps + 1)[:, None] * 360.0
@@ -112,18 +105,10 @@ def _unroll(source: Axis) -> _Source:
     if np.array_equal(source.cells[1:, 0], source.cells[:-1, 1]):
         # cells that meet share their edges, where the axis closes on itself too
         cells[:-1, 1] = cells[1:, 0]
-    return _Source(
-        (source.values + turns).ravel(),
-        cells,
-        np.tile(source.first, turns.size),
-    )
-
-
-def _crop(source: _Source, target: _Target) -> _Source:
-    """Keep the source cells that lie within SPARE cells of the target."""
-    low, high = np.searchsorted(source.values, [target.edges.min(), target.edges.max()])
-    start, stop = max(low - SPARE, 0), min(high + SPARE, source.values.size)
-    return _Source(source.values[start:stop], source.cells[start:stop], source.given[start:stop])
+    values = (source.values + turns).ravel()
+    low, high = np.searchsorted(values, [target.min(), target.max()])
+    near = slice(max(low - SPARE, 0), high + SPARE)
+    return _Source(values[near], cells[near], np.tile(source.first, turns.size)[near])
 
 
 def _as_given(weights: Array, index: Array, size: int) -> Array:
@@ -133,17 +118,17 @@ def _as_given(weights: Array, index: Array, size: int) -> Array:
     return columns.T
 
 
-def _spline(source: _Source, target: _Target, hold: bool) -> Array:
+def _spline(source: _Source, target: Array, hold: bool) -> Array:
     """Weights of a not-a-knot cubic spline; a parabola through three points, a line through two.
 
     In the half-cell margin it continues the line through the outermost two centres.
     """
     size = source.values.size
-    inside = np.clip(target.values, source.values[0], source.values[-1])
+    inside = np.clip(target, source.values[0], source.values[-1])
     spline = make_interp_spline(source.values, np.eye(size), k=min(3, size - 1))
     weights: Array = spline(inside)
     if not hold and size > 1:
-        weights += _margin(source, target.values - inside)
+        weights += _margin(source, target - inside)
     return weights
 
 
@@ -157,12 +142,12 @@ def _margin(source: _Source, beyond: Array) -> Array:
     return weights
 
 
-def _linear(source: _Source, target: _Target) -> Array:
+def _linear(source: _Source, target: Array) -> Array:
     """Linear weights, constant beyond the outermost centres."""
-    weights = np.zeros((target.values.size, source.values.size))
+    weights = np.zeros((target.size, source.values.size))
     if source.values.size == 1:
         return weights + 1
-    inside = np.clip(target.values, source.values[0], source.values[-1])
+    inside = np.clip(target, source.values[0], source.values[-1])
     low = np.searchsorted(source.values, inside, side="right") - 1
     low = np.minimum(low, source.values.size - 2)
     share = (inside - source.values[low]) / (source.values[low + 1] - source.values[low])
@@ -172,30 +157,30 @@ def _linear(source: _Source, target: _Target) -> Array:
     return weights
 
 
-def _nearest(source: _Source, target: _Target) -> Array:
+def _nearest(source: _Source, target: Array) -> Array:
     """Weights that are 1 at the source cell whose centre is nearest."""
     middle = (source.values[1:] + source.values[:-1]) / 2
-    weights = np.zeros((target.values.size, source.values.size))
-    weights[np.arange(target.values.size), np.searchsorted(middle, target.values)] = 1
+    weights = np.zeros((target.size, source.values.size))
+    weights[np.arange(target.size), np.searchsorted(middle, target)] = 1
     return weights
 
 
-def _overlap(source: _Source, target: _Target) -> Array:
+def _overlap(source: _Source, target: Array, cells: Array) -> Array:
     """Shares of a target cell that source cells cover; the nearest where none does."""
-    low = np.maximum(target.edges[:, :1], source.cells[:, 0])
-    high = np.minimum(target.edges[:, 1:], source.cells[:, 1])
+    low = np.maximum(cells[:, :1], source.cells[:, 0])
+    high = np.minimum(cells[:, 1:], source.cells[:, 1])
     shared = np.clip(high - low, 0, None)
     covered = shared.sum(axis=1, keepdims=True)
-    none = covered[:, 0] <= 1e-9 * np.diff(target.edges, axis=1)[:, 0]
+    none = covered[:, 0] <= 1e-9 * np.diff(cells, axis=1)[:, 0]
     covered[none] = 1
     weights: Array = shared / covered
     weights[none] = _nearest(source, target)[none]
     return weights
 
 
-def _reach(source: _Source, target: _Target) -> Array:
+def _reach(source: _Source, target: Array) -> Array:
     """Return 1 at the source cells that a spline value is taken to depend on, else 0."""
-    place = np.searchsorted(source.values, target.values, side="right")[:, None] - 0.5
+    place = np.searchsorted(source.values, target, side="right")[:, None] - 0.5
     near: Array = (np.abs(np.arange(source.values.size) - place) < REACH).astype(np.float64)
     return near
 

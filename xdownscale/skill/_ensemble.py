@@ -7,7 +7,7 @@ import xarray as xr
 
 from xdownscale.core.alignment import Matched
 from xdownscale.core.errors import check_option
-from xdownscale.core.time import time_keys
+from xdownscale.core.time import seconds
 from xdownscale.skill import _kernels
 from xdownscale.skill._options import MEMBERS, Weights, pixel_weights, require_members
 from xdownscale.skill._scores import Transform, apply_kernel, paired, units_of
@@ -169,7 +169,7 @@ def _chance(pairs: Matched, seed: int) -> xr.DataArray:
     truth = pairs.truth
     rows = _places(truth, axes.latitude, axes.y)
     columns = _places(truth, axes.longitude, axes.x)
-    days = time_keys(pairs.time) if axes.time else np.zeros(1, np.int64)
+    days = seconds(pairs.time) if axes.time else np.zeros(1, np.int64)
     key = xr.DataArray(days, dims=axes.time or "day")
     key = (key if axes.time else key[0]).drop_vars(list(key.coords))
     cell = rows * np.int64(truth.sizes[axes.x]) + columns

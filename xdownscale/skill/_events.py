@@ -77,9 +77,12 @@ def events(
     pairs = paired(prediction, truth, None)
     levels = event_levels(pairs.truth, thresholds, quantiles)
     shares = pixel_weights(weights, pairs.truth, pairs.axes)
-    outputs = (("threshold", "outcome"),)
+
+    def kernel(p: Any, t: Any, w: Any = None) -> Any:
+        return _kernels.contingency(p, t, levels.values, w)
+
     sizes = {"threshold": levels.size, "outcome": len(_COUNTS)}
-    counts = apply_kernel(_kernel(levels.values), pairs, shares, outputs=outputs, sizes=sizes)
+    counts = apply_kernel(kernel, pairs, shares, outputs=(tuple(sizes),), sizes=sizes)
     counts = counts.assign_coords(levels.coords).transpose("threshold", ...)
     daily = {name: counts.isel(outcome=i) for i, name in enumerate(_COUNTS)}
     found = xr.Dataset(daily)
@@ -92,13 +95,6 @@ def events(
     for name in _COUNTS:
         found[name].attrs = {"long_name": name.replace("_", " "), "units": "1"}
     return found
-
-
-def _kernel(levels: Any) -> Any:
-    def count(p: Any, t: Any, w: Any = None) -> Any:
-        return _kernels.contingency(p, t, levels, w)
-
-    return count
 
 
 def _ratios(counts: dict[str, xr.DataArray]) -> dict[str, xr.DataArray]:

@@ -56,10 +56,6 @@ class Crop(NamedTuple):
         box = fields[..., self.rows, self.columns]
         return box if self.inside is None else np.where(self.inside, box, np.nan)
 
-    def box(self, weights: Any) -> Any:
-        """Return the box of (y, x) weights; None stays None."""
-        return None if weights is None else weights[self.rows, self.columns]
-
 
 def check_by(by: By, regions: Mapping[str, Any] | None) -> tuple[str, ...]:
     """Check the ways of grouping and return them.

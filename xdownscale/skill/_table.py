@@ -343,9 +343,8 @@ def daily_scores(
     found: dict[str, list[Any]] = {region: [] for region in regions}
     for predictions, truth in _day_blocks(pairs):
         for region, crop in regions.items():
-            found[region].append(
-                _block_scores(predictions, truth, rows, space, scores, crop, crop.box(known))
-            )
+            own = None if known is None else known[crop.rows, crop.columns]
+            found[region].append(_block_scores(predictions, truth, rows, space, scores, crop, own))
     return {region: np.concatenate(blocks, axis=-1) for region, blocks in found.items()}
 
 
@@ -380,27 +379,13 @@ def _block_scores(
         target = transformed("truth", crop.cut(truth), own)
         fields = {name: transformed(name, crop.cut(p), own) for name, p in predictions.items()}
         for scored, row in zip(found, rows, strict=True):
-            candidate = candidate_of(row.kind, fields[row.name])
+            candidate = fields[row.name]
+            if row.kind == "mean":
+                candidate = candidate.mean(axis=0)
+            elif row.kind == "first":
+                candidate = candidate[0]
             scored.append([_daily_score(s, row.kind, candidate, target, weights) for s in scores])
     return np.array(found)
-
-
-def candidate_of(kind: str, fields: Any) -> Any:
-    """Return the ensemble mean, first realization or all of ([member,] time, y, x), as a row needs.
-
-    Parameters
-    ----------
-    kind : str
-        As in `Row`.
-    fields : array
-
-    Returns
-    -------
-    array
-    """
-    if kind == "mean":
-        return fields.mean(axis=0)
-    return fields[0] if kind == "first" else fields
 
 
 def _daily_score(score: str, kind: str, candidate: Any, target: Any, weights: Any) -> Any:

@@ -109,13 +109,17 @@ def chronological_split(
     _check_length("The record", numbers.size, lags)
     width = time_step(time) if step is None else step
     windows = lag_windows(time, lags, targets, present=present, step=width)
-    divider = _Divider(numbers, lags * width)
-    train, validation, test = divider.divide(_groups(time, windows.targets, seasons), shares)
+    groups = [windows.targets]
+    if seasons is not None:
+        names = season_of(time, seasons)[windows.targets]
+        groups = [windows.targets[names == name] for name in resolve_seasons(seasons)]
+    train, validation, test = _divide(numbers, groups, shares, lags * width)
     for name, part, share in zip(
         ("training", "validation", "test"), (train, validation, test), shares, strict=True
     ):
         if share > 0:
-            _check_length(f"The {name} part", _count_with_windows(part, windows), lags)
+            before = windows.lags[find(part, windows.targets)]
+            _check_length(f"The {name} part", np.union1d(part, before.ravel()).size, lags)
     train, stopping = _set_aside(train, numbers // DAY, early_stopping, seed)
     split = Split(train, stopping, validation, test)
     check_split(split, windows)
@@ -142,66 +146,63 @@ def _check_length(what: str, found: int, lags: int) -> None:
         )
 
 
-def _count_with_windows(part: Index, windows: Windows) -> int:
-    rows = find(part, windows.targets)
-    return int(np.union1d(part, windows.lags[rows].ravel()).size)
-
-
-def _groups(time: Any, targets: Index, seasons: Seasons | None) -> list[Index]:
-    if seasons is None:
-        return [targets]
-    names = season_of(time, seasons)[targets]
-    return [targets[names == name] for name in resolve_seasons(seasons)]
-
-
-class _Divider:
+def _divide(
+    numbers: NDArray[np.int64], groups: list[Index], shares: Sequence[float], reach: int
+) -> tuple[Index, Index, Index]:
     """Divide targets by whole days, with a purge between the parts.
 
     Parameters
     ----------
     numbers : ndarray of int
         Times in seconds.
+    groups : list of ndarray of int
+        Targets of each season.
+    shares : sequence of three floats
+        Of training, validation and test.
     reach : int
         Seconds that a lag window reaches back.
+
+    Returns
+    -------
+    (ndarray, ndarray, ndarray)
+        Training, validation and test targets of all groups.
     """
+    counts = [np.unique(numbers[group] // DAY).size for group in groups]
+    test, earlier = _cut(numbers, groups, [_count(n, shares[2]) for n in counts])
+    earlier = [_purge(numbers, group, test, reach) for group in earlier]
+    validation, earlier = _cut(numbers, earlier, [_count(n, shares[1]) for n in counts])
+    kept = np.union1d(test, validation)
+    train = _purge(numbers, np.sort(np.concatenate(earlier)), kept, reach)
+    return train, validation, test
 
-    def __init__(self, numbers: NDArray[np.int64], reach: int) -> None:
-        self.numbers = numbers
-        self.days = numbers // DAY
-        self.reach = reach
 
-    def divide(self, groups: list[Index], shares: Sequence[float]) -> tuple[Index, Index, Index]:
-        """Return the training, validation and test targets of all groups."""
-        counts = [np.unique(self.days[group]).size for group in groups]
-        test, earlier = self._cut(groups, [_count(n, shares[2]) for n in counts])
-        earlier = [self._purge(group, test) for group in earlier]
-        validation, earlier = self._cut(earlier, [_count(n, shares[1]) for n in counts])
-        kept = np.union1d(test, validation)
-        train = self._purge(np.sort(np.concatenate(earlier)), kept)
-        return train, validation, test
+def _cut(
+    numbers: NDArray[np.int64], groups: list[Index], counts: list[int]
+) -> tuple[Index, list[Index]]:
+    """Split off each group's last days; return them joined, and the earlier ones by group."""
+    last = []
+    earlier = []
+    for group, count in zip(groups, counts, strict=True):
+        own = numbers[group] // DAY
+        days = np.unique(own)
+        taken = np.isin(own, days[max(days.size - count, 0) :])
+        last.append(group[taken])
+        earlier.append(group[~taken])
+    return np.sort(np.concatenate(last)), earlier
 
-    def _cut(self, groups: list[Index], counts: list[int]) -> tuple[Index, list[Index]]:
-        """Split off each group's last days; return them joined, and the earlier ones by group."""
-        last = []
-        earlier = []
-        for group, count in zip(groups, counts, strict=True):
-            days = np.unique(self.days[group])
-            taken = np.isin(self.days[group], days[max(days.size - count, 0) :])
-            last.append(group[taken])
-            earlier.append(group[~taken])
-        return np.sort(np.concatenate(last)), earlier
 
-    def _purge(self, group: Index, others: Index) -> Index:
-        """Drop the days within reach of other targets, before or after them."""
-        if not others.size or not group.size:
-            return group
-        theirs = self.numbers[others]
-        own = self.numbers[group]
-        place = np.searchsorted(theirs, own)
-        after = theirs[np.minimum(place, theirs.size - 1)]
-        before = theirs[np.maximum(place - 1, 0)]
-        near = np.minimum(np.abs(after - own), np.abs(own - before)) <= self.reach
-        return group[~np.isin(self.days[group], self.days[group[near]])]
+def _purge(numbers: NDArray[np.int64], group: Index, others: Index, reach: int) -> Index:
+    """Drop the days within reach of other targets, before or after them."""
+    if not others.size or not group.size:
+        return group
+    theirs = numbers[others]
+    own = numbers[group]
+    place = np.searchsorted(theirs, own)
+    after = theirs[np.minimum(place, theirs.size - 1)]
+    before = theirs[np.maximum(place - 1, 0)]
+    near = np.minimum(np.abs(after - own), np.abs(own - before)) <= reach
+    days = own // DAY
+    return group[~np.isin(days, days[near])]
 
 
 def _count(n: int, share: float) -> int:
@@ -253,22 +254,20 @@ def check_split(split: Split, windows: Windows) -> None:
     >>> check_split(Split(np.array([1]), none, none, np.array([3])), windows)
     """
     parts = split._asdict()
-    lags = {name: _lag_days(name, part, windows) for name, part in parts.items()}
+    lags: dict[str, Index] = {}
+    for name, part in parts.items():
+        rows = find(part, windows.targets)
+        if np.any(rows < 0):
+            raise TimeAxisError(
+                f"Day {part[rows < 0][0]} of the part {name!r} has no complete lag window; take "
+                "targets from `lag_windows`."
+            )
+        lags[name] = np.unique(windows.lags[rows])
     for (low, _), (high, _) in itertools.combinations(list(parts.items()), 2):
         _check_disjoint(f"in the parts {low!r} and {high!r}", parts[low], parts[high])
         if high != "stopping":
             _check_disjoint(f"in {low!r} and in a {high} day's lag window", parts[low], lags[high])
             _check_disjoint(f"in {high!r} and in a {low} day's lag window", parts[high], lags[low])
-
-
-def _lag_days(name: str, part: Index, windows: Windows) -> Index:
-    rows = find(part, windows.targets)
-    if np.any(rows < 0):
-        raise TimeAxisError(
-            f"Day {part[rows < 0][0]} of the part {name!r} has no complete lag window; take "
-            "targets from `lag_windows`."
-        )
-    return np.unique(windows.lags[rows])
 
 
 def _check_disjoint(where: str, a: Index, b: Index) -> None:

@@ -11,7 +11,7 @@ import xarray as xr
 from xdownscale.core.alignment import turn
 from xdownscale.core.coords import Axes, find_axes
 from xdownscale.core.errors import GridError, OptionError
-from xdownscale.core.grids import same_grid
+from xdownscale.core.grids import on_grid, same_grid
 
 Region = tuple[float, float, float, float] | xr.DataArray
 _TOLERANCE = 1e-4  # degrees; float32 longitudes near 360 are this coarse
@@ -112,19 +112,18 @@ def region_mask(da: xr.DataArray, region: Any) -> xr.DataArray:
 
 def _box(da: xr.DataArray, axes: Axes, box: tuple[float, float, float, float]) -> xr.DataArray:
     west, east, south, north = box
-    grid = _template(da, axes)
-    lat = grid[axes.latitude]
-    lon = grid[axes.longitude]
+    lat = da[axes.latitude]
+    lon = da[axes.longitude]
     # degrees east of the western border do not depend on the longitude convention
     eastward = (lon.astype("float64") - west + _TOLERANCE) % 360
     width = min(east - west, 360.0) if east >= west else (east - west) % 360
     in_rows = (lat >= south - _TOLERANCE) & (lat <= north + _TOLERANCE)
     inside = in_rows & (eastward <= width + 2 * _TOLERANCE)
-    return grid.copy(data=inside.transpose(axes.y, axes.x).values)
+    return on_grid(da, inside.transpose(axes.y, axes.x).values)
 
 
 def _mask(da: xr.DataArray, axes: Axes, mask: xr.DataArray) -> xr.DataArray:
-    grid = _template(da, axes)
+    grid = on_grid(da, np.zeros((da.sizes[axes.y], da.sizes[axes.x]), bool))
     its = find_axes(mask)
     one = {dim: 0 for dim in mask.dims if dim not in (its.y, its.x) and mask.sizes[dim] == 1}
     own = mask.isel(one, drop=True).transpose(..., its.y, its.x)
@@ -141,15 +140,6 @@ def _mask(da: xr.DataArray, axes: Axes, mask: xr.DataArray) -> xr.DataArray:
             "give 0 and 1, or a condition such as mask > 0.5."
         )
     return grid.copy(data=values == 1)
-
-
-def _template(da: xr.DataArray, axes: Axes) -> xr.DataArray:
-    """Return a grid of False, with the coordinates of latitude and longitude only."""
-    names = {axes.latitude, axes.longitude, axes.y, axes.x}
-    coords = {name: da.coords[name] for name in names if name in da.coords}
-    bare = {name: c.variable for name, c in coords.items() if set(c.dims) <= {axes.y, axes.x}}
-    shape = (da.sizes[axes.y], da.sizes[axes.x])
-    return xr.DataArray(np.zeros(shape, bool), dims=(axes.y, axes.x), coords=bare)
 
 
 def _describe(region: Region) -> str:

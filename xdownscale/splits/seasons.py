@@ -60,17 +60,12 @@ def resolve_seasons(seasons: Seasons = SEASONS) -> dict[str, tuple[int, ...]]:
     return resolved
 
 
-def _known() -> dict[str, tuple[int, ...]]:
-    """Return name -> months for every run of two to twelve months, such as "JJAS"."""
+def _from_letters(name: str) -> tuple[int, ...]:
+    """Return the months of a run of two to twelve months, such as "JJAS"."""
     known: dict[str, tuple[int, ...]] = {}
     for length, start in itertools.product(range(2, 13), range(12)):
         run = tuple((start + k) % 12 + 1 for k in range(length))
         known.setdefault("".join(_LETTERS[month - 1] for month in run), run)
-    return known
-
-
-def _from_letters(name: str) -> tuple[int, ...]:
-    known = _known()
     if name not in known:
         near = nearest_name(name.upper(), SEASONS) or nearest_name(name.upper(), known)
         raise OptionError(
