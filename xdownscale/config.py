@@ -54,6 +54,7 @@ def _is(kind: str, value: Any) -> bool:
 
 REGRID_METHODS = ("bicubic", "bilinear", "nearest", "conservative")
 ENGINES = ("separable", "xesmf")
+FIRST_GUESSES = ("auto", "driver", "bias", "ridge")
 SIZES = ("tiny", "base", "large")
 ENCODERS = ("frozen", "finetuned", "none")
 NORMS = ("group", "rms")
@@ -107,6 +108,11 @@ class DataConfig:
         downscaled to its last time step. None: as `window`.
     crop : int
         Side of their random training crops, in fine pixels.
+    first_guess : str
+        What the networks of the other methods correct: ``"driver"``, the interpolated coarse field;
+        ``"bias"``, that plus the mean error of each cell; ``"ridge"``, ridge regression on the
+        coarse cells of all drivers in the window; ``"auto"``, the one of them with the smallest
+        held-out error.
     blend : int
         Pixels by which their regions reach beyond their borders, to be blended with neighbours.
     fine_lags : int
@@ -136,6 +142,7 @@ class DataConfig:
     window: int = 2
     ahead: int | None = None
     crop: int = 64
+    first_guess: str = "driver"
     blend: int = 8
     fine_lags: int = 0
     buffer_days: int = 45
@@ -169,6 +176,7 @@ class DataConfig:
         check_option("scaling", self.scaling, SCALINGS)
         check_option("regrid method", self.regrid, REGRID_METHODS)
         check_option("engine", self.engine, ENGINES)
+        check_option("first_guess", self.first_guess, FIRST_GUESSES)
         if self.extrapolate is not None:
             check_option("extrapolate", self.extrapolate, ("nearest",))
         if self.buffer_days < 0:

@@ -341,4 +341,5 @@ def sizes_of(fitted: Fitted, model: GroupModel) -> Sizes:
         fine_lags=method.fine_lags(config),
         static=len(model.static),
         calendar=CHANNELS[method.calendar],
+        guess=method.guess_channels(config) * len(fitted.own),
     )

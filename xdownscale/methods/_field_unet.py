@@ -13,7 +13,9 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from xdownscale.config import DownscalerConfig
-from xdownscale.methods.base import Floats, Method
+from xdownscale.methods._first_guess import CLIMATE, FirstGuess, fit_first_guess
+from xdownscale.methods._first_guess import describe as describe_guess
+from xdownscale.methods.base import Floats, Method, State
 from xdownscale.models.networks.channels import Sizes, field_inputs
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 NETWORK = frozenset(
     {"size", "channels", "encoder_channels", "encoder", "norm", "dropout", "unshuffle"}
 )
-DATA = frozenset({"window", "ahead", "crop", "blend", "fine_lags"})
+DATA = frozenset({"window", "ahead", "crop", "blend", "fine_lags", "first_guess"})
 COVERING = frozenset({"size", "stride", "halo", "taper", "noise", "batch_size"})
 SAMPLING = frozenset({"sampler", "constraint", "tile", "precision"})
 
@@ -43,6 +45,7 @@ class FieldUNetMethod(Method):
     blends = True
     detailed_static = True
     watches_drift = True
+    sees_coarse_window = True
 
     def window(self, config: DownscalerConfig) -> tuple[int, int]:
         """Return ``data.window`` before and ``data.ahead`` after the target."""
@@ -55,6 +58,10 @@ class FieldUNetMethod(Method):
     def uses_encoder(self, config: DownscalerConfig) -> bool:
         """Return True unless ``network.encoder`` is ``"none"``."""
         return config.network.encoder != "none"
+
+    def guess_channels(self, config: DownscalerConfig) -> int:
+        """Return the guess and the climate, unless the networks correct the driver."""
+        return 0 if config.data.first_guess == "driver" else 1 + CLIMATE
 
     def stitchings(self, config: DownscalerConfig) -> tuple[str, ...]:
         """Return whole fields, or patches."""
@@ -92,7 +99,10 @@ class FieldUNetMethod(Method):
         networks = networks.to(resolve_device(device), memory_format=torch.channels_last)
         if config.sampling.compile and networks.drawer is not None:
             networks.drawer.compile()
-        return self.sampler(networks.eval(), state)
+        sampler = self.sampler(networks.eval(), state)
+        if sizes.guess:
+            sampler.first_guess = FirstGuess.from_state(state, sizes).channels
+        return sampler
 
     @abstractmethod
     def sampler(self, networks: FieldNetworks, state: Mapping[str, Floats]) -> FieldSampler:
@@ -107,6 +117,8 @@ class FieldUNetMethod(Method):
         from xdownscale.models.networks.weights import check_fit
 
         weights = trained_weights(state)
+        if sizes.guess:
+            FirstGuess.from_state(state, sizes)
         check_fit(partial(FieldNetworks, *self._network_arguments(weights, config, sizes)), weights)
 
     def shared_tile(
@@ -123,6 +135,13 @@ class FieldUNetMethod(Method):
         wide = (shape[0] + -shape[0] % unit, shape[1] + -shape[1] % unit)
         free = available_memory() / tasks
         return auto_tile(wide, held_bytes(config), receptive_field(config.network), free)
+
+    def describe(self, config: DownscalerConfig, state: Mapping[str, Floats]) -> str:
+        """Describe the network, and the first guess that it corrects."""
+        described = super().describe(config, state)
+        if not self.guess_channels(config):
+            return described
+        return f"{described}, {describe_guess(state)}"
 
     def _network_arguments(
         self, weights: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
@@ -151,6 +170,9 @@ class FieldTraining:
         from xdownscale.models.networks.weights import seeded
 
         config = stages.run.config
+        self.first_guess: State = {}
+        if method.guess_channels(config):
+            stages.data, self.first_guess = fit_first_guess(stages.data, config.data.first_guess)
         data = stages.data
         self.stages = stages
         self.config = config
@@ -167,6 +189,12 @@ class FieldTraining:
         self.networks: FieldNetworks = networks.to(memory_format=torch.channels_last)
         if self.networks.encoder is not None:
             stages.pretrain(self.networks.encoder)
+
+    def state(self) -> State:
+        """Return the weights, and the first guess, as they are saved."""
+        from xdownscale.models.training.stages import as_arrays
+
+        return as_arrays(self.networks.state_dict()) | self.first_guess
 
     def task(self, kind: Any, name: str, stage: int, net: FieldNet, **options: Any) -> Any:
         """Return a task on random crops for one of the networks.

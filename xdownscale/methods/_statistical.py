@@ -18,7 +18,7 @@ from xdownscale.models.sampling.request import Conditions, SampleRequest
 from xdownscale.models.statistical import MEANS, Choice, Predictors, Ridge, choose_mean
 from xdownscale.models.statistical.choice import CANDIDATES, MeanModel
 from xdownscale.models.statistical.predictors import entry, prefixed, under
-from xdownscale.models.training.data import Rows, TrainingData, read_rows
+from xdownscale.models.training.data import Rows, TrainingData, read_coarse_windows, read_rows
 
 POINT_ESTIMATES = ("auto", *MEANS)
 _MEMORY = 4e9  # bytes of fields that are held in training
@@ -90,16 +90,24 @@ class Records:
         return np.stack([each.driver for each in self.predictors], axis=1)
 
 
-def read_records(data: TrainingData) -> Records:
-    """Read all known time steps but those of the test part.
+def read_records(data: TrainingData, rows: Rows | None = None) -> Records:
+    """Read known time steps into memory, as many as it holds.
+
+    Parameters
+    ----------
+    data : TrainingData
+        Records.
+    rows : ndarray of int, optional
+        Ascending; by default all but those of the test part.
 
     Raises
     ------
     DataError
         If there is none.
     """
-    parts = (data.train_targets, data.stop_targets, data.tune_targets)
-    rows = np.unique(np.concatenate(parts)).astype(np.int64)
+    if rows is None:
+        parts = (data.train_targets, data.stop_targets, data.tune_targets)
+        rows = np.unique(np.concatenate(parts)).astype(np.int64)
     if not rows.size:
         raise DataError(
             "There is no time step to train on: none has a fine field and all coarse fields of its "
@@ -108,9 +116,7 @@ def read_records(data: TrainingData) -> Records:
     rows = _affordable(rows, data)
     own = read_rows(data.driver, data.windows[rows, 0])
     fine = np.where(data.mask, read_rows(data.fine, rows), np.float32(np.nan))
-    windows = data.coarse_windows[rows]
-    coarse = read_rows(data.coarse, windows.ravel())
-    coarse = coarse.reshape(*windows.shape, *coarse.shape[1:])
+    coarse = read_coarse_windows(data, rows)
     predictors = tuple(
         Predictors(
             coarse=coarse,
@@ -189,7 +195,7 @@ def describe_means(state: Mapping[str, Floats]) -> str:
     >>> describe_means({"mean.0.kind": np.array([3.0]), "mean.0.held_out": errors})
     'mean by ridge (held-out RMSE: driver 2.000, bias 1.000, ridge 0.500, scaled units)'
     """
-    said = []
+    said: list[str] = []
     names = list(MEANS)
     while f"mean.{len(said)}.kind" in state:
         own = under(state, f"mean.{len(said)}")

@@ -120,6 +120,10 @@ class Method(ABC):
         """Tell whether it uses an encoder of the coarse record on the coarse grid."""
         return False
 
+    def guess_channels(self, config: DownscalerConfig) -> int:
+        """Return the channels of first guess and climate that its networks see, per target."""
+        return 0
+
     # What it can do
 
     def modes(self, config: DownscalerConfig) -> tuple[str, ...]:

@@ -57,7 +57,6 @@ class Crps(FieldUNetMethod):
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
         """Train the encoder on the coarse record, then the generator on the fine one."""
-        from xdownscale.models.training.stages import as_arrays
         from xdownscale.models.training.tasks import Generate
 
         stages = run.stages(data)
@@ -65,7 +64,7 @@ class Crps(FieldUNetMethod):
         networks = training.networks
         task = training.task(Generate, "generate", 20, networks.generator, train_encoder=True)
         stages.train(task, GENERATOR_SHARE)
-        return Trained(state=as_arrays(networks.state_dict()), history=stages.history())
+        return Trained(state=training.state(), history=stages.history())
 
     def sampler(self, networks: FieldNetworks, state: Mapping[str, Floats]) -> OneStepSampler:
         """Return a sampler of one evaluation."""

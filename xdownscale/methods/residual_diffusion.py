@@ -84,7 +84,6 @@ class ResidualDiffusion(FieldUNetMethod):
             cross_fitted_means,
             measure_residual,
         )
-        from xdownscale.models.training.stages import as_arrays
         from xdownscale.models.training.tasks import DenoiseResidual, Regress, fold_of
 
         stages = run.stages(data)
@@ -110,7 +109,7 @@ class ResidualDiffusion(FieldUNetMethod):
         )
         stages.train(task, DENOISER_SHARE)
         residual = calibrate_residual(stages, networks, residual, means)
-        state = as_arrays(networks.state_dict()) | residual.to_state()
+        state = training.state() | residual.to_state()
         return Trained(state=state, history=stages.history())
 
     def sampler(self, networks: FieldNetworks, state: Mapping[str, Floats]) -> ResidualSampler:

@@ -52,7 +52,6 @@ class UNet(FieldUNetMethod):
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
         """Train the encoder on the coarse record, then the regression on the fine one."""
-        from xdownscale.models.training.stages import as_arrays
         from xdownscale.models.training.tasks import Regress
 
         stages = run.stages(data)
@@ -61,7 +60,7 @@ class UNet(FieldUNetMethod):
         for net in networks.regressors:
             task = training.task(Regress, "regress0", 10, net, train_encoder=True)
             stages.train(task, REGRESSION_SHARE, run.config.training.mean_epochs)
-        return Trained(state=as_arrays(networks.state_dict()), history=stages.history())
+        return Trained(state=training.state(), history=stages.history())
 
     def sampler(self, networks: FieldNetworks, state: Mapping[str, Floats]) -> FieldSampler:
         """Return a sampler of the mean."""

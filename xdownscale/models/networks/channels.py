@@ -27,6 +27,8 @@ class Sizes(NamedTuple):
         Preceding fine time steps.
     static, calendar : int
         Static fields, and calendar features.
+    guess : int
+        Channels of the first guess and of the climate, which come first.
     """
 
     drivers: int
@@ -36,6 +38,7 @@ class Sizes(NamedTuple):
     fine_lags: int
     static: int
     calendar: int
+    guess: int = 0
 
     @property
     def targets(self) -> int:
@@ -44,9 +47,9 @@ class Sizes(NamedTuple):
 
     @property
     def known(self) -> int:
-        """Channels of `field_inputs`."""
+        """Channels of the first guess and of `field_inputs`."""
         window = known_channels(self.window, self.drivers, self.own, self.fine_lags)
-        return window + self.static
+        return self.guess + window + self.static
 
     @property
     def coarse_lags(self) -> int:

@@ -37,7 +37,7 @@ from xdownscale.models.sampling.memory import (
     held_bytes,
 )
 from xdownscale.models.sampling.patches import Indices, blend_patches, cut_patches, fuse_patches
-from xdownscale.models.sampling.request import SampleRequest
+from xdownscale.models.sampling.request import Conditions, SampleRequest
 from xdownscale.models.sampling.tiling import evaluate_tiles
 from xdownscale.patches.layout import PatchLayout
 
@@ -54,6 +54,11 @@ class FieldSampler:
         On their device, in evaluation mode.
     residual : ResidualStatistics or None
         Statistics of the residual, for samplers that generate one.
+
+    Attributes
+    ----------
+    first_guess : callable or None
+        Returns the first guess and the climate (n, g, y, x) of some conditions that lack them.
     """
 
     scales = False  # whether the network takes its noise at three scales
@@ -62,6 +67,7 @@ class FieldSampler:
     def __init__(self, networks: FieldNetworks, residual: ResidualStatistics | None = None) -> None:
         self.networks = networks
         self.residual = residual
+        self.first_guess: Callable[[Conditions], Floats] | None = None
 
     def sample(self, request: SampleRequest) -> Floats:
         """Generate fields; they depend on seed, realization, time and conditions alone.
@@ -174,7 +180,8 @@ class _Sampling:
         self.wide = (ny + self.pad[0], nx + self.pad[1])
         self.reach = receptive_field(network)
         self.inputs = self._padded()
-        self.drivers = self.inputs.known[:, : self.outputs]  # the targets' own
+        # what is corrected: the first guess, or the targets' own drivers
+        self.drivers = self.inputs.known[:, : self.outputs]
 
     def _padded(self) -> Inputs:
         """Return the conditions as tensors, padded."""
@@ -182,6 +189,11 @@ class _Sampling:
         edges = (0, self.pad[1], 0, self.pad[0])
         static = np.broadcast_to(given.static, (len(given.keys), *given.static.shape))
         channels = field_inputs(given.window, given.fine_lags, static, given.own)
+        guess = given.guess
+        if guess is None and self.sampler.first_guess is not None:
+            guess = self.sampler.first_guess(given)
+        if guess is not None:
+            channels = np.concatenate([guess, channels], axis=-3)
         known = functional.pad(self._tensor(channels), edges, mode="replicate")
         place = self._tensor(np.moveaxis(given.place, -1, 0))[None]
         place = functional.pad(place, edges, mode="replicate").movedim(1, -1)

@@ -44,6 +44,8 @@ class Conditions:
     coarse_window : ndarray (n, steps, d, yc, xc)
         Drivers on their own grid: the time step itself first, then those around it. Empty unless
         the method asks for it (`Method.sees_coarse_window`).
+    guess : ndarray (n, g, y, x) or None
+        First guess and climate, where they are known already: those of training are out of fold.
     """
 
     window: Floats
@@ -56,6 +58,7 @@ class Conditions:
     keys: NDArray[np.int64]
     members: NDArray[np.int64] | None = None
     coarse_window: Floats = field(default_factory=_none)
+    guess: Floats | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from xdownscale.models.networks.channels import Sizes
+from xdownscale.models.sampling.request import Conditions
 
 Floats = NDArray[np.float32]
 Rows = NDArray[np.int64]
@@ -61,6 +62,8 @@ class TrainingData:
     coarse_windows : ndarray of int (m, steps)
         Rows of `coarse` of each fine time step, and of those around it, as `windows`; -1 where
         there is none.
+    guess : array-like (m, g, y, x) or None
+        First guess of each fine time step, and the climate of each cell; read row by row.
     """
 
     coarse: Any
@@ -83,6 +86,7 @@ class TrainingData:
     tune_targets: Rows
     mask: NDArray[np.bool_]
     coarse_windows: Rows = field(default_factory=_none)
+    guess: Any = None
 
     @property
     def sizes(self) -> Sizes:
@@ -95,6 +99,7 @@ class TrainingData:
             fine_lags=int(self.fine_lags.shape[1]),
             static=len(self.static),
             calendar=int(self.calendar.shape[1]),
+            guess=0 if self.guess is None else len(self.guess[int(self.train_targets[0])]),
         )
 
     @property
@@ -140,3 +145,39 @@ def read_fine_lags(data: TrainingData, row: int) -> Floats:
     if known.size:
         out[known] = np.where(data.mask, read_rows(data.fine, rows[known]), np.nan)
     return out
+
+
+def read_coarse_windows(data: TrainingData, rows: Rows) -> Floats:
+    """Return the coarse fields around some fine time steps, ``(n, steps, d, yc, xc)``.
+
+    Empty where the rows of those windows are not known.
+    """
+    if not data.coarse_windows.size:
+        return np.empty((len(rows), 0, *data.coarse.shape[1:]), np.float32)
+    windows = data.coarse_windows[rows]
+    fields = read_rows(data.coarse, windows.ravel())
+    return fields.reshape(*windows.shape, *fields.shape[1:])
+
+
+def conditions_of(data: TrainingData, rows: Rows) -> Conditions:
+    """Return the conditions of some fine time steps.
+
+    Parameters
+    ----------
+    data : TrainingData
+        Records.
+    rows : ndarray of int
+        Fine time steps.
+    """
+    return Conditions(
+        window=np.stack([read_rows(data.driver, data.windows[row]) for row in rows]),
+        fine_lags=np.stack([read_fine_lags(data, int(row)) for row in rows]),
+        coarse=np.stack([read_rows(data.coarse, data.lags[row]) for row in rows]),
+        static=data.static,
+        calendar=data.calendar[rows],
+        place=data.place,
+        own=data.own,
+        keys=data.keys[rows],
+        coarse_window=read_coarse_windows(data, rows),
+        guess=None if data.guess is None else np.stack([data.guess[int(row)] for row in rows]),
+    )

@@ -191,6 +191,8 @@ class FineDataset(Dataset[Batch]):
         valid = target.isfinite() & cut(data.mask)
         window = read_rows(data.driver, data.windows[row])
         known, lags = self.arrange(window, self._fine_lags(row), data.static)
+        if data.guess is not None:
+            known = np.concatenate([data.guess[row], known])
         if lags is None:
             encoder = torch.from_numpy(lagged(read_rows(data.coarse, data.lags[row]))[None])
         else:

@@ -20,12 +20,12 @@ from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
 from xdownscale.models.diffusion.temporal_noise import LAGS, LaggedProducts, corrected_shares
 from xdownscale.models.networks.field_unet import FieldNet, FieldNetworks
 from xdownscale.models.sampling.fields import FieldSampler, ResidualSampler
-from xdownscale.models.sampling.request import Conditions, SampleRequest
+from xdownscale.models.sampling.request import SampleRequest
 from xdownscale.models.training.data import (
     Floats,
     Rows,
     TrainingData,
-    read_fine_lags,
+    conditions_of,
     read_rows,
 )
 from xdownscale.models.training.stages import Stages
@@ -226,28 +226,6 @@ def _autocorrelation(data: TrainingData, keys: Rows, series: Floats) -> NDArray[
         for key, fields in zip(keys, realization, strict=True):
             products.add(int(key), np.where(data.mask, fields, np.nan))
     return products.correlation()
-
-
-def conditions_of(data: TrainingData, rows: Rows) -> Conditions:
-    """Return the conditions of some fine time steps.
-
-    Parameters
-    ----------
-    data : TrainingData
-        Records.
-    rows : ndarray of int
-        Fine time steps.
-    """
-    return Conditions(
-        window=np.stack([read_rows(data.driver, data.windows[row]) for row in rows]),
-        fine_lags=np.stack([read_fine_lags(data, int(row)) for row in rows]),
-        coarse=np.stack([read_rows(data.coarse, data.lags[row]) for row in rows]),
-        static=data.static,
-        calendar=data.calendar[rows],
-        place=data.place,
-        own=data.own,
-        keys=data.keys[rows],
-    )
 
 
 def _request(stages: Stages, rows: Rows, realizations: tuple[int, ...]) -> SampleRequest:
