@@ -117,6 +117,7 @@ ANSWERS = [
         "Where are semivariogram models?", "variogram", "geostat/variogram_models.py", "spherical"
     ),
     Answer("Where are power spectra?", "spectrum", "geostat/spectrum.py", "power_spectrum"),
+    Answer("Where is the structure tensor?", "structure", "geostat/structure.py", "anisotropy"),
     Answer("Where is the Wasserstein distance?", "wasserstein", "geostat/wasserstein.py", "pooled"),
     Answer("Where is the model card written?", "model_card", "io/hub/model_card.py", "licence"),
     Answer("Where are models downloaded?", "download", "io/hub/download.py", "sha256"),
