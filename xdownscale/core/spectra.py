@@ -38,6 +38,8 @@ class Rings(NamedTuple):
         Area of a mode in the plane, km-2.
     reach : float
         Largest wavenumber whose ring lies whole in the plane.
+    nyquist : float
+        Largest wavenumber along both axes: wavelengths of two of the wider pixels.
     """
 
     number: NDArray[np.intp]
@@ -45,6 +47,7 @@ class Rings(NamedTuple):
     modes: NDArray[np.intp]
     cell: float
     reach: float
+    nyquist: float
 
 
 class RingSpectra(NamedTuple):
@@ -68,7 +71,9 @@ class RingSpectra(NamedTuple):
     latitude: Axis
 
 
-def ring_spectra(da: xr.DataArray, window: str, max_missing: float) -> RingSpectra:
+def ring_spectra(
+    da: xr.DataArray, window: str, max_missing: float, *, by_octave: bool = False
+) -> RingSpectra:
     """Return the variance of each image by ring, detrended and tapered.
 
     Parameters
@@ -79,6 +84,8 @@ def ring_spectra(da: xr.DataArray, window: str, max_missing: float) -> RingSpect
         Taper along both axes.
     max_missing : float
         Share of NaN above which an image has no spectrum.
+    by_octave : bool
+        Octaves of wavelength instead of rings as wide as a mode.
 
     Returns
     -------
@@ -105,7 +112,9 @@ def ring_spectra(da: xr.DataArray, window: str, max_missing: float) -> RingSpect
     (latitude, longitude) = grid_axes(da)
     check_even(latitude, "latitude")
     check_even(longitude, "longitude")
-    rings = grid_rings(latitude, longitude)
+    spacing = spacing_of(latitude, longitude)
+    shape = (latitude.values.size, longitude.values.size)
+    rings = make_octaves(shape, spacing) if by_octave else make_rings(shape, spacing)
     taper = np.outer(WINDOWS[window](da.sizes[axes.y]), WINDOWS[window](da.sizes[axes.x]))
     variance, missing = xr.apply_ufunc(
         _ring_variance,
@@ -129,16 +138,15 @@ def in_order(da: xr.DataArray, dim: str, axis: Axis) -> xr.DataArray:
     return da if together else da.isel({dim: axis.first})
 
 
-def grid_rings(latitude: Axis, longitude: Axis) -> Rings:
-    """Return the rings of an evenly spaced grid."""
+def spacing_of(latitude: Axis, longitude: Axis) -> tuple[float, float]:
+    """Return the spacing (dy, dx) in the middle of an evenly spaced grid, km."""
     middle = latitude.values.mean()
     lat_step = np.diff(latitude.values).mean()
     lon_step = np.diff(longitude.values).mean()
     dy, dx = distances(
         [middle - lat_step / 2, middle], 0.0, [middle + lat_step / 2, middle], [0.0, lon_step]
     )
-    shape = (latitude.values.size, longitude.values.size)
-    return make_rings(shape, (float(dy), float(dx)))
+    return float(dy), float(dx)
 
 
 def check_even(axis: Axis, kind: str) -> None:
@@ -178,8 +186,66 @@ def make_rings(shape: tuple[int, int], spacing: tuple[float, float]) -> Rings:
     number = number.reshape(k.shape)
     count = np.bincount(number.ravel(), minlength=filled.size)
     mean = np.bincount(number.ravel(), k.ravel(), minlength=filled.size) / count
-    reach = min(np.abs(ky).max(), np.abs(kx).max()) - min(one_y, one_x) / 2
-    return Rings(number, mean, count, one_y * one_x, float(reach))
+    nyquist = min(np.abs(ky).max(), np.abs(kx).max())
+    reach = nyquist - min(one_y, one_x) / 2
+    return Rings(number, mean, count, one_y * one_x, float(reach), float(nyquist))
+
+
+def make_octaves(shape: tuple[int, int], spacing: tuple[float, float]) -> Rings:
+    """Sort the modes of an ``(ny, nx)`` image into octaves of wavelength, from two pixels upward.
+
+    Parameters
+    ----------
+    shape : (int, int)
+    spacing : (float, float)
+        (dy, dx), km.
+
+    Returns
+    -------
+    Rings
+        From the longest octave to the shortest, which has the corners of the plane too.
+
+    Examples
+    --------
+    >>> octaves = make_octaves((16, 16), (10.0, 10.0))
+    >>> octaves.modes.tolist(), shortest_wavelengths(octaves).tolist()
+    ([1, 4, 8, 36, 207], [160.0, 80.0, 40.0, 20.0])
+    """
+    ny, nx = shape
+    dy, dx = spacing
+    ky = np.fft.fftfreq(ny, dy)
+    kx = np.fft.fftfreq(nx, dx)
+    k = np.hypot(ky[:, None], kx)
+    nyquist = min(np.abs(ky).max(), np.abs(kx).max())
+    octave = _octave(np.where(k > 0, k, nyquist), nyquist)
+    octave[0, 0] = octave.max() + 1  # the mean
+    _, number = np.unique(-octave, return_inverse=True)
+    number = number.reshape(k.shape)
+    count = np.bincount(number.ravel())
+    mean = np.bincount(number.ravel(), k.ravel()) / count
+    return Rings(number, mean, count, 1 / (ny * dy * nx * dx), float(nyquist), float(nyquist))
+
+
+def shortest_wavelengths(octaves: Rings) -> Array:
+    """Return the shortest wavelength of each octave, km; the longest is twice as long.
+
+    Parameters
+    ----------
+    octaves : Rings
+        What `make_octaves` returned.
+
+    Returns
+    -------
+    ndarray
+        Without that of the mean.
+    """
+    return np.asarray(2.0 ** _octave(octaves.wavenumber[1:], octaves.nyquist) / octaves.nyquist)
+
+
+def _octave(k: Array, nyquist: float) -> NDArray[np.intp]:
+    """Return how often the wavenumber has to be doubled to come to two pixels."""
+    doublings = np.maximum(np.log2(nyquist / k), 0)
+    return np.floor(doublings + ROUNDING).astype(np.intp)
 
 
 def _hann(n: int) -> Array:
