@@ -214,6 +214,10 @@ def ensemble(w):
     return w.fine.expand_dims(realization=2)
 
 
+def alone(w):
+    return w.fine.to_dataset(name="t")
+
+
 SKILL = [
     (
         "rmse-other-grid",
@@ -279,7 +283,7 @@ SKILL = [
         "scales-one-member",
         lambda w: partial(skill.spread_skill_by_scale, w.fine, w.fine),
         DataError,
-        r"spread_skill_by_scale needs an ensemble; the.*more, with predict\(\.\.\., realizations=8\)",
+        r"spread_skill_by_scale needs an ensemble; the.*predict\(\.\.\., realizations=8\)",
     ),
     (
         "ralsd-convention",
