@@ -151,6 +151,14 @@ def test_distances_in_km_are_geodesic(fields, curved):
     np.testing.assert_allclose(found, expected / weights.sum(), rtol=1e-3)
 
 
+def test_a_globe_is_as_wide_as_it_is(fields):
+    truth, ensemble = (
+        da.assign_coords(lat=[-60.0, -20.0, 20.0, 60.0], lon=np.arange(6) * 60.0)
+        for da in (fields(seed=1), fields(seed=2, members=3))
+    )
+    assert np.isfinite(skill.variogram_score(ensemble, truth, max_distance=15000, unit="km")).all()
+
+
 def test_variogram_score_does_not_see_a_constant(fields):
     truth, ensemble = fields(seed=1), fields(seed=2, members=3)
     shift = xr.DataArray([0.0, 5.0, -3.0], dims="realization")

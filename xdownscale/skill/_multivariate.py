@@ -259,9 +259,7 @@ def _offsets_in_km(centres: tuple[Any, Any], most: float) -> Offsets:
     steps = [_apart(centres, 1, 0), _apart(centres, 0, 1)]
     positive = [step[step > 0] for step in steps]
     shortest = [float(step.min()) if step.size else np.inf for step in positive]
-    corners = [_apart(centres, shape[0] - 1, sign * (shape[1] - 1)) for sign in (1, -1)]
-    longest = max(float(corner.max()) for corner in corners)
-    _check_distance(most, min(shortest), max(longest, min(shortest)), "km")
+    _check_distance(most, min(shortest), max(_extent(centres), min(shortest)), "km")
     reach = [int(min(most // s + 1, n - 1)) for s, n in zip(shortest, shape, strict=True)]
     found: Offsets = []
     for rows, columns in _half_plane((reach[0], reach[1])):
@@ -272,6 +270,13 @@ def _offsets_in_km(centres: tuple[Any, Any], most: float) -> Offsets:
             even = np.ptp(apart, axis=1).max() <= _EVEN * apart.min()
             found.append((rows, columns, weight[:, :1] if even else weight))
     return found
+
+
+def _extent(centres: tuple[Any, Any]) -> float:
+    """Return the longest distance between the corners, the middles of the sides and the centre."""
+    places = [np.unique([0, size // 2, size - 1]) for size in centres[0].shape]
+    latitude, longitude = (values[np.ix_(*places)].ravel() for values in centres)
+    return float(distances(latitude[:, None], longitude[:, None], latitude, longitude).max())
 
 
 def _apart(centres: tuple[Any, Any], rows: int, columns: int) -> Any:
