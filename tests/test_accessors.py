@@ -19,6 +19,7 @@ from xdownscale import geostat, plot
         ("lag_rmse", lambda: geostat.lag_rmse),
         ("lag_r2", lambda: geostat.lag_r2),
         ("power_spectrum", lambda: geostat.power_spectrum),
+        ("structure", lambda: geostat.structure),
         ("seams", lambda: geostat.seams),
         ("distribution", lambda: geostat.distribution),
         ("diagnose_pairing", lambda: geostat.diagnose_pairing),

@@ -114,9 +114,19 @@ ANSWERS = [
     Answer("Where are baselines?", "baseline", "skill/baselines.py", "climatology"),
     Answer("Where is the CRPS?", "score", "skill/_scores.py", "def crps"),
     Answer(
+        "Where is the energy score?", "multivariate", "skill/_multivariate.py", "def energy_score"
+    ),
+    Answer(
+        "Where is spread against error by scale?",
+        "scale",
+        "skill/_scales.py",
+        "def spread_skill_by_scale",
+    ),
+    Answer(
         "Where are semivariogram models?", "variogram", "geostat/variogram_models.py", "spherical"
     ),
     Answer("Where are power spectra?", "spectrum", "geostat/spectrum.py", "power_spectrum"),
+    Answer("Where is the structure tensor?", "structure", "geostat/structure.py", "anisotropy"),
     Answer("Where is the Wasserstein distance?", "wasserstein", "geostat/wasserstein.py", "pooled"),
     Answer("Where is the model card written?", "model_card", "io/hub/model_card.py", "licence"),
     Answer("Where are models downloaded?", "download", "io/hub/download.py", "sha256"),

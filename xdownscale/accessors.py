@@ -342,6 +342,35 @@ class _Geostat:
 
         return power_spectrum(self._obj, average=average, window=window, max_missing=max_missing)
 
+    def structure(
+        self,
+        distances: Sequence[int] = (1, 2, 4, 8),
+        null: bool = True,
+        seed: int = 0,
+        average: str | None = "time",
+        *,
+        window: float = 3.0,
+        max_missing: float = 0.2,
+        by: str | Sequence[str] | None = None,
+        regions: Mapping[str, Any] | None = None,
+        seasons: str | Sequence[str] | Mapping[str, Sequence[int]] = ("DJF", "MAM", "JJA", "SON"),
+    ) -> xr.Dataset:
+        """Measure what spectra do not see in a field; see `xdownscale.geostat.structure`."""
+        from xdownscale.geostat import structure
+
+        return structure(
+            self._obj,
+            distances=distances,
+            null=null,
+            seed=seed,
+            average=average,
+            window=window,
+            max_missing=max_missing,
+            by=by,
+            regions=regions,
+            seasons=seasons,
+        )
+
     def seams(self, layout: PatchLayout) -> xr.Dataset:
         """Measure how visible patch borders are; see `xdownscale.geostat.seams`."""
         from xdownscale.geostat import seams

@@ -76,6 +76,42 @@ GEOSTAT = [
         "max_missing is -1; give a share.*0 to below 1",
     ),
     (
+        "structure-distance",
+        lambda w: partial(geostat.structure, w.fine, (1, 500)),
+        OptionError,
+        "distances is .*give whole numbers of pixels from 1 to",
+    ),
+    (
+        "structure-fraction",
+        lambda w: partial(geostat.structure, w.fine, (1.5,)),
+        OptionError,
+        "distances is .*give whole numbers of pixels from 1 to",
+    ),
+    (
+        "structure-window",
+        lambda w: partial(geostat.structure, w.fine, window=-1),
+        OptionError,
+        "window is -1; give a positive.*such as 3",
+    ),
+    (
+        "structure-seed",
+        lambda w: partial(geostat.structure, w.fine, seed="a"),
+        OptionError,
+        "seed is 'a'; give a whole number",
+    ),
+    (
+        "structure-season-no-time",
+        lambda w: partial(geostat.structure, no_time(w.fine), by="season"),
+        TimeAxisError,
+        "sorted by season has no time dimension.*standard_name='time'",
+    ),
+    (
+        "structure-daily-season",
+        lambda w: partial(geostat.structure, w.fine, average=None, by="season"),
+        OptionError,
+        "by='season' pools the time steps.*give average='time'",
+    ),
+    (
         "acf-no-time",
         lambda w: partial(geostat.acf, no_time(w.fine)),
         TimeAxisError,
@@ -178,6 +214,10 @@ def ensemble(w):
     return w.fine.expand_dims(realization=2)
 
 
+def alone(w):
+    return w.fine.to_dataset(name="t")
+
+
 SKILL = [
     (
         "rmse-other-grid",
@@ -238,6 +278,58 @@ SKILL = [
         lambda w: partial(skill.spread_skill, w.fine, w.fine),
         DataError,
         r"spread_skill needs an ensemble; the.*more, with predict\(\.\.\., realizations=8\)",
+    ),
+    (
+        "scales-one-member",
+        lambda w: partial(skill.spread_skill_by_scale, w.fine, w.fine),
+        DataError,
+        r"spread_skill_by_scale needs an ensemble; the.*predict\(\.\.\., realizations=8\)",
+    ),
+    (
+        "ralsd-convention",
+        lambda w: partial(skill.ralsd, w.fine, w.fine, convention="db"),
+        OptionError,
+        r"Unknown convention: 'db'\. Choose one of 'root', 'mean_square'",
+    ),
+    (
+        "energy-other-grid",
+        lambda w: partial(skill.energy_score, moved(w.fine), w.fine),
+        GridError,
+        "'prediction' and the truth are on different grids",
+    ),
+    (
+        "variogram-score-distance",
+        lambda w: partial(skill.variogram_score, ensemble(w), w.fine, max_distance=1000),
+        OptionError,
+        "max_distance is 1000 pixels; the pixels of this.*give a distance from there",
+    ),
+    (
+        "variogram-score-km",
+        lambda w: partial(skill.variogram_score, w.fine, w.fine, max_distance=1, unit="km"),
+        OptionError,
+        "max_distance is 1 km; the pixels of this.*give a distance from there",
+    ),
+    (
+        "variogram-score-order",
+        lambda w: partial(skill.variogram_score, w.fine, w.fine, order=-1),
+        OptionError,
+        r"order is -1; give a number above 0, such as 0\.5",
+    ),
+    (
+        "intervariable-one-variable",
+        lambda w: partial(
+            skill.intervariable_correlation,
+            w.fine.to_dataset(name="t"),
+            w.fine.to_dataset(name="t"),
+        ),
+        DataError,
+        "1 variables on a grid that both have.*two variables of the same names",
+    ),
+    (
+        "intervariable-array",
+        lambda w: partial(skill.intervariable_correlation, w.fine, w.fine),
+        DataError,
+        "The prediction is a DataArray; give a Dataset with two variables or more",
     ),
     (
         "ranks-average",

@@ -22,6 +22,7 @@ METHODS = {
     "lag_rmse": {"max_lag": 2},
     "lag_r2": {"max_lag": 2},
     "power_spectrum": {},
+    "structure": {"distances": (1, 2)},
     "seams": {"layout": LAYOUT},
     "distribution": {"thresholds": [1.0]},
 }

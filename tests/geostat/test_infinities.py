@@ -19,6 +19,7 @@ DIAGNOSTICS = {
     "lag_rmse": lambda da: da.geostat.lag_rmse(max_lag=3),
     "lag_r2": lambda da: da.geostat.lag_r2(max_lag=3),
     "power_spectrum": lambda da: da.geostat.power_spectrum(),
+    "structure": lambda da: da.geostat.structure(distances=(1, 3)),
     "distribution": lambda da: da.geostat.distribution(),
     "wasserstein": lambda da: da.geostat.wasserstein(da + 1, transform=None),
     "pooled": lambda da: da.geostat.wasserstein(da + 1, "pooled", transform=None),

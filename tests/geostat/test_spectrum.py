@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from xdownscale.core.errors import GridError, OptionError
 from xdownscale.core.grids import distances
+from xdownscale.core.spectra import detrend
 from xdownscale.geostat import power_spectrum
-from xdownscale.geostat.spectrum import detrend
 
 
 def field(values, latitude=0.0, step=0.1, **attrs):

@@ -20,6 +20,7 @@ from xdownscale.geostat.pairing import diagnose_pairing
 from xdownscale.geostat.patch_size import advise_patch
 from xdownscale.geostat.seams import seams
 from xdownscale.geostat.spectrum import power_spectrum
+from xdownscale.geostat.structure import structure
 from xdownscale.geostat.variogram import semivariogram
 from xdownscale.geostat.wasserstein import similarity_table, wasserstein
 
@@ -36,5 +37,6 @@ __all__ = [
     "seams",
     "semivariogram",
     "similarity_table",
+    "structure",
     "wasserstein",
 ]

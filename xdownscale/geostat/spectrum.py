@@ -2,49 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import xarray as xr
-from numpy.typing import NDArray
 
 from xdownscale.core.coords import find_axes
-from xdownscale.core.errors import GridError, OptionError, check_option
-from xdownscale.core.grids import SAME_CELL, Axis, distances, grid_axes
-from xdownscale.core.missing import finite
+from xdownscale.core.errors import check_option
+from xdownscale.core.grids import Axis
+from xdownscale.core.spectra import FEWEST, ROUNDING, Rings, ring_spectra
 from xdownscale.geostat._variables import for_each_variable
 
-Array = NDArray[Any]
 _TEXT = "<U120"
 _UNEVEN = 1.3  # ratio of the longest to the shortest spacing of longitudes that needs no comment
-_SMALLEST = 8  # rows and columns below which there is no spectrum to speak of
-_ROUNDING = 1e-9  # of a share of cells
-_FEWEST = 4  # cells, one more than a plane has parameters
-
-
-class Rings(NamedTuple):
-    """Rings of modes in the wavenumber plane.
-
-    Attributes
-    ----------
-    number : ndarray of int, shape (ny, nx)
-        Which ring each mode lies in; 0 is the mean alone.
-    wavenumber : ndarray, shape (rings,)
-        Mean of the modes' wavenumbers, cycles per km; the first is 0.
-    modes : ndarray of int, shape (rings,)
-        Number of modes.
-    cell : float
-        Area of a mode in the plane, km-2.
-    reach : float
-        Largest wavenumber whose ring lies whole in the plane.
-    """
-
-    number: NDArray[np.intp]
-    wavenumber: Array
-    modes: NDArray[np.intp]
-    cell: float
-    reach: float
 
 
 @for_each_variable()
@@ -111,32 +81,12 @@ def power_spectrum(
     """
     if average is not None:
         check_option("average (None for every image, or a name)", average, ["time"])
-    check_option("window", window, list(_WINDOWS))
-    if not 0 <= max_missing < 1:
-        raise OptionError(f"max_missing is {max_missing}; give a share from 0 to below 1.")
+    measured = ring_spectra(da, window, max_missing)
     axes = find_axes(da)
-    (latitude, longitude) = grid_axes(da)
-    _check_even(latitude, "latitude")
-    _check_even(longitude, "longitude")
-    rings = _rings(latitude, longitude)
-    taper = np.outer(_WINDOWS[window](da.sizes[axes.y]), _WINDOWS[window](da.sizes[axes.x]))
-    variance, missing = xr.apply_ufunc(
-        _ring_variance,
-        _in_order(da, axes.x, longitude),
-        kwargs={"taper": taper, "rings": rings, "max_missing": max_missing},
-        input_core_dims=[[axes.y, axes.x]],
-        output_core_dims=[["wavelength"], []],
-        dask="parallelized",
-        output_dtypes=[float, float],
-        dask_gufunc_kwargs={
-            "output_sizes": {"wavelength": rings.modes.size - 1},
-            "allow_rechunk": True,
-        },
-    )
-    found = _averaged(variance, missing, axes.time if average else None)
+    found = _averaged(measured.variance, measured.missing, axes.time if average else None)
     found["message"] = _message(found, max_missing)
-    attrs = {"window": window, "average": str(average)} | _comment(latitude)
-    return _labelled(found, rings, da, attrs)
+    attrs = {"window": window, "average": str(average)} | _comment(measured.latitude)
+    return _labelled(found, measured.rings, da, attrs)
 
 
 def _averaged(variance: xr.DataArray, missing: xr.DataArray, time: str | None) -> xr.Dataset:
@@ -153,8 +103,8 @@ def _message(found: xr.Dataset, most: float) -> xr.DataArray:
     def say(share: float, first: float) -> str:
         if not np.isnan(first):
             return ""
-        if not share > most + _ROUNDING:
-            return f"no spectrum: fewer than {_FEWEST} cells have values; fill the field"
+        if not share > most + ROUNDING:
+            return f"no spectrum: fewer than {FEWEST} cells have values; fill the field"
         return (
             f"no spectrum: {share:.0%} of the cells are missing, more than max_missing="
             f"{most:g}; raise it, or crop or fill the field"
@@ -210,105 +160,3 @@ def _labelled(
     if "day_count" in found:
         found["day_count"].attrs = {"long_name": "number of days averaged", "units": "1"}
     return found.assign_attrs(attrs)
-
-
-def _in_order(da: xr.DataArray, dim: str, axis: Axis) -> xr.DataArray:
-    """Reorder longitudes so that 355 to 359 and 0 to 5 are neighbours."""
-    together = np.array_equal(np.abs(np.diff(axis.inverse)), np.ones(axis.inverse.size - 1))
-    return da if together else da.isel({dim: axis.first})
-
-
-def _rings(latitude: Axis, longitude: Axis) -> Rings:
-    """Return the rings of an evenly spaced grid."""
-    middle = latitude.values.mean()
-    lat_step = np.diff(latitude.values).mean()
-    lon_step = np.diff(longitude.values).mean()
-    dy, dx = distances(
-        [middle - lat_step / 2, middle], 0.0, [middle + lat_step / 2, middle], [0.0, lon_step]
-    )
-    shape = (latitude.values.size, longitude.values.size)
-    return make_rings(shape, (float(dy), float(dx)))
-
-
-def _check_even(axis: Axis, kind: str) -> None:
-    size = axis.inverse.size
-    if size < _SMALLEST:
-        raise GridError(
-            f"The grid has {size} {kind}s; a spectrum needs {_SMALLEST} or more along each axis."
-        )
-    if axis.values.size != size:
-        raise GridError(
-            f"The same {kind} stands there twice (as 0 and as 360 degrees); drop one of the two."
-        )
-    steps = np.diff(axis.values)
-    if np.ptp(steps) > 2 * SAME_CELL * steps.mean():
-        raise GridError(
-            f"The {kind}s are not evenly spaced: steps from {steps.min():g} to {steps.max():g} "
-            "degrees. Bring the field to a regular grid first, e.g. with xdownscale.regrid."
-        )
-
-
-# kernels: arrays (..., y, x)
-
-
-def make_rings(shape: tuple[int, int], spacing: tuple[float, float]) -> Rings:
-    """Sort the modes of an ``(ny, nx)`` image with a `spacing` of (dy, dx) km into rings."""
-    ny, nx = shape
-    dy, dx = spacing
-    ky = np.fft.fftfreq(ny, dy)
-    kx = np.fft.fftfreq(nx, dx)
-    k = np.hypot(ky[:, None], kx)
-    one_y = 1 / (ny * dy)
-    one_x = 1 / (nx * dx)
-    # as wide as the smaller mode: only the mean rounds to ring 0
-    number = np.rint(k / min(one_y, one_x)).astype(np.intp)
-    filled, number = np.unique(number, return_inverse=True)
-    number = number.reshape(k.shape)
-    count = np.bincount(number.ravel(), minlength=filled.size)
-    mean = np.bincount(number.ravel(), k.ravel(), minlength=filled.size) / count
-    reach = min(np.abs(ky).max(), np.abs(kx).max()) - min(one_y, one_x) / 2
-    return Rings(number, mean, count, one_y * one_x, float(reach))
-
-
-def _hann(n: int) -> Array:
-    """Return the half-sample Hann taper, positive everywhere."""
-    return np.asarray(np.sin(np.pi * (np.arange(n) + 0.5) / n) ** 2)
-
-
-_WINDOWS: dict[str, Callable[[int], Array]] = {"hann": _hann, "none": np.ones}
-
-
-def _ring_variance(
-    images: Array, taper: Array, rings: Rings, max_missing: float
-) -> tuple[Array, Array]:
-    """Return the variance of all rings but the first (..., rings - 1), and the missing share."""
-    flat = images.reshape(-1, *images.shape[-2:])
-    found = np.empty((len(flat), rings.modes.size - 1))
-    for row, image in zip(found, flat, strict=True):
-        row[:] = _spectrum_of(finite(image.astype(float)), taper, rings, max_missing)
-    lead = images.shape[:-2]
-    missing = 1 - np.isfinite(flat).mean(axis=(1, 2))
-    return found.reshape(*lead, -1), missing.reshape(lead)
-
-
-def _spectrum_of(image: Array, taper: Array, rings: Rings, max_missing: float) -> Any:
-    valid = ~np.isnan(image)
-    missing = 1 - valid.mean()
-    if missing > max_missing + _ROUNDING or valid.sum() < _FEWEST:
-        return np.nan
-    weight = np.where(valid, taper, 0.0)
-    tapered = weight * detrend(image, valid)
-    tapered -= weight * (tapered.sum() / weight.sum())
-    power = np.abs(np.fft.fft2(tapered)) ** 2 / (image.size * (weight**2).sum())
-    return np.bincount(rings.number.ravel(), power.ravel(), minlength=rings.modes.size)[1:]
-
-
-def detrend(image: Array, valid: Array) -> Array:
-    """Subtract the least-squares plane through the valid cells; 0 elsewhere."""
-    ny, nx = image.shape
-    y, x = np.meshgrid(np.linspace(-1, 1, ny), np.linspace(-1, 1, nx), indexing="ij")
-    design = np.stack([np.ones(image.size), y.ravel(), x.ravel()], axis=1)[valid.ravel()]
-    values = image[valid]
-    found = np.zeros_like(image)
-    found[valid] = values - design @ np.linalg.lstsq(design, values, rcond=None)[0]
-    return found

@@ -1,8 +1,10 @@
 """Scores of a prediction against the truth, and tables of scores.
 
-Over the pixels of each day: `r2`, `pearson_r2`, `rmse`, `mae`, `bias`, `crps`. Over time at each
-pixel: `nse`, `kge`. Of ensembles: `spread_skill`, `rank_histogram`. Of extremes: `events`, `fss`.
-Tables: `table` of scores, `describe` of fields.
+Over the pixels of each day: `r2`, `pearson_r2`, `rmse`, `mae`, `bias`, `crps`, and of whole fields
+`energy_score`, `variogram_score`. Over time at each pixel: `nse`, `kge`. Of ensembles:
+`spread_skill`, `spread_skill_by_scale`, `rank_histogram`. Of extremes: `events`, `fss`. Of
+spectra: `ralsd`. Of several variables: `intervariable_correlation`. Tables: `table` of scores,
+`describe` of fields.
 
 NaN in truth or prediction leaves that pixel out, and so does an infinity; a day with fewer than
 two pixels left scores NaN.
@@ -15,6 +17,12 @@ from xdownscale.skill._describe import describe, over_days
 from xdownscale.skill._ensemble import rank_histogram, spread_skill
 from xdownscale.skill._events import events, fss
 from xdownscale.skill._format import format_table, left_out_note, to_latex, to_markdown
+from xdownscale.skill._multivariate import (
+    energy_score,
+    intervariable_correlation,
+    variogram_score,
+)
+from xdownscale.skill._scales import ralsd, spread_skill_by_scale
 from xdownscale.skill._scores import bias, crps, mae, pearson_r2, r2, rmse
 from xdownscale.skill._table import per_day, table
 from xdownscale.skill._temporal import kge, nse
@@ -23,8 +31,10 @@ __all__ = [
     "bias",
     "crps",
     "describe",
+    "energy_score",
     "events",
     "format_table",
+    "intervariable_correlation",
     "left_out_note",
     "fss",
     "kge",
@@ -34,10 +44,13 @@ __all__ = [
     "pearson_r2",
     "per_day",
     "r2",
+    "ralsd",
     "rank_histogram",
     "rmse",
     "spread_skill",
+    "spread_skill_by_scale",
     "table",
     "to_latex",
     "to_markdown",
+    "variogram_score",
 ]

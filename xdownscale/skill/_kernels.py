@@ -73,6 +73,54 @@ def crps(members: Any, t: Any, w: Any = None) -> Any:
     return mean(error, ~np.isnan(error), w)
 
 
+def energy(members: Any, t: Any, w: Any = None) -> Any:
+    """Return the fair energy score of ``(..., member, y, x)``; norms are root mean squares."""
+    count = members.shape[-3]
+    good = ~np.isnan(members.sum(axis=-3) + t)
+    found = _norm(members - t[..., None, :, :], good, w).mean(axis=-1)
+    for lag in range(1, count):
+        apart = members[..., lag:, :, :] - members[..., :-lag, :, :]
+        found = found - _norm(apart, good, w).sum(axis=-1) / (count * (count - 1))
+    return found
+
+
+def _norm(apart: Any, good: Any, w: Any) -> Any:
+    """Return the root mean square of ``(..., member, y, x)`` over the valid pixels."""
+    return np.sqrt(mean(apart**2, good[..., None, :, :], w))
+
+
+def variogram(members: Any, t: Any, w: Any, offsets: Any, order: float, *, fair: bool) -> Any:
+    """Return the variogram score of ``(..., member, y, x)``, mean over the pairs of pixels.
+
+    ``offsets`` has the rows and columns between the pixels of a pair, and the weights of the pairs.
+    """
+    count = members.shape[-3]
+    total = 0.0
+    share = 0.0
+    for rows, columns, weight in offsets:
+        here, there = shifted(t.shape[-2:], rows, columns)
+        steps = np.abs(members[..., *here] - members[..., *there]) ** order
+        error = (np.abs(t[..., *here] - t[..., *there]) ** order - steps.mean(axis=-3)) ** 2
+        if fair and count > 1:
+            # the mean of M members has a variance of its own, that of a member over M
+            error = error - steps.var(axis=-3, ddof=1) / count
+        of_pair = weight if w is None else weight * w[*here] * w[*there]
+        good = ~np.isnan(error)
+        total = total + np.where(good, error * of_pair, 0.0).sum(axis=_YX)
+        share = share + np.where(good, of_pair, 0.0).sum(axis=_YX)
+    return total / np.where(share > 0, share, np.nan)
+
+
+def shifted(shape: Any, rows: int, columns: int) -> tuple[tuple[slice, slice], ...]:
+    """Return where the pixels of all pairs are that lie `rows` (0 or more) and `columns` apart."""
+    ny, nx = shape
+    left = max(0, -columns)
+    right = max(0, columns)
+    here = (slice(0, ny - rows), slice(left, nx - right))
+    there = (slice(rows, ny), slice(right, nx - left))
+    return here, there
+
+
 def spread_and_error(members: Any, t: Any, w: Any = None) -> tuple[Any, Any]:
     """Return the mean ensemble variance (unbiased) and the mean square error of its mean."""
     variance = members.var(axis=-3, ddof=1)

@@ -17,7 +17,8 @@ from xdownscale.core.errors import GridError, OptionError, check_option
 from xdownscale.core.normalization import Scaling
 from xdownscale.skill._ensemble import spread_skill
 from xdownscale.skill._groups import WHOLE, By, Crop, Group, Seasons, check_by, crops, make_groups
-from xdownscale.skill._kernels import KERNELS, crps
+from xdownscale.skill._kernels import KERNELS, crps, energy, variogram
+from xdownscale.skill._multivariate import table_offsets
 from xdownscale.skill._options import (
     MEMBERS,
     Weights,
@@ -34,7 +35,9 @@ from xdownscale.splits import SEASONS
 compute: Any = base.compute  # untyped in dask
 
 
-DAILY = (*KERNELS, "crps")  # scores of each time step, over its pixels
+OF_ENSEMBLES = ("crps", "energy", "variogram")  # of a single field as well
+DAILY = (*KERNELS, *OF_ENSEMBLES)  # scores of each time step, over its pixels
+_ORDER = 0.5  # of the variogram score
 OVERALL = ("nse", "kge", "spread_skill")  # scores that need all time steps at once
 _BLOCK = 1 << 22  # values that are read and scored at a time
 _SMALL = 1 << 22  # values up to which records are scored in memory, where that is faster
@@ -188,15 +191,17 @@ def per_day(
     predictions : mapping of str to DataArray
         (time, lat, lon), with or without ``realization``, on the grid of the truth. An ensemble
         makes two rows: its mean (taken in the units that are scored) and its first realization;
-        and a third, of the ensemble, where ``"crps"`` is asked.
+        and a third, of the ensemble, where one of the last three scores is asked.
     truth : DataArray
         (time, lat, lon).
     transform : str, Scaling or None
         Transformed units to score in, besides the physical ones; None or ``"identity"`` for the
         physical ones alone.
     scores : sequence of str
-        Of ``"r2"``, ``"pearson_r2"``, ``"rmse"``, ``"mae"``, ``"bias"`` and ``"crps"``, which
-        for a single field is its mean absolute error.
+        Of ``"r2"``, ``"pearson_r2"``, ``"rmse"``, ``"mae"``, ``"bias"``; ``"crps"``, which for a
+        single field is its mean absolute error; ``"energy"``, the `energy_score`, for a single
+        field its RMSE; and ``"variogram"``, the `variogram_score` of order 0.5 over pairs of
+        pixels up to 3 pixels apart.
     weights : bool or DataArray
         As for `r2`.
 
@@ -285,7 +290,7 @@ def make_rows(pairs: Matched, scores: Sequence[str]) -> list[Row]:
     -------
     list of Row
     """
-    whole = {"crps", "spread_skill"} & set(scores)
+    whole = {*OF_ENSEMBLES, "spread_skill"} & set(scores)
     rows = []
     for name, prediction in pairs.predictions.items():
         count = prediction.sizes.get(MEMBERS, 0)
@@ -389,11 +394,15 @@ def _block_scores(
 
 
 def _daily_score(score: str, kind: str, candidate: Any, target: Any, weights: Any) -> Any:
-    if kind != "ensemble":
-        return KERNELS["mae" if score == "crps" else score](candidate, target, weights)
-    if score != "crps":
-        return np.full(len(target), np.nan)
-    return crps(np.moveaxis(candidate, 0, -3), target, weights)
+    if score in KERNELS:
+        if kind == "ensemble":
+            return np.full(len(target), np.nan)
+        return KERNELS[score](candidate, target, weights)
+    members = np.moveaxis(candidate, 0, -3) if kind == "ensemble" else candidate[:, None]
+    if score == "variogram":
+        offsets = table_offsets(target.shape[-2:])
+        return variogram(members, target, weights, offsets, _ORDER, fair=True)
+    return {"crps": crps, "energy": energy}[score](members, target, weights)
 
 
 def overall_scores(
