@@ -14,7 +14,7 @@ from xdownscale.core.errors import OptionError, check_option, check_whole
 from xdownscale.core.grids import grid_axes
 from xdownscale.core.missing import finite
 from xdownscale.core.spectra import FEWEST, ROUNDING, detrend
-from xdownscale.core.time import time_keys
+from xdownscale.core.time import seconds
 from xdownscale.geostat._variables import for_each_variable
 from xdownscale.skill._groups import By, Crop, Seasons, check_by, crops, make_groups
 from xdownscale.splits import SEASONS
@@ -226,7 +226,7 @@ def _time_of(da: xr.DataArray, axes: Axes, ways: tuple[str, ...]) -> xr.DataArra
 
 def _image_sums(da: xr.DataArray, axes: Axes, crop: Crop, options: _Options) -> xr.DataArray:
     """Return the sums of each image of a region, (..., kind, entry), lazy where `da` is."""
-    keys = time_keys(da[axes.time]) if axes.time else np.zeros(1, np.int64)
+    keys = seconds(da[axes.time]) if axes.time else np.zeros(1, np.int64)
     key = xr.DataArray(keys, dims=axes.time) if axes.time else xr.DataArray(keys[0])
     if axes.time in da.chunksizes:
         key = key.chunk({axes.time: da.chunksizes[axes.time]})
