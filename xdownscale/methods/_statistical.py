@@ -189,7 +189,7 @@ def describe_means(state: Mapping[str, Floats]) -> str:
     >>> describe_means({"mean.0.kind": np.array([3.0]), "mean.0.held_out": errors})
     'mean by ridge (held-out RMSE: driver 2.000, bias 1.000, ridge 0.500, scaled units)'
     """
-    said = []
+    said: list[str] = []
     names = list(MEANS)
     while f"mean.{len(said)}.kind" in state:
         own = under(state, f"mean.{len(said)}")
