@@ -71,6 +71,9 @@ ANSWERS = [
         "models/diffusion/temporal_noise.py",
         "fit_shares",
     ),
+    Answer("Where is ridge regression?", "ridge", "models/statistical/ridge.py", "class Ridge"),
+    Answer("Where are analogues?", "analogue", "models/statistical/analogues.py", "Analogues"),
+    Answer("Where is dressing?", "dressing", "models/statistical/dressing.py", "Dressing"),
     Answer("Where is the U-Net?", "unet", "models/networks/unet.py", "Denoiser"),
     Answer(
         "What makes results independent of the batch?",

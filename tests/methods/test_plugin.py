@@ -283,7 +283,8 @@ def test_another_package_brings_a_method_by_an_entry_point(tmp_path):
         [sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True, check=True
     )
     said = done.stdout.split()
-    assert said == ["bias_and_noise", "diffusion", "residual", "crps", "unet", "bias_and_noise"]
+    assert said[:5] == ["bias_and_noise", "diffusion", "residual", "crps", "unet"]
+    assert said[-1] == "bias_and_noise"
 
 
 def test_a_broken_package_is_left_out_with_a_warning(monkeypatch):

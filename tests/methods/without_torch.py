@@ -4,18 +4,17 @@ import sys
 import warnings
 from pathlib import Path
 
-for blocked in ("torch", "lightning"):
-    sys.modules[blocked] = None
-
-import numpy as np  # noqa: E402
-import xarray as xr  # noqa: E402
-
-import xdownscale as xd  # noqa: E402
-from records import make_pair  # noqa: E402
-
 
 def main(name: str, folder: Path) -> None:
     """Do all that a method promises, and compare the results."""
+    for blocked in ("torch", "lightning"):
+        sys.modules[blocked] = None
+    import numpy as np
+    import xarray as xr
+
+    import xdownscale as xd
+    from records import make_pair
+
     warnings.simplefilter("ignore", xd.errors.XDownscaleWarning)
     coarse, fine = make_pair(60, names=("t", "q"))
     model = coarse.downscale.fit(fine, preset=xd.preset(name), progress=False)
