@@ -726,10 +726,16 @@ _PAPER_BASE: _Tree = {
 # About 1, 11 and 33 million weights; 0.13 MFLOP a pixel and evaluation at "tiny".
 _FAST_BASE: _Tree = {"network": {"channels": (192, 320, 416)}}
 _FAST_LARGE: _Tree = {"network": {"channels": (320, 544, 736)}}
+_AUTO: _Tree = {
+    **_FAST,
+    "data": {**_FAST["data"], "window": 1, "ahead": 0, "first_guess": "auto"},
+    "diffusion": {"loss": "mse", "folds": 4},
+}
 # No coarse field after the time step: the last one of a record can be downscaled.
 _STATISTICAL: _Tree = {"data": {"scaling": "standard", "lags": 1, "window": 1, "ahead": 0}}
 PRESETS: dict[str, tuple[str, _Tree, dict[str, _Tree]]] = {
     "fast": ("residual", _FAST, {"tiny": {}, "base": _FAST_BASE, "large": _FAST_LARGE}),
+    "auto": ("auto", _AUTO, {"tiny": {}, "base": _FAST_BASE, "large": _FAST_LARGE}),
     "paper": ("diffusion", {}, {"tiny": {}, "base": _PAPER_BASE}),
     **{name: (name, _STATISTICAL, {"tiny": {}}) for name in ("dressed", "gaussian", "analogues")},
 }

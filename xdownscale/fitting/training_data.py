@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import warnings
 from collections.abc import Iterator
@@ -491,7 +492,16 @@ def training_data(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> Train
         tune_targets=tune,
         mask=dataset.cells[1],
         coarse_windows=np.where(usable[:, None], windows, -1),
+        physical=functools.partial(to_physical, dataset.scalings),
     )
+
+
+def to_physical(scalings: tuple[Scaling, ...], fields: Any) -> Any:
+    """Bring scaled fields (..., target, y, x) to physical units."""
+    out = np.array(fields, np.float32)
+    for target, scaling in enumerate(scalings):
+        out[..., target, :, :] = scaling.inverse(out[..., target, :, :])
+    return out
 
 
 def _targets(

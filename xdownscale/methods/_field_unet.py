@@ -20,7 +20,7 @@ from xdownscale.models.networks.channels import Sizes, field_inputs
 
 if TYPE_CHECKING:
     from xdownscale.models.networks.field_unet import FieldNet, FieldNetworks
-    from xdownscale.models.sampling.fields import FieldSampler
+    from xdownscale.models.sampling.fields import Guess
     from xdownscale.models.training.stages import Stages
 
 NETWORK = frozenset(
@@ -83,7 +83,7 @@ class FieldUNetMethod(Method):
 
     def load(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
-    ) -> FieldSampler:
+    ) -> Any:
         """Build the networks, load their weights and return a sampler."""
         import torch
 
@@ -99,14 +99,14 @@ class FieldUNetMethod(Method):
         networks = networks.to(resolve_device(device), memory_format=torch.channels_last)
         if config.sampling.compile and networks.drawer is not None:
             networks.drawer.compile()
-        sampler = self.sampler(networks.eval(), state)
-        if sizes.guess:
-            sampler.first_guess = FirstGuess.from_state(state, sizes).channels
-        return sampler
+        guess = FirstGuess.from_state(state, sizes).channels if sizes.guess else None
+        return self.sampler(networks.eval(), state, guess)
 
     @abstractmethod
-    def sampler(self, networks: FieldNetworks, state: Mapping[str, Floats]) -> FieldSampler:
-        """Return a sampler of loaded networks."""
+    def sampler(
+        self, networks: FieldNetworks, state: Mapping[str, Floats], guess: Guess | None
+    ) -> Any:
+        """Return a sampler of loaded networks, which correct a first guess if there is one."""
 
     def check_state(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes

@@ -113,7 +113,7 @@ def read_records(data: TrainingData, rows: Rows | None = None) -> Records:
             "There is no time step to train on: none has a fine field and all coarse fields of its "
             "window. Give longer records, or a smaller data=dict(window=..., lags=...)."
         )
-    rows = _affordable(rows, data)
+    rows = affordable(rows, data)
     own = read_rows(data.driver, data.windows[rows, 0])
     fine = np.where(data.mask, read_rows(data.fine, rows), np.float32(np.nan))
     coarse = read_coarse_windows(data, rows)
@@ -130,7 +130,7 @@ def read_records(data: TrainingData, rows: Rows | None = None) -> Records:
     return Records(rows=rows, predictors=predictors, fine=fine, following=following)
 
 
-def _affordable(rows: Rows, data: TrainingData) -> Rows:
+def affordable(rows: Rows, data: TrainingData) -> Rows:
     """Return as many time steps as memory holds, evenly spread."""
     fields = 4 * data.mask.size * (2 + len(MEANS))
     coarse = 4 * data.coarse_windows.shape[1] * int(np.prod(data.coarse.shape[1:]))

@@ -26,7 +26,7 @@ from xdownscale.models.training.data import TrainingData
 
 if TYPE_CHECKING:
     from xdownscale.models.networks.field_unet import FieldNetworks
-    from xdownscale.models.sampling.fields import OneStepSampler
+    from xdownscale.models.sampling.fields import Guess, OneStepSampler
     from xdownscale.models.training.run import TrainingRun
 
 GENERATOR_SHARE = 0.9  # of max_minutes
@@ -66,8 +66,10 @@ class Crps(FieldUNetMethod):
         stages.train(task, GENERATOR_SHARE)
         return Trained(state=training.state(), history=stages.history())
 
-    def sampler(self, networks: FieldNetworks, state: Mapping[str, Floats]) -> OneStepSampler:
+    def sampler(
+        self, networks: FieldNetworks, state: Mapping[str, Floats], guess: Guess | None
+    ) -> OneStepSampler:
         """Return a sampler of one evaluation."""
         from xdownscale.models.sampling.fields import OneStepSampler
 
-        return OneStepSampler(networks)
+        return OneStepSampler(networks, first_guess=guess)

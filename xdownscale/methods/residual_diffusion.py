@@ -35,7 +35,7 @@ from xdownscale.models.training.data import TrainingData
 
 if TYPE_CHECKING:
     from xdownscale.models.networks.field_unet import FieldNetworks
-    from xdownscale.models.sampling.fields import ResidualSampler
+    from xdownscale.models.sampling.fields import Guess, ResidualSampler
     from xdownscale.models.training.run import TrainingRun
 
 REGRESSION_SHARE = 0.4  # of max_minutes
@@ -112,12 +112,14 @@ class ResidualDiffusion(FieldUNetMethod):
         state = training.state() | residual.to_state()
         return Trained(state=state, history=stages.history())
 
-    def sampler(self, networks: FieldNetworks, state: Mapping[str, Floats]) -> ResidualSampler:
+    def sampler(
+        self, networks: FieldNetworks, state: Mapping[str, Floats], guess: Guess | None
+    ) -> ResidualSampler:
         """Return a sampler of mean plus residual."""
         from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
         from xdownscale.models.sampling.fields import ResidualSampler
 
-        return ResidualSampler(networks, ResidualStatistics.from_state(state))
+        return ResidualSampler(networks, ResidualStatistics.from_state(state), guess)
 
     def check_state(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes

@@ -23,7 +23,7 @@ from xdownscale.models.training.data import TrainingData
 
 if TYPE_CHECKING:
     from xdownscale.models.networks.field_unet import FieldNetworks
-    from xdownscale.models.sampling.fields import FieldSampler
+    from xdownscale.models.sampling.fields import FieldSampler, Guess
     from xdownscale.models.training.run import TrainingRun
 
 REGRESSION_SHARE = 0.9  # of max_minutes
@@ -62,8 +62,10 @@ class UNet(FieldUNetMethod):
             stages.train(task, REGRESSION_SHARE, run.config.training.mean_epochs)
         return Trained(state=training.state(), history=stages.history())
 
-    def sampler(self, networks: FieldNetworks, state: Mapping[str, Floats]) -> FieldSampler:
+    def sampler(
+        self, networks: FieldNetworks, state: Mapping[str, Floats], guess: Guess | None
+    ) -> FieldSampler:
         """Return a sampler of the mean."""
         from xdownscale.models.sampling.fields import FieldSampler
 
-        return FieldSampler(networks)
+        return FieldSampler(networks, first_guess=guess)

@@ -42,6 +42,7 @@ from xdownscale.models.sampling.tiling import evaluate_tiles
 from xdownscale.patches.layout import PatchLayout
 
 Floats = NDArray[np.float32]
+Guess = Callable[[Conditions], Floats]
 _BLOCK = {"cpu": 1 << 15, "cuda": 1 << 22, "mps": 1 << 20}  # pixels that are evaluated at once
 
 
@@ -54,9 +55,6 @@ class FieldSampler:
         On their device, in evaluation mode.
     residual : ResidualStatistics or None
         Statistics of the residual, for samplers that generate one.
-
-    Attributes
-    ----------
     first_guess : callable or None
         Returns the first guess and the climate (n, g, y, x) of some conditions that lack them.
     """
@@ -64,10 +62,15 @@ class FieldSampler:
     scales = False  # whether the network takes its noise at three scales
     generates = False  # whether there is anything but a mean
 
-    def __init__(self, networks: FieldNetworks, residual: ResidualStatistics | None = None) -> None:
+    def __init__(
+        self,
+        networks: FieldNetworks,
+        residual: ResidualStatistics | None = None,
+        first_guess: Guess | None = None,
+    ) -> None:
         self.networks = networks
         self.residual = residual
-        self.first_guess: Callable[[Conditions], Floats] | None = None
+        self.first_guess = first_guess
 
     def sample(self, request: SampleRequest) -> Floats:
         """Generate fields; they depend on seed, realization, time and conditions alone.

@@ -56,3 +56,41 @@ def cross_predict(fit: Fit, predictors: Predictors, fine: Array, folds: int = FO
         rest = np.flatnonzero(block != number)
         out[held] = fit(predictors.take(rest), fine[rest]).predict(predictors.take(held))
     return out
+
+
+def block_standard_error(
+    values: Array, length: int | None = None, resamples: int = 2000, seed: int = 0
+) -> float:
+    """Return the standard error of the mean of a series, by a moving-block bootstrap.
+
+    Parameters
+    ----------
+    values : ndarray (n,)
+        In chronological order.
+    length : int, optional
+        Of a block; by default the cube root of n, and 5 at least: long enough for the memory of
+        daily weather.
+    resamples, seed : int
+        Number of resampled series, and the seed of their blocks.
+
+    References
+    ----------
+    Kuensch (1989), doi:10.1214/aos/1176347265.
+
+    Examples
+    --------
+    >>> white = np.random.default_rng(0).normal(size=400)
+    >>> bool(abs(block_standard_error(white) - 0.05) < 0.01)
+    True
+    """
+    count = len(values)
+    if count < 2:
+        return float("inf")
+    if length is None:
+        length = max(5, round(count ** (1 / 3)))
+    length = min(length, max(count // 2, 1))
+    sums = np.convolve(values, np.ones(length), mode="valid")
+    generator = np.random.default_rng(seed)
+    blocks = -(-count // length)
+    picked = sums[generator.integers(len(sums), size=(resamples, blocks))]
+    return float((picked.sum(1) / (blocks * length)).std())

@@ -41,7 +41,12 @@ def fair_crps(members: Array, truth: Array) -> float:
     >>> fair_crps(np.array([[0.0], [2.0]]), np.array([1.0]))
     0.0
     """
-    return float(np.nanmean(_crps(members, truth, max(len(members) - 1, 1))))
+    return float(np.nanmean(crps_fields(members, truth)))
+
+
+def crps_fields(members: Array, truth: Array) -> Array:
+    """Return the fair CRPS of every value (...); see `fair_crps`."""
+    return _crps(members, truth, max(len(members) - 1, 1))
 
 
 def _crps(members: Array, truth: Array, others: int) -> Array:

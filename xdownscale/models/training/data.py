@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,10 @@ Rows = NDArray[np.int64]
 
 def _none() -> Rows:
     return np.empty((0, 0), np.int64)
+
+
+def _as_given(fields: Any) -> Any:
+    return fields
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +69,8 @@ class TrainingData:
         there is none.
     guess : array-like (m, g, y, x) or None
         First guess of each fine time step, and the climate of each cell; read row by row.
+    physical : callable
+        Brings scaled fields (..., t, y, x) to physical units.
     """
 
     coarse: Any
@@ -87,6 +94,7 @@ class TrainingData:
     mask: NDArray[np.bool_]
     coarse_windows: Rows = field(default_factory=_none)
     guess: Any = None
+    physical: Callable[[Any], Any] = _as_given
 
     @property
     def sizes(self) -> Sizes:

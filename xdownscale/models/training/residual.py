@@ -99,7 +99,9 @@ def with_regressions(networks: FieldNetworks, nets: Sequence[FieldNet]) -> Field
     return some
 
 
-def cross_fitted_means(stages: Stages, networks: FieldNetworks, folds: Rows, count: int) -> Any:
+def cross_fitted_means(
+    stages: Stages, networks: FieldNetworks, folds: Rows, count: int, stopping: Rows | None = None
+) -> Any:
     """Return the mean of each fine time step, by regressions that were not trained on it.
 
     Parameters
@@ -112,6 +114,8 @@ def cross_fitted_means(stages: Stages, networks: FieldNetworks, folds: Rows, cou
         Block of time of each training time step.
     count : int
         Number of blocks.
+    stopping : ndarray of int, optional
+        Time steps of early stopping that were not trained on; by default all of them.
 
     Returns
     -------
@@ -121,7 +125,8 @@ def cross_fitted_means(stages: Stages, networks: FieldNetworks, folds: Rows, cou
     data = stages.data
     everyone = list(networks.regressors)
     left_out = [data.train_targets[folds == k] for k in range(count)]
-    held = np.concatenate([data.stop_targets, data.tune_targets]).astype(np.int64)
+    stopping = data.stop_targets if stopping is None else stopping
+    held = np.concatenate([stopping, data.tune_targets]).astype(np.int64)
     parts: list[Part] = [([everyone[k]], rows) for k, rows in enumerate(left_out)]
     parts.append((everyone, held))
 

@@ -1,0 +1,156 @@
+"""Method "dressed_unet": regressions by field U-Nets, plus residual fields of similar times.
+
+1. A small U-Net is trained to forecast the coarse record; its encoder feeds all networks.
+2. Regressions of the conditional mean are trained on blocks of time that leave one out each
+   (cross-fitting), all known time steps but the validation and test parts; the mean is the average
+   of all of them.
+3. The residual at each known time step is that of a regression that did not see its block.
+4. A member adds the residual field of one of the k known times whose means are nearest in 6
+   principal components; k has the smallest CRPS with residuals from other blocks.
+
+A member's residual is a true field, so its structure is true at every scale; generating one takes
+the mean of the time step, which all members share, and an addition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from xdownscale.config import DownscalerConfig
+from xdownscale.core.errors import OptionError
+from xdownscale.methods._field_unet import (
+    DATA,
+    NETWORK,
+    SAMPLING,
+    FieldTraining,
+    FieldUNetMethod,
+)
+from xdownscale.methods._statistical import affordable
+from xdownscale.methods.base import Floats, Trained
+from xdownscale.models.networks.channels import Sizes
+from xdownscale.models.sampling.request import SampleRequest
+from xdownscale.models.statistical import Dressing
+from xdownscale.models.statistical.predictors import prefixed, under
+from xdownscale.models.training.data import TrainingData, read_rows
+
+if TYPE_CHECKING:
+    from xdownscale.models.networks.field_unet import FieldNetworks
+    from xdownscale.models.sampling.fields import FieldSampler, Guess
+    from xdownscale.models.training.run import TrainingRun
+
+REGRESSION_SHARE = 0.85  # of max_minutes
+
+
+class DressedUNet(FieldUNetMethod):
+    """Regressions by field U-Nets, plus residual fields of similar times."""
+
+    name = "dressed_unet"
+    summary = "Regression by the field U-Net, plus residual fields of similar days; one evaluation"
+    uses: ClassVar[Mapping[str, frozenset[str]]] = {
+        "data": DATA,
+        "network": NETWORK,
+        "diffusion": frozenset({"loss", "folds"}),
+        "training": frozenset({"mean_epochs", "lag_noise", "lag_dropout"}),
+        "sampling": SAMPLING,
+    }
+
+    def stitchings(self, config: DownscalerConfig) -> tuple[str, ...]:
+        """Return whole fields."""
+        return ("whole",)
+
+    def regressions(self, config: DownscalerConfig) -> int:
+        """Return one regression for each block of time."""
+        return config.diffusion.folds
+
+    def check(self, config: DownscalerConfig) -> None:
+        """Raise for a single block, and for an encoder that is trained further."""
+        super().check(config)
+        if config.diffusion.folds < 2:
+            raise OptionError(
+                f"Method {self.name!r} measures residuals on time steps that a regression was not "
+                f"trained on: diffusion.folds is {config.diffusion.folds}; give 2 or more."
+            )
+        if config.network.encoder == "finetuned":
+            raise OptionError(
+                "encoder 'finetuned' does not suit cross-fitting: each regression must know "
+                "nothing of the fine fields that its residual is measured on, and one encoder "
+                "serves them all. Use 'frozen' or 'none'."
+            )
+
+    def train(self, data: TrainingData, run: TrainingRun) -> Trained:
+        """Train the regressions on all but one block of time each, and keep their residuals."""
+        from xdownscale.models.training.residual import cross_fitted_means
+        from xdownscale.models.training.tasks import Regress, fold_of
+
+        known = np.union1d(data.train_targets, data.stop_targets).astype(np.int64)
+        data = replace(data, train_targets=known)
+        stages = run.stages(data)
+        training = FieldTraining(stages, self)
+        networks = training.networks
+        count = training.regressions
+        folds = fold_of(known, count)
+        for k, net in enumerate(networks.regressors):
+            rows = known[folds != k] if count > 1 else known
+            task = training.task(Regress, f"regress{k}", 10 + k, net, rows=rows)
+            stages.train(task, REGRESSION_SHARE / count, run.config.training.mean_epochs)
+        held = np.setdiff1d(data.stop_targets, known)
+        means = cross_fitted_means(stages, networks, folds, count, held)
+        donors = affordable(np.union1d(known, data.tune_targets), data)
+        fine = np.where(data.mask, read_rows(data.fine, donors), np.float32(np.nan))
+        dressing = Dressing.fit(np.stack([means[int(row)] for row in donors]), fine)
+        state = training.state() | prefixed(dressing.to_state(), "dressing")
+        return Trained(state=state, history=stages.history())
+
+    def sampler(
+        self, networks: FieldNetworks, state: Mapping[str, Floats], guess: Guess | None
+    ) -> DressedFieldSampler:
+        """Return a sampler of the mean plus residual fields."""
+        from xdownscale.models.sampling.fields import FieldSampler
+
+        own = under(state, "dressing")
+        targets, *shape = own["residuals"].shape[1:]
+        dressing = Dressing.from_state(own, targets, (shape[0], shape[1]))
+        return DressedFieldSampler(FieldSampler(networks, first_guess=guess), dressing)
+
+    def check_state(
+        self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
+    ) -> None:
+        """Check the weights, and the residual fields."""
+        super().check_state(state, config, sizes)
+        residuals = under(state, "dressing").get("residuals", np.empty((0, 0, 0, 0), np.float32))
+        shape = (int(residuals.shape[-2]), int(residuals.shape[-1]))
+        Dressing.from_state(under(state, "dressing"), sizes.targets, shape)
+
+
+class DressedFieldSampler:
+    """Adds residual fields of similar times to the mean of the networks.
+
+    Parameters
+    ----------
+    mean : FieldSampler
+        Samples the mean.
+    dressing : Dressing
+        Residual fields.
+    """
+
+    def __init__(self, mean: FieldSampler, dressing: Dressing) -> None:
+        self.mean = mean
+        self.dressing = dressing
+
+    def sample(self, request: SampleRequest) -> Floats:
+        """Return fields (realization, n, target, y, x) in scaled units."""
+        means = self.mean.sample(replace(request, realizations=(0,)))[0]
+        if request.config.sampling.sampler == "mean":
+            return np.asarray(means[None])
+        near = [self.dressing.similar(mean) for mean in means]
+        fields = [
+            self.dressing.member(
+                near[item], request.seed, realization, int(request.conditions.keys[item])
+            )
+            for realization, item in request.fields()
+        ]
+        return np.stack(fields).reshape(-1, *means.shape)
