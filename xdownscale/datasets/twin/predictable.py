@@ -19,16 +19,16 @@ from xdownscale.datasets.twin.terrain import Terrain, look_up, make_terrain
 Positions = NDArray[np.int64]
 
 BACKGROUND = 0.11  # optical depth of the air far from sources, yearly mean
-CONTRAST = 0.2  # log10: half the contrast between the two air masses of a front
-WIDTH = 0.6  # width of a front that is not sharpened, standard deviations of temperature
-SHARPENING = 0.8  # days of frontogenesis that a front has behind it
+CONTRAST = 0.22  # log10: half the contrast between the two air masses of a front
+WIDTH = 0.7  # width of a front that is not sharpened, standard deviations of temperature
+SHARPENING = 1.0  # days of frontogenesis that a front has behind it
 SHELTER_LOSS = 0.38  # log10: dust missing in the lee of high ground, in a strong wind
 LEE_AMPLITUDE = 0.09  # log10: amplitude of lee waves, in a strong wind
 STRONG = 6.0  # m/s: wind at which lee effects are well grown
 AMPLITUDE = 0.1  # log10: turbulence in a plume in a strong wind
-EMISSION = 0.09  # optical depth raised in an hour, 1 m/s above the threshold, by a source of one
-LIFETIME = 9.0  # hours that dust from a source stays in the air
-HOURS = 8.0  # that a plume is followed back in the wind of the day, and again before that
+EMISSION = 0.11  # optical depth raised in an hour, 1 m/s above the threshold, by a source of one
+LIFETIME = 6.0  # hours that dust from a source stays in the air
+HOURS = 5.0  # that a plume is followed back in the wind of the day, and again before that
 DOUBLINGS = 5  # 32 steps of a quarter of an hour
 COARSEN = 2  # pixels of a plume's grid, in fine pixels
 
@@ -86,10 +86,10 @@ class Predictable:
         air = background(flow.temperature, growth, day)
         air += strength * (LEE_AMPLITUDE * lee_wave - SHELTER_LOSS * shelter)
         plume = self._plume.day(day, now, before)
-        dust = self.terrain.column * (10**air + plume)
-        share = plume / (10**air + plume)
-        amplitude = self._amplitude(strength, growth, share)
-        return Known(np.log10(dust), amplitude, flow, self._cells.flow(now))
+        total = 10**air + plume
+        amplitude = self._amplitude(strength, growth, plume / total)
+        log_dust = np.log10(self.terrain.column * total)
+        return Known(log_dust, amplitude, flow, self._cells.flow(now))
 
     def _amplitude(self, strength: Field, growth: Field, share: Field) -> Field:
         """Turbulence is stronger in wind, where fronts sharpen, in plumes and over hills."""
@@ -166,7 +166,8 @@ class Plume:
         early = carry(earlier[0], earlier[1], self._emission(earlier[0], earlier[1]))[0]
         total = late + np.float32(np.exp(-HOURS / LIFETIME)) * sample([early], north, east)[0]
         yearly = np.float32(EMISSION * (1 + 0.4 * season(day)))
-        return np.asarray(yearly * np.maximum(self._up @ total[self._part] @ self._across, 0))
+        met = self._up @ total[self._part].astype(np.float32) @ self._across
+        return np.asarray(yearly * np.maximum(met, 0), dtype=np.float32)
 
     def _emission(self, v: Field, u: Field) -> Field:
         excess = np.maximum(np.hypot(u, v) - self._ground.threshold, 0)
