@@ -121,7 +121,7 @@ def test_wind_is_channelled_along_a_valley() -> None:
     vv, vu, uu = terrain.wind_response(height) * (1 + height / terrain.SLOWING_HEIGHT)
     np.testing.assert_allclose(vv, 1, atol=1e-5)
     np.testing.assert_allclose(vu, 0, atol=1e-5)
-    assert uu.min() < 1 - 0.95 * terrain.CHANNELLING
+    assert uu.min() < 1 - 0.9 * terrain.CHANNELLING
     assert uu.max() == pytest.approx(1, abs=1e-3)  # on top and in the valley
 
 
@@ -187,8 +187,8 @@ def test_fronts_are_sharpened_by_the_flow() -> None:
     warm = np.array([-3, -0.2, 0.2, 3.0], np.float32)
     loose, sharp = (predictable.background(warm, np.float32(f), 12000) for f in (-1, 2))
     assert sharp[2] - sharp[1] > 2.5 * (loose[2] - loose[1])
-    for front in (loose, sharp):
-        assert front[3] - front[0] == pytest.approx(2 * predictable.CONTRAST, rel=0.05)
+    assert sharp[3] - sharp[0] == pytest.approx(2 * predictable.CONTRAST, rel=1e-4)
+    assert 0.8 < (loose[3] - loose[0]) / (2 * predictable.CONTRAST) < 1
 
 
 def test_nothing_is_known_of_days_before_yesterday(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,11 +241,19 @@ def test_turbulence_is_intermittent_and_filamentary(residual: np.ndarray) -> Non
     assert coherence(residual) > coherence(gaussian) + 0.06
 
 
-def test_turbulence_has_mean_zero_unit_variance_and_memory_of_days() -> None:
+def test_turbulence_is_as_likely_as_its_negative() -> None:
+    """So its mean given the flow is 0: the sign of the dye changes the sign, and nothing else."""
+    noise = turbulence.Turbulence((24, 30), 0, 1)
+    wind = np.random.default_rng(0).normal(size=(2, 24, 30)).astype(np.float32)
+    field = noise.day(12000, *wind)
+    noise._dye = -noise._dye
+    np.testing.assert_array_equal(noise.day(12000, *wind), -field)
+
+
+def test_turbulence_has_unit_variance_and_memory_of_days() -> None:
     noise = turbulence.Turbulence((48, 60), 0, 1)
     calm = np.zeros((48, 60), np.float32)
     series = np.array([noise.day(day, calm, calm) for day in range(12000, 12080)])
-    assert series.mean() == pytest.approx(0, abs=0.03)
     assert series.std() == pytest.approx(1, abs=0.1)
     memory = [np.mean(series[lag:] * series[:-lag]) / series.var() for lag in (1, 3)]
     assert 0.1 < memory[0] < 0.7
@@ -260,6 +268,7 @@ def test_coarse_record_does_not_know_the_turbulence(
 ) -> None:
     monkeypatch.setattr(twin.flow_dependent, "RECORD", 7)
     other = make_second(days=20, fine_days=12, start="2004-05-01")
+    monkeypatch.undo()
     shared = ["dust", "u10", "v10", "t850", "elevation", "dust_source", "wind_threshold"]
     xr.testing.assert_identical(other[shared], small[shared])
     assert not np.allclose(np.log10(other.dust_fine), np.log10(small.dust_fine), atol=0.02)
