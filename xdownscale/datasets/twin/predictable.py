@@ -19,14 +19,14 @@ from xdownscale.datasets.twin.terrain import Terrain, look_up, make_terrain
 Positions = NDArray[np.int64]
 
 BACKGROUND = 0.11  # optical depth of the air far from sources, yearly mean
-CONTRAST = 0.22  # log10: half the contrast between the two air masses of a front
+CONTRAST = 0.25  # log10: half the contrast between the two air masses of a front
 WIDTH = 0.7  # width of a front that is not sharpened, standard deviations of temperature
-SHARPENING = 1.0  # days of frontogenesis that a front has behind it
-SHELTER_LOSS = 0.38  # log10: dust missing in the lee of high ground, in a strong wind
-LEE_AMPLITUDE = 0.09  # log10: amplitude of lee waves, in a strong wind
+SHARPENING = 1.2  # days of frontogenesis that a front has behind it
+SHELTER_LOSS = 0.5  # log10: dust missing in the lee of high ground, in a strong wind
+LEE_AMPLITUDE = 0.11  # log10: amplitude of lee waves, in a strong wind
 STRONG = 6.0  # m/s: wind at which lee effects are well grown
-AMPLITUDE = 0.1  # log10: turbulence in a plume in a strong wind
-EMISSION = 0.11  # optical depth raised in an hour, 1 m/s above the threshold, by a source of one
+AMPLITUDE = 0.085  # log10: turbulence in a plume in a strong wind
+EMISSION = 0.045  # optical depth raised in an hour, 1 m/s above the threshold, by a source of one
 LIFETIME = 6.0  # hours that dust from a source stays in the air
 HOURS = 5.0  # that a plume is followed back in the wind of the day, and again before that
 DOUBLINGS = 5  # 32 steps of a quarter of an hour

@@ -92,7 +92,7 @@ def make_terrain(plane: tuple[int, int]) -> Terrain:
     Terrain
     """
     elevation = make_elevation(plane)
-    basins = random_field(plane, 5.0, 0.10, geography_rng(14))
+    basins = random_field(plane, 5.0, 0.08, geography_rng(14))
     source = np.exp(-elevation / 500) * np.clip(basins - 1.0, 0, 1.2)
     rough = random_field(plane, 4.0, 0.06, geography_rng(11))
     threshold = np.maximum(THRESHOLD + THRESHOLD_SPREAD * rough, 2.0)
