@@ -198,7 +198,7 @@ def twin_ensemble(
     of them. So this ensemble is the conditional distribution of the fine field given the coarse
     record: no method has a lower expected CRPS, or a lower mean squared error in log10, than the
     limit of many members. That the flow can be read off the coarse record is assumed: splines of
-    ``u10``, ``v10`` and ``t850`` reproduce it to within 3 % of its standard deviation.
+    ``u10``, ``v10`` and ``t850`` reproduce it to within 1 % of its standard deviation.
 
     Parameters
     ----------
