@@ -112,6 +112,15 @@ ANSWERS = [
     Answer("Where are grids found to be the same?", "grid", "core/grids.py", "same_grid"),
     Answer("Where are area weights?", "area", "core/grids.py", "cell_areas", LINE),
     Answer("Where are records normalized?", "normaliz", "core/normalization.py", "Scaling"),
+    Answer(
+        "Where is the twin's turbulence?", "turbulence", "datasets/twin/turbulence.py", "Turbulence"
+    ),
+    Answer(
+        "Which part of the twin can be predicted?",
+        "predictable",
+        "datasets/twin/predictable.py",
+        "Predictable",
+    ),
     Answer("Where is the log10 transform?", "transform", "core/normalization.py", "log10", LINE),
     Answer("Where are patches stitched?", "patches", "patches/arrays.py", "Stitcher"),
     Answer("Where are baselines?", "baseline", "skill/baselines.py", "climatology"),

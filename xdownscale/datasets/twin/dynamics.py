@@ -225,7 +225,7 @@ def mean_flow(day: float) -> NDArray[np.float32]:
 
 def interpolate(fields: list[Field], y: Field, x: Field) -> list[Field]:
     """Interpolate periodic fields bilinearly at fractional pixels."""
-    ny, nx = y.shape
+    ny, nx = fields[0].shape
     j = np.floor(y).astype(np.int32)
     i = np.floor(x).astype(np.int32)
     b = y - j

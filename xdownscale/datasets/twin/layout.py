@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,6 +56,31 @@ class Layout:
         return slice(_PAD, _PAD + ny), slice(_PAD, _PAD + nx)
 
     @property
+    def covered_pixels(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows and columns of the plane that the coarse record covers."""
+        rows, cols = self.coarse_window
+        cy, cx = observation.CELL
+        south_to_north = np.arange(rows.start * cy, rows.stop * cy)
+        west_to_east = np.arange(cols.start * cx, cols.stop * cx)
+        return south_to_north, west_to_east
+
+    @property
+    def cell_centres(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Rows and columns of the plane at the centres of the coarse record's cells."""
+        found = [
+            pixels.reshape(-1, size).mean(1)
+            for pixels, size in zip(self.covered_pixels, observation.CELL, strict=True)
+        ]
+        return found[0], found[1]
+
+    @property
+    def fine_in_covered(self) -> tuple[slice, slice]:
+        """The fine domain on the pixels that the coarse record covers."""
+        ny, nx = self.shape
+        cy, cx = observation.CELL
+        return slice(_RIM * cy, _RIM * cy + ny), slice(_RIM * cx, _RIM * cx + nx)
+
+    @property
     def plane_latitude(self) -> NDArray[np.float64]:
         """Latitude of the plane's rows."""
         rows = np.arange(self.plane[0]) + 0.5
@@ -91,21 +117,20 @@ def label(
     """
     fine, coarse, elevation = arrays
     corner = [e - _RIM * d for e, d in zip((_SOUTH, _WEST), _CELL_DEGREES, strict=True)]
-    sizes = (*layout.shape, *layout.cells)
+    cells = layout.cells
     coords = {
-        "time": _time("time", fine_days, "time of the fine record"),
-        "lat": _degrees("lat", "latitude", _SOUTH, dynamics.SPACING, sizes[0]),
-        "lon": _degrees("lon", "longitude", _WEST, dynamics.SPACING, sizes[1]),
-        "time_coarse": _time("time_coarse", coarse_days, "time of the coarse record"),
-        "lat_coarse": _degrees("lat_coarse", "latitude", corner[0], _CELL_DEGREES[0], sizes[2]),
-        "lon_coarse": _degrees("lon_coarse", "longitude", corner[1], _CELL_DEGREES[1], sizes[3]),
+        "time": day_coordinate("time", fine_days, "time of the fine record"),
+        **fine_coordinates(layout),
+        "time_coarse": day_coordinate("time_coarse", coarse_days, "time of the coarse record"),
+        "lat_coarse": _degrees("lat_coarse", "latitude", corner[0], _CELL_DEGREES[0], cells[0]),
+        "lon_coarse": _degrees("lon_coarse", "longitude", corner[1], _CELL_DEGREES[1], cells[1]),
     }
     fine_dims = tuple(coords)[:3]
     coarse_dims = tuple(coords)[3:]
     variables = {
-        "dust_fine": (fine_dims, fine, _dust_attrs("on the fine grid")),
+        "dust_fine": (fine_dims, fine, dust_attrs("on the fine grid")),
         "elevation": (fine_dims[1:], elevation, _ELEVATION_ATTRS),
-        "dust": (coarse_dims, coarse, _dust_attrs("on the coarse grid")),
+        "dust": (coarse_dims, coarse, dust_attrs("on the coarse grid")),
     }
     return xr.Dataset(variables, coords=coords, attrs=_global_attrs(synchronised, seed))
 
@@ -118,7 +143,8 @@ _ELEVATION_ATTRS = {
 }
 
 
-def _dust_attrs(where: str) -> dict[str, str]:
+def dust_attrs(where: str) -> dict[str, str]:
+    """Return the attributes of optical depth."""
     return {
         "standard_name": "atmosphere_optical_thickness_due_to_dust_ambient_aerosol_particles",
         "long_name": f"dust aerosol optical depth {where}",
@@ -141,8 +167,18 @@ def _global_attrs(synchronised: bool, seed: int) -> dict[str, Any]:
     }
 
 
-def _time(dim: str, days: range, long_name: str) -> xr.Variable:
-    values = np.arange(days.start, days.stop).astype("datetime64[D]").astype("datetime64[ns]")
+def fine_coordinates(layout: Layout) -> dict[str, xr.Variable]:
+    """Return latitude and longitude of the fine grid."""
+    ny, nx = layout.shape
+    return {
+        "lat": _degrees("lat", "latitude", _SOUTH, dynamics.SPACING, ny),
+        "lon": _degrees("lon", "longitude", _WEST, dynamics.SPACING, nx),
+    }
+
+
+def day_coordinate(dim: str, days: Sequence[int], long_name: str) -> xr.Variable:
+    """Return the time coordinate of days since 1970-01-01."""
+    values = np.asarray(days).astype("datetime64[D]").astype("datetime64[ns]")
     attrs = {"standard_name": "time", "long_name": long_name, "axis": "T"}
     return xr.Variable(dim, values, attrs)
 

@@ -64,8 +64,13 @@ def distort(truth: Field, days: range, key: tuple[int, int]) -> Field:
     for axis in (-2, -1):
         near = np.roll(truth, 1, axis) + np.roll(truth, -1, axis)
         truth = (1 - 2 * leak) * truth + leak * near
-    bias = MEAN_BIAS + BIAS_SPREAD * _correlated(truth.shape[-2:], geography_rng(5))
-    return np.asarray(truth * 10 ** (bias + _errors(truth.shape, days, key)), dtype=np.float32)
+    error = bias(truth.shape[-2:]) + _errors(truth.shape, days, key)
+    return np.asarray(truth * 10**error, dtype=np.float32)
+
+
+def bias(cells: tuple[int, ...]) -> Field:
+    """Return the bias of the coarse model in log10, constant in time, on the cells of the plane."""
+    return MEAN_BIAS + BIAS_SPREAD * _correlated(cells, geography_rng(5))
 
 
 def _errors(shape: tuple[int, ...], days: range, key: tuple[int, int]) -> Field:

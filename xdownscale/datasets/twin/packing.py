@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from xdownscale.core.errors import ModelFormatError, StorageError
 
 STEP = 0.001  # of log10: values are right to within 0.12 %
+PLAIN_STEP = 0.01  # of values that are no optical depth, in their units
 
 
 def pack(values: NDArray[np.float32]) -> NDArray[np.int16]:
@@ -58,6 +59,38 @@ def unpack(packed: NDArray[np.int16]) -> NDArray[np.float32]:
     high = int(whole.max())
     table = (10 ** (STEP * np.arange(low, high + 1))).astype(np.float32)
     return np.asarray(table[whole.astype(np.int32) - low])
+
+
+def pack_steps(values: NDArray[np.float32]) -> NDArray[np.int16]:
+    """Round values between -327 and 327 to `PLAIN_STEP`.
+
+    Parameters
+    ----------
+    values : array
+        Any shape.
+
+    Returns
+    -------
+    array of int16
+        Same shape.
+    """
+    return np.round(values.astype(np.float64) / PLAIN_STEP).astype(np.int16)
+
+
+def unpack_steps(packed: NDArray[np.int16]) -> NDArray[np.float32]:
+    """Restore the values that `pack_steps` packed.
+
+    Parameters
+    ----------
+    packed : array of int16
+        Any shape.
+
+    Returns
+    -------
+    array of float32
+        Same shape.
+    """
+    return np.asarray(packed * PLAIN_STEP, dtype=np.float32)
 
 
 def write(path: Path, arrays: Mapping[str, Any]) -> None:
