@@ -106,8 +106,7 @@ def read_records(data: TrainingData, rows: Rows | None = None) -> Records:
         If there is none.
     """
     if rows is None:
-        parts = (data.train_targets, data.stop_targets, data.tune_targets)
-        rows = np.unique(np.concatenate(parts)).astype(np.int64)
+        rows = known_rows(data)
     if not rows.size:
         raise DataError(
             "There is no time step to train on: none has a fine field and all coarse fields of its "
@@ -128,6 +127,12 @@ def read_records(data: TrainingData, rows: Rows | None = None) -> Records:
     )
     following = np.diff(data.keys[rows]) == data.step
     return Records(rows=rows, predictors=predictors, fine=fine, following=following)
+
+
+def known_rows(data: TrainingData) -> Rows:
+    """Return the fine time steps of all parts but the test part, ascending."""
+    parts = (data.train_targets, data.stop_targets, data.tune_targets)
+    return np.unique(np.concatenate(parts)).astype(np.int64)
 
 
 def affordable(rows: Rows, data: TrainingData) -> Rows:

@@ -1,11 +1,11 @@
 """Method "auto": the strongest closed-form method, and a network on top where that is better.
 
-1. Methods "dressed", "analogues" and "gaussian" are fitted on the training time steps: seconds.
+1. Methods "dressed", "analogues" and "gaussian" are fitted: seconds.
 2. Regressions by networks are trained as in method "dressed_unet"; they correct a first guess in
    closed form.
-3. All generate members of validation time steps, which none was fitted on. The network is kept
-   only if its CRPS is below that of the best other one by more than the standard error of the
-   difference (moving-block bootstrap).
+3. All are judged on blocks of time that they were not fitted on. The network is kept only if its
+   CRPS is below that of the best other one by more than the standard error of the difference
+   (moving-block bootstrap).
 4. A closed-form method that is kept is fitted again, on all time steps but the test part.
 
 A fitted model is thus not worse than what takes seconds, as far as held-out time steps can tell;
@@ -14,28 +14,31 @@ its repr says by how much. Where torch is not installed there is no second step.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import warnings
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import DataError, XDownscaleWarning
-from xdownscale.methods._statistical import fit_means, predict_means, read_records
+from xdownscale.methods._statistical import Records, fit_means, read_records
 from xdownscale.methods.analogues import AnalogueMethod
-from xdownscale.methods.base import Floats, Method, Sampler, State, Trained
+from xdownscale.methods.base import Floats, Method, State, Trained
 from xdownscale.methods.dressed import Dressed
 from xdownscale.methods.dressed_unet import DressedUNet
 from xdownscale.methods.gaussian import GaussianNoise
 from xdownscale.models.networks.channels import Sizes
-from xdownscale.models.sampling.request import SampleRequest
-from xdownscale.models.statistical.blocks import block_standard_error
+from xdownscale.models.statistical import Analogues, Dressing, Gaussian
+from xdownscale.models.statistical.blocks import block_standard_error, time_blocks
 from xdownscale.models.statistical.ensembles import crps_fields
 from xdownscale.models.statistical.predictors import Array, entry, prefixed, under
-from xdownscale.models.training.data import Rows, TrainingData, conditions_of, read_rows
+from xdownscale.models.training.data import Rows, TrainingData
 
 if TYPE_CHECKING:
     from xdownscale.models.training.run import TrainingRun
@@ -45,8 +48,7 @@ _NETWORK = DressedUNet()
 NETWORK = "network"
 NAMES = (NETWORK, *(method.name for method in CLOSED_FORMS), "bias")
 MEMBERS = 8
-MOST = 96  # validation time steps that are judged
-_SEED = 7  # of the members that are judged
+MOST = 120  # time steps that are judged, evenly spread
 
 
 class Auto(DressedUNet):
@@ -55,7 +57,6 @@ class Auto(DressedUNet):
     name = "auto"
     summary = "The best closed-form method, and a network on top where held-out CRPS says so"
     networks = find_spec("torch") is not None
-    holds_out_validation = False
 
     def check_sampling(self, config: DownscalerConfig, stitching: str) -> None:
         """Raise for tiles smaller than the receptive field, where there is a network."""
@@ -71,39 +72,29 @@ class Auto(DressedUNet):
         return super().shared_tile(config, shape, device, tasks)
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
-        """Train all candidates, judge them on validation time steps, and keep the best."""
-        judged = data.tune_targets if len(data.tune_targets) else data.stop_targets
-        known = _without(data, judged)
-        scores: dict[str, Array] = {}
-        for method in CLOSED_FORMS:
-            try:
-                trained = _fit(method, known, run)
-            except DataError:  # too few time steps for this one
-                continue
-            sampler = _loaded(method, trained.state, data, run)
-            scores[method.name] = _daily_crps(sampler, data, run, judged, method)
-        scores["bias"] = _bias_error(known, data, judged)
-        history: dict[str, Any] = {}
-        network: State = {}
+        """Train all candidates, judge them on held-out blocks of time, and keep the best."""
+        records = read_records(data)
+        judged = np.arange(len(records.rows))[:: -(-len(records.rows) // MOST)]
+        days = Judged(data, run, records, time_blocks(len(records.rows)), judged)
+        scores = days.closed_forms()
+        own = Trained(state={})
         if self.networks:
-            own = super().train(data, run)
-            history = own.history
-            network = own.state
-            sampler = _NETWORK.load(network, run.config, _sizes(data, run, self), run.device)
-            scores[NETWORK] = _daily_crps(sampler, data, run, judged, self)
-        best, error = _choose(scores)
-        kept: State = network
+            own, rows, means = self.train_out_of_fold(data, run)
+            assert np.array_equal(rows, records.rows)
+            scores[NETWORK] = days.dressed(means)
+        best, error = choose(scores)
+        state = own.state
         if best != NETWORK:
             method = CLOSED_FORMS[[each.name for each in CLOSED_FORMS].index(best)]
-            kept = prefixed(_fit(method, data, run).state, "closed")
-        found = {name: float(np.mean(scores[name])) if name in scores else -1.0 for name in NAMES}
+            state = prefixed(_fit(method, data, run).state, "closed")
+        found = [float(np.mean(scores[name])) if name in scores else -1.0 for name in NAMES]
         about = {
             "choice": np.array([NAMES.index(best)], np.float32),
-            "crps": np.array([found[name] for name in NAMES], np.float32),
+            "crps": np.array(found, np.float32),
             "error": np.array([error], np.float32),
-            "days": np.array([len(judged[:: _every(judged)])], np.float32),
+            "days": np.array([len(judged)], np.float32),
         }
-        return Trained(state=kept | prefixed(about, "judged"), history=history)
+        return Trained(state=state | prefixed(about, "judged"), history=own.history)
 
     def load(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
@@ -118,7 +109,8 @@ class Auto(DressedUNet):
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
     ) -> None:
         """Check the state of what was kept."""
-        entry(state, "judged.crps", (len(NAMES),))
+        for name, length in (("crps", len(NAMES)), ("error", 1), ("days", 1)):
+            entry(state, f"judged.{name}", (length,))
         method = _kept(state)
         if method is None:
             _NETWORK.check_state(_network_state(state), config, sizes)
@@ -157,73 +149,140 @@ def _config_of(method: Method, config: DownscalerConfig) -> DownscalerConfig:
     return config.override(method=method.name)
 
 
-def _without(data: TrainingData, judged: Rows) -> TrainingData:
-    """Return the records without the time steps that are judged."""
-    empty = np.empty(0, np.int64)
-    stop = data.stop_targets if len(data.tune_targets) else empty
-    return replace(data, tune_targets=empty, stop_targets=stop)
-
-
 def _fit(method: Method, data: TrainingData, run: TrainingRun) -> Trained:
     return method.train(data, replace(run, config=_config_of(method, run.config)))
 
 
-def _sizes(data: TrainingData, run: TrainingRun, method: Method) -> Sizes:
-    channels = method.guess_channels(run.config) * len(data.own)
-    return data.sizes._replace(guess=channels)
+@dataclass(frozen=True)
+class Judged:
+    """Time steps that candidates are judged on, each by what was fitted on other blocks of time.
+
+    Attributes
+    ----------
+    data, run
+        As for `Method.train`.
+    records : Records
+        Known time steps.
+    block : ndarray of int (n,)
+        Their blocks.
+    judged : ndarray of int
+        Positions of those that are judged.
+    """
+
+    data: TrainingData
+    run: TrainingRun
+    records: Records
+    block: Rows
+    judged: Rows
+
+    def closed_forms(self) -> dict[str, Array]:
+        """Return the CRPS of each closed-form method that has enough time steps, and of bias."""
+        found: dict[str, Array] = {}
+        _, bias = fit_means(self.records, "bias")
+        found["bias"] = self._score(lambda _, k: bias[k][None])
+        _, means = fit_means(self.records, "auto")
+        judges: dict[str, Callable[[], Array]] = {
+            "dressed": lambda: self.dressed(means),
+            "analogues": self.analogues,
+            "gaussian": lambda: self.gaussian(means),
+        }
+        for name, judge in judges.items():
+            with contextlib.suppress(DataError):  # too few time steps for this one
+                found[name] = judge()
+        return found
+
+    def dressed(self, means: Floats) -> Array:
+        """Return the CRPS of out-of-fold means (n, target, y, x) with residuals of other blocks."""
+        fine = self.records.fine
+        fitted = [Dressing.fit(means[rest], fine[rest]) for rest in self._others()]
+
+        def members(number: int, k: int) -> Array:
+            near = fitted[number].similar(means[k])
+            key = self._key(k)
+            return np.stack(
+                [fitted[number].member(near, self._seed, r, key) for r in range(MEMBERS)]
+            )
+
+        return self._score(members)
+
+    def gaussian(self, means: Floats) -> Array:
+        """Return the CRPS of out-of-fold means with noise measured on other blocks."""
+        fine = self.records.fine
+        keys = self.data.keys[self.records.rows]
+        fitted = [
+            Gaussian.fit(means[rest], fine[rest], np.diff(keys[rest]) == self.data.step)
+            for rest in self._others()
+        ]
+
+        def members(number: int, k: int) -> Array:
+            member = functools.partial(
+                fitted[number].member, means[k], self._seed, key=self._key(k)
+            )
+            shape = self.data.shape
+            fields = [
+                member(r, step=self.data.step, corner=(0, 0), domain=shape) for r in range(MEMBERS)
+            ]
+            return np.stack(fields)
+
+        return self._score(members)
+
+    def analogues(self) -> Array:
+        """Return the CRPS of fields of similar time steps of other blocks."""
+        first = self.records.predictors[0]
+        driver = self.records.driver
+        fitted = [
+            Analogues.fit(
+                first.coarse[rest], first.calendar[rest], driver[rest], self.records.fine[rest]
+            )
+            for rest in self._others()
+        ]
+
+        def members(number: int, k: int) -> Array:
+            found = fitted[number]
+            near = found.similar(first.coarse[k], first.calendar[k])
+            key = self._key(k)
+            return np.stack(
+                [found.member(near, driver[k], self._seed, r, key) for r in range(MEMBERS)]
+            )
+
+        return self._score(members)
+
+    def _others(self) -> list[NDArray[np.bool_]]:
+        """Return which time steps lie outside each block."""
+        return [self.block != number for number in np.unique(self.block)]
+
+    def _score(self, members: Callable[[int, int], Array]) -> Array:
+        """Return the CRPS of each judged time step, of ``members(block, position)``."""
+        numbers = np.unique(self.block, return_inverse=True)[1]
+        found = [
+            mean_crps(self.data, members(int(numbers[k]), int(k)), self.records.fine[k])
+            for k in self.judged
+        ]
+        return np.array(found)
+
+    def _key(self, k: int) -> int:
+        return int(self.data.keys[self.records.rows[k]])
+
+    @property
+    def _seed(self) -> int:
+        return self.run.seed + 7  # other members than a user generates
 
 
-def _loaded(method: Method, state: State, data: TrainingData, run: TrainingRun) -> Sampler:
-    return method.load(state, _config_of(method, run.config), data.sizes, run.device)
+def mean_crps(data: TrainingData, members: Array, truth: Array) -> float:
+    """Return the fair CRPS over the cells of a time step, averaged over targets; physical units.
 
-
-def _every(rows: Rows) -> int:
-    return -(-len(rows) // MOST)
-
-
-def _daily_crps(
-    sampler: Sampler, data: TrainingData, run: TrainingRun, rows: Rows, method: Method
-) -> Array:
-    """Return the CRPS of each judged time step: physical units, or in standard deviations."""
-    found = []
-    for row in rows[:: _every(rows)]:
-        request = SampleRequest(
-            conditions=conditions_of(data, np.array([row])),
-            config=run.config if method.networks else _config_of(method, run.config),
-            realizations=tuple(range(MEMBERS)),
-            seed=run.seed + _SEED,
-            step=data.step,
-            device=run.device,
-            corner=(0, 0),
-            domain=data.shape,
-            stitching="whole",
-        )
-        members = sampler.sample(request)[:, 0]
-        found.append(_mean_crps(data, members, row))
-    return np.array(found)
-
-
-def _mean_crps(data: TrainingData, members: Array, row: int) -> float:
-    """Return the fair CRPS over the cells of a time step, averaged over the targets."""
-    truth = np.where(data.mask, read_rows(data.fine, [row])[0], np.float32(np.nan))
+    Parameters
+    ----------
+    data : TrainingData
+        Brings fields to physical units.
+    members, truth : ndarray (members, target, y, x) and (target, y, x)
+        Scaled units; NaN where the truth is missing.
+    """
     scores = crps_fields(data.physical(members), data.physical(truth))
     return float(np.nanmean(np.nanmean(scores, axis=(1, 2))))
 
 
-def _bias_error(known: TrainingData, data: TrainingData, rows: Rows) -> Array:
-    """Return the mean absolute error, the CRPS of a single field, of bias per cell."""
-    parts = (known.train_targets, known.stop_targets)
-    records = read_records(known, np.unique(np.concatenate(parts)).astype(np.int64))
-    choices, _ = fit_means(records, "bias")
-    models = [choice.model for choice in choices]
-    found = []
-    for row in rows[:: _every(rows)]:
-        field = predict_means(models, conditions_of(data, np.array([row])), 0)
-        found.append(_mean_crps(data, field[None], row))
-    return np.array(found)
-
-
-def _choose(scores: Mapping[str, Array]) -> tuple[str, float]:
+def choose(scores: Mapping[str, Array]) -> tuple[str, float]:
     """Return what is kept, and the standard error of the network's difference to the best other.
 
     Parameters

@@ -2,8 +2,7 @@
 
 1. A small U-Net is trained to forecast the coarse record; its encoder feeds all networks.
 2. Regressions of the conditional mean are trained on blocks of time that leave one out each
-   (cross-fitting), all known time steps but the validation and test parts; the mean is the average
-   of all of them.
+   (cross-fitting), all known time steps but the test part; the mean is the average of all of them.
 3. The residual at each known time step is that of a regression that did not see its block.
 4. A member adds the residual field of one of the k known times whose means are nearest in 6
    principal components; k has the smallest CRPS with residuals from other blocks.
@@ -29,13 +28,13 @@ from xdownscale.methods._field_unet import (
     FieldTraining,
     FieldUNetMethod,
 )
-from xdownscale.methods._statistical import affordable
+from xdownscale.methods._statistical import affordable, known_rows
 from xdownscale.methods.base import Floats, Trained
 from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.sampling.request import SampleRequest
 from xdownscale.models.statistical import Dressing
-from xdownscale.models.statistical.predictors import prefixed, under
-from xdownscale.models.training.data import TrainingData, read_rows
+from xdownscale.models.statistical.predictors import entry, prefixed, under
+from xdownscale.models.training.data import Rows, TrainingData, read_rows
 
 if TYPE_CHECKING:
     from xdownscale.models.networks.field_unet import FieldNetworks
@@ -57,6 +56,8 @@ class DressedUNet(FieldUNetMethod):
         "training": frozenset({"mean_epochs", "lag_noise", "lag_dropout"}),
         "sampling": SAMPLING,
     }
+
+    holds_out_validation = False
 
     def stitchings(self, config: DownscalerConfig) -> tuple[str, ...]:
         """Return whole fields."""
@@ -83,11 +84,31 @@ class DressedUNet(FieldUNetMethod):
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
         """Train the regressions on all but one block of time each, and keep their residuals."""
+        return self.train_out_of_fold(data, run)[0]
+
+    def train_out_of_fold(
+        self, data: TrainingData, run: TrainingRun
+    ) -> tuple[Trained, Rows, Floats]:
+        """Train as `train` does.
+
+        Parameters
+        ----------
+        data, run
+            As for `train`.
+
+        Returns
+        -------
+        trained : Trained
+        rows : ndarray of int (n,)
+            Time steps whose residuals are kept.
+        means : ndarray (n, target, y, x)
+            Their means, by regressions that were not trained on their block of time.
+        """
         from xdownscale.models.training.residual import cross_fitted_means
         from xdownscale.models.training.tasks import Regress, fold_of
 
-        known = np.union1d(data.train_targets, data.stop_targets).astype(np.int64)
-        data = replace(data, train_targets=known)
+        known = known_rows(data)
+        data = replace(data, train_targets=known, tune_targets=known[:0])
         stages = run.stages(data)
         training = FieldTraining(stages, self)
         networks = training.networks
@@ -97,13 +118,22 @@ class DressedUNet(FieldUNetMethod):
             rows = known[folds != k] if count > 1 else known
             task = training.task(Regress, f"regress{k}", 10 + k, net, rows=rows)
             stages.train(task, REGRESSION_SHARE / count, run.config.training.mean_epochs)
-        held = np.setdiff1d(data.stop_targets, known)
-        means = cross_fitted_means(stages, networks, folds, count, held)
-        donors = affordable(np.union1d(known, data.tune_targets), data)
-        fine = np.where(data.mask, read_rows(data.fine, donors), np.float32(np.nan))
-        dressing = Dressing.fit(np.stack([means[int(row)] for row in donors]), fine)
+        rows = affordable(known, data)
+        means = cross_fitted_means(stages, networks, folds, count, known[:0])
+        means = np.stack([means[int(row)] for row in rows])
+        fine = np.where(data.mask, read_rows(data.fine, rows), np.float32(np.nan))
+        dressing = Dressing.fit(means, fine)
         state = training.state() | prefixed(dressing.to_state(), "dressing")
-        return Trained(state=state, history=stages.history())
+        return Trained(state=state, history=stages.history()), rows, means
+
+    def describe(self, config: DownscalerConfig, state: Mapping[str, Floats]) -> str:
+        """Describe the networks, their error on held-out blocks, and the residual fields."""
+        residuals = state["dressing.residuals"]
+        error = float(np.sqrt(np.mean(np.square(residuals, dtype=np.float64))))
+        return (
+            f"{super().describe(config, state)}, held-out RMSE {error:.3f} of the networks, "
+            f"residuals of {int(state['dressing.neighbours'][0])} of {len(residuals)} time steps"
+        )
 
     def sampler(
         self, networks: FieldNetworks, state: Mapping[str, Floats], guess: Guess | None
@@ -121,9 +151,9 @@ class DressedUNet(FieldUNetMethod):
     ) -> None:
         """Check the weights, and the residual fields."""
         super().check_state(state, config, sizes)
-        residuals = under(state, "dressing").get("residuals", np.empty((0, 0, 0, 0), np.float32))
-        shape = (int(residuals.shape[-2]), int(residuals.shape[-1]))
-        Dressing.from_state(under(state, "dressing"), sizes.targets, shape)
+        own = under(state, "dressing")
+        shape = entry(own, "residuals", (None, sizes.targets, None, None)).shape[-2:]
+        Dressing.from_state(own, sizes.targets, (shape[0], shape[1]))
 
 
 class DressedFieldSampler:

@@ -145,6 +145,13 @@ def read_rows(array: Any, rows: Any) -> Floats:
     return np.stack([np.asarray(array[int(row)], dtype=np.float32) for row in rows])
 
 
+def read_lags(data: TrainingData, row: int) -> Floats:
+    """Return the coarse fields before a fine time step, ``(lags, d, yc, xc)``."""
+    if not data.lags.shape[1]:
+        return np.empty((0, *data.coarse.shape[1:]), np.float32)
+    return read_rows(data.coarse, data.lags[row])
+
+
 def read_fine_lags(data: TrainingData, row: int) -> Floats:
     """Return the fine fields before a time step, ``(k, t, y, x)``; NaN where there is none."""
     rows = data.fine_lags[row]
@@ -180,7 +187,7 @@ def conditions_of(data: TrainingData, rows: Rows) -> Conditions:
     return Conditions(
         window=np.stack([read_rows(data.driver, data.windows[row]) for row in rows]),
         fine_lags=np.stack([read_fine_lags(data, int(row)) for row in rows]),
-        coarse=np.stack([read_rows(data.coarse, data.lags[row]) for row in rows]),
+        coarse=np.stack([read_lags(data, int(row)) for row in rows]),
         static=data.static,
         calendar=data.calendar[rows],
         place=data.place,

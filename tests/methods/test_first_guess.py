@@ -1,0 +1,198 @@
+"""First guess of networks: what they correct, out of fold, and methods that build on it."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import xdownscale as xd
+from records import make_pair
+from xdownscale.core.errors import OptionError, XDownscaleWarning
+from xdownscale.methods import _first_guess, auto
+from xdownscale.models.statistical import Predictors, Ridge, cross_predict, fair_crps
+from xdownscale.models.training.data import TrainingData
+
+SMALL = {"channels": (8, 16), "encoder": "none"}
+ALL_DAYS = {"fractions": (1.0, 0.0, 0.0), "window": 1, "ahead": 0, "lags": 1}
+UNTRAINED = {"mean_epochs": 1, "epochs": 1, "pretrain_epochs": 1, "learning_rate": 1e-12}
+
+
+def fit(preset, names=("t",), days=80, **sections):
+    coarse, fine = make_pair(days, names=names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", XDownscaleWarning)  # short records
+        config = xd.preset(preset, **sections)
+        return coarse, coarse.downscale.fit(fine, preset=config, progress=False)
+
+
+def mean_of(model, coarse, **options):
+    return coarse.downscale.predict(
+        model.with_sampling(sampler="mean"), time=coarse.time[90:94], **options
+    )
+
+
+@pytest.mark.parametrize("guess", ["driver", "bias", "ridge"])
+def test_a_network_that_was_not_trained_gives_its_first_guess(guess):
+    data = ALL_DAYS | {"first_guess": guess, "scaling": "standard"}
+    network = SMALL | {"unshuffle": 2, "norm": "rms"}
+    coarse, model = fit("fast", method="unet", data=data, network=network, training=UNTRAINED)
+    _, closed = fit("dressed", data=ALL_DAYS, options={"mean": guess})
+    np.testing.assert_allclose(mean_of(model, coarse), mean_of(closed, coarse), atol=2e-5)
+
+
+def weather(days=60):
+    """Return training data of one driver and target, the fine field a mixture of coarse cells."""
+    rng = np.random.default_rng(0)
+    coarse = rng.normal(size=(days, 1, 3, 4)).astype(np.float32)
+    driver = coarse.repeat(2, 2).repeat(2, 3)
+    fine = driver + np.roll(driver, 1, axis=3) + 0.1 * rng.normal(size=driver.shape)
+    rows = np.arange(days)
+    empty = np.empty((days, 0), np.int64)
+    y, x = np.indices((6, 8))
+    return TrainingData(
+        coarse=coarse,
+        coarse_targets=rows[:0],
+        coarse_lags=empty[:0],
+        coarse_stopping=rows[:0].astype(bool),
+        driver=driver,
+        own=(0,),
+        fine=fine.astype(np.float32),
+        windows=rows[:, None],
+        lags=empty,
+        fine_lags=empty,
+        static=np.zeros((1, 6, 8), np.float32),
+        calendar=np.zeros((days, 2), np.float32),
+        place=((np.stack([y, x], -1) + 0.5) / 2 - 0.5).astype(np.float32),
+        keys=rows * 86400,
+        step=86400,
+        train_targets=rows[:40],
+        stop_targets=rows[40:50],
+        tune_targets=rows[50:],
+        mask=np.ones((1, 6, 8), bool),
+        coarse_windows=rows[:, None],
+    )
+
+
+def test_guesses_of_training_are_out_of_fold_and_of_others_from_all_that_was_fitted_on():
+    data = weather()
+    guessed, _ = _first_guess.fit_first_guess(data, "ridge")
+    known = Predictors(
+        coarse=data.coarse[:, None],
+        calendar=data.calendar,
+        driver=data.driver[:, 0],
+        place=data.place,
+    )
+    fine = data.fine[:, 0]
+    expected = cross_predict(Ridge.fit, known.take(np.arange(50)), fine[:50])
+    later = Ridge.fit(known.take(np.arange(50)), fine[:50]).predict(known.take(np.arange(50, 60)))
+    found = np.stack([guessed.guess[row][0] for row in range(60)])
+    np.testing.assert_allclose(found[:50], expected, atol=1e-6)
+    np.testing.assert_allclose(found[50:], later, atol=1e-6)
+    assert np.abs(found[:50] - Ridge.fit(known, fine).predict(known)[:50]).max() > 1e-3
+
+
+def test_the_climate_is_that_of_the_time_steps_that_were_fitted_on():
+    data = weather()
+    fine = data.fine.copy()
+    fine[:, 0, 0, 0] = np.where(np.arange(60) % 4 == 0, -9.0, fine[:, 0, 0, 0])  # its minimum
+    fine[3, 0, 2, 2] = np.nan
+    guessed, _ = _first_guess.fit_first_guess(replace(data, fine=fine), "bias")
+    mean, spread, lowest, error = guessed.guess[0][1:]
+    known = fine[:50, 0]
+    np.testing.assert_allclose(mean, np.nanmean(known, 0), atol=1e-5)
+    np.testing.assert_allclose(spread, np.nanstd(known, 0), atol=1e-5)
+    assert lowest[0, 0] == pytest.approx(13 / 50)
+    assert lowest[1:].max() <= 1 / 50
+    guesses = np.stack([guessed.guess[row][0] for row in range(50)])
+    rms = np.sqrt(np.nanmean(np.square(known - guesses), 0))
+    np.testing.assert_allclose(error, rms, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["residual", "crps", "unet", "dressed_unet", "auto"])
+def test_fields_on_a_first_guess_do_not_depend_on_chunks_and_survive_a_file(name, tmp_path):
+    data = {"first_guess": "ridge", "crop": 16}
+    training = {"epochs": 1}
+    if name != "crps":
+        training["mean_epochs"] = 1
+    coarse, model = fit(
+        "fast", ("t", "q"), method=name, data=data, network=SMALL, training=training
+    )
+    options = {"time": coarse.time[88:96], "seed": 3}
+    if name != "unet":
+        options["realizations"] = 3
+    eager = coarse.downscale.predict(model, **options)
+    lazy = coarse.chunk(time=9).downscale.predict(model, **options)
+    model.save(tmp_path / "model.xd")
+    again = coarse.downscale.predict(xd.load(tmp_path / "model.xd"), **options)
+    assert np.isfinite(eager.q.values).all()
+    for variable in ("t", "q"):
+        np.testing.assert_array_equal(again[variable].values, eager[variable].values)
+        np.testing.assert_allclose(lazy[variable].values, eager[variable].values, atol=1e-6)
+
+
+def test_members_of_dressed_unet_are_its_mean_plus_known_residuals():
+    coarse, model = fit("fast", method="dressed_unet", network=SMALL, training=UNTRAINED)
+    members = coarse.downscale.predict(model, time=coarse.time[90:94], realizations=3)
+    group = model.models_["all"]
+    zero = group.scaling.inverse(np.zeros(1, np.float32))
+    residuals = group.scaling.inverse(group.state["dressing.residuals"][:, 0]) - zero
+    found = (members - mean_of(model, coarse)).transpose("realization", "time", ...).values
+    nearest = np.abs(found[:, :, None] - residuals).max((-2, -1)).min(-1)
+    np.testing.assert_allclose(nearest, 0, atol=1e-4)
+
+
+def test_auto_keeps_the_closed_form_where_the_network_adds_nothing():
+    data = {"lags": 1}
+    coarse, model = fit("auto", data=data, network=SMALL, training=UNTRAINED)
+    assert " kept: CRPS " in repr(model)
+    kept = auto._kept(model.models_["all"].state)
+    assert kept is not None
+    assert f"{kept.name} kept: CRPS" in repr(model)
+    _, alone = fit(kept.name)
+    options = {"time": coarse.time[90:94], "realizations": 3}
+    np.testing.assert_array_equal(
+        coarse.downscale.predict(model, **options), coarse.downscale.predict(alone, **options)
+    )
+
+
+def test_what_auto_keeps_has_the_smallest_held_out_crps_but_for_its_error():
+    state_of = auto.NAMES
+    _, model = fit("auto", network=SMALL, training={"mean_epochs": 2})
+    state = model.models_["all"].state
+    crps = dict(zip(state_of, state["judged.crps"].tolist(), strict=True))
+    closed = min(crps[name] for name in ("dressed", "analogues", "gaussian"))
+    kept = auto._kept(state)
+    error = float(state["judged.error"][0])
+    assert (kept is None) == (crps["network"] < closed - error)
+    if kept is not None:
+        assert crps[kept.name] == closed
+    assert crps["bias"] > closed
+
+
+def test_the_network_is_kept_only_beyond_its_standard_error():
+    rng = np.random.default_rng(0)
+    base = 1 + 0.1 * rng.normal(size=60)
+    scores = {"dressed": base, "analogues": base + 0.2, "gaussian": base + 0.1}
+    better = base - 0.05 + 0.02 * rng.normal(size=60)
+    alike = base - 0.001 + 0.1 * rng.normal(size=60)
+    assert auto.choose(scores | {"network": better})[0] == "network"
+    assert auto.choose(scores | {"network": alike})[0] == "dressed"
+    assert auto.choose(scores)[0] == "dressed"
+
+
+def test_the_judged_crps_is_that_of_members_in_physical_units():
+    data = weather()
+    data = replace(data, physical=lambda fields: 10 * np.asarray(fields))
+    members = np.random.default_rng(1).normal(size=(4, 1, 6, 8)).astype(np.float32)
+    expected = 10 * fair_crps(members[:, 0], data.fine[7, 0])
+    assert auto.mean_crps(data, members, data.fine[7]) == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_first_guess_that_a_method_does_not_use_is_refused():
+    with pytest.raises(OptionError, match=r"does not use data\.first_guess"):
+        xd.preset("dressed", data={"first_guess": "ridge"})
+    with pytest.raises(OptionError, match="Unknown first_guess: 'rige'"):
+        xd.preset("fast", data={"first_guess": "rige"})
