@@ -114,7 +114,7 @@ def write(
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     write(f"{folder}/m.xd", {"lags": 3}, xr.Dataset({"a": 1.0}), {"w": np.ones(2)})
-    ...     read(f"{folder}/m.xd").config
+    ...     read(f"{folder}/m.xd")[0]
     {'lags': 3}
     """
     write_whole(path, pack(config, state, weights))
