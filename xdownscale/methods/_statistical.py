@@ -17,7 +17,7 @@ from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.sampling.request import Conditions, SampleRequest
 from xdownscale.models.statistical import MEANS, Choice, Predictors, Ridge, choose_mean
 from xdownscale.models.statistical.choice import CANDIDATES, MeanModel
-from xdownscale.models.statistical.predictors import entry, prefixed, under
+from xdownscale.models.statistical.predictors import entry, grid_indices, prefixed, under
 from xdownscale.models.training.data import Rows, TrainingData, read_coarse_windows, read_rows
 
 POINT_ESTIMATES = ("auto", *MEANS)
@@ -117,12 +117,13 @@ def read_records(data: TrainingData, rows: Rows | None = None) -> Records:
     own = read_rows(data.driver, data.windows[rows, 0])
     fine = np.where(data.mask, read_rows(data.fine, rows), np.float32(np.nan))
     coarse = read_coarse_windows(data, rows)
+    place = grid_indices(data.place, coarse.shape[-2:])
     predictors = tuple(
         Predictors(
             coarse=coarse,
             calendar=data.calendar[rows],
             driver=own[:, k] if k >= 0 else np.zeros_like(own[:, 0]),
-            place=data.place,
+            place=place,
         )
         for k in data.own
     )
@@ -266,7 +267,7 @@ def _predictors(known: Conditions, item: int, driver: Floats) -> Predictors:
         coarse=known.coarse_window[one],
         calendar=known.calendar[one],
         driver=driver[None],
-        place=known.place,
+        place=grid_indices(known.place, known.coarse_window.shape[-2:]),
     )
 
 

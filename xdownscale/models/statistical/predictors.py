@@ -29,7 +29,7 @@ class Predictors:
     driver : ndarray (n, y, x)
         The target's own driver, interpolated to the fine grid; zeros where it has none.
     place : ndarray (y, x, 2)
-        Row and column of the fine cells on the coarse grid, as fractional indices.
+        Row and column of the fine cells on the coarse grid, as fractional indices: `grid_indices`.
     """
 
     coarse: Array
@@ -48,6 +48,24 @@ class Predictors:
             driver=self.driver[rows],
             place=self.place,
         )
+
+
+def grid_indices(place: Array, shape: tuple[int, int]) -> Array:
+    """Return rows and columns (y, x, 2) of places that count from -1 to 1 between a grid's edges.
+
+    Parameters
+    ----------
+    place : ndarray (y, x, 2)
+        Along the columns and the rows of the grid, in this order.
+    shape : tuple of int
+        Rows and columns of the grid.
+
+    Examples
+    --------
+    >>> grid_indices(np.array([[[-0.5, 0.75]]]), (4, 2))
+    array([[[3., 0.]]])
+    """
+    return np.asarray((place[..., ::-1] + 1) / 2 * np.array(shape) - 0.5)
 
 
 def check_days(found: int, needed: int, what: str) -> None:
