@@ -25,10 +25,11 @@ from xdownscale.core.errors import (
     StorageError,
     TimeAxisError,
 )
+from xdownscale.core.resampling import mean, resampled_means
 from xdownscale.reports import _curves, _page, _sections, evidence, report
 from xdownscale.reports._curves import DIAGNOSTICS, scope_of
 from xdownscale.reports._evidence import judge, sentence, verdict
-from xdownscale.reports._intervals import interval, mean, resampled_means
+from xdownscale.reports._intervals import interval
 from xdownscale.reports._records import days_of, gather
 
 ROOT = Path(__file__).parents[2]
