@@ -485,10 +485,11 @@ def overall_scores(
 def _streamed(pairs: Matched) -> Matched:
     """Load small records into memory; keep large ones lazy."""
     listed = [pairs.truth, *pairs.predictions.values()]
-    if sum(da.size for da in listed) <= _SMALL:
-        truth, *others = compute(*listed)
-    else:
-        truth, *others = (by_days(da, pairs.axes.time) for da in listed)
+    small = [da for da in listed if da.size <= _SMALL]
+    loaded = iter(compute(*small))
+    truth, *others = [
+        next(loaded) if da.size <= _SMALL else by_days(da, pairs.axes.time) for da in listed
+    ]
     return pairs._replace(
         truth=truth, predictions=dict(zip(pairs.predictions, others, strict=True))
     )
