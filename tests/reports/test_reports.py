@@ -478,19 +478,21 @@ def test_a_six_hourly_page_names_times(six_hourly):
 def test_baselines_that_are_missing_are_told_under_the_table(six_hourly):
     fine, coarse = (da.isel(time=slice(0, None, 4)) for da in six_hourly)
     whole = _sections.against_truth(gather(fine, coarse, fine, "identity"))
-    assert "Not in the table: climatology (the fine record has no days besides those of" in whole
+    rows = "climatology, bilinear + bias, ridge"
+    assert f"Not in the table: {rows} (the fine record has no days besides those of" in whole
     assert whole.index("</table>") < whole.index("Not in the table")
     lone = fine.isel(time=[5])
     told = _sections.against_truth(gather(lone, coarse, lone, "identity"))
     assert "persistence (no day has its yesterday in the fine record)" in told
     rest = _sections.against_truth(gather(fine.isel(time=slice(20)), coarse, fine, "identity"))
-    assert "Not in the table" not in rest
+    assert "Not in the table: ridge (needs at least 12 training days" in rest
 
 
 def test_interpolation_that_fails_is_told_under_the_table(six_hourly):
     fine, coarse = (da.isel(time=slice(0, None, 4)) for da in six_hourly)
     text = _sections.against_truth(gather(fine, coarse.isel(lat=slice(2)), fine, "identity"))
-    assert "Not in the table: bicubic (" in text
+    assert "Not in the table: bicubic, bilinear + bias, ridge (" in text
+    assert "outside" in text
 
 
 def test_squares_of_units_are_written_as_such():

@@ -201,7 +201,7 @@ def _fitted(
             fields = each.fit(training)
             made[name] = labelled(training, asked, fields, each.realizations, lazy=True)
         except (DataError, GridError, TimeAxisError) as err:
-            lacking[name] = str(err).rstrip(".")
+            lacking[name] = str(err).removeprefix(f"{each.needs} ").rstrip(".")
     return made, lacking
 
 

@@ -118,8 +118,8 @@ def table(
         ``attrs["vs_best"]`` compares each row with the best baseline of its group, persistence
         apart (it sees truths): ``"best"``, ``"ratio"`` and its standard ``"error"``, each column
         -> row -> value, for ``crps``, ``energy``, ``variogram``, ``rmse`` and ``mae``; not there
-        without such a baseline. `to_markdown` and `to_latex` write ``mean (sd)``, as papers do, a column
-        ``vs best`` for the first of these scores, and below it what was left out;
+        without such a baseline. `to_markdown` and `to_latex` write ``mean (sd)``, as papers do, a
+        column ``vs best`` for the first of these scores, and below it what was left out;
         ``DataFrame.to_csv`` writes the means, or with `format_table` all.
 
     Raises
