@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from xdownscale.skill._versus import leading, said
+from xdownscale.skill._versus import is_best, leading, said
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
@@ -60,7 +60,7 @@ def _with_best(texts: pd.DataFrame, scores: pd.DataFrame, digits: int) -> pd.Dat
     ratio = versus["ratio"][column]
     error = versus["error"][column]
     cells = [
-        said(ratio[row], error[row], is_best=best[row] == row, digits=digits)
+        said(ratio[row], error[row], is_best=is_best(best, row), digits=digits)
         if row in ratio
         else ""
         for row in scores.index

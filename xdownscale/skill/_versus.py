@@ -39,7 +39,7 @@ def versus_best(
     Returns
     -------
     dict of dict
-        ``best`` (label of the best baseline), ``ratio`` (of mean errors, on the days that both
+        ``best`` (name of the best baseline's row), ``ratio`` (of mean errors, on the days that both
         have) and ``error`` (its standard error): column -> label -> value. Empty without a
         candidate.
     """
@@ -54,7 +54,7 @@ def versus_best(
                 continue
             for label, row in zip(own, values, strict=True):
                 ratio, error = ratio_with_error(row, values[best])
-                found["best"].setdefault(column, {})[label] = own[best]
+                found["best"].setdefault(column, {})[label] = _method(own[best])
                 found["ratio"].setdefault(column, {})[label] = ratio
                 found["error"].setdefault(column, {})[label] = error
     return found if found["best"] else {}
@@ -80,6 +80,16 @@ def leading(columns: Sequence[tuple[str, str]]) -> tuple[str, str] | None:
             if name == score:
                 return unit, name
     return None
+
+
+def _method(label: Any) -> Any:
+    """Return the name of a row, without its group."""
+    return label[-1] if isinstance(label, tuple) else label
+
+
+def is_best(best: Mapping[Any, Any], label: Any) -> bool:
+    """Tell whether a row is the best baseline of its group."""
+    return bool(best[label] == _method(label))
 
 
 def said(ratio: float, error: float, *, is_best: bool, digits: int) -> str:
