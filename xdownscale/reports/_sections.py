@@ -165,7 +165,8 @@ def _scores(records: Records, truth: xr.DataArray) -> pd.DataFrame:
         lacks |= {n: why for n in scores.attrs["left_out"] if n not in _LACKS}
     left_out = scores.attrs["left_out"].items()
     if records.training is None:
-        lacks |= {name: _NO_TRAINING for name, why in left_out if "train=" in why}
+        needy = [name for name, why in left_out if why.startswith("give ") and "train=" in why]
+        lacks |= dict.fromkeys(needy, _NO_TRAINING)
     scores.attrs["left_out"] = {name: lacks.get(name, why) for name, why in left_out}
     return scores
 

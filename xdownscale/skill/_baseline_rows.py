@@ -207,7 +207,7 @@ def _fitted(
 
 def _check_scored(training: Training, space: Scaling) -> None:
     """Raise `DataError` where values of a baseline may lie outside the transform of the scores."""
-    least = training.scaling.minimum if training.never_negative else -np.inf
+    least = training.least
     above_zero = space.transform == "log10" and space.floor is None
     if (above_zero and not least > 0) or (space.transform in ("log1p", "sqrt") and least < 0):
         raise DataError(

@@ -52,14 +52,14 @@ def fit_bias(training: Training, kind: str) -> Make:
     check_option("kind of bias", kind, KINDS)
     scaling = training.scaling
     if kind == "auto":
-        is_ratio = scaling.transform in _WITH_ZEROS or scaling.minimum == 0
-        kind = "ratio" if is_ratio and training.never_negative else "additive"
+        is_ratio = scaling.transform in _WITH_ZEROS or training.least == 0
+        kind = "ratio" if is_ratio and training.least >= 0 else "additive"
     if kind == "additive":
         return fit_point(training, "bias")
-    if not training.never_negative:
+    if training.least < 0:
         raise OptionError(
             f"kind='ratio' needs values of 0 or more, and the least of the training days is "
-            f"{scaling.minimum:.6g}; take kind='additive'."
+            f"{training.least:.6g}; take kind='additive'."
         )
 
     def physical(rows: Rows) -> Predictors:
@@ -68,7 +68,7 @@ def fit_bias(training: Training, kind: str) -> Make:
 
     fine = scaling.inverse(training.fine)
     model = Bias.fit(physical(training.rows), fine, "ratio")
-    return lambda rows: np.maximum(model.predict(physical(rows)), scaling.minimum)
+    return lambda rows: np.maximum(model.predict(physical(rows)), training.least)
 
 
 def fit_dressed(
@@ -125,7 +125,8 @@ def fit_analogues(
         return [(found.similar(coarse, season), driver[None]) for coarse, season, driver in days]
 
     def member(given: Any, seed: int, realization: int, key: int) -> Array:
-        return found.member(*given, seed, realization, key)
+        near, driver = given
+        return found.member(near, driver, seed, realization, key)
 
     return _ensemble(training, prepare, member, count, seed)
 

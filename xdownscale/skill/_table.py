@@ -189,7 +189,7 @@ def table(
     versus = versus_best(
         daily,
         groups,
-        np.split(np.asarray(index, dtype=object), len(groups)),
+        [part.tolist() for part in np.split(np.asarray(index, dtype=object), len(groups))],
         unit_names(space),
         own if set(own) <= set(scores) else (),
         [k for k, row in enumerate(rows) if row.name in cheap],

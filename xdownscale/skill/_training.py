@@ -148,12 +148,12 @@ class Training:
     @property
     def following(self) -> NDArray[np.bool_]:
         """Whether the next training day is the next time step, (m - 1,)."""
-        return np.diff(self.keys[self.rows]) == self.step
+        return np.asarray(np.diff(self.keys[self.rows]) == self.step)
 
     @property
-    def never_negative(self) -> bool:
-        """Whether no training value is below 0."""
-        return self.scaling.minimum is not None and self.scaling.minimum >= 0
+    def least(self) -> float:
+        """Smallest training value."""
+        return -np.inf if self.scaling.minimum is None else self.scaling.minimum
 
     def physical(self, fields: Array) -> Array:
         """Return scaled fields in the units of the record.
@@ -162,7 +162,7 @@ class Training:
         fields are.
         """
         out = self.scaling.inverse(fields)
-        return np.maximum(out, self.scaling.minimum) if self.never_negative else np.asarray(out)
+        return np.asarray(np.maximum(out, self.least) if self.least >= 0 else out)
 
 
 Make = Callable[[Rows], Array]
@@ -243,7 +243,8 @@ def _mapped(
     """Generate each block when it is looked at (dask)."""
     import dask.array
 
-    index: Any = dask.array.from_array(rows, chunks=size)
+    dask_array: Any = dask.array  # untyped
+    index = dask_array.from_array(rows, chunks=size)
     chunks = [index.chunks[0], *[(side,) for side in shape]]
     new = [1, 2]
     if realizations is not None:
@@ -416,8 +417,9 @@ def _scaled(
     }
     parts = {name: features.scaled_coarse(drivers[name], scalings[name]) for name in drivers}
     data = DataConfig(regrid=reading.method, extrapolate=reading.extrapolate)
-    place = grid_indices(place_on(record.grid, target.grid), record.grid.shape)
-    box = _around(place, record.grid.shape)
+    shape = (record.grid.shape[0], record.grid.shape[1])
+    place = grid_indices(place_on(record.grid, target.grid), shape)
+    box = _around(place, shape)
     limit = data.memory_limit
     return Training(
         coarse=_cut(features.stack(list(parts.values())), box).in_memory(limit),
@@ -452,7 +454,7 @@ def _fitted(own: Sequence[Any], others: Sequence[Any], transform: str) -> Scalin
     return fit_scaling(list(own), chosen, "standard")
 
 
-def _around(place: Array, shape: tuple[int, ...]) -> tuple[slice, slice]:
+def _around(place: Array, shape: tuple[int, int]) -> tuple[slice, slice]:
     """Return the rows and columns of the coarse cells around the fine grid."""
     found = []
     for axis, size in enumerate(shape):
