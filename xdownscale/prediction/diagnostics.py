@@ -19,7 +19,6 @@ from xdownscale.core.errors import (
     DataError,
     GridError,
     OptionError,
-    TimeAxisError,
     XDownscaleWarning,
 )
 from xdownscale.core.normalization import Scaling
@@ -274,17 +273,21 @@ def _against_baselines(
     made, lacking = _baselines(fitted, coarse, fine, maps)
     if not made:
         return _Comparison(np.nan, "" if not lacking else f"Not compared: {lacking}")
-    table = skill.table({_MODEL: maps}, fine, fitted.any_group.scaling, ["crps"], baselines=made)
+    table = skill.table(
+        {_MODEL: maps}, fine, fitted.any_group.scaling, scores=["crps"], baselines=made
+    )
     versus = table.attrs["vs_best"]
     column = table.columns[0]
     row = next(row for row in reversed(table.index) if row.startswith(_MODEL))
     best = versus["best"][column][row]
     ratio = versus["ratio"][column][row]
+    error = versus["error"][column][row]
+    sure = f" +- {error:.2g}" if np.isfinite(error) else ""
     units = "" if column[0] == "physical" else f" in {column[0]} units"
     return _Comparison(
         ratio,
         f"CRPS{units} {table.loc[row, column]:.3g}, that of the best baseline, {best}, "
-        f"{table.loc[best, column]:.3g}: {ratio:.3g} +- {versus['error'][column][row]:.2g} of it, "
+        f"{table.loc[best, column]:.3g}: {ratio:.3g}{sure} of it, "
         f"on {table.attrs['days']} held-out time steps.",
     )
 
@@ -292,29 +295,15 @@ def _against_baselines(
 def _baselines(
     fitted: Fitted, coarse: Any, fine: xr.DataArray, maps: xr.DataArray
 ) -> tuple[dict[str, xr.DataArray], str]:
-    """Fit the baselines; also say why the last one that could not be fitted was not."""
+    """Fit the baselines; also say why one could not be fitted."""
     time = maps[require_time(maps, "The maps")]
     train = _training_days(fitted, fine, time)
     record = coarse[list(fitted.drivers)] if isinstance(coarse, xr.Dataset) else coarse
     options: dict[str, Any] = {"extrapolate": fitted.config.data.extrapolate}
     if isinstance(coarse, xr.Dataset):
         options["driver"] = fitted.drivers[fitted.own[0]]
-    made: dict[str, xr.DataArray] = {}
-    lacking = ""
-    for name, function in _BASELINES.items():
-        try:
-            made[name] = function(record, train, time, **options)
-        except (DataError, GridError, TimeAxisError) as err:
-            lacking = str(err)
-    return made, lacking
-
-
-_BASELINES: dict[str, Callable[..., xr.DataArray]] = {
-    "bilinear + bias": baselines.bias_corrected,
-    "ridge": baselines.ridge,
-    "dressed": baselines.dressed,
-    "analogues": baselines.analogues,
-}
+    made, lacking = baselines.fit_all(record, train, time, **options)
+    return made, next(iter(lacking.values()), "")
 
 
 def _training_days(fitted: Fitted, fine: xr.DataArray, judged: xr.DataArray) -> xr.DataArray:

@@ -16,7 +16,14 @@ import pandas as pd
 import xarray as xr
 
 from xdownscale.core.coords import find_axes, require_time
-from xdownscale.core.errors import OptionError, check_option, check_whole
+from xdownscale.core.errors import (
+    DataError,
+    GridError,
+    OptionError,
+    TimeAxisError,
+    check_option,
+    check_whole,
+)
 from xdownscale.core.missing import finite
 from xdownscale.core.normalization import Scaling, choose_transform
 from xdownscale.core.time import rounded
@@ -647,6 +654,54 @@ def analogues(
         training, neighbours, components, None if kind == "auto" else kind, realizations, seed
     )
     return labelled(training, asked, make, realizations)
+
+
+def fit_all(
+    coarse: Coarse,
+    fine_train: xr.DataArray,
+    time: Any = None,
+    *,
+    driver: str | None = None,
+    extrapolate: str | None = None,
+) -> tuple[dict[str, xr.DataArray], dict[str, str]]:
+    """Fit every baseline of the table that the records allow.
+
+    Parameters
+    ----------
+    coarse, fine_train, time, driver, extrapolate
+        As for `bias_corrected`.
+
+    Returns
+    -------
+    dict of str to DataArray
+        ``bilinear + bias``, ``ridge``, ``dressed`` and ``analogues``.
+    dict of str to str
+        Those that could not be fitted, and why.
+
+    Examples
+    --------
+    >>> days = pd.date_range("2000-01-01", periods=4)
+    >>> edges = {"time": days, "lat": [0.0], "lon": [0.0, 1.0]}
+    >>> coarse = xr.DataArray(np.arange(8.0).reshape(4, 1, 2), coords=edges)
+    >>> made, lacking = fit_all(coarse, coarse[:3], days[3:])
+    >>> list(made), list(lacking)
+    (['bilinear + bias'], ['ridge', 'dressed', 'analogues'])
+    """
+    made: dict[str, xr.DataArray] = {}
+    lacking: dict[str, str] = {}
+    options = {"driver": driver, "extrapolate": extrapolate}
+    every: dict[str, Any] = {
+        "bilinear + bias": bias_corrected,
+        "ridge": ridge,
+        "dressed": dressed,
+        "analogues": analogues,
+    }
+    for name, function in every.items():
+        try:
+            made[name] = function(coarse, fine_train, time, **options)
+        except (DataError, GridError, TimeAxisError) as err:
+            lacking[name] = str(err)
+    return made, lacking
 
 
 def place_in_year(times: pd.Index[Any]) -> Any:
