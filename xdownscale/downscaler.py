@@ -251,9 +251,14 @@ class Downscaler:
             (semivariance of neighbouring pixels, likewise), ``extremes`` (99.9 % quantile above
             the median, likewise, physical units), ``spread`` (of realizations over the error of
             their mean), ``negative transfer`` (CRPS over that with the encoder's features of other
-            time steps), ``seams`` (steps across patch borders over others) and ``drift`` (trend of
-            the map's mean against the coarse record's, in standard errors). Columns ``value``,
-            ``low`` and ``high`` (good values lie between), ``verdict`` and ``sentence``.
+            time steps), ``seams`` (steps across patch borders over others), ``drift`` (trend of
+            the map's mean against the coarse record's, in standard errors), ``domain mean``
+            (spread over error of the mean over the map) and ``baseline`` (CRPS over that of the
+            best of `baselines.bias_corrected`, `ridge`, `dressed` and `analogues`, fitted on the
+            days that the model was trained on; its sentence says the standard error). Then, on
+            regular grids of 8 cells a side or more, spread over error by octave of wavelength:
+            ``spread at 12 to 24 km`` and so on. Columns ``value``, ``low`` and ``high`` (good
+            values lie between), ``verdict`` and ``sentence``.
 
         Raises
         ------

@@ -31,8 +31,8 @@ def load_method():
 
 @pytest.fixture(scope="module", autouse=True)
 def method():
+    plugins.names()  # loads all, so that all are there again afterwards
     before = dict(plugins._methods)
-    plugins.names()
     yield xd.methods.register(load_method())
     plugins._methods.clear()
     plugins._methods.update(before)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import xdownscale as xd
-from records import TESTS, make_pair
+from records import TESTS, make_blocks, make_pair
 from xdownscale.core.errors import DataError, OptionError, XDownscaleWarning
 from xdownscale.models.statistical import fair_crps
 
@@ -217,3 +217,19 @@ def test_check_looks_at_test_days_alone(records):
     model = fit("dressed", coarse, fine.t, data={"fractions": (0.9, 0.1, 0.0)})
     with pytest.raises(DataError, match="fewer than two test days"):
         model.check(coarse, fine.t)
+
+
+def test_each_part_of_a_large_domain_is_predicted_from_the_coarse_cells_around_it():
+    """Places that count from -1 to 1 were taken for rows and columns: all cells saw one corner."""
+    coarse, fine = make_blocks(106, 17, slice(2, 92))  # 289 coarse cells: in tiles
+    noise = coarse.copy(data=np.random.default_rng(9).normal(size=coarse.shape))
+    drivers = xr.Dataset({"t": noise, "helpful": coarse})
+    config = xd.preset("dressed", options={"mean": "ridge"}, data={"window": 0})
+    model = drivers.downscale.fit(fine, preset=config, pairing="paired", progress=False)
+    later = coarse.time[92:]
+    mean = drivers.downscale.predict(model.with_sampling(sampler="mean"), time=later)
+    mean = mean.isel(realization=0)
+    own = coarse.sel(time=later).values.repeat(4, 1).repeat(4, 2)
+    error = (mean.transpose("time", "lat", "lon").values - own).std()
+
+    assert error < 0.9 * own.std()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,7 +40,11 @@ def model(pair):
 
 def test_all_signatures_are_measured_and_said(pair, model):
     found = model.check(*pair, days=6, realizations=4)
-    assert list(found.index) == [s.name for s in diagnostics.SIGNATURES]
+    names = [s.name for s in diagnostics.SIGNATURES]
+    assert list(found.index[: len(names)]) == names
+    octaves = found.index[len(names) :]
+    assert len(octaves) >= 2
+    assert all(re.fullmatch(r"spread at [\d.e+]+ to [\d.e+]+ km", name) for name in octaves)
     measured = found.drop("seams")
     assert np.isfinite(measured.value).all()
     assert found.loc["seams", "verdict"] == "not measured"
@@ -47,6 +53,27 @@ def test_all_signatures_are_measured_and_said(pair, model):
         assert inside == (row.verdict == "good")
         assert row.sentence[0].isupper()
         assert row.sentence.endswith(".")
+
+
+def test_the_model_is_compared_with_the_best_baseline_on_days_that_neither_saw(pair):
+    """The baseline of a model without a network is that model."""
+    coarse, fine = pair
+    data = {"extrapolate": "nearest", "transform": "identity"}
+    model = coarse.downscale.fit(fine, preset=xd.preset("dressed", data=data), progress=False)
+    found = model.check(coarse, fine, days=8, realizations=24).loc["baseline"]
+    assert found.value == pytest.approx(1, abs=0.1)
+    words = (
+        r"CRPS [\d.]+, that of the best baseline, .+, [\d.]+: [\d.]+ \+- [\d.e-]+ of it, on 8 held"
+    )
+    assert re.match(words, found.sentence)
+    spoilt = fine.where(~fine.time.isin(model.days("test")), 50 + fine)
+    fitted = fitted_of(model)
+    days = model.days("test")
+    for record in (fine, spoilt):
+        train = diagnostics._training_days(fitted, record, days)
+        assert not np.isin(train.time, days).any()
+        assert train.sizes["time"] > 0.6 * fine.sizes["time"]
+        assert float(train.max()) < 20
 
 
 PLAIN = Scaling(transform="identity")

@@ -25,10 +25,11 @@ from xdownscale.core.errors import (
     StorageError,
     TimeAxisError,
 )
+from xdownscale.core.resampling import mean, resampled_means
 from xdownscale.reports import _curves, _page, _sections, evidence, report
 from xdownscale.reports._curves import DIAGNOSTICS, scope_of
 from xdownscale.reports._evidence import judge, sentence, verdict
-from xdownscale.reports._intervals import interval, mean, resampled_means
+from xdownscale.reports._intervals import interval
 from xdownscale.reports._records import days_of, gather
 
 ROOT = Path(__file__).parents[2]
@@ -477,19 +478,23 @@ def test_a_six_hourly_page_names_times(six_hourly):
 def test_baselines_that_are_missing_are_told_under_the_table(six_hourly):
     fine, coarse = (da.isel(time=slice(0, None, 4)) for da in six_hourly)
     whole = _sections.against_truth(gather(fine, coarse, fine, "identity"))
-    assert "Not in the table: climatology (the fine record has no days besides those of" in whole
+    rows = "climatology, bilinear + bias, ridge"
+    assert f"Not in the table: {rows} (the fine record has no days besides those of" in whole
     assert whole.index("</table>") < whole.index("Not in the table")
     lone = fine.isel(time=[5])
     told = _sections.against_truth(gather(lone, coarse, lone, "identity"))
     assert "persistence (no day has its yesterday in the fine record)" in told
     rest = _sections.against_truth(gather(fine.isel(time=slice(20)), coarse, fine, "identity"))
-    assert "Not in the table" not in rest
+    assert "Not in the table: ridge (needs at least 12 training days" in rest
 
 
 def test_interpolation_that_fails_is_told_under_the_table(six_hourly):
     fine, coarse = (da.isel(time=slice(0, None, 4)) for da in six_hourly)
     text = _sections.against_truth(gather(fine, coarse.isel(lat=slice(2)), fine, "identity"))
     assert "Not in the table: bicubic (" in text
+    some = fine.isel(time=slice(10))  # the others are training days
+    text = _sections.against_truth(gather(some, coarse.isel(lat=slice(2)), fine, "identity"))
+    assert "Not in the table: bicubic, bilinear + bias, ridge (" in text
 
 
 def test_squares_of_units_are_written_as_such():

@@ -21,15 +21,29 @@ def test_the_page_runs(capsys):
         "lagged (one realization)",
         "lagged (ensemble of 4)",
         "bicubic",
+        "bilinear + bias",
+        "ridge",
         "climatology",
         "persistence",
+        "dressed (mean of 24)",
+        "dressed (one realization)",
+        "dressed (ensemble of 24)",
+        "analogues (mean of 24)",
+        "analogues (one realization)",
+        "analogues (ensemble of 24)",
     ]
-    assert found.loc[:, ("log10", "r2")].drop("lagged (ensemble of 4)", level=2).notna().all()
+    fields = [row for row in rows if "ensemble" not in row]
+    assert found.loc[(slice(None), slice(None), fields), ("log10", "r2")].notna().all()
     printed = capsys.readouterr().out
     assert "| season | region | method | log10 r2 |" in printed
     assert re.search(r"\| bicubic \| -?0\.\d+ \(0\.\d+\)", printed)
     assert "Not in the table: bicubic (give coarse=" in printed
-    assert list(names["short"].attrs["left_out"]) == ["bicubic", "climatology"]
+    assert list(names["short"].attrs["left_out"])[:2] == ["bicubic", "climatology"]
+    assert list(names["against"].index) == list(found.index)
+    best = names["against"].best
+    assert set(best) <= {"dressed (ensemble of 24)", "analogues (ensemble of 24)"}
+    assert "vs best log10 crps" in printed
+    assert set(names["strong"].sizes) >= {"realization"}
     assert "| season | field | mean | sd | min | p25 | p50 | p75 | max |" in printed
 
 

@@ -189,6 +189,8 @@ def test_baselines_are_those_of_the_package(pair):
     time = truth.indexes[truth.dims[0]]
     made = {
         "bicubic": baselines.interpolate(coarse, truth, time),
+        "bilinear + bias": baselines.bias_corrected(coarse, train, time),
+        "ridge": baselines.ridge(coarse, train, time),
         "climatology": baselines.climatology(train, time),
         "persistence": baselines.persistence(xr.concat([train, truth], truth.dims[0]), time),
     }
@@ -206,10 +208,11 @@ def test_which_baselines_there_are(pair):
     none = skill.table({"model": truth * 1.1}, truth)
     assert list(none.index) == ["model", "persistence"]
     assert none.attrs["days_scored"]["persistence"] == 19
-    assert list(none.attrs["left_out"]) == ["bicubic", "climatology"]
+    assert list(none.attrs["left_out"]) == ["bicubic", "climatology", "bilinear + bias", "ridge"]
     whole = skill.table({"model": truth * 1.1}, truth, coarse=coarse, train=train)
     assert whole.attrs["left_out"] == {}
-    assert list(skill.table(own, truth).attrs["left_out"]) == ["climatology"]
+    left_out = skill.table(own, truth).attrs["left_out"]
+    assert list(left_out) == ["climatology", "bilinear + bias", "ridge"]
     only = skill.table(own, truth, coarse=coarse)
     assert list(only.index) == ["bicubic", "persistence"]
     assert only.loc["bicubic", ("log10", "mae")] == pytest.approx(np.log10(1.1), rel=1e-3)
@@ -300,11 +303,14 @@ def test_what_a_table_lacks_stands_below_it(record):
     spread_out = truth.isel(time=slice(None, None, 2))
     found = skill.table(given, spread_out, None, ["mae"])
     assert list(found.index) == ["mild"]
-    assert set(found.attrs["left_out"]) == {"bicubic", "climatology", "persistence"}
+    lacking = {"bicubic", "bilinear + bias", "ridge", "climatology", "persistence"}
+    assert set(found.attrs["left_out"]) == lacking
     note = (
         "Not in the table: bicubic (give coarse=, the coarse record of these days), climatology "
-        "(give train=, the training days of the fine record), persistence (no day has its "
-        "yesterday in the truth or in train=)."
+        "(give train=, the training days of the fine record), bilinear + bias, ridge (give "
+        "coarse=, the coarse record of these days and of the training days, and train=, the "
+        "training days of the fine record), persistence (no day has its yesterday in the truth or "
+        "in train=)."
     )
     for table in (found, skill.format_table(found)):
         assert skill.to_markdown(table).splitlines()[-2:] == ["", note]

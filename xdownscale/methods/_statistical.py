@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,18 +10,22 @@ from typing import Any, ClassVar
 import numpy as np
 
 from xdownscale.config import DownscalerConfig
-from xdownscale.core.errors import DataError, ModelFormatError, XDownscaleWarning, check_option
+from xdownscale.core.errors import DataError, ModelFormatError, check_option
 from xdownscale.methods.base import Floats, Method, Sampler, State
 from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.sampling.request import Conditions, SampleRequest
 from xdownscale.models.statistical import MEANS, Choice, Predictors, Ridge, choose_mean
 from xdownscale.models.statistical.choice import CANDIDATES, MeanModel
-from xdownscale.models.statistical.predictors import entry, prefixed, under
+from xdownscale.models.statistical.predictors import (
+    affordable,
+    entry,
+    grid_indices,
+    prefixed,
+    under,
+)
 from xdownscale.models.training.data import Rows, TrainingData, read_coarse_windows, read_rows
 
 POINT_ESTIMATES = ("auto", *MEANS)
-_MEMORY = 4e9  # bytes of fields that are held in training
-_FEWEST = 100  # time steps that are taken however large they are
 
 
 class StatisticalMethod(Method):
@@ -112,16 +115,17 @@ def read_records(data: TrainingData, rows: Rows | None = None) -> Records:
             "There is no time step to train on: none has a fine field and all coarse fields of its "
             "window. Give longer records, or a smaller data=dict(window=..., lags=...)."
         )
-    rows = affordable(rows, data)
+    rows = known_part(rows, data)
     own = read_rows(data.driver, data.windows[rows, 0])
     fine = np.where(data.mask, read_rows(data.fine, rows), np.float32(np.nan))
     coarse = read_coarse_windows(data, rows)
+    place = grid_indices(data.place, coarse.shape[-2:])
     predictors = tuple(
         Predictors(
             coarse=coarse,
             calendar=data.calendar[rows],
             driver=own[:, k] if k >= 0 else np.zeros_like(own[:, 0]),
-            place=data.place,
+            place=place,
         )
         for k in data.own
     )
@@ -135,20 +139,10 @@ def known_rows(data: TrainingData) -> Rows:
     return np.unique(np.concatenate(parts)).astype(np.int64)
 
 
-def affordable(rows: Rows, data: TrainingData) -> Rows:
+def known_part(rows: Rows, data: TrainingData) -> Rows:
     """Return as many time steps as memory holds, evenly spread."""
-    fields = 4 * data.mask.size * (2 + len(MEANS))
-    coarse = 4 * data.coarse_windows.shape[1] * int(np.prod(data.coarse.shape[1:]))
-    most = max(_FEWEST, int(_MEMORY / (fields + coarse)))
-    if rows.size <= most:
-        return rows
-    warnings.warn(
-        f"{most} of {rows.size} time steps are fitted on, evenly spread: more do not fit the "
-        f"{_MEMORY / 1e9:g} GB that this method takes. Fit regions one by one (regions=...).",
-        XDownscaleWarning,
-        stacklevel=2,
-    )
-    return np.asarray(rows[np.linspace(0, rows.size - 1, most).astype(int)])
+    seen = data.coarse_windows.shape[1] * int(np.prod(data.coarse.shape[1:]))
+    return rows[affordable(rows.size, data.mask.size, seen)]
 
 
 def fit_means(records: Records, name: str) -> tuple[list[Choice], Floats]:
@@ -271,7 +265,7 @@ def _predictors(known: Conditions, item: int, driver: Floats) -> Predictors:
         coarse=known.coarse_window[one],
         calendar=known.calendar[one],
         driver=driver[None],
-        place=known.place,
+        place=grid_indices(known.place, known.coarse_window.shape[-2:]),
     )
 
 

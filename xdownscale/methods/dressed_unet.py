@@ -28,7 +28,7 @@ from xdownscale.methods._field_unet import (
     FieldTraining,
     FieldUNetMethod,
 )
-from xdownscale.methods._statistical import affordable, known_rows
+from xdownscale.methods._statistical import known_part, known_rows
 from xdownscale.methods.base import Floats, Trained
 from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.sampling.request import SampleRequest
@@ -118,7 +118,7 @@ class DressedUNet(FieldUNetMethod):
             rows = known[folds != k] if count > 1 else known
             task = training.task(Regress, f"regress{k}", 10 + k, net, rows=rows)
             stages.train(task, REGRESSION_SHARE / count, run.config.training.mean_epochs)
-        rows = affordable(known, data)
+        rows = known_part(known, data)
         means = cross_fitted_means(stages, networks, folds, count, known[:0])
         means = np.stack([means[int(row)] for row in rows])
         fine = np.where(data.mask, read_rows(data.fine, rows), np.float32(np.nan))

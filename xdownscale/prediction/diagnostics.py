@@ -15,7 +15,12 @@ import xarray as xr
 from xdownscale import geostat, skill
 from xdownscale.core import time as time_axis
 from xdownscale.core.coords import find_axes, require_time, to_array
-from xdownscale.core.errors import DataError, OptionError, XDownscaleWarning
+from xdownscale.core.errors import (
+    DataError,
+    GridError,
+    OptionError,
+    XDownscaleWarning,
+)
 from xdownscale.core.normalization import Scaling
 from xdownscale.core.time import match_times
 from xdownscale.fitting.fitted_model import Fitted
@@ -26,12 +31,15 @@ from xdownscale.prediction.predict import predict_maps
 from xdownscale.prediction.request import Request
 from xdownscale.preprocessing import validation
 from xdownscale.preprocessing.validation import Pair, on_cells_of, variables
+from xdownscale.skill import baselines
 
 Array = npt.NDArray[Any]
 _VALIDATION_DAYS = 4  # that the skill in the repr is measured on
 _VALIDATION_STEPS = 10  # most sampling steps for that
 _DRIFT_DAYS = 48  # days of the whole coarse record that drift is looked for on
 _SURE = 3.0  # standard errors
+_OCTAVE = "spread at"  # how rows of octaves of wavelength begin
+_MODEL = "model"  # its row in the table of scores
 
 
 class Signature(NamedTuple):
@@ -112,6 +120,22 @@ SIGNATURES = (
         "the maps fall away from the coarse record over the years",
         "the maps rise away from the coarse record over the years",
     ),
+    Signature(
+        "domain mean",
+        0.8,
+        1.25,
+        "realizations of the mean over the map spread as much as it errs",
+        "realizations are too much alike in the mean over the map",
+        "realizations of the mean over the map spread more than it errs",
+    ),
+    Signature(
+        "baseline",
+        0.0,
+        1.0,
+        "the model is better than what takes seconds",
+        "",
+        "what takes seconds is better than the model",
+    ),
 )
 
 
@@ -160,7 +184,9 @@ def check(
     request = Request(time=chosen, realizations=realizations, seed=seed, device=device)
     if "teacher_forced" in fitted.method.modes(fitted.config):
         request = replace(request, mode="teacher_forced", history=record)
-    members, true = _generated(fitted, coarse, record, request)
+    maps = _maps(fitted, coarse, request)
+    members, true = _compared(fitted, maps, record)
+    against = _against_baselines(fitted, coarse, record, maps)
     found: dict[str, float] = {
         "collapse": _ratio(members, true, lambda x: np.nanstd(x, axis=(-2, -1))),
         "texture": _ratio(members, true, _semivariance),
@@ -169,14 +195,20 @@ def check(
         "negative transfer": _transfer(fitted, coarse, record, request, _crps(members, true)),
         "seams": _seams(fitted, coarse, request),
         "drift": _drift(fitted, coarse, request),
+        "domain mean": _spread(np.nanmean(members, (-2, -1)), np.nanmean(true, (-2, -1))),
+        "baseline": against.ratio,
     }
-    return _table(found)
+    table = _table(found | _by_octave(fitted, maps, record))
+    if against.sentence:
+        table.loc["baseline", "sentence"] = against.sentence
+    return table
 
 
 def _table(found: dict[str, float]) -> pd.DataFrame:
     """Return each measure with its good range and a verdict."""
     rows = {}
-    for signature in SIGNATURES:
+    octaves = [_octave(name) for name in found if name.startswith(_OCTAVE)]
+    for signature in (*SIGNATURES, *octaves):
         value = found[signature.name]
         verdict = "good"
         words = signature.good
@@ -197,6 +229,94 @@ def _table(found: dict[str, float]) -> pd.DataFrame:
             "sentence": words[0].upper() + words[1:] + ".",
         }
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("signature")
+
+
+def _octave(name: str) -> Signature:
+    """Return the signature of the spread in an octave of wavelength."""
+    at = name.removeprefix(_OCTAVE).strip()
+    return Signature(
+        name,
+        0.8,
+        1.25,
+        f"realizations spread as much as their mean errs at {at}",
+        f"realizations are too much alike at {at}",
+        f"realizations spread more than their mean errs at {at}",
+    )
+
+
+def _by_octave(fitted: Fitted, maps: xr.DataArray, fine: xr.DataArray) -> dict[str, float]:
+    """Return spread over error by octave of wavelength; nothing where the grid has no spectrum."""
+    try:
+        found = skill.spread_skill_by_scale(maps, fine, transform=fitted.any_group.scaling)
+    except GridError:
+        return {}
+    names = [
+        f"{_OCTAVE} {low:.3g} to {high:.3g} km"
+        for low, high in zip(found.shortest.values, found.longest.values, strict=True)
+    ]
+    return dict(zip(names, found.spread_skill.values.tolist(), strict=True))
+
+
+class _Comparison(NamedTuple):
+    """The model's CRPS over that of the best baseline, and what is to be said of it."""
+
+    ratio: float
+    sentence: str
+
+
+def _against_baselines(
+    fitted: Fitted, coarse: Any, fine: xr.DataArray, maps: xr.DataArray
+) -> _Comparison:
+    """Compare the model with baselines that are fitted on its own days, none of which is judged."""
+    if fitted.about.pairing == "self" or fitted.own[0] < 0:
+        return _Comparison(np.nan, "")
+    made, lacking = _baselines(fitted, coarse, fine, maps)
+    if not made:
+        return _Comparison(np.nan, "" if not lacking else f"Not compared: {lacking}")
+    table = skill.table(
+        {_MODEL: maps}, fine, fitted.any_group.scaling, scores=["crps"], baselines=made
+    )
+    versus = table.attrs["vs_best"]
+    column = table.columns[0]
+    row = next(row for row in reversed(table.index) if row.startswith(_MODEL))
+    best = versus["best"][column][row]
+    ratio = versus["ratio"][column][row]
+    error = versus["error"][column][row]
+    sure = f" +- {error:.2g}" if np.isfinite(error) else ""
+    units = "" if column[0] == "physical" else f" in {column[0]} units"
+    return _Comparison(
+        ratio,
+        f"CRPS{units} {table.loc[row, column]:.3g}, that of the best baseline, {best}, "
+        f"{table.loc[best, column]:.3g}: {ratio:.3g}{sure} of it, "
+        f"on {table.attrs['days']} held-out time steps.",
+    )
+
+
+def _baselines(
+    fitted: Fitted, coarse: Any, fine: xr.DataArray, maps: xr.DataArray
+) -> tuple[dict[str, xr.DataArray], str]:
+    """Fit the baselines; also say why one could not be fitted."""
+    time = maps[require_time(maps, "The maps")]
+    train = _training_days(fitted, fine, time)
+    record = coarse[list(fitted.drivers)] if isinstance(coarse, xr.Dataset) else coarse
+    options: dict[str, Any] = {"extrapolate": fitted.config.data.extrapolate}
+    if isinstance(coarse, xr.Dataset):
+        options["driver"] = fitted.drivers[fitted.own[0]]
+    made, lacking = baselines.fit_all(record, train, time, **options)
+    return made, next(iter(lacking.values()), "")
+
+
+def _training_days(fitted: Fitted, fine: xr.DataArray, judged: xr.DataArray) -> xr.DataArray:
+    """Return the days of the fine record in the parts of the split that are not judged."""
+    kept = []
+    for model in fitted.models.values():
+        time = model.split["time"]
+        part = model.split["part"].values
+        held = {"test", *part[match_times(time, judged) >= 0].tolist()}
+        kept.append(time.values[~np.isin(part, list(held))])
+    name = require_time(fine, "The fine record")
+    days = xr.DataArray(np.unique(np.concatenate(kept)), dims="time")
+    return fine.isel({name: np.flatnonzero(match_times(fine[name], days) >= 0)})
 
 
 def _days(fitted: Fitted, coarse: Any, fine: xr.DataArray, count: int) -> Array:
@@ -238,7 +358,11 @@ def _generated(
 
     A pixel that is missing in one is missing in both.
     """
-    maps = _maps(fitted, coarse, request)
+    return _compared(fitted, _maps(fitted, coarse, request), fine)
+
+
+def _compared(fitted: Fitted, maps: xr.DataArray, fine: xr.DataArray) -> tuple[Array, Array]:
+    """Return maps and truth as arrays, transformed units; missing in one is missing in both."""
     axes = find_axes(maps)
     scaling = fitted.any_group.scaling
     name = require_time(fine, "The fine record")

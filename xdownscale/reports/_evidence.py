@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from xdownscale.core.errors import DataError, GridError
+from xdownscale.core.resampling import mean, resampled_means
 from xdownscale.reports._curves import DIAGNOSTICS, Curve, Diagnostic, Scope, scope_of
-from xdownscale.reports._intervals import BLOCK, interval, mean, resampled_means
+from xdownscale.reports._intervals import BLOCK, interval
 from xdownscale.reports._records import Records
 
 LEVEL = 0.95

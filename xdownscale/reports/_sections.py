@@ -22,8 +22,10 @@ from xdownscale.reports._evidence import NAMES, Finding
 from xdownscale.reports._records import MEMBERS, Records, days_of, period, shared
 
 _PACKAGES = ("xarray-downscale", "numpy", "xarray", "pandas", "scipy", "matplotlib")
+_SCORES = ("r2", "pearson_r2", "rmse", "mae")
+_NO_TRAINING = "the fine record has no days besides those of the prediction"
 _LACKS = {  # why a table of the report has no such row
-    "climatology": "the fine record has no days besides those of the prediction",
+    "climatology": _NO_TRAINING,
     "persistence": "no day has its yesterday in the fine record",
 }
 
@@ -91,6 +93,11 @@ def against_truth(records: Records) -> str:
     many = is_subdaily(truth[require_time(truth, "The truth")])
     kind = f"times on {days_of(truth)} days" if many else "days"
     caption = f"Mean (standard deviation) over {scores.attrs['days']} common {kind}"
+    if "vs_best" in scores.attrs:
+        caption += (
+            "; vs best: the score over that of the best baseline that needs no truth of these "
+            "times, and its standard error (block bootstrap)"
+        )
     text = _page.table(skill.format_table(scores), caption)
     text += "".join(map(_page.paragraph, skill.left_out_note(scores)))
     members = records.prediction.sizes.get(MEMBERS, 1)
@@ -147,13 +154,19 @@ def _scores(records: Records, truth: xr.DataArray) -> pd.DataFrame:
     """Return the table of scores, with the baselines that the records allow."""
     given = {"prediction": records.prediction}
     options: dict[str, Any] = {"transform": records.space, "train": records.training}
+    if records.prediction.sizes.get(MEMBERS, 1) > 1:
+        options["scores"] = (*_SCORES, "crps")
     lacks = dict(_LACKS)
     try:
         scores = skill.table(given, truth, coarse=records.coarse, **options)
     except (GridError, TimeAxisError, DataError) as err:
         scores = skill.table(given, truth, **options)
-        lacks["bicubic"] = str(err).rstrip(".")
+        why = str(err).rstrip(".")
+        lacks |= {n: why for n in scores.attrs["left_out"] if n not in _LACKS}
     left_out = scores.attrs["left_out"].items()
+    if records.training is None:
+        needy = [name for name, why in left_out if why.startswith("give ") and "train=" in why]
+        lacks |= dict.fromkeys(needy, _NO_TRAINING)
     scores.attrs["left_out"] = {name: lacks.get(name, why) for name, why in left_out}
     return scores
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from xdownscale.skill._versus import is_best, leading, said
+
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
 _LATEX |= {sign: f"\\{sign}" for sign in "&%$#_{}"}
 
@@ -23,7 +25,9 @@ def format_table(scores: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Of texts; the mean alone where there is no standard deviation, as of one day.
+        Of texts; the mean alone where there is no standard deviation, as of one day. Last, where
+        there are baselines, the column ``vs best``: the ratio to the best one's score, and its
+        standard error (see `table`).
 
     Examples
     --------
@@ -41,8 +45,28 @@ def format_table(scores: pd.DataFrame, digits: int = 3) -> pd.DataFrame:
         for column in scores.columns
     }
     found = pd.DataFrame(texts, index=scores.index, columns=scores.columns)
+    found = _with_best(found, scores, digits)
     found.attrs = {key: scores.attrs[key] for key in ("left_out",) if key in scores.attrs}
     return found
+
+
+def _with_best(texts: pd.DataFrame, scores: pd.DataFrame, digits: int) -> pd.DataFrame:
+    """Append the comparison with the best baseline, where a table has one."""
+    versus = scores.attrs.get("vs_best", {})
+    column = leading(list(versus.get("ratio", {})))
+    if column is None or column not in scores.columns:
+        return texts
+    best = versus["best"][column]
+    ratio = versus["ratio"][column]
+    error = versus["error"][column]
+    cells = [
+        said(ratio[row], error[row], is_best=is_best(best, row), digits=digits)
+        if row in ratio
+        else ""
+        for row in scores.index
+    ]
+    texts["vs best", " ".join(column)] = cells
+    return texts
 
 
 def to_markdown(scores: pd.DataFrame, digits: int = 3, *, spread: bool = True) -> str:
@@ -57,7 +81,8 @@ def to_markdown(scores: pd.DataFrame, digits: int = 3, *, spread: bool = True) -
     digits : int
         Significant digits of numbers.
     spread : bool
-        Write a table of scores as ``mean (sd)``; False writes the means alone.
+        Write a table of scores as ``mean (sd)``, and ``vs best`` beside it; False writes the means
+        alone.
 
     Returns
     -------
@@ -133,7 +158,10 @@ def left_out_note(scores: pd.DataFrame) -> list[str]:
     ['Not in the table: climatology (no training days were given).']
     """
     lacking = scores.attrs.get("left_out", {})
-    named = ", ".join(f"{name} ({why})" for name, why in lacking.items())
+    reasons: dict[str, list[str]] = {}
+    for name, why in lacking.items():
+        reasons.setdefault(why, []).append(name)
+    named = ", ".join(f"{', '.join(names)} ({why})" for why, names in reasons.items())
     return [f"Not in the table: {named}."] if named else []
 
 

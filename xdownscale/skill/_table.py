@@ -15,6 +15,7 @@ from xdownscale.core.blocks import by_days, day_slices
 from xdownscale.core.coords import require_time
 from xdownscale.core.errors import GridError, OptionError, check_option
 from xdownscale.core.normalization import Scaling
+from xdownscale.skill._baseline_rows import Baselines, add_baselines
 from xdownscale.skill._ensemble import spread_skill
 from xdownscale.skill._groups import WHOLE, By, Crop, Group, Seasons, check_by, crops, make_groups
 from xdownscale.skill._kernels import KERNELS, crps, energy, variogram
@@ -29,7 +30,8 @@ from xdownscale.skill._options import (
     transformed_record,
 )
 from xdownscale.skill._temporal import kge, nse
-from xdownscale.skill.baselines import Baselines, add_baselines
+from xdownscale.skill._training import Coarse
+from xdownscale.skill._versus import versus_best
 from xdownscale.splits import SEASONS
 
 compute: Any = base.compute  # untyped in dask
@@ -71,7 +73,7 @@ def table(
     regions: Mapping[str, Any] | None = None,
     seasons: Seasons = SEASONS,
     baselines: Baselines = "auto",
-    coarse: xr.DataArray | None = None,
+    coarse: Coarse | None = None,
     train: xr.DataArray | None = None,
     weights: Weights = False,
 ) -> pd.DataFrame:
@@ -94,13 +96,17 @@ def table(
         Further rows, last. ``"auto"``: ``persistence`` (the true field of yesterday, which a
         teacher-forced model sees) and those that `coarse` and `train` allow; a prediction that
         has the name of one stands instead of it.
-    coarse : DataArray, optional
+    coarse : DataArray or Dataset, optional
         Coarse record of the days: makes the row ``bicubic``. Days that it lacks are not scored.
-        It must cover the fine grid; else give your own in `baselines`.
+        It must cover the fine grid; else give your own in `baselines`. Of a Dataset the variable
+        with the truth's name is interpolated, and all are predictors of what is fitted.
     train : DataArray, optional
         Training days of the fine record: makes the row ``climatology``, and gives
         ``persistence`` the days before the truth begins. The climatology of each day of the year
-        is held in memory.
+        is held in memory. With a `coarse` that has these days too, it makes the rows ``bilinear +
+        bias`` and ``ridge`` (`baselines.bias_corrected`, `ridge`), and, where a score of ensembles
+        is asked, ``dressed`` and ``analogues`` of 24 members. These are fitted at once, on the
+        days of `train` that are no days of the truth.
 
     Returns
     -------
@@ -108,9 +114,13 @@ def table(
         One row for each group and method, columns (units, score). ``attrs["days"]`` is the
         number of common days, ``attrs["days_scored"]`` what is left of them for each row
         (persistence has no first day), ``attrs["sd"]`` the standard deviation, as nested dicts;
-        ``attrs["left_out"]`` says of each baseline that is not there what it needs. `to_markdown`
-        and `to_latex` write ``mean (sd)``, as papers do, and below it what was left out;
-        ``DataFrame.to_csv`` writes the means, or with `format_table` both.
+        ``attrs["left_out"]`` says of each baseline that is not there what it needs.
+        ``attrs["vs_best"]`` compares each row with the best baseline of its group, persistence
+        apart (it sees truths): ``"best"``, ``"ratio"`` and its standard ``"error"``, each column
+        -> row -> value, for ``crps``, ``energy``, ``variogram``, ``rmse`` and ``mae``; not there
+        without such a baseline. `to_markdown` and `to_latex` write ``mean (sd)``, as papers do, a
+        column ``vs best`` for the first of these scores, and below it what was left out;
+        ``DataFrame.to_csv`` writes the means, or with `format_table` all.
 
     Raises
     ------
@@ -119,6 +129,13 @@ def table(
     DataError, GridError, TimeAxisError
         As `per_day`; if a region holds no cell, no day lies in the seasons, or the coarse record
         has none of the days.
+
+    Notes
+    -----
+    The standard error of a ratio is that of a moving-block bootstrap over the days, of both rows
+    together: 1000 resamples with a fixed seed, in blocks of 5 days or as many as the
+    autocorrelation of ``error - ratio * best error`` asks, a quarter of the days at most. The best
+    baseline is chosen on the same days, which favours it.
 
     Examples
     --------
@@ -134,7 +151,9 @@ def table(
     | persistence | 0.5 | 0.5 | -0.653 | 45 |
     <BLANKLINE>
     Not in the table: bicubic (give coarse=, the coarse record of these days), climatology (give
-    train=, the training days of the fine record).
+    train=, the training days of the fine record), bilinear + bias, ridge (give coarse=, the coarse
+    record of these days and of the training days, and train=, the training days of the fine
+    record).
     >>> alone = {"scores": ["mae"], "baselines": None}
     >>> print(to_markdown(table({"tenfold": 10 * truth}, truth, by="season", **alone)))
     | season | method | log10 mae | physical mae |
@@ -148,8 +167,13 @@ def table(
     space = scaling_of(transform)
     lacking: dict[str, str] = {}
     check_named(predictions)
+    cheap: list[str] = []
     if predictions:
-        predictions, lacking = add_baselines(predictions, truth, baselines, coarse, train)
+        ensembles = bool({*OF_ENSEMBLES, "spread_skill"} & set(scores))
+        added = add_baselines(
+            predictions, truth, baselines, coarse, train, space, ensembles=ensembles
+        )
+        predictions, lacking, cheap = added
     pairs = checked_pairs(predictions, truth)
     rows = make_rows(pairs, scores)
     parts = crops(pairs.truth, regions)
@@ -161,18 +185,28 @@ def table(
     if rest:
         means, spreads = overall_scores(pairs, rows, space, rest, groups, parts, weights)
         found |= {n: (means[..., k], spreads[..., k]) for k, n in enumerate(rest)}
+    index = _index(groups, rows, ways)
+    versus = versus_best(
+        daily,
+        groups,
+        [part.tolist() for part in np.split(np.asarray(index, dtype=object), len(groups))],
+        unit_names(space),
+        own if set(own) <= set(scores) else (),
+        [k for k, row in enumerate(rows) if row.name in cheap],
+    )
     left = [np.isfinite(daily[g.region][..., g.days]).any(axis=(1, 2)).sum(1) for g in groups]
     return _frame(
         np.stack([found[name][0] for name in scores], axis=-1),
         np.stack([found[name][1] for name in scores], axis=-1),
-        _index(groups, rows, ways),
+        index,
         unit_names(space),
         scores,
         {
             "days": pairs.time.size,
             "days_scored": np.concatenate(left).tolist(),
             "left_out": lacking,
-        },
+        }
+        | ({"vs_best": versus} if versus else {}),
     )
 
 
@@ -451,10 +485,11 @@ def overall_scores(
 def _streamed(pairs: Matched) -> Matched:
     """Load small records into memory; keep large ones lazy."""
     listed = [pairs.truth, *pairs.predictions.values()]
-    if sum(da.size for da in listed) <= _SMALL:
-        truth, *others = compute(*listed)
-    else:
-        truth, *others = (by_days(da, pairs.axes.time) for da in listed)
+    small = [da for da in listed if da.size <= _SMALL]
+    loaded = iter(compute(*small))
+    truth, *others = [
+        next(loaded) if da.size <= _SMALL else by_days(da, pairs.axes.time) for da in listed
+    ]
     return pairs._replace(
         truth=truth, predictions=dict(zip(pairs.predictions, others, strict=True))
     )

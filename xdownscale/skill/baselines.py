@@ -1,29 +1,49 @@
-"""Baselines of downscaling: interpolation, climatology and persistence.
+"""Baselines of downscaling: what takes seconds, and what a network has to beat.
 
-Each returns a DataArray on the fine grid for the days asked, with the dimensions, their order and
-the name of the fine record.
+`interpolate`, `climatology` and `persistence` need no fit. `bias_corrected`, `quantile_mapped` and
+`ridge` are fitted in closed form on training days; `dressed`, `gaussian` and `analogues` are
+ensembles. Each returns a DataArray on the fine grid for the days asked, with the dimensions, their
+order and the name of the fine record.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
-from xdownscale.core.alignment import onto_grid, require_same_units
-from xdownscale.core.blocks import by_days
 from xdownscale.core.coords import find_axes, require_time
-from xdownscale.core.errors import OptionError, TimeAxisError, check_option
+from xdownscale.core.errors import (
+    DataError,
+    GridError,
+    OptionError,
+    TimeAxisError,
+    check_option,
+    check_whole,
+)
 from xdownscale.core.missing import finite
 from xdownscale.core.normalization import Scaling, choose_transform
-from xdownscale.core.time import check_calendars, check_steps, check_unique, match_times, rounded
+from xdownscale.core.time import rounded
 from xdownscale.regridding import regrid
+from xdownscale.skill._closed_forms import (
+    fit_analogues,
+    fit_bias,
+    fit_dressed,
+    fit_gaussian,
+    fit_point,
+)
+from xdownscale.skill._training import (
+    Coarse,
+    Reading,
+    labelled,
+    positions,
+    read_training,
+    to_index,
+)
 
-Baselines = str | Mapping[str, xr.DataArray] | None
 _YEAR = 365.25
 _ROW = "_day_of_year"
 
@@ -80,8 +100,8 @@ def interpolate(
     3
     """
     name = require_time(coarse, "The coarse record")
-    wanted = coarse.indexes[name] if time is None else _index(time)
-    days = coarse.isel({name: _positions(coarse, wanted, "The coarse record", complete=True)})
+    wanted = coarse.indexes[name] if time is None else to_index(time)
+    days = coarse.isel({name: positions(coarse, wanted, "The coarse record", complete=True)})
     days = days.transpose(name, ...)
     days = days.copy(data=finite(days.data))
     space = transform
@@ -137,9 +157,9 @@ def climatology(fine: xr.DataArray, time: Any, window_days: float = 15) -> xr.Da
     name = require_time(fine, "The fine record")
     if not window_days >= 0:
         raise OptionError(f"window_days is {window_days}; give a number of days, 0 or more.")
-    wanted = _index(time)
-    places, row = np.unique(_place_in_year(wanted), return_inverse=True)
-    apart = np.abs(places[:, None] - _place_in_year(fine.indexes[name])[None])
+    wanted = to_index(time)
+    places, row = np.unique(place_in_year(wanted), return_inverse=True)
+    apart = np.abs(places[:, None] - place_in_year(fine.indexes[name])[None])
     apart = _YEAR * np.minimum(apart, 1 - apart)
     # half a day more: days of leap years and others do not quite meet
     reach = np.maximum(window_days, apart.min(axis=1, keepdims=True)) + 0.5
@@ -189,9 +209,9 @@ def persistence(fine: xr.DataArray, time: Any = None, lag: int = 1) -> xr.DataAr
     name = require_time(fine, "The fine record")
     if lag < 1:
         raise OptionError(f"lag is {lag}; give 1 (yesterday) or more days.")
-    wanted = fine.indexes[name] if time is None else _index(time)
+    wanted = fine.indexes[name] if time is None else to_index(time)
     before = wanted - datetime.timedelta(days=lag)
-    found = _positions(fine, before, "The fine record")
+    found = positions(fine, before, "The fine record")
     there = xr.DataArray(found >= 0, dims=name)
     taken = fine.isel({name: found}).drop_vars(name)
     return _like(taken.where(there), name, fine, wanted)
@@ -227,160 +247,464 @@ def persistence_from_start(fine: xr.DataArray, time: Any) -> xr.DataArray:
     array([2., 2.])
     """
     name = require_time(fine, "The fine record")
-    wanted = _index(time)
+    wanted = to_index(time)
     last = int(fine.indexes[name].argmax())
     held = fine.isel({name: np.full(len(wanted), last)})
     return _like(held, name, fine, wanted)
 
 
-def add_baselines(
-    predictions: Mapping[str, xr.DataArray],
-    truth: xr.DataArray,
-    wanted: Baselines,
-    coarse: xr.DataArray | None,
-    train: xr.DataArray | None,
-) -> tuple[dict[str, xr.DataArray], dict[str, str]]:
-    """Add the baselines asked for to the predictions; a prediction replaces a baseline of its name.
+def bias_corrected(
+    coarse: Coarse,
+    fine_train: xr.DataArray,
+    time: Any = None,
+    method: str = "bilinear",
+    kind: str = "auto",
+    *,
+    driver: str | None = None,
+    transform: str = "auto",
+    extrapolate: str | None = None,
+) -> xr.DataArray:
+    """Interpolate the coarse record, and correct the mean error of each cell on training days.
 
     Parameters
     ----------
-    predictions : mapping of str to DataArray
-        What is scored.
-    truth : DataArray
-        (time, lat, lon).
-    wanted : {"auto", None} or mapping of str to DataArray
-        As for `table`.
-    coarse, train : DataArray, optional
-        Coarse record, and training days of the fine one.
+    coarse : DataArray or Dataset
+        Coarse record (time, lat, lon) of the training days and of the days asked.
+    fine_train : DataArray
+        Training days of the fine record (time, lat, lon).
+    time : array of times, optional
+        Days asked; default all days of `coarse`.
+    method : str
+        As in `regrid`; usually ``"bilinear"`` or ``"bicubic"``.
+    kind : {"auto", "additive", "ratio"}
+        ``"additive"``: truth minus interpolation is added, in transformed units (under log10 that
+        is a factor). ``"ratio"``: the sum of the truth over that of the interpolation multiplies,
+        in physical units; cells that are nearly always dry lean on the domain's. ``"auto"``: a
+        ratio for skewed values with zeros, such as rain; else additive.
+    driver : str, optional
+        Variable of a Dataset that is the same quantity as the fine record; default that of its
+        name.
+    transform : str
+        As in `choose_transform`; ``"auto"`` looks at the training days of both records.
+    extrapolate : None or "nearest"
+        As in `regrid`.
+
+    Returns
+    -------
+    DataArray
+        On the fine grid for the days asked, with the labels of `fine_train`. Training days are read
+        at once; the days asked are lazy where `coarse` is. NaN at cells without a training value,
+        and on days with more than a fifth of the coarse cells missing.
+
+    Raises
+    ------
+    DataError
+        If there are fewer than 2 training days with a coarse field (the message names the
+        baselines that are left), or units differ.
+    GridError, TimeAxisError
+        As `interpolate`.
+    OptionError
+        For an unknown `kind`, or a ratio of values below 0.
+
+    Examples
+    --------
+    >>> days = pd.date_range("2000-01-01", periods=4)
+    >>> coarse = xr.DataArray(
+    ...     [[[280.0, 281.0]], [[283.0, 282.0]], [[279.0, 284.0]], [[281.0, 281.0]]],
+    ...     coords={"time": days, "lat": [0.0], "lon": [0.0, 1.0]},
+    ... )
+    >>> fine = coarse[:2] + [1.0, 2.0]
+    >>> bias_corrected(coarse, fine, days[3:]).values.ravel()
+    array([282., 283.], dtype=float32)
+    """
+    reading = Reading(method=method, extrapolate=extrapolate, transform=transform, driver=driver)
+    training, asked = read_training(coarse, fine_train, time, reading, "bias_corrected")
+    return labelled(training, asked, fit_bias(training, kind))
+
+
+def quantile_mapped(
+    coarse: Coarse,
+    fine_train: xr.DataArray,
+    time: Any = None,
+    method: str = "bilinear",
+    *,
+    quantiles: int = 51,
+    driver: str | None = None,
+    transform: str = "auto",
+    extrapolate: str | None = None,
+) -> xr.DataArray:
+    """Interpolate the coarse record, and map each cell onto the distribution of the training days.
+
+    Linear between quantiles; values beyond the outermost are shifted as these are (Panofsky and
+    Brier 1968).
+
+    Parameters
+    ----------
+    coarse, fine_train, time, method, driver, transform, extrapolate
+        As for `bias_corrected`.
+    quantiles : int
+        Their number, evenly spaced from 0 to 1; 2 or more.
+
+    Returns
+    -------
+    DataArray
+        As of `bias_corrected`.
+
+    Raises
+    ------
+    DataError, GridError, TimeAxisError
+        As `bias_corrected`; 30 training days are needed.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> days = pd.date_range("2000-01-01", periods=60)
+    >>> edges = {"time": days, "lat": [0.0], "lon": [0.0, 1.0]}
+    >>> coarse = xr.DataArray(rng.normal(size=(60, 1, 2)), coords=edges)
+    >>> found = quantile_mapped(coarse, 3 * coarse[:40] + 1, days[:40])
+    >>> bool(abs(found - 3 * coarse[:40] - 1).max() < 1e-4)
+    True
+    """
+    check_whole("quantiles", quantiles, least=2)
+    reading = Reading(method=method, extrapolate=extrapolate, transform=transform, driver=driver)
+    training, asked = read_training(coarse, fine_train, time, reading, "quantile_mapped")
+    make = fit_point(training, "quantile_mapping", quantiles=quantiles)
+    return labelled(training, asked, make)
+
+
+def ridge(
+    coarse: Coarse,
+    fine_train: xr.DataArray,
+    time: Any = None,
+    *,
+    window: int = 1,
+    ahead: int = 0,
+    penalty: float | None = None,
+    method: str = "bicubic",
+    driver: str | None = None,
+    transform: str = "auto",
+    extrapolate: str | None = None,
+) -> xr.DataArray:
+    """Predict each fine cell by ridge regression on the coarse cells of all drivers and the season.
+
+    ``|y - b - X w|^2 + n penalty |w|^2`` with standardised predictors X: the coarse cells in and
+    around the fine grid (of more than 256, those around each cell), of all variables, at the time
+    step itself and some before it, and sine and cosine of the day of the year. The mean of method
+    ``"dressed"``.
+
+    Parameters
+    ----------
+    coarse : DataArray or Dataset
+        Coarse record of the training days and of the days asked; of a Dataset all variables are
+        predictors.
+    fine_train, time, driver, transform, extrapolate
+        As for `bias_corrected`.
+    window, ahead : int
+        Time steps of the coarse record before and after each that are predictors too.
+    penalty : float, optional
+        Of one time step; default the one with the smallest error on six held-out blocks of the
+        training days.
+    method : str
+        Of the interpolated driver, which the prediction may be shrunk to instead of to each cell's
+        mean, whichever has the smaller held-out error.
+
+    Returns
+    -------
+    DataArray
+        As of `bias_corrected`; NaN on days too whose window the coarse record lacks.
+
+    Raises
+    ------
+    DataError, GridError, TimeAxisError
+        As `bias_corrected`; 12 training days are needed.
+    OptionError
+        If `window` or `ahead` is less than 0.
+
+    References
+    ----------
+    Hoerl and Kennard (1970), doi:10.1080/00401706.1970.10488634.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> days = pd.date_range("2000-01-01", periods=60)
+    >>> edges = {"time": days, "lat": [0.0], "lon": [0.0, 1.0]}
+    >>> coarse = xr.DataArray(rng.normal(size=(60, 1, 2)), coords=edges)
+    >>> fine = coarse + 2 * coarse.roll(lon=1, roll_coords=False)
+    >>> found = ridge(coarse, fine[:50], days[50:], window=0)
+    >>> bool(abs(found - fine[50:]).max() < 0.01)
+    True
+    """
+    reading = Reading(
+        window=window,
+        ahead=ahead,
+        method=method,
+        extrapolate=extrapolate,
+        transform=transform,
+        driver=driver,
+    )
+    training, asked = read_training(coarse, fine_train, time, reading, "ridge")
+    return labelled(training, asked, fit_point(training, "ridge", penalty=penalty))
+
+
+def dressed(
+    coarse: Coarse,
+    fine_train: xr.DataArray,
+    time: Any = None,
+    *,
+    realizations: int = 24,
+    seed: int = 0,
+    mean: str = "auto",
+    neighbours: int | None = None,
+    window: int = 1,
+    ahead: int = 0,
+    method: str = "bicubic",
+    driver: str | None = None,
+    transform: str = "auto",
+    extrapolate: str | None = None,
+) -> xr.DataArray:
+    """Generate members: a point estimate plus residual fields of similar training days.
+
+    Method ``"dressed"`` as a function: residuals are out of fold, those of the training days whose
+    predictions are nearest in 6 principal components.
+
+    Parameters
+    ----------
+    coarse, fine_train, time, window, ahead, method, driver, transform, extrapolate
+        As for `ridge`.
+    realizations, seed : int
+        Number of members, and the seed of their choice. A member depends on seed, number and time
+        alone.
+    mean : str
+        Point estimate: ``"driver"`` (interpolated), ``"bias"``, ``"quantile_mapping"``,
+        ``"ridge"``; ``"auto"``: the first two or the last, by held-out error.
+    neighbours : int, optional
+        Training days that residuals are taken from; default by CRPS.
+
+    Returns
+    -------
+    DataArray
+        (realization, time, lat, lon), as of `ridge`.
+
+    Raises
+    ------
+    DataError, GridError, TimeAxisError, OptionError
+        As `ridge`; for an unknown `mean`; 12 training days are needed.
+
+    References
+    ----------
+    Roulston and Smith (2003), doi:10.3402/tellusa.v55i1.12082.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> days = pd.date_range("2000-01-01", periods=60)
+    >>> edges = {"time": days, "lat": [0.0], "lon": [0.0, 1.0]}
+    >>> coarse = xr.DataArray(rng.normal(size=(60, 1, 2)), coords=edges)
+    >>> fine = coarse + 0.1 * rng.normal(size=coarse.shape)
+    >>> dressed(coarse, fine[:50], days[50:], realizations=3).sizes["realization"]
+    3
+    """
+    check_whole("realizations", realizations, least=1)
+    reading = Reading(
+        window=window,
+        ahead=ahead,
+        method=method,
+        extrapolate=extrapolate,
+        transform=transform,
+        driver=driver,
+    )
+    training, asked = read_training(coarse, fine_train, time, reading, "dressed")
+    make = fit_dressed(training, mean, neighbours, realizations, seed)
+    return labelled(training, asked, make, realizations)
+
+
+def gaussian(
+    coarse: Coarse,
+    fine_train: xr.DataArray,
+    time: Any = None,
+    *,
+    realizations: int = 24,
+    seed: int = 0,
+    mean: str = "auto",
+    window: int = 1,
+    ahead: int = 0,
+    method: str = "bicubic",
+    driver: str | None = None,
+    transform: str = "auto",
+    extrapolate: str | None = None,
+) -> xr.DataArray:
+    """Generate members: a point estimate plus correlated Gaussian noise like its residual.
+
+    Method ``"gaussian"`` as a function: the noise has the residual's spectrum, its smoothed map of
+    standard deviations and its correlation from one time step to the next.
+
+    Parameters
+    ----------
+    coarse, fine_train, time, window, ahead, method, driver, transform, extrapolate
+        As for `ridge`.
+    realizations, seed, mean
+        As for `dressed`.
+
+    Returns
+    -------
+    DataArray
+        (realization, time, lat, lon), as of `ridge`.
+
+    Raises
+    ------
+    DataError, GridError, TimeAxisError, OptionError
+        As `dressed`.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> days = pd.date_range("2000-01-01", periods=60)
+    >>> grid = {"lat": np.arange(8.0), "lon": np.arange(8.0)}
+    >>> coarse = xr.DataArray(rng.normal(size=(60, 8, 8)), coords={"time": days, **grid})
+    >>> fine = coarse + 0.1 * rng.normal(size=coarse.shape)
+    >>> gaussian(coarse, fine[:50], days[50:], realizations=3).sizes["realization"]
+    3
+    """
+    check_whole("realizations", realizations, least=1)
+    reading = Reading(
+        window=window,
+        ahead=ahead,
+        method=method,
+        extrapolate=extrapolate,
+        transform=transform,
+        driver=driver,
+    )
+    training, asked = read_training(coarse, fine_train, time, reading, "gaussian")
+    make = fit_gaussian(training, mean, realizations, seed)
+    return labelled(training, asked, make, realizations)
+
+
+def analogues(
+    coarse: Coarse,
+    fine_train: xr.DataArray,
+    time: Any = None,
+    *,
+    realizations: int = 24,
+    seed: int = 0,
+    neighbours: int | None = None,
+    components: int | None = None,
+    kind: str = "auto",
+    window: int = 1,
+    ahead: int = 0,
+    method: str = "bicubic",
+    driver: str | None = None,
+    transform: str = "auto",
+    extrapolate: str | None = None,
+) -> xr.DataArray:
+    """Generate members: fine fields of the training days with the most similar coarse fields.
+
+    Method ``"analogues"`` as a function (Zorita and von Storch 1999).
+
+    Parameters
+    ----------
+    coarse, fine_train, time, window, ahead, method, driver, transform, extrapolate
+        As for `ridge`.
+    realizations, seed
+        As for `dressed`.
+    neighbours, components : int, optional
+        Training days that members are taken from, and principal components by which they are
+        found; default by CRPS.
+    kind : {"auto", "field", "error"}
+        A member is a fine field of the past, or the interpolated driver plus its error then;
+        ``"auto"`` chooses by CRPS.
+
+    Returns
+    -------
+    DataArray
+        (realization, time, lat, lon), as of `ridge`.
+
+    Raises
+    ------
+    DataError, GridError, TimeAxisError, OptionError
+        As `dressed`; for an unknown `kind`.
+
+    References
+    ----------
+    Zorita and von Storch (1999), doi:10.1175/1520-0442(1999)012<2474:TAMAAS>2.0.CO;2.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> days = pd.date_range("2000-01-01", periods=60)
+    >>> edges = {"time": days, "lat": [0.0], "lon": [0.0, 1.0]}
+    >>> coarse = xr.DataArray(rng.normal(size=(60, 1, 2)), coords=edges)
+    >>> found = analogues(coarse, coarse[:50], days[50:], realizations=3, kind="field")
+    >>> apart = abs(found.values[..., None] - coarse[:50].values.ravel())
+    >>> bool(apart.min(-1).max() < 1e-5)  # every value was there before
+    True
+    """
+    check_whole("realizations", realizations, least=1)
+    check_option("kind", kind, ("auto", "field", "error"))
+    reading = Reading(
+        window=window,
+        ahead=ahead,
+        method=method,
+        extrapolate=extrapolate,
+        transform=transform,
+        driver=driver,
+    )
+    training, asked = read_training(coarse, fine_train, time, reading, "analogues")
+    make = fit_analogues(
+        training, neighbours, components, None if kind == "auto" else kind, realizations, seed
+    )
+    return labelled(training, asked, make, realizations)
+
+
+def fit_all(
+    coarse: Coarse,
+    fine_train: xr.DataArray,
+    time: Any = None,
+    *,
+    driver: str | None = None,
+    extrapolate: str | None = None,
+) -> tuple[dict[str, xr.DataArray], dict[str, str]]:
+    """Fit every baseline of the table that the records allow.
+
+    Parameters
+    ----------
+    coarse, fine_train, time, driver, extrapolate
+        As for `bias_corrected`.
 
     Returns
     -------
     dict of str to DataArray
-        The baselines are lazy.
+        ``bilinear + bias``, ``ridge``, ``dressed`` and ``analogues``.
     dict of str to str
-        Baselines that were wanted and could not be made, with what they need.
+        Those that could not be fitted, and why.
+
+    Examples
+    --------
+    >>> days = pd.date_range("2000-01-01", periods=4)
+    >>> edges = {"time": days, "lat": [0.0], "lon": [0.0, 1.0]}
+    >>> coarse = xr.DataArray(np.arange(8.0).reshape(4, 1, 2), coords=edges)
+    >>> made, lacking = fit_all(coarse, coarse[:3], days[3:])
+    >>> list(made), list(lacking)
+    (['bilinear + bias'], ['ridge', 'dressed', 'analogues'])
     """
     made: dict[str, xr.DataArray] = {}
     lacking: dict[str, str] = {}
-    if isinstance(wanted, Mapping):
-        made = dict(wanted)
-    elif wanted is not None:
-        check_option("baselines", wanted, ("auto",))
-        made, lacking = _automatic(truth, coarse, train)
-    clash = set(made) & set(predictions) if isinstance(wanted, Mapping) else set()
-    if clash:
-        raise OptionError(
-            f"{sorted(clash)} stand both in predictions and in baselines; rename one of each."
-        )
-    made = {name: da for name, da in made.items() if name not in predictions}
-    lacking = {name: why for name, why in lacking.items() if name not in predictions}
-    return {**predictions, **made}, lacking
-
-
-def _automatic(
-    truth: xr.DataArray, coarse: xr.DataArray | None, train: xr.DataArray | None
-) -> tuple[dict[str, xr.DataArray], dict[str, str]]:
-    """Make the baselines that the records allow, and say what the others need."""
-    time = require_time(truth, "The truth")
-    made = {}
-    lacking = {}
-    if coarse is None:
-        lacking["bicubic"] = "give coarse=, the coarse record of these days"
-    else:
-        require_same_units(coarse, truth, ("The coarse record", "the truth"))
-        made["bicubic"] = _bicubic(coarse, truth, time)
-    own = None
-    if train is None:
-        lacking["climatology"] = "give train=, the training days of the fine record"
-    else:
-        require_same_units(train, truth, ("The training record", "the truth"))
-        own = _training_days(train, truth, time)
-        made["climatology"] = _climatology(own, truth.indexes[time])
-    yesterday = _persistence(truth, own, time)
-    if yesterday is None:
-        lacking["persistence"] = "no day has its yesterday in the truth or in train="
-    else:
-        made["persistence"] = yesterday
+    options = {"driver": driver, "extrapolate": extrapolate}
+    every: dict[str, Any] = {
+        "bilinear + bias": bias_corrected,
+        "ridge": ridge,
+        "dressed": dressed,
+        "analogues": analogues,
+    }
+    for name, function in every.items():
+        try:
+            made[name] = function(coarse, fine_train, time, **options)
+        except (DataError, GridError, TimeAxisError) as err:
+            lacking[name] = str(err)
     return made, lacking
 
 
-def _bicubic(coarse: xr.DataArray, truth: xr.DataArray, time: str) -> xr.DataArray:
-    have = coarse.indexes[require_time(coarse, "The coarse record")]
-    wanted = truth.indexes[time]
-    check_calendars(have, wanted, ("The coarse record", "the truth"))
-    check_steps(have, wanted, ("The coarse record", "the truth"))
-    there = match_times(wanted, have) >= 0
-    if not there.any():
-        raise TimeAxisError(
-            f"The coarse record, {have.min()} to {have.max()}, and the truth, {wanted.min()} to "
-            f"{wanted.max()}, have no day in common, so there is no bicubic row. Give the coarse "
-            "record of the days of the truth, or leave coarse out."
-        )
-    return interpolate(by_days(coarse, find_axes(coarse).time), truth, wanted[there])
-
-
-def _training_days(train: xr.DataArray, truth: xr.DataArray, time: str) -> xr.DataArray:
-    """Check the training days, and bring them to the grid and the names of the truth."""
-    have = train.indexes[require_time(train, "The training record")]
-    what = ("The training record", "the truth")
-    check_calendars(have, truth.indexes[time], what)
-    check_steps(have, truth.indexes[time], what)
-    return onto_grid(train, truth, "train")
-
-
-def _climatology(train: xr.DataArray, times: Any) -> xr.DataArray:
-    """Compute the climatology once for each day of the year that is asked."""
-    time = require_time(train, "The training record")
-    _, first, row = np.unique(_place_in_year(times), return_index=True, return_inverse=True)
-    each = climatology(train, times[first]).compute()
-    spread = each.chunk({time: 1}).isel({time: row.ravel()})
-    return spread.assign_coords({time: times})
-
-
-def _persistence(truth: xr.DataArray, train: xr.DataArray | None, time: str) -> Any:
-    """Return the field of the day before, from truth or training days; None without any."""
-    wanted = truth.indexes[time]
-    found = None
-    for da in (truth, train):
-        if da is None or not _has_yesterdays(da.indexes[time], wanted):
-            continue
-        part = persistence(by_days(da, time), wanted)
-        found = part if found is None else found.fillna(part)
-    return found
-
-
-def _has_yesterdays(have: Any, wanted: Any) -> bool:
-    return bool((match_times(wanted - datetime.timedelta(days=1), have) >= 0).any())
-
-
-def _index(time: Any) -> Any:
-    """Convert times (DataArray, index or any sequence) to an index."""
-    if isinstance(time, pd.Index):
-        return time
-    values = np.atleast_1d(time.values if isinstance(time, xr.DataArray) else np.asarray(time))
-    if values.size and hasattr(values.flat[0], "calendar"):
-        return xr.DataArray(values, dims="time").to_index()
-    return pd.DatetimeIndex(values)
-
-
-def _positions(
-    da: xr.DataArray, wanted: pd.Index[Any], what: str, *, complete: bool = False
-) -> Any:
-    """Return the position of each day in the record, -1 where it lacks the day."""
-    have = da.indexes[require_time(da, what)]
-    check_unique(have, what)
-    check_calendars(have, wanted, (what, "the days asked"))
-    check_steps(have, wanted, (what, "the days asked"))
-    found = match_times(wanted, have)
-    if complete and (found < 0).any():
-        raise TimeAxisError(
-            f"{what} lacks {int((found < 0).sum())} of the {len(wanted)} days asked, the first "
-            f"being {wanted[found < 0][0]}; it runs from {have.min()} to {have.max()}."
-        )
-    return found
-
-
-def _place_in_year(times: pd.Index[Any]) -> Any:
+def place_in_year(times: pd.Index[Any]) -> Any:
     """Return the elapsed share of the year, in [0, 1)."""
     stamps = rounded(xr.DataArray(times, dims="time")).dt
     return ((stamps.dayofyear - 1) / stamps.days_in_year).values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +10,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xdownscale.core.errors import DataError, ModelFormatError
+from xdownscale.core.errors import DataError, ModelFormatError, XDownscaleWarning
 
 Floats = NDArray[np.float32]
 Array = NDArray[Any]
 State = dict[str, Floats]
+_MEMORY = 4e9  # bytes of fields that are held in training
+_HELD = 6  # fine fields for each time step: driver, truth, and predictions of the point estimates
+_FEWEST = 100  # time steps that are taken however large they are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,7 @@ class Predictors:
     driver : ndarray (n, y, x)
         The target's own driver, interpolated to the fine grid; zeros where it has none.
     place : ndarray (y, x, 2)
-        Row and column of the fine cells on the coarse grid, as fractional indices.
+        Row and column of the fine cells on the coarse grid, as fractional indices: `grid_indices`.
     """
 
     coarse: Array
@@ -50,6 +54,24 @@ class Predictors:
         )
 
 
+def grid_indices(place: Array, shape: tuple[int, int]) -> Array:
+    """Return rows and columns (y, x, 2) of places that count from -1 to 1 between a grid's edges.
+
+    Parameters
+    ----------
+    place : ndarray (y, x, 2)
+        Along the columns and the rows of the grid, in this order.
+    shape : tuple of int
+        Rows and columns of the grid.
+
+    Examples
+    --------
+    >>> grid_indices(np.array([[[-0.5, 0.75]]]), (4, 2))
+    array([[[3., 0.]]])
+    """
+    return np.asarray((place[..., ::-1] + 1) / 2 * np.array(shape) - 0.5)
+
+
 def check_days(found: int, needed: int, what: str) -> None:
     """Raise `DataError` if there are fewer time steps than a model needs."""
     if found < needed:
@@ -57,6 +79,33 @@ def check_days(found: int, needed: int, what: str) -> None:
             f"{what} needs at least {needed} time steps with a fine field; there are {found}. Give "
             "a longer fine record, or use a simpler model ('bias' needs 2, 'driver' none)."
         )
+
+
+def affordable(count: int, fine: int, coarse: int) -> NDArray[np.int64]:
+    """Return as many of `count` time steps as memory holds, evenly spread; warn if not all.
+
+    Parameters
+    ----------
+    count : int
+        Time steps.
+    fine, coarse : int
+        Values of a fine field, and of the coarse fields that are seen with it.
+
+    Examples
+    --------
+    >>> affordable(3, 100, 10)
+    array([0, 1, 2])
+    """
+    most = max(_FEWEST, int(_MEMORY / (4 * fine * _HELD + 4 * coarse)))
+    if count <= most:
+        return np.arange(count)
+    warnings.warn(
+        f"{most} of {count} time steps are fitted on, evenly spread: more do not fit the "
+        f"{_MEMORY / 1e9:g} GB that this method takes. Fit regions one by one (regions=...).",
+        XDownscaleWarning,
+        stacklevel=2,
+    )
+    return np.linspace(0, count - 1, most).astype(np.int64)
 
 
 def entry(state: Mapping[str, Floats], name: str, shape: tuple[int | None, ...]) -> Floats:

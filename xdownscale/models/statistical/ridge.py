@@ -27,6 +27,7 @@ TOWARDS = ("mean", "driver")
 _WHOLE = 256  # coarse cells up to which all of them predict every fine cell
 _TILE = 4  # side of the tiles of a larger domain, in coarse cells
 _MARGIN = 3  # coarse cells around a tile that predict its fine cells too
+_JUDGED_TILES = 6  # tiles that the penalty is chosen on, evenly spread
 _JUDGED = 512  # fine cells that the penalty is chosen on
 _PATTERNS = 256  # sets of missing time steps that are solved one by one
 _PASSES = 100  # of filling missing values by their own prediction, where there are more
@@ -385,8 +386,8 @@ def _fit_tile(
 
 
 def _judged(found: list[Tile]) -> Iterator[tuple[Tile, Array]]:
-    """Yield up to 16 tiles, and evenly spaced cells of each, 512 in all."""
-    some = found[:: max(1, len(found) // 16)]
+    """Yield up to 6 tiles, and evenly spaced cells of each, 512 in all."""
+    some = found[:: -(-len(found) // _JUDGED_TILES)]
     for tile in some:
         step = max(1, -(-tile.cells.size * len(some) // _JUDGED))
         if tile.cells.size:
