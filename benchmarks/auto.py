@@ -29,7 +29,7 @@ def fit(name: str, twin: xr.Dataset, minutes: float, seed: int) -> tuple[xd.Down
     model = drivers.downscale.fit(
         twin.dust_fine,
         static=static,
-        drivers={"dust": "dust"},
+        drivers={"dust_fine": "dust"},
         preset=xd.preset(name, **training),
         seed=seed,
         progress=False,

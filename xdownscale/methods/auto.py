@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import DataError, XDownscaleWarning
+from xdownscale.core.resampling import block_length, resampled_means
 from xdownscale.methods._statistical import Records, fit_means, read_records
 from xdownscale.methods.analogues import AnalogueMethod
 from xdownscale.methods.base import Floats, Method, State, Trained
@@ -35,7 +36,7 @@ from xdownscale.methods.dressed_unet import DressedUNet
 from xdownscale.methods.gaussian import GaussianNoise
 from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.statistical import Analogues, Dressing, Gaussian
-from xdownscale.models.statistical.blocks import block_standard_error, time_blocks
+from xdownscale.models.statistical.blocks import time_blocks
 from xdownscale.models.statistical.ensembles import crps_fields
 from xdownscale.models.statistical.predictors import Array, entry, prefixed, under
 from xdownscale.models.training.data import Rows, TrainingData
@@ -303,5 +304,22 @@ def choose(scores: Mapping[str, Array]) -> tuple[str, float]:
     if NETWORK not in scores:
         return best, 0.0
     difference = scores[NETWORK] - closed[best]
-    error = block_standard_error(difference)
+    error = standard_error(difference)
     return (NETWORK if difference.mean() < -error else best), error
+
+
+def standard_error(series: Array) -> float:
+    """Return the standard error of the mean of a series, by a moving-block bootstrap.
+
+    Infinite for fewer than two values: then no difference counts.
+
+    Examples
+    --------
+    >>> white = np.random.default_rng(0).normal(size=400)
+    >>> bool(abs(standard_error(white) - 0.05) < 0.01)
+    True
+    """
+    if len(series) < 2:
+        return float("inf")
+    length = block_length(series)
+    return float(resampled_means(series[:, None], len(series), 2000, 0, length).std())
