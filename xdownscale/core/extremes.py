@@ -23,8 +23,8 @@ _FITTED = 20_000  # values that a tail is fitted on
 def dry_threshold(values: Array, least: float) -> float | None:
     """Return the value below which a field counts as its smallest value, such as no rain.
 
-    Half the way to the 0.1 % quantile of the values above the smallest one (for a record in steps
-    of 0.1 mm that is 0.05 mm), or None unless more than a tenth of the values equal the smallest one.
+    Half the way to the 0.1 % quantile of the values above the smallest one: 0.05 mm for a record in
+    steps of 0.1 mm. None unless more than a tenth of the values equal the smallest one.
 
     Parameters
     ----------

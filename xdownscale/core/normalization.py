@@ -55,8 +55,9 @@ class Scaling:
 
     Notes
     -----
-    `inverse` undoes `forward` to the rounding of the dtype, but for the threshold and cap. Under sqrt and log1p its result is
-    never negative, whatever a network returns; nor under asinh if no training value was negative.
+    `inverse` undoes `forward` to the rounding of the dtype, but for threshold and cap. Under sqrt
+    and log1p its result is never negative, whatever a network returns; nor under asinh if no
+    training value was negative.
 
     Examples
     --------

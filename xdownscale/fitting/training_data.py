@@ -517,6 +517,7 @@ def training_data(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> Train
         tune_targets=tune,
         mask=dataset.cells[1],
         coarse_windows=np.where(usable[:, None], windows, -1),
+        censored=tuple(scaling.censored for scaling in dataset.scalings),
     )
 
 

@@ -64,6 +64,9 @@ class TrainingData:
         there is none.
     guess : array-like (m, g, y, x) or None
         First guess of each fine time step, and the climate of each cell; read row by row.
+    censored : tuple of (float, float) or None
+        For each target the threshold up to which values are censored, such as dry days, and the
+        smallest value; None where it is not censored. Empty where no target is.
     """
 
     coarse: Any
@@ -87,6 +90,7 @@ class TrainingData:
     mask: NDArray[np.bool_]
     coarse_windows: Rows = field(default_factory=_none)
     guess: Any = None
+    censored: tuple[tuple[float, float] | None, ...] = ()
 
     @property
     def sizes(self) -> Sizes:
