@@ -276,7 +276,7 @@ def test_chunks_and_other_times_do_not_change_rain(name, rain, rain_models, tmp_
     path = tmp_path / "rain.zarr"
     times = fine.time[20:60]
     xd.predict_to_zarr(model, coarse, path, time=times, realizations=3, seed=3, progress=False)
-    stored = xr.open_zarr(path)["rain"].transpose(*whole.dims)
+    stored = xr.open_zarr(path, consolidated=False)["rain"].transpose(*whole.dims)
     np.testing.assert_array_equal(stored.values, whole.values)
 
 
