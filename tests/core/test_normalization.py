@@ -166,8 +166,8 @@ def test_auto_leaves_skewed_values_with_both_signs_alone(rng):
     assert "below 0" in chosen.reason
 
 
-def test_auto_takes_what_is_least_skewed_for_daily_precipitation(rng):
-    rain = rng.gamma(0.7, 8.0, size=20_000) * (rng.random(20_000) < 0.6)
+def test_auto_takes_what_is_least_skewed_where_few_values_are_zero(rng):
+    rain = rng.gamma(0.7, 8.0, size=20_000) * (rng.random(20_000) < 0.93)
     chosen = fit_scaling(rain)
     typical = np.median(rain[rain > 0])
     left = {
@@ -336,3 +336,14 @@ def test_zeros_that_rounding_made_negative_are_zeros(name):
     assert choose_transform(noisy).transform == choose_transform(RAIN).transform
     with pytest.raises(DataError, match="negative"):
         fit_scaling(RAIN - 0.01, name)
+
+
+def test_auto_takes_the_root_of_a_record_with_many_zeros(rng):
+    rain = rng.lognormal(0, 1.5, size=(400, 5, 5)) * (rng.random((400, 5, 5)) < 0.3)
+    found = choose_transform(rain)
+    assert found.transform == "sqrt"
+    assert "of the values are 0" in found.reason
+    some = np.where(rain > 0, rain, 1e-3)
+    some[0, 0, 0] = 0
+    assert choose_transform(some).transform != "sqrt"
+    assert choose_transform(rain, floor=0.01).transform != "sqrt"

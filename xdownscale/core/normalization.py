@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from xdownscale.core.errors import DataError, ModelFormatError, OptionError, check_option
+from xdownscale.core.extremes import MANY
 from xdownscale.core.moments import Moments
 
 TRANSFORMS = ("auto", "log10", "asinh", "log1p", "sqrt", "identity")
@@ -262,9 +263,10 @@ def choose_transform(
 
     The rule of ``"auto"``, on a seeded sample of 50,000 values: values whose skewness lies
     within +-1, or that go below 0, stay as they are (identity). Values all above 0 (above a
-    millionth of the median) go to log10 if that leaves a skewness within +-1. The rest (daily
-    precipitation, with its zeros) get what leaves the least skewness: log10 (where all are above
-    0), sqrt, log1p or asinh.
+    millionth of the median) go to log10 if that leaves a skewness within +-1. Where more than a
+    tenth are 0 (daily precipitation) and there is no floor, sqrt: the inverse of a logarithm turns
+    an error of the model into amounts that were never seen. The rest get what leaves the least
+    skewness: log10 (where all are above 0), sqrt, log1p or asinh.
 
     Parameters
     ----------
@@ -325,6 +327,9 @@ def _automatic(plain: Scaling, survey: _Survey) -> tuple[str, str]:
         return "identity", f"identity: values are hardly skewed ({skew['identity']:.2g})."
     if survey.low < 0 and plain.floor is None:
         return "identity", f"identity: values go below 0 (down to {survey.low:.3g})."
+    zeros = float(np.mean(survey.sample <= _ZERO * survey.high))
+    if zeros > MANY and plain.floor is None:
+        return "sqrt", f"sqrt: {zeros:.0%} of the values are 0 (it cannot explode, as exp does)."
     lowest = max(survey.low, plain.floor or 0.0)
     names = ["log10"] if lowest > _ZERO * np.median(survey.sample) else []
     names += ["sqrt", "log1p", "asinh"] if survey.low >= 0 else []
