@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-MEASURED = ("residual.", "drift.", "first_guess.")  # not trained as networks are
+MEASURED = ("residual.", "drift.", "first_guess.", "marginal.")  # not trained as networks are
 
 
 def count_parameters(state: Mapping[str, Floats]) -> dict[str, int]:
