@@ -54,7 +54,7 @@ def test_the_map_of_other_models_is_empty(trained):
         warnings.simplefilter("ignore", XDownscaleWarning)
         model = coarse.t.downscale.fit(
             fine.t,
-            preset=trained[2].config,
+            preset=trained[2].config_,
             transform="identity",
             progress=False,
         )
