@@ -228,7 +228,8 @@ class NetworkConfig:
         Every square of this many pixels on a side becomes the channels of one, before the first
         layer: a stem that makes fields cheap. Not for method ``"diffusion"``.
     output_bound : float
-        The output is bounded to this many times the range of the scaled training data.
+        Method ``"diffusion"``: the output is bounded to this many times the range of the scaled
+        training data.
     """
 
     size: str = "tiny"

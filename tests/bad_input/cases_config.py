@@ -37,6 +37,18 @@ CONFIG = [
         r"Unknown section: 'trainig'\. There are: method,.*Did you mean 'training'",
     ),
     (
+        "preset-output-bound",
+        lambda w: preset("fast", network={"output_bound": 1.2}),
+        OptionError,
+        r"Method 'residual' does not use network\.output_bound; of the section 'network' it uses",
+    ),
+    (
+        "preset-latent",
+        lambda w: preset("dressed", options={"latent": "yes"}),
+        OptionError,
+        r"DressedOptions\.latent is 'yes'; give",
+    ),
+    (
         "preset-key",
         lambda w: preset("fast", training={"epoch": 1}),
         OptionError,

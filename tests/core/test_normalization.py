@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import dask.array as dsa
@@ -165,8 +166,8 @@ def test_auto_leaves_skewed_values_with_both_signs_alone(rng):
     assert "below 0" in chosen.reason
 
 
-def test_auto_takes_what_is_least_skewed_for_daily_precipitation(rng):
-    rain = rng.gamma(0.7, 8.0, size=20_000) * (rng.random(20_000) < 0.6)
+def test_auto_takes_what_is_least_skewed_where_few_values_are_zero(rng):
+    rain = rng.gamma(0.7, 8.0, size=20_000) * (rng.random(20_000) < 0.93)
     chosen = fit_scaling(rain)
     typical = np.median(rain[rain > 0])
     left = {
@@ -289,3 +290,60 @@ def test_arrays_of_any_rank_are_taken():
     assert fit_scaling([np.float64(1), np.float64(3)], "identity").center == 2
     assert Scaling(transform="log10").forward(np.float64(100)).item() == pytest.approx(2)
     assert Scaling(transform="log10").forward(np.empty((0, 3))).shape == (0, 3)
+
+
+RAIN = np.array([0.0, 0.0, 0.0, 0.2, 3.0, 40.0])
+
+
+@pytest.mark.parametrize("name", ["asinh", "log1p", "sqrt", "identity"])
+def test_small_values_of_a_censored_record_become_exactly_its_smallest(name):
+    scaling = dataclasses.replace(fit_scaling(RAIN, name), threshold=0.1, cap=60.0)
+    made = scaling.forward(np.array([0.0, 0.04, 0.1001, 59.0, 1000.0]))
+    found = scaling.inverse(np.append(made, [made[0] - 1e-4, np.nan]))
+    np.testing.assert_array_equal(found[[0, 1, 5]], 0)
+    np.testing.assert_allclose(found[2:5], [0.1001, 59, 60])
+    assert np.isnan(found[6])
+    threshold, least = scaling.censored
+    np.testing.assert_allclose([threshold, least], scaling.forward(np.array([0.1, 0.0])))
+    lazy = scaling.inverse(dsa.from_array(np.append(made, np.nan), chunks=2))
+    np.testing.assert_array_equal(lazy.compute(), scaling.inverse(np.append(made, np.nan)))
+
+
+def test_dry_values_under_a_floor_become_the_floor():
+    scaling = fit_scaling(RAIN, "log10", floor=0.1)
+    scaling = dataclasses.replace(scaling, threshold=0.15)
+    assert scaling.least == 0.1
+    np.testing.assert_allclose(scaling.inverse(scaling.forward(RAIN)), np.maximum(RAIN, 0.1))
+
+
+def test_a_saved_scaling_has_threshold_and_cap_only_if_it_is_censored():
+    plain = fit_scaling(RAIN, "sqrt")
+    assert plain.censored is None
+    assert {"threshold", "cap"}.isdisjoint(plain.to_dict())
+    censored = dataclasses.replace(plain, threshold=0.1, cap=60.0)
+    assert Scaling.from_dict(json.loads(json.dumps(censored.to_dict()))) == censored
+    with pytest.raises(OptionError, match=r"threshold is -1"):
+        dataclasses.replace(plain, threshold=-1.0)
+
+
+@pytest.mark.parametrize("name", ["log1p", "sqrt"])
+def test_zeros_that_rounding_made_negative_are_zeros(name):
+    noisy = np.where(RAIN == 0, -2e-16, RAIN)
+    found = fit_scaling(noisy, name)
+    assert found == fit_scaling(RAIN, name)
+    np.testing.assert_array_equal(found.forward(noisy), found.forward(RAIN))
+    assert found.forward(noisy[:2]).tolist() == found.forward(RAIN[:2]).tolist()
+    assert choose_transform(noisy).transform == choose_transform(RAIN).transform
+    with pytest.raises(DataError, match="negative"):
+        fit_scaling(RAIN - 0.01, name)
+
+
+def test_auto_takes_the_root_of_a_record_with_many_zeros(rng):
+    rain = rng.lognormal(0, 1.5, size=(400, 5, 5)) * (rng.random((400, 5, 5)) < 0.3)
+    found = choose_transform(rain)
+    assert found.transform == "sqrt"
+    assert "of the values are 0" in found.reason
+    some = np.where(rain > 0, rain, 1e-3)
+    some[0, 0, 0] = 0
+    assert choose_transform(some).transform != "sqrt"
+    assert choose_transform(rain, floor=0.01).transform != "sqrt"

@@ -233,3 +233,108 @@ def test_each_part_of_a_large_domain_is_predicted_from_the_coarse_cells_around_i
     error = (mean.transpose("time", "lat", "lon").values - own).std()
 
     assert error < 0.9 * own.std()
+
+
+def rainy(days=160, seed=0):
+    """Return a driver and rain, dry on two thirds of all cells, zero exactly."""
+    coarse, fine = make_pair(days, seed=seed)
+    latent = fine.t - fine.t.mean()
+    rain = 8 * (latent / latent.std() - 0.4).clip(min=0) ** 2
+    driver = coarse.t - coarse.t.mean()
+    wet = (8 * (driver / driver.std()).clip(min=0) ** 2).rename("rain").assign_attrs(units="mm")
+    return wet, rain.rename("rain").assign_attrs(units="mm")
+
+
+@pytest.fixture(scope="module")
+def rain():
+    return rainy()
+
+
+@pytest.fixture(scope="module")
+def rain_models(rain):
+    return {name: fit(name, rain[0], rain[1], data={"transform": "sqrt"}) for name in NAMES}
+
+
+@each_method
+def test_rain_is_exactly_zero_as_often_as_it_was(name, rain, rain_models, tmp_path):
+    coarse, fine = rain
+    model = rain_models[name]
+    times = fine.time[20:150]
+    maps = coarse.downscale.predict(model, time=times, realizations=8, seed=2)
+    truth = fine.sel(time=times)
+    scaling = model.models_["all"].scaling
+    assert float(maps.min()) == 0
+    assert not bool(((maps > 0) & (maps < scaling.threshold)).any())
+    assert float(maps.max()) <= scaling.cap
+    assert float((maps > 0).mean() / (truth > 0).mean()) == pytest.approx(1, abs=0.1)
+    small = [((field > 0) & (field < 1)).mean() for field in (maps, truth)]
+    assert float(small[0] / small[1]) == pytest.approx(1, abs=0.25)
+    assert f"values below {scaling.threshold:.3g} are 0, at most" in repr(model)
+    model.save(tmp_path / "rain.xd")
+    loaded = coarse.downscale.predict(
+        xd.load(tmp_path / "rain.xd"), time=times, realizations=8, seed=2
+    )
+    np.testing.assert_array_equal(loaded.values, maps.values)
+
+
+@each_method
+def test_chunks_and_other_times_do_not_change_rain(name, rain, rain_models, tmp_path):
+    coarse, fine = rain
+    model = rain_models[name]
+    whole = coarse.downscale.predict(model, time=fine.time[20:60], realizations=3, seed=3)
+    some = coarse.downscale.predict(model, time=fine.time[31:34], realizations=2, seed=3)
+    expected = whole.isel(time=slice(11, 14), realization=slice(2))
+    np.testing.assert_array_equal(some.values, expected.values)
+    lazy = coarse.chunk(time=7).downscale.predict(
+        model, time=fine.time[20:60], realizations=3, seed=3
+    )
+    np.testing.assert_array_equal(lazy.values, whole.values)
+    path = tmp_path / "rain.zarr"
+    times = fine.time[20:60]
+    xd.predict_to_zarr(model, coarse, path, time=times, realizations=3, seed=3, progress=False)
+    stored = xr.open_zarr(path, consolidated=False)["rain"].transpose(*whole.dims)
+    np.testing.assert_array_equal(stored.values, whole.values)
+
+
+@each_method
+def test_zeros_with_rounding_errors_are_zeros(name, rain):
+    coarse, fine = rain
+    noisy = fine.where(fine > 0, -2e-16)
+    found = fit(name, coarse, noisy, data={"transform": "sqrt"})
+    expected = fit(name, coarse, fine, data={"transform": "sqrt"})
+    assert found.models_["all"].scaling == expected.models_["all"].scaling
+
+
+@pytest.mark.parametrize("name", ["dressed", "gaussian"])
+def test_latent_values_are_an_option(name, rain):
+    coarse, fine = rain
+    model = fit(name, coarse, fine, data={"transform": "sqrt"}, options={"latent": True})
+    assert "of latent values" in repr(model)
+    maps = coarse.downscale.predict(model, time=fine.time[20:150], realizations=4, seed=2)
+    truth = fine.isel(time=slice(20, 150))
+    assert float((maps > 0).mean() / (truth > 0).mean()) == pytest.approx(1, abs=0.1)
+    with pytest.raises(OptionError, match="latent is 'yes'"):
+        xd.preset(name, options={"latent": "yes"})
+
+
+@each_method
+def test_a_dry_record_is_refused(name, rain):
+    coarse, fine = rain
+    with pytest.raises(DataError, match="does not change"):
+        fit(name, coarse, 0 * fine)
+
+
+@each_method
+def test_regions_of_rain_are_blended_into_zeros(name):
+    coarse, fine = rainy(200)
+    model = coarse.downscale.fit(
+        fine,
+        preset=xd.preset(name),
+        transform="sqrt",
+        regions={"west": [0, 5, 0, 12], "east": [5, 10, 0, 12]},
+        progress=False,
+    )
+    maps = coarse.downscale.predict(model, time=fine.time[60:90], realizations=2, seed=0)
+    least = min(group.scaling.threshold for group in model.models_.values())
+    assert not bool(((maps > 0) & (maps < least)).any())
+    assert float((maps == 0).mean()) == pytest.approx(float((fine == 0).mean()), abs=0.1)

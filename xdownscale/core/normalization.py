@@ -11,14 +11,17 @@ from typing import Any
 import numpy as np
 
 from xdownscale.core.errors import DataError, ModelFormatError, OptionError, check_option
+from xdownscale.core.extremes import MANY
 from xdownscale.core.moments import Moments
 
 TRANSFORMS = ("auto", "log10", "asinh", "log1p", "sqrt", "identity")
 SCALINGS = ("minmax", "standard")
+OPTIONAL = frozenset({"threshold", "cap"})  # keys of a saved scaling that older files lack
 
 # Moment skewness: an exponential distribution has 2, daily temperature under 1, dust 3 and more.
 SKEWED = 1.0
 _ZERO = 1e-6  # of the median: smaller values are zeros that numerical noise made positive
+_ROUNDING = 1e-7  # of the largest value: negative values this small are zeros
 _SAMPLE = 50_000  # values that "auto" judges by
 BLOCK = 1 << 22  # values that are read at once
 _SMALLEST_FLOOR = 1e-37  # above the smallest normal float32
@@ -45,11 +48,17 @@ class Scaling:
         Range of the training values, in their own units.
     reason : str
         Why this transform, in one sentence.
+    threshold : float or None
+        The record is censored: `inverse` turns smaller values into the smallest of training, such
+        as no rain. None: it is not.
+    cap : float or None
+        `inverse` lowers larger values to it.
 
     Notes
     -----
-    `inverse` undoes `forward` to the rounding of the dtype. Under sqrt and log1p its result is
-    never negative, whatever a network returns; nor under asinh if no training value was negative.
+    `inverse` undoes `forward` to the rounding of the dtype, but for threshold and cap. Under sqrt
+    and log1p its result is never negative, whatever a network returns; nor under asinh if no
+    training value was negative.
 
     Examples
     --------
@@ -68,6 +77,8 @@ class Scaling:
     minimum: float | None = None
     maximum: float | None = None
     reason: str = ""
+    threshold: float | None = None
+    cap: float | None = None
 
     def __post_init__(self) -> None:
         check_option("transform", self.transform, [t for t in TRANSFORMS if t != "auto"])
@@ -84,6 +95,26 @@ class Scaling:
                 f"center is {self.center} and spread {self.spread}; give a finite center and a "
                 "finite spread above 0."
             )
+        if self.threshold is not None and not (self.minimum or 0) <= self.threshold < np.inf:
+            raise OptionError(
+                f"threshold is {self.threshold}; it must be finite and at least the smallest "
+                f"training value, {self.minimum}."
+            )
+
+    @property
+    def least(self) -> float | None:
+        """The smallest training value, raised to the floor under log10; None where unknown."""
+        if self.minimum is None or self.transform != "log10" or self.floor is None:
+            return self.minimum
+        return max(self.minimum, self.floor)
+
+    @property
+    def censored(self) -> tuple[float, float] | None:
+        """Threshold and smallest value in scaled units; None where the record is not censored."""
+        if self.threshold is None:
+            return None
+        threshold, least = self.forward(np.array([self.threshold, self.least])).tolist()
+        return threshold, least
 
     def forward(self, array: Any) -> Any:
         """Transform and standardise a numpy or dask array of any shape.
@@ -95,7 +126,13 @@ class Scaling:
 
     def inverse(self, array: Any) -> Any:
         """Undo `forward`; return values in the units of the training values."""
-        return _apply(lambda x: self._untransform(x * self.spread + self.center), array)
+        return _apply(
+            lambda x: self._bounded(self._untransform(x * self.spread + self.center)), array
+        )
+
+    def bounded(self, array: Any) -> Any:
+        """Apply threshold and cap to values in their own units; NaN stays NaN."""
+        return _apply(self._bounded, array)
 
     def transform_only(self, array: Any) -> Any:
         """Transform without standardising (the "transformed units" of scores); as `forward`."""
@@ -106,14 +143,15 @@ class Scaling:
         return _apply(self._untransform, array)
 
     def to_dict(self) -> dict[str, Any]:
-        """Return all attributes (JSON)."""
-        return dataclasses.asdict(self)
+        """Return all attributes (JSON), without a threshold and a cap that are None."""
+        found = dataclasses.asdict(self)
+        return {k: v for k, v in found.items() if k not in OPTIONAL or v is not None}
 
     @classmethod
     def from_dict(cls, tree: Mapping[str, Any]) -> Scaling:
         """Build a scaling from what `to_dict` returned; ModelFormatError for other keys."""
         names = {f.name for f in dataclasses.fields(cls)}
-        if set(tree) != names:
+        if not names - OPTIONAL <= set(tree) <= names:
             raise ModelFormatError(
                 f"A stored scaling has the keys {sorted(names)}, this one {sorted(tree)}; the "
                 "model was altered or written by another version. Save it again."
@@ -121,14 +159,20 @@ class Scaling:
         return cls(**tree)
 
     def _transform(self, x: Any) -> Any:
-        _check_domain(x, self.transform, self.floor)
+        _check_domain(x, self.transform, self.floor, self.maximum)
         if self.transform == "log10":
             return np.log10(x if self.floor is None else np.maximum(x, self.floor))
         if self.transform == "asinh":
             return np.arcsinh(x / self.scale)
         if self.transform == "log1p":
-            return np.log1p(x)
-        return np.sqrt(x) if self.transform == "sqrt" else np.array(x)
+            return np.log1p(np.maximum(x, 0))
+        return np.sqrt(np.maximum(x, 0)) if self.transform == "sqrt" else np.array(x)
+
+    def _bounded(self, x: Any) -> Any:
+        """Apply threshold and cap."""
+        if self.threshold is not None:
+            x = np.where(x < self.threshold, x.dtype.type(self.least), x)
+        return x if self.cap is None else np.minimum(x, x.dtype.type(self.cap))
 
     def _untransform(self, y: Any) -> Any:
         if self.transform == "log10":
@@ -219,9 +263,10 @@ def choose_transform(
 
     The rule of ``"auto"``, on a seeded sample of 50,000 values: values whose skewness lies
     within +-1, or that go below 0, stay as they are (identity). Values all above 0 (above a
-    millionth of the median) go to log10 if that leaves a skewness within +-1. The rest (daily
-    precipitation, with its zeros) get what leaves the least skewness: log10 (where all are above
-    0), sqrt, log1p or asinh.
+    millionth of the median) go to log10 if that leaves a skewness within +-1. Where more than a
+    tenth are 0 (daily precipitation) and there is no floor, sqrt: the inverse of a logarithm turns
+    an error of the model into amounts that were never seen. The rest get what leaves the least
+    skewness: log10 (where all are above 0), sqrt, log1p or asinh.
 
     Parameters
     ----------
@@ -282,6 +327,9 @@ def _automatic(plain: Scaling, survey: _Survey) -> tuple[str, str]:
         return "identity", f"identity: values are hardly skewed ({skew['identity']:.2g})."
     if survey.low < 0 and plain.floor is None:
         return "identity", f"identity: values go below 0 (down to {survey.low:.3g})."
+    zeros = float(np.mean(survey.sample <= _ZERO * survey.high))
+    if zeros > MANY and plain.floor is None:
+        return "sqrt", f"sqrt: {zeros:.0%} of the values are 0 (it cannot explode, as exp does)."
     lowest = max(survey.low, plain.floor or 0.0)
     names = ["log10"] if lowest > _ZERO * np.median(survey.sample) else []
     names += ["sqrt", "log1p", "asinh"] if survey.low >= 0 else []
@@ -334,6 +382,10 @@ def _survey(values: Any, seed: int, sample: int | None) -> _Survey:
             f"Of the training values, {found.count} are not NaN and {found.infinite} are infinite; "
             "some must be numbers and none infinite. Check the variable, its mask and the days."
         )
+    if without_rounding(found.low, found.high) != found.low:
+        found.low = 0.0
+        found.negative = 0
+        found.sample = np.maximum(found.sample, 0)
     return found
 
 
@@ -370,11 +422,25 @@ def _apply(function: Callable[[Any], Any], array: Any) -> Any:
     return on_block(array)
 
 
-def _check_domain(x: Any, transform: str, floor: float | None) -> None:
+def without_rounding(low: float, high: float) -> float:
+    """Return the smallest of some values, or 0 where it is negative by rounding alone.
+
+    Examples
+    --------
+    >>> without_rounding(-2e-16, 80.0), without_rounding(-2.0, 80.0)
+    (0.0, -2.0)
+    """
+    return 0.0 if -_ROUNDING * high <= low < 0 else low
+
+
+def _check_domain(x: Any, transform: str, floor: float | None, largest: float | None) -> None:
     """Raise for values outside the domain of the transform."""
     if transform not in ("log10", "log1p", "sqrt") or x.size == 0:
         return
     low = float(np.fmin.reduce(x, axis=None))  # NaN where all are NaN: no comparison is true
+    if low < 0:
+        high = float(np.fmax.reduce(x, axis=None))
+        low = without_rounding(low, max(high, largest or 0.0))
     if low < 0 or (low == 0 and transform == "log10"):
         found = _Survey(low=low)
         found.count = int(np.isfinite(x).sum())

@@ -269,10 +269,19 @@ def facts(fitted: Fitted) -> list[tuple[str, str]]:
         ("groups", ", ".join(fitted.models)),
         ("method", f"{config.method}, {_learnt(fitted)}"),
         *_encoder_origin(about),
-        ("transform", "; ".join(s.reason or s.transform for s in fitted.any_group.scalings)),
+        ("transform", "; ".join(map(_transformed, fitted.any_group.scalings))),
         ("skill", _skill(fitted)),
         ("fingerprint", f"{about.fingerprint[:12]}, seed {about.seed}"),
     ]
+
+
+def _transformed(scaling: Scaling) -> str:
+    """Say which transform a variable has, and whether it is censored."""
+    said = scaling.reason or scaling.transform
+    if scaling.threshold is None:
+        return said
+    bound = "" if scaling.cap is None else f", at most {scaling.cap:.4g}"
+    return f"{said} Censored: values below {scaling.threshold:.3g} are {scaling.least:g}{bound}."
 
 
 def _encoder_origin(about: ModelFacts) -> list[tuple[str, str]]:

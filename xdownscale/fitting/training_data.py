@@ -24,8 +24,15 @@ from xdownscale.core.errors import (
     XDownscaleError,
     XDownscaleWarning,
 )
+from xdownscale.core.extremes import dry_threshold, largest_value
 from xdownscale.core.missing import ever_present, missing_share
-from xdownscale.core.normalization import BLOCK, Scaling, choose_transform, fit_scaling
+from xdownscale.core.normalization import (
+    BLOCK,
+    Scaling,
+    choose_transform,
+    fit_scaling,
+    without_rounding,
+)
 from xdownscale.core.record import Record
 from xdownscale.core.time import months
 from xdownscale.fitting import drift
@@ -150,8 +157,24 @@ class GroupDataset:
                 problem := validation.implausible(driver, chosen, "The coarse record")
             ):
                 raise DataError(problem)
-            found.append(chosen)
+            found.append(self._censored(target, chosen))
         return tuple(found)
+
+    def _censored(self, target: Record, scaling: Scaling) -> Scaling:
+        """Add threshold and cap to the scaling of a record with many values at the smallest."""
+        least = scaling.least
+        cells = int(np.prod(target.array.shape[1:]))
+        rows = spread(self.split.train, max(_COMPARED, _SURVEYED // cells))
+        if least is None or not rows.size:
+            return scaling
+        window = (slice(None), *self.group.window)
+        fields = np.concatenate(list(_Blocks(target.array[window], rows)))
+        threshold = dry_threshold(fields, least)
+        if threshold is None:
+            return scaling
+        year = _YEAR / self.pair.coarse.step
+        cap = largest_value(fields, least, threshold, year)
+        return replace(scaling, threshold=threshold, cap=max(cap, scaling.maximum or cap))
 
     @cached_property
     def driver_scalings(self) -> tuple[Scaling, ...]:
@@ -181,7 +204,8 @@ class GroupDataset:
         chosen = choose_transform(_Chain(*parts), transform, floor=floor, seed=self.seed)
         if own.low > own.high:  # no value at all: `fit_scaling` raises
             return fit_scaling(own, chosen.transform, data.scaling)
-        return fit_scaling(own, replace(chosen, minimum=own.low, maximum=own.high), data.scaling)
+        low = without_rounding(own.low, own.high)
+        return fit_scaling(own, replace(chosen, minimum=low, maximum=own.high), data.scaling)
 
     def check(self) -> None:
         """Validate split, scaling and static fields before training.
@@ -283,6 +307,8 @@ class _Chain:
             yield from part
 
 
+_SURVEYED = 20_000_000  # values by which threshold and cap of a censored record are found
+_YEAR = 365.25 * 86400  # seconds
 _COMPARED = 1024  # time steps of a record on disc that the drift reference is fitted on
 
 
@@ -493,6 +519,7 @@ def training_data(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> Train
         mask=dataset.cells[1],
         coarse_windows=np.where(usable[:, None], windows, -1),
         physical=functools.partial(to_physical, dataset.scalings),
+        censored=tuple(scaling.censored for scaling in dataset.scalings),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy as np
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.coords import Axes
 from xdownscale.core.errors import ModelFormatError
-from xdownscale.core.normalization import Scaling
+from xdownscale.core.normalization import OPTIONAL, Scaling
 from xdownscale.fitting.fitted_model import Fitted, GroupModel, sizes_of
 from xdownscale.io.schema import REST, Between, check, of_hint
 from xdownscale.preprocessing.calendar_features import Calendar
@@ -55,8 +55,8 @@ def check_facts(facts: Any) -> None:
         "season": (str, None),
         "region": (str, None),
         "window": [[_COUNT]],
-        "scalings": [_of(Scaling)],
-        "driver_scalings": [_of(Scaling)],
+        "scalings": [_of(Scaling, OPTIONAL)],
+        "driver_scalings": [_of(Scaling, OPTIONAL)],
         "calendar": _of(Calendar),
     }
     schema = {
@@ -105,10 +105,13 @@ def _config_schema() -> dict[str, Any]:
     return found
 
 
-def _of(kind: Any) -> dict[str, Any]:
-    """Return the schema of a dataclass or named tuple."""
+def _of(kind: Any, optional: Collection[str] = ()) -> dict[str, Any]:
+    """Return the schema of a dataclass or named tuple; some of its fields may be absent."""
     hints = {k: v for k, v in typing.get_type_hints(kind).items() if not k.startswith("_")}
-    return {name: of_hint(hint, _WHOLE) for name, hint in hints.items()}
+    return {
+        f"{name}?" if name in optional else name: of_hint(hint, _WHOLE)
+        for name, hint in hints.items()
+    }
 
 
 def _check_lengths(facts: Mapping[str, Any]) -> None:

@@ -80,12 +80,15 @@ class Records:
         NaN where missing.
     following : ndarray of bool (n - 1,)
         Whether the next row is the next time step.
+    censored : tuple of (float, float) or None
+        For each target the threshold of dry values and the smallest one; None where it has few.
     """
 
     rows: Rows
     predictors: tuple[Predictors, ...]
     fine: Floats
     following: Any
+    censored: tuple[tuple[float, float] | None, ...] = ()
 
     @property
     def driver(self) -> Floats:
@@ -130,7 +133,13 @@ def read_records(data: TrainingData, rows: Rows | None = None) -> Records:
         for k in data.own
     )
     following = np.diff(data.keys[rows]) == data.step
-    return Records(rows=rows, predictors=predictors, fine=fine, following=following)
+    return Records(
+        rows=rows,
+        predictors=predictors,
+        fine=fine,
+        following=following,
+        censored=data.censored,
+    )
 
 
 def known_rows(data: TrainingData) -> Rows:
@@ -170,6 +179,55 @@ def fit_means(records: Records, name: str) -> tuple[list[Choice], Floats]:
     return choices, np.stack([choice.out_of_fold for choice in choices], axis=1)
 
 
+@dataclass(frozen=True, kw_only=True)
+class PointEstimates:
+    """Point estimates of all targets, and what they were fitted to.
+
+    Attributes
+    ----------
+    choices : list of Choice
+        One for each target.
+    out_of_fold : ndarray (n, target, y, x)
+        Predictions for blocks of time that were not fitted on.
+    fine : ndarray (n, target, y, x)
+        What was fitted to: the known values, or latent ones for those that are censored.
+    """
+
+    choices: list[Choice]
+    out_of_fold: Floats
+    fine: Floats
+
+
+def fit_point_estimates(records: Records, name: str, latent: bool) -> PointEstimates:
+    """Fit the point estimates of all targets.
+
+    Parameters
+    ----------
+    records, name
+        As for `fit_means`.
+    latent : bool
+        Fit those of censored targets to latent values.
+    """
+    choices, out_of_fold = fit_means(records, name)
+    plain = PointEstimates(choices=choices, out_of_fold=out_of_fold, fine=records.fine)
+    return _latent(records, plain) if latent and any(records.censored) else plain
+
+
+def _latent(records: Records, plain: PointEstimates) -> PointEstimates:
+    """Fit the point estimates of censored targets to latent values."""
+    choices = list(plain.choices)
+    out_of_fold = plain.out_of_fold.copy()
+    fine = records.fine.copy()
+    for target, ends in enumerate(records.censored):
+        if ends is not None:
+            choice = choices[target]
+            choices[target], fine[:, target] = choice.on_latent(
+                records.predictors[target], fine[:, target], ends[0]
+            )
+            out_of_fold[:, target] = choices[target].out_of_fold
+    return PointEstimates(choices=choices, out_of_fold=out_of_fold, fine=fine)
+
+
 def means_state(choices: list[Choice], shape: tuple[int, int]) -> State:
     """Return the point estimates of all targets as arrays, as they are saved."""
     state = {"shape": np.array(shape, np.float32)}
@@ -181,6 +239,8 @@ def means_state(choices: list[Choice], shape: tuple[int, int]) -> State:
             "kind": np.array([names.index(str(model.name))], np.float32),
             "held_out": np.array(errors, np.float32),
         }
+        if choice.latent:
+            own["latent"] = np.ones(1, np.float32)
         state |= prefixed(own | model.to_state(), f"mean.{target}")
     return state
 
@@ -203,7 +263,9 @@ def describe_means(state: Mapping[str, Floats]) -> str:
             for name, error in zip(names, own["held_out"].tolist(), strict=True)
             if error >= 0
         ]
-        said.append(f"{names[int(own['kind'][0])]} (held-out RMSE: {', '.join(listed)}")
+        latent = " of latent values" if "latent" in own else ""
+        kind = names[int(own["kind"][0])]
+        said.append(f"{kind}{latent} (held-out RMSE: {', '.join(listed)}")
     return f"mean by {'), '.join(said)}, scaled units)"
 
 

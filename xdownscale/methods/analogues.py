@@ -82,6 +82,7 @@ class AnalogueMethod(StatisticalMethod):
             neighbours=own.neighbours,
             components=own.components,
             kind=None if own.kind == "auto" else own.kind,
+            censored=records.censored,
         )
         shape = {"shape": np.array(data.shape, np.float32)}
         return Trained(state=shape | prefixed(found.to_state(), "analogues"))

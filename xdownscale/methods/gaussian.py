@@ -12,13 +12,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from xdownscale.config import DownscalerConfig
+from xdownscale.config import DownscalerConfig, check_kinds
 from xdownscale.methods._statistical import (
     StatisticalMethod,
     StatisticalSampler,
     check_point_estimate,
     describe_means,
-    fit_means,
+    fit_point_estimates,
     means_state,
     predict_means,
     read_means,
@@ -46,12 +46,16 @@ class GaussianOptions:
     mean : str
         Point estimate: ``"driver"``, ``"bias"``, ``"quantile_mapping"`` or ``"ridge"``; ``"auto"``
         chooses among the first two and the last by held-out error.
+    latent : bool
+        As for method "dressed".
     """
 
     mean: str = "auto"
+    latent: bool = False
 
     def __post_init__(self) -> None:
         check_point_estimate(self.mean)
+        check_kinds(self)
 
 
 class GaussianNoise(StatisticalMethod):
@@ -63,10 +67,17 @@ class GaussianNoise(StatisticalMethod):
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
         """Choose and fit the point estimate, and measure its out-of-fold residual."""
+        own = run.config.options
         records = read_records(data)
-        choices, out_of_fold = fit_means(records, run.config.options.mean)
-        noise = Gaussian.fit(out_of_fold, records.fine, records.following)
-        state = means_state(choices, data.shape)
+        points = fit_point_estimates(records, own.mean, own.latent)
+        noise = Gaussian.fit(
+            points.out_of_fold,
+            points.fine,
+            records.following,
+            known=records.fine,
+            censored=records.censored,
+        )
+        state = means_state(points.choices, data.shape)
         return Trained(state=state | prefixed(noise.to_state(), "noise"))
 
     def load(
@@ -97,8 +108,8 @@ class GaussianSampler(StatisticalSampler):
         return predict_means(self.means, known, item)
 
     def mean(self, given: Floats) -> Floats:
-        """Return the point estimate."""
-        return given
+        """Return the point estimate, or the mean of all members of a censored record."""
+        return self.noise.mean(given)
 
     def member(self, given: Floats, request: SampleRequest, realization: int, key: int) -> Floats:
         """Return the point estimate plus noise, cut from that of the whole domain."""

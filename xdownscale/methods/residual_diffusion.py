@@ -7,7 +7,8 @@
 3. The residual's scale, spectrum and temporal correlation are measured.
 4. A denoiser is trained on random crops of the scaled residual, preconditioned as in Karras et al.
    (2022), with lognormal noise levels (CorrDiff: Mardani et al. 2025).
-5. Temperature and temporal noise are calibrated on validation time steps.
+5. Temperature and temporal noise are calibrated on validation time steps; of a record with many
+   zeros, such as rain, the share of zeros and the smaller amounts too.
 
 At prediction the mean takes one evaluation and the residual some 8 of DPM-Solver++(2M) or Heun,
 from noise that has the residual's spectrum and temporal correlation: time steps are generated side
@@ -31,6 +32,7 @@ from xdownscale.methods._field_unet import (
 )
 from xdownscale.methods.base import Floats, Trained
 from xdownscale.models.networks.channels import Sizes
+from xdownscale.models.statistical.marginal import read_marginal
 from xdownscale.models.training.data import TrainingData
 
 if TYPE_CHECKING:
@@ -82,6 +84,7 @@ class ResidualDiffusion(FieldUNetMethod):
         from xdownscale.models.training.residual import (
             calibrate_residual,
             cross_fitted_means,
+            measure_marginal,
             measure_residual,
         )
         from xdownscale.models.training.tasks import DenoiseResidual, Regress, fold_of
@@ -109,7 +112,8 @@ class ResidualDiffusion(FieldUNetMethod):
         )
         stages.train(task, DENOISER_SHARE)
         residual = calibrate_residual(stages, networks, residual, means)
-        state = training.state() | residual.to_state()
+        marginal = measure_marginal(stages, networks, residual)
+        state = training.state() | residual.to_state() | marginal
         return Trained(state=state, history=stages.history())
 
     def sampler(
@@ -119,7 +123,10 @@ class ResidualDiffusion(FieldUNetMethod):
         from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
         from xdownscale.models.sampling.fields import ResidualSampler
 
-        return ResidualSampler(networks, ResidualStatistics.from_state(state), guess)
+        residual = ResidualStatistics.from_state(state)
+        sampler = ResidualSampler(networks, residual, guess)
+        sampler.marginal = read_marginal(state, len(residual.scale))
+        return sampler
 
     def check_state(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
@@ -129,3 +136,4 @@ class ResidualDiffusion(FieldUNetMethod):
 
         super().check_state(state, config, sizes)
         ResidualStatistics.check_state(state, sizes.targets)
+        read_marginal(state, sizes.targets)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,16 @@ def _common(scalings: Sequence[Scaling]) -> Scaling:
     """Return the transform that fields of all regions are averaged in: theirs, if all share one."""
     first, *others = scalings
     same = all((s.transform, s.floor) == (first.transform, first.floor) for s in others)
-    return first if same else Scaling()
+    thresholds = [s.threshold for s in scalings if s.threshold is not None]
+    caps = [s.cap for s in scalings if s.cap is not None]
+    every = len(scalings)
+    lowest = [s.minimum for s in scalings if s.minimum is not None]
+    return replace(
+        first if same else Scaling(),
+        minimum=min(lowest, default=None),
+        threshold=min(thresholds) if len(thresholds) == every else None,
+        cap=max(caps) if len(caps) == every else None,
+    )
 
 
 class Blend:
@@ -97,4 +107,4 @@ class Blend:
         if self._single:
             return
         for target, scaling in enumerate(self._scalings):
-            out[:, :, target] = scaling.untransform(out[:, :, target])
+            out[:, :, target] = scaling.bounded(scaling.untransform(out[:, :, target]))

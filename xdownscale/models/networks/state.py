@@ -8,7 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-MEASURED = ("residual.", "drift.", "first_guess.", "dressing.")  # not trained as networks are
+MEASURED = (  # not trained as networks are
+    "residual.",
+    "drift.",
+    "first_guess.",
+    "dressing.",
+    "marginal.",
+)
 
 
 def count_parameters(state: Mapping[str, Floats]) -> dict[str, int]:

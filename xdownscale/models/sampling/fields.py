@@ -39,6 +39,7 @@ from xdownscale.models.sampling.memory import (
 from xdownscale.models.sampling.patches import Indices, blend_patches, cut_patches, fuse_patches
 from xdownscale.models.sampling.request import Conditions, SampleRequest
 from xdownscale.models.sampling.tiling import evaluate_tiles
+from xdownscale.models.statistical.marginal import Marginal
 from xdownscale.patches.layout import PatchLayout
 
 Floats = NDArray[np.float32]
@@ -57,6 +58,8 @@ class FieldSampler:
         Statistics of the residual, for samplers that generate one.
     first_guess : callable or None
         Returns the first guess and the climate (n, g, y, x) of some conditions that lack them.
+    marginal : Marginal or None
+        Maps generated values of censored targets.
     """
 
     scales = False  # whether the network takes its noise at three scales
@@ -71,6 +74,7 @@ class FieldSampler:
         self.networks = networks
         self.residual = residual
         self.first_guess = first_guess
+        self.marginal: Marginal | None = None
 
     def sample(self, request: SampleRequest) -> Floats:
         """Generate fields; they depend on seed, realization, time and conditions alone.
@@ -97,7 +101,10 @@ class FieldSampler:
         stitching = request.stitching if self.generates_in(request.config) else "whole"
         check_sampling(request.config, stitching)
         with torch.inference_mode(), autocast(request.config.sampling.precision, request.device):
-            return _Sampling(self, request).fields()
+            fields = _Sampling(self, request).fields()
+        if self.marginal is None or not self.generates_in(request.config):
+            return fields
+        return self.marginal.apply(fields)
 
     def generates_in(self, config: DownscalerConfig) -> bool:
         """Tell whether more than the conditional mean is asked for."""

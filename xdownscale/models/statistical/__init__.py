@@ -13,6 +13,7 @@ from xdownscale.models.statistical.dressing import Dressing
 from xdownscale.models.statistical.ensembles import fair_crps
 from xdownscale.models.statistical.gaussian import Gaussian
 from xdownscale.models.statistical.interpolated import Bias, Driver, QuantileMapping
+from xdownscale.models.statistical.marginal import Marginal
 from xdownscale.models.statistical.predictors import Predictors
 from xdownscale.models.statistical.ridge import Ridge
 
@@ -24,6 +25,7 @@ __all__ = [
     "Dressing",
     "Driver",
     "Gaussian",
+    "Marginal",
     "Predictors",
     "QuantileMapping",
     "Ridge",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -14,6 +14,12 @@ from xdownscale.models.statistical.ensembles import (
     keyed_choice,
     lower_bounds,
     nearest,
+)
+from xdownscale.models.statistical.marginal import (
+    Censored,
+    Marginal,
+    marginal_state,
+    read_marginal,
 )
 from xdownscale.models.statistical.predictors import (
     Array,
@@ -27,6 +33,9 @@ from xdownscale.models.statistical.predictors import (
 )
 
 NEEDED = 12
+_MEMBERS = 8  # of a time step, by which the distribution of members is found
+_CELLS = 2048  # by which it is found
+_TOP = 0.8  # errors have a tail of their own
 COMPONENTS = (4, 8, 16)
 SEASON = 2.0  # of the calendar's numbers, beside scores of standard deviation 1
 KINDS = ("field", "error")
@@ -53,6 +62,8 @@ class Analogues:
         k.
     bounds : ndarray (target,)
         Members are raised to these, such as no rain; -inf for none.
+    marginal : Marginal or None
+        Maps members of kind ``"error"`` of censored targets; None where none is.
 
     References
     ----------
@@ -65,6 +76,7 @@ class Analogues:
     kind: str
     neighbours: int
     bounds: Floats
+    marginal: Marginal | None = None
 
     @classmethod
     def fit(
@@ -77,6 +89,7 @@ class Analogues:
         neighbours: int | None = None,
         components: int | None = None,
         kind: str | None = None,
+        censored: Censored = (),
     ) -> Analogues:
         """Keep the training times; choose what is not given by CRPS, see `Judge`.
 
@@ -94,6 +107,8 @@ class Analogues:
             k, and the number of principal components.
         kind : {"field", "error"}, optional
             See above.
+        censored : sequence of (float, float) or None
+            For each target, as for `Marginal.fit`; empty where none is censored.
 
         Raises
         ------
@@ -120,7 +135,14 @@ class Analogues:
                 best = min(best, (total, each, name, count), key=lambda option: option[0])
         _, chosen, name, count = best
         scores = _scores(chosen, flat, calendar)
-        return cls(chosen, scores, parts[name], name, min(count, len(fine)), bounds)
+        made = cls(chosen, scores, parts[name], name, min(count, len(fine)), bounds)
+        if name == "field" or not any(censored):
+            return made
+        wide = Judge.of(fine, bounds, _CELLS)
+        members = wide.members(scores, driver, parts[name], made.neighbours, _MEMBERS)
+        known = wide.truth[wide.days]
+        marginal = Marginal.fit(members, known, wide.target, censored, top=_TOP)
+        return replace(made, marginal=marginal)
 
     def member(self, near: Array, driver: Array, seed: int, realization: int, key: int) -> Floats:
         """Return a member (target, y, x) of a time step.
@@ -143,6 +165,8 @@ class Analogues:
     def _made(self, row: int, driver: Array) -> Floats:
         """Return the member that a training time gives."""
         out = self.fields[row] + driver if self.kind == "error" else self.fields[row]
+        if self.marginal is not None:
+            out = self.marginal.apply(out)
         return floats(np.maximum(out, self.bounds[:, None, None]))
 
     def similar(self, coarse: Array, calendar: Array) -> Array:
@@ -166,6 +190,7 @@ class Analogues:
             "about": np.array([self.neighbours, KINDS.index(self.kind)], np.float32),
             "bounds": self.bounds,
             **prefixed(self.components.to_state(), "components"),
+            **marginal_state(self.marginal),
         }
 
     @classmethod
@@ -188,7 +213,8 @@ class Analogues:
         count, kind = entry(state, "about", (2,)).astype(int).tolist()
         scores = entry(state, "scores", (len(fields), components.vectors.shape[1] + calendar))
         bounds = entry(state, "bounds", (targets,))
-        return cls(components, scores, fields, KINDS[kind], count, bounds)
+        marginal = read_marginal(state, targets)
+        return cls(components, scores, fields, KINDS[kind], count, bounds, marginal)
 
 
 def _parts(fine: Array, driver: Array, kind: str) -> Array:

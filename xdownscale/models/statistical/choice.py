@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Protocol
 
 import numpy as np
 
 from xdownscale.core.errors import check_option
 from xdownscale.models.statistical.blocks import FOLDS, cross_predict
+from xdownscale.models.statistical.censored import fit_latent
 from xdownscale.models.statistical.interpolated import Bias, Driver, QuantileMapping
 from xdownscale.models.statistical.predictors import Array, Floats, Predictors, State
 from xdownscale.models.statistical.ridge import Ridge
@@ -46,12 +48,44 @@ class Choice:
         Candidates that could not be fitted, and why.
     out_of_fold : ndarray of float32 (n, y, x)
         Predictions of the chosen one for blocks of time that it was not fitted on.
+    latent : bool
+        It was fitted to latent values where known ones are censored.
     """
 
     model: MeanModel
     errors: dict[str, float]
     left_out: dict[str, str]
     out_of_fold: Floats
+    latent: bool = False
+
+    def on_latent(
+        self, predictors: Predictors, fine: Array, threshold: float
+    ) -> tuple[Choice, Floats]:
+        """Fit the same point estimate to latent values of a censored record; see `fit_latent`.
+
+        Parameters
+        ----------
+        predictors, fine
+            As for `choose_mean`.
+        threshold : float
+            Values at or below it are censored.
+
+        Returns
+        -------
+        Choice
+            With the same errors, which are those of the known values.
+        latent : ndarray of float32 (n, y, x)
+            What it was fitted to.
+        """
+        fit = MEANS[str(self.model.name)].fit
+        if isinstance(self.model, Ridge):
+            fit = partial(fit, penalty=self.model.penalty, towards=self.model.towards)
+        predict = partial(cross_predict, fit, predictors)
+        latent, _ = fit_latent(predict, fine, self.out_of_fold, threshold)
+        found = replace(
+            self, model=fit(predictors, latent), out_of_fold=predict(latent), latent=True
+        )
+        return found, latent
 
 
 def choose_mean(

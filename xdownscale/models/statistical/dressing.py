@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +17,19 @@ from xdownscale.models.statistical.ensembles import (
     lower_bounds,
     nearest,
 )
+from xdownscale.models.statistical.marginal import (
+    Censored,
+    Marginal,
+    marginal_state,
+    read_marginal,
+)
 from xdownscale.models.statistical.predictors import (
     Array,
     Floats,
     State,
     check_days,
     entry,
+    floats,
     observed,
     prefixed,
     under,
@@ -30,6 +37,9 @@ from xdownscale.models.statistical.predictors import (
 
 COMPONENTS = 6
 NEEDED = 12
+_MEMBERS = 8  # of a time step, by which the distribution of members is found
+_CELLS = 2048  # by which it is found
+_TOP = 0.8  # residual fields have a tail of their own
 
 
 class Similar(NamedTuple):
@@ -67,6 +77,8 @@ class Dressing:
         k.
     bounds : ndarray (target,)
         Members are raised to these, such as no rain; -inf for none.
+    marginal : Marginal or None
+        Maps members of censored targets; None where none is.
 
     References
     ----------
@@ -78,9 +90,18 @@ class Dressing:
     residuals: Floats
     neighbours: int
     bounds: Floats
+    marginal: Marginal | None = None
 
     @classmethod
-    def fit(cls, predictions: Array, fine: Array, neighbours: int | None = None) -> Dressing:
+    def fit(
+        cls,
+        predictions: Array,
+        fine: Array,
+        neighbours: int | None = None,
+        *,
+        known: Array | None = None,
+        censored: Censored = (),
+    ) -> Dressing:
         """Measure the residuals, and choose the number of neighbours.
 
         Parameters
@@ -92,6 +113,10 @@ class Dressing:
             the cell.
         neighbours : int, optional
             k; by default the one with the smallest CRPS, with residuals from other blocks of time.
+        known : ndarray (n, target, y, x), optional
+            Where `fine` has latent values for censored ones: the known values.
+        censored : sequence of (float, float) or None
+            For each target, as for `Marginal.fit`; empty where none is censored.
 
         Raises
         ------
@@ -104,10 +129,17 @@ class Dressing:
         components = Components.fit(shown, COMPONENTS, weights=_weights(predictions, ever))
         scores = components.scores(shown)
         residuals = filled_along_time(fine - predictions)
-        bounds = lower_bounds(fine)
+        truth = fine if known is None else known
+        bounds = lower_bounds(truth)
         if neighbours is None:
-            _, neighbours = Judge.of(fine, bounds).best(scores, predictions, residuals)
-        return cls(components, scores, residuals, min(neighbours, len(fine)), bounds)
+            _, neighbours = Judge.of(truth, bounds).best(scores, predictions, residuals)
+        found = cls(components, scores, residuals, min(neighbours, len(fine)), bounds)
+        if not any(censored):
+            return found
+        judge = Judge.of(truth, bounds, _CELLS)
+        members = judge.members(scores, predictions, residuals, found.neighbours, _MEMBERS)
+        marginal = Marginal.fit(members, judge.truth[judge.days], judge.target, censored, top=_TOP)
+        return replace(found, marginal=marginal)
 
     def similar(self, mean: Array) -> Similar:
         """Return a point estimate (target, y, x) and the k training times most like it."""
@@ -124,8 +156,21 @@ class Dressing:
         seed, realization, key : int
             Of the choice among these: `key` is the time in seconds.
         """
-        row = given.near[keyed_choice(given.near.size, seed, realization, key)]
-        return _raised(given.mean + self.residuals[row], self.bounds)
+        return self._made(given, given.near[keyed_choice(given.near.size, seed, realization, key)])
+
+    def mean(self, given: Similar) -> Floats:
+        """Return the point estimate; of a censored target, the mean of all members."""
+        if self.marginal is None:
+            return given.mean
+        every = np.mean([self._made(given, row) for row in given.near], axis=0)
+        return floats(np.where(self.marginal.censored, every, given.mean))
+
+    def _made(self, given: Similar, row: int) -> Floats:
+        """Return the member that the residual of a training time gives."""
+        fields = given.mean + self.residuals[row]
+        if self.marginal is not None:
+            fields = self.marginal.apply(fields)
+        return _raised(fields, self.bounds)
 
     def to_state(self) -> State:
         """Return arrays, as they are saved."""
@@ -135,6 +180,7 @@ class Dressing:
             "neighbours": np.array([self.neighbours], np.float32),
             "bounds": self.bounds,
             **prefixed(self.components.to_state(), "components"),
+            **marginal_state(self.marginal),
         }
 
     @classmethod
@@ -147,7 +193,9 @@ class Dressing:
         components = Components.from_state(under(state, "components"), cells)
         scores = entry(state, "scores", (len(residuals), components.vectors.shape[1]))
         count = int(entry(state, "neighbours", (1,))[0])
-        return cls(components, scores, residuals, count, entry(state, "bounds", (targets,)))
+        bounds = entry(state, "bounds", (targets,))
+        marginal = read_marginal(state, targets)
+        return cls(components, scores, residuals, count, bounds, marginal)
 
 
 def _weights(predictions: Array, ever: Array) -> Array:

@@ -215,6 +215,8 @@ class Judge:
         Judged time steps.
     cells : ndarray of int
         Judged cells of a flattened field (target, y, x).
+    target : ndarray of int (cells,)
+        Of each of these.
     truth : ndarray (n, cells)
         NaN where missing.
     least : ndarray (cells,)
@@ -226,21 +228,23 @@ class Judge:
     block: NDArray[np.int64]
     days: NDArray[np.int64]
     cells: NDArray[np.int64]
+    target: NDArray[np.int64]
     truth: Array
     least: Array
     weights: Array
 
     @classmethod
-    def of(cls, fine: Array, bounds: Array) -> Judge:
+    def of(cls, fine: Array, bounds: Array, count: int = _JUDGED_CELLS) -> Judge:
         """Take evenly spaced time steps and cells of fine fields (n, target, y, x)."""
         ever = np.flatnonzero(np.isfinite(fine).any(0))
-        cells = ever[:: max(1, -(-ever.size // _JUDGED_CELLS))]
+        cells = ever[:: max(1, -(-ever.size // count))]
         spread = np.nanstd(fine, axis=(0, 2, 3))
         scale = np.where(spread > 0, 1 / np.where(spread > 0, spread, 1), 0)
         target = cells // int(np.prod(fine.shape[2:]))
         days = np.arange(len(fine))[:: max(1, -(-len(fine) // _JUDGED_DAYS))]
         truth = fine.reshape(len(fine), -1)[:, cells]
-        return cls(time_blocks(len(fine)), days, cells, truth, bounds[target], scale[target])
+        block = time_blocks(len(fine))
+        return cls(block, days, cells, target, truth, bounds[target], scale[target])
 
     def best(
         self, scores: Array, base: Array, donated: Array, tried: Sequence[int] | None = None
@@ -272,3 +276,27 @@ class Judge:
                 total[k] += np.nansum(crps * self.weights)
         best = int(np.argmin(total))
         return float(total[best]), counts[best]
+
+    def members(
+        self, scores: Array, base: Array, donated: Array, neighbours: int, count: int
+    ) -> Array:
+        """Return members (count, days, cells), without bounds.
+
+        Parameters
+        ----------
+        scores, base, donated
+            As for `best`.
+        neighbours : int
+            Among so many, those that donate are evenly spaced.
+        count : int
+            Members of a time step.
+        """
+        given = base.reshape(len(scores), -1)[:, self.cells]
+        gifts = donated.reshape(len(scores), -1)[:, self.cells]
+        out = np.empty((count, self.days.size, self.cells.size))
+        for k, day in enumerate(self.days):
+            donors = np.flatnonzero(self.block != self.block[day])
+            near = donors[nearest(scores[donors], scores[day], min(neighbours, donors.size))]
+            chosen = near[np.linspace(0, near.size - 1, count).round().astype(int)]
+            out[:, k] = given[day] + gifts[chosen]
+        return out

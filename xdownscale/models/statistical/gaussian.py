@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy import ndimage
 
 from xdownscale.models.diffusion import noise, spectra
-from xdownscale.models.statistical.ensembles import lower_bounds
+from xdownscale.models.statistical.ensembles import Judge, lower_bounds
+from xdownscale.models.statistical.marginal import (
+    Censored,
+    Marginal,
+    marginal_state,
+    read_marginal,
+)
 from xdownscale.models.statistical.predictors import (
     Array,
     Floats,
@@ -21,6 +27,8 @@ from xdownscale.models.statistical.predictors import (
 )
 
 NEEDED = 12
+_MEMBERS = 2  # of a time step, by which the distribution of members is found
+_CELLS = 2048  # by which it is found
 SMOOTHING = 2.0  # standard deviation of the smoothing of local variances, in pixels
 _PAD = 0.25  # share of the domain by which noise is wider, as it wraps around
 _LONGEST = 0.98  # correlation with the next time step
@@ -48,6 +56,8 @@ class Gaussian:
         Correlation of the noise with that of the next time step.
     bounds : ndarray (target,)
         Members are raised to these, such as no rain; -inf for none.
+    marginal : Marginal or None
+        Maps members of censored targets; None where none is.
     """
 
     frequency: Floats
@@ -56,9 +66,18 @@ class Gaussian:
     mixing: Floats
     rho: float
     bounds: Floats
+    marginal: Marginal | None = None
 
     @classmethod
-    def fit(cls, predictions: Array, fine: Array, following: Array | None = None) -> Gaussian:
+    def fit(
+        cls,
+        predictions: Array,
+        fine: Array,
+        following: Array | None = None,
+        *,
+        known: Array | None = None,
+        censored: Censored = (),
+    ) -> Gaussian:
         """Measure spectrum, local variance and correlations of the residual.
 
         Parameters
@@ -69,6 +88,8 @@ class Gaussian:
             Fine fields; NaN where missing.
         following : ndarray of bool (n - 1,), optional
             Whether the next row is the next time step; by default all are.
+        known, censored
+            As for `Dressing.fit`.
 
         Raises
         ------
@@ -81,14 +102,37 @@ class Gaussian:
         spread = np.stack([_local_spread(part) for part in residual.swapaxes(0, 1)])
         scaled = residual / np.where(spread > 0, spread, np.inf)
         parts = [spectra.measure(scaled[:, k], ever[k]) for k in range(len(ever))]
-        return cls(
+        truth = fine if known is None else known
+        found = cls(
             frequency=floats(parts[0].frequency),
             power=floats([part.power for part in parts]),
             spread=floats(spread),
             mixing=floats(_mixing(scaled)),
             rho=_next_correlation(scaled, following),
-            bounds=lower_bounds(fine),
+            bounds=lower_bounds(truth),
         )
+        return replace(found, marginal=found._marginal(predictions, truth, censored))
+
+    def _marginal(self, predictions: Array, known: Array, censored: Censored) -> Marginal | None:
+        """Map noise on out-of-fold predictions to the distribution of the known values."""
+        if not any(censored):
+            return None
+        judge = Judge.of(known, self.bounds, _CELLS)
+        members = [
+            [
+                self._noisy(predictions[day], 0, number, int(day)).ravel()[judge.cells]
+                for day in judge.days
+            ]
+            for number in range(_MEMBERS)
+        ]
+        return Marginal.fit(np.array(members), judge.truth[judge.days], judge.target, censored)
+
+    def mean(self, mean: Array) -> Floats:
+        """Return a point estimate; for censored targets the mean of all members (target, y, x)."""
+        if self.marginal is None:
+            return floats(mean)
+        size = np.sqrt(np.square(self.mixing).sum(1))[:, None, None]
+        return self.marginal.expected(mean, size * self.spread)
 
     def member(
         self,
@@ -114,6 +158,22 @@ class Gaussian:
         corner, domain : tuple of int
             Where the field lies in a larger image, and its size: all regions share one noise.
         """
+        noisy = self._noisy(mean, seed, realization, key, step, corner, domain)
+        if self.marginal is not None:
+            noisy = self.marginal.apply(noisy)
+        return np.asarray(np.maximum(noisy, self.bounds[:, None, None]), np.float32)
+
+    def _noisy(
+        self,
+        mean: Array,
+        seed: int,
+        realization: int,
+        key: int,
+        step: int = 0,
+        corner: tuple[int, int] = (0, 0),
+        domain: tuple[int, int] | None = None,
+    ) -> Array:
+        """Return a point estimate plus noise, as `member` without map and bounds."""
         ny, nx = self.spread.shape[-2:]
         wide = domain or (ny, nx)
         part = (slice(corner[0], corner[0] + ny), slice(corner[1], corner[1] + nx))
@@ -122,8 +182,7 @@ class Gaussian:
             for k in range(len(self.spread))
         ]
         mixed = np.tensordot(self.mixing, np.stack(fields), 1)
-        out = np.maximum(mean + self.spread * mixed, self.bounds[:, None, None])
-        return np.asarray(out, np.float32)
+        return np.asarray(mean + self.spread * mixed)
 
     def _noise(
         self, target: int, domain: tuple[int, int], seed: int, realization: int, key: int, step: int
@@ -154,6 +213,7 @@ class Gaussian:
             "mixing": self.mixing,
             "rho": np.array([self.rho], np.float32),
             "bounds": self.bounds,
+            **marginal_state(self.marginal),
         }
 
     @classmethod
@@ -169,6 +229,7 @@ class Gaussian:
             mixing=entry(state, "mixing", (targets, targets)),
             rho=float(entry(state, "rho", (1,))[0]),
             bounds=entry(state, "bounds", (targets,)),
+            marginal=read_marginal(state, targets),
         )
 
 

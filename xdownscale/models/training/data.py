@@ -71,6 +71,9 @@ class TrainingData:
         First guess of each fine time step, and the climate of each cell; read row by row.
     physical : callable
         Brings scaled fields (..., t, y, x) to physical units.
+    censored : tuple of (float, float) or None
+        For each target the threshold up to which values are censored, such as dry days, and the
+        smallest value; None where it is not censored. Empty where no target is.
     """
 
     coarse: Any
@@ -95,6 +98,7 @@ class TrainingData:
     coarse_windows: Rows = field(default_factory=_none)
     guess: Any = None
     physical: Callable[[Any], Any] = _as_given
+    censored: tuple[tuple[float, float] | None, ...] = ()
 
     @property
     def sizes(self) -> Sizes:

@@ -21,6 +21,7 @@ from xdownscale.models.diffusion.temporal_noise import LAGS, LaggedProducts, cor
 from xdownscale.models.networks.field_unet import FieldNet, FieldNetworks
 from xdownscale.models.sampling.fields import FieldSampler, ResidualSampler
 from xdownscale.models.sampling.request import SampleRequest
+from xdownscale.models.statistical.marginal import Marginal, marginal_state
 from xdownscale.models.training.data import (
     Floats,
     Rows,
@@ -34,6 +35,8 @@ _BLOCK = 16  # fields that are evaluated at once
 _SPECTRUM_FIELDS = 64  # that the spectrum is measured on
 _CALIBRATION_FIELDS = 96  # most that the temperature is fitted on
 _CALIBRATION_MEMBERS = 4  # realizations for that
+_MARGINAL_CELLS = 4096  # by which the distribution of generated values is found
+_MARGINAL_TOP = 0.8  # share of its values that are mapped: validation days have few extremes
 _RUNS = 32  # runs of time steps that are measured, of a record that is not in memory
 _BYTES = 1 << 27  # of its fields that are looked at together
 _FEWEST = 8  # fields that are, however large
@@ -221,6 +224,37 @@ def calibrate_residual(
     of_generated = _autocorrelation(data, keys, generated)
     shares = corrected_shares(residual.shares, of_truth, of_generated)
     return residual._replace(temperature=np.stack(fitted), shares=shares)
+
+
+def measure_marginal(
+    stages: Stages, networks: FieldNetworks, residual: ResidualStatistics
+) -> dict[str, Floats]:
+    """Map what is generated to the distribution of validation time steps, if it is censored.
+
+    Returns
+    -------
+    dict of ndarray
+        What `read_marginal` reads; empty where no target is censored.
+    """
+    data = stages.data
+    rows = data.tune_targets if len(data.tune_targets) else data.stop_targets
+    if not any(data.censored) or not len(rows):
+        return {}
+    count = max(_FEWEST, min(_CALIBRATION_FIELDS, int(_BYTES // (16 * data.mask.size))))
+    rows = rows[np.unique(np.linspace(0, len(rows) - 1, count).astype(int))]
+    sampler = ResidualSampler(networks.to(stages.device).eval(), residual)
+    cells = np.flatnonzero(data.mask)
+    cells = cells[:: max(1, cells.size // _MARGINAL_CELLS)]
+    known = read_rows(data.fine, rows).reshape(len(rows), -1)[:, cells]
+    made = [
+        sampler.sample(_request(stages, block, (0, 1))).reshape(2, len(block), -1)[..., cells]
+        for block in np.array_split(rows, -(-len(rows) // 4))
+    ]
+    target = cells // (data.mask[0].size)
+    marginal = Marginal.fit(
+        np.concatenate(made, axis=1), known, target, data.censored, top=_MARGINAL_TOP
+    )
+    return marginal_state(marginal)
 
 
 def _autocorrelation(data: TrainingData, keys: Rows, series: Floats) -> NDArray[np.float64]:
