@@ -506,6 +506,8 @@ class DownscalerConfig:
         )
         if self.options is None:
             del plain["options"]  # files of methods without any do not hold it
+        if self.data.first_guess == "driver":
+            del plain["data"]["first_guess"]  # nor do files of version 0.1.0 hold this
         return plain
 
     @classmethod

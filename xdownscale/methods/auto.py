@@ -195,7 +195,10 @@ class Judged:
     def dressed(self, means: Floats) -> Array:
         """Return the CRPS of out-of-fold means (n, target, y, x) with residuals of other blocks."""
         fine = self.records.fine
-        fitted = [Dressing.fit(means[rest], fine[rest]) for rest in self._others()]
+        censored = self.records.censored
+        fitted = [
+            Dressing.fit(means[rest], fine[rest], censored=censored) for rest in self._others()
+        ]
 
         def members(number: int, k: int) -> Array:
             near = fitted[number].similar(means[k])
@@ -211,7 +214,12 @@ class Judged:
         fine = self.records.fine
         keys = self.data.keys[self.records.rows]
         fitted = [
-            Gaussian.fit(means[rest], fine[rest], np.diff(keys[rest]) == self.data.step)
+            Gaussian.fit(
+                means[rest],
+                fine[rest],
+                np.diff(keys[rest]) == self.data.step,
+                censored=self.records.censored,
+            )
             for rest in self._others()
         ]
 
@@ -233,7 +241,11 @@ class Judged:
         driver = self.records.driver
         fitted = [
             Analogues.fit(
-                first.coarse[rest], first.calendar[rest], driver[rest], self.records.fine[rest]
+                first.coarse[rest],
+                first.calendar[rest],
+                driver[rest],
+                self.records.fine[rest],
+                censored=self.records.censored,
             )
             for rest in self._others()
         ]

@@ -122,7 +122,7 @@ class DressedUNet(FieldUNetMethod):
         means = cross_fitted_means(stages, networks, folds, count, known[:0])
         means = np.stack([means[int(row)] for row in rows])
         fine = np.where(data.mask, read_rows(data.fine, rows), np.float32(np.nan))
-        dressing = Dressing.fit(means, fine)
+        dressing = Dressing.fit(means, fine, censored=data.censored)
         state = training.state() | prefixed(dressing.to_state(), "dressing")
         return Trained(state=state, history=stages.history()), rows, means
 
@@ -174,9 +174,9 @@ class DressedFieldSampler:
     def sample(self, request: SampleRequest) -> Floats:
         """Return fields (realization, n, target, y, x) in scaled units."""
         means = self.mean.sample(replace(request, realizations=(0,)))[0]
-        if request.config.sampling.sampler == "mean":
-            return np.asarray(means[None])
         near = [self.dressing.similar(mean) for mean in means]
+        if request.config.sampling.sampler == "mean":
+            return np.stack([self.dressing.mean(each) for each in near])[None]
         fields = [
             self.dressing.member(
                 near[item], request.seed, realization, int(request.conditions.keys[item])
