@@ -739,7 +739,7 @@ _STATISTICAL: _Tree = {"data": {"scaling": "standard", "lags": 1, "window": 1, "
 PRESETS: dict[str, tuple[str, _Tree, dict[str, _Tree]]] = {
     "fast": ("residual", _FAST, {"tiny": {}, "base": _FAST_BASE, "large": _FAST_LARGE}),
     "paper": ("diffusion", {}, {"tiny": {}, "base": _PAPER_BASE}),
-    "auto": ("auto", _AUTO, {"tiny": {}, "base": _FAST_BASE, "large": _FAST_LARGE}),
+    "auto": ("selected", _AUTO, {"tiny": {}, "base": _FAST_BASE, "large": _FAST_LARGE}),
     **{name: (name, _STATISTICAL, {"tiny": {}}) for name in ("dressed", "gaussian", "analogues")},
 }
 

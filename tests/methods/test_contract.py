@@ -12,7 +12,7 @@ from records import fast_config, fitted, fitted_of, make_pair
 from xdownscale.core.errors import ModelFormatError, OptionError, XDownscaleWarning
 from xdownscale.fitting.fitted_model import sizes_of
 
-NETWORKS = ("diffusion", "residual", "crps", "unet", "dressed_unet", "auto")
+NETWORKS = ("diffusion", "residual", "crps", "unet", "dressed_unet", "selected")
 STATISTICAL = ("dressed", "gaussian", "analogues")
 BUILT_IN = NETWORKS + STATISTICAL
 each_method = pytest.mark.parametrize("name", BUILT_IN)

@@ -11,7 +11,7 @@ import pytest
 import xdownscale as xd
 from records import make_pair
 from xdownscale.core.errors import OptionError, XDownscaleWarning
-from xdownscale.methods import _first_guess, auto
+from xdownscale.methods import _first_guess, selected
 from xdownscale.models.statistical import Predictors, Ridge, cross_predict, fair_crps
 from xdownscale.models.training.data import TrainingData
 
@@ -111,7 +111,7 @@ def test_the_climate_is_that_of_the_time_steps_that_were_fitted_on():
     np.testing.assert_allclose(error, rms, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["residual", "crps", "unet", "dressed_unet", "auto"])
+@pytest.mark.parametrize("name", ["residual", "crps", "unet", "dressed_unet", "selected"])
 def test_fields_on_a_first_guess_do_not_depend_on_chunks_and_survive_a_file(name, tmp_path):
     data = {"first_guess": "ridge", "crop": 16}
     training = {"epochs": 1}
@@ -148,7 +148,7 @@ def test_auto_keeps_the_closed_form_where_the_network_adds_nothing():
     data = {"lags": 1}
     coarse, model = fit("auto", data=data, network=SMALL, training=UNTRAINED)
     assert " kept: CRPS " in repr(model)
-    kept = auto._kept(model.models_["all"].state)
+    kept = selected._kept(model.models_["all"].state)
     assert kept is not None
     assert f"{kept.name} kept: CRPS" in repr(model)
     _, alone = fit(kept.name)
@@ -159,12 +159,12 @@ def test_auto_keeps_the_closed_form_where_the_network_adds_nothing():
 
 
 def test_what_auto_keeps_has_the_smallest_held_out_crps_but_for_its_error():
-    state_of = auto.NAMES
+    state_of = selected.NAMES
     _, model = fit("auto", network=SMALL, training={"mean_epochs": 2})
     state = model.models_["all"].state
     crps = dict(zip(state_of, state["judged.crps"].tolist(), strict=True))
     closed = min(crps[name] for name in ("dressed", "analogues", "gaussian"))
-    kept = auto._kept(state)
+    kept = selected._kept(state)
     error = float(state["judged.error"][0])
     assert (kept is None) == (crps["network"] < closed - error)
     if kept is not None:
@@ -178,9 +178,9 @@ def test_the_network_is_kept_only_beyond_its_standard_error():
     scores = {"dressed": base, "analogues": base + 0.2, "gaussian": base + 0.1}
     better = base - 0.05 + 0.02 * rng.normal(size=60)
     alike = base - 0.001 + 0.1 * rng.normal(size=60)
-    assert auto.choose(scores | {"network": better})[0] == "network"
-    assert auto.choose(scores | {"network": alike})[0] == "dressed"
-    assert auto.choose(scores)[0] == "dressed"
+    assert selected.choose(scores | {"network": better})[0] == "network"
+    assert selected.choose(scores | {"network": alike})[0] == "dressed"
+    assert selected.choose(scores)[0] == "dressed"
 
 
 def test_the_judged_crps_is_that_of_members_in_physical_units():
@@ -188,7 +188,7 @@ def test_the_judged_crps_is_that_of_members_in_physical_units():
     data = replace(data, physical=lambda fields: 10 * np.asarray(fields))
     members = np.random.default_rng(1).normal(size=(4, 1, 6, 8)).astype(np.float32)
     expected = 10 * fair_crps(members[:, 0], data.fine[7, 0])
-    assert auto.mean_crps(data, members, data.fine[7]) == pytest.approx(expected, rel=1e-5)
+    assert selected.mean_crps(data, members, data.fine[7]) == pytest.approx(expected, rel=1e-5)
 
 
 def test_a_first_guess_that_a_method_does_not_use_is_refused():

@@ -11,7 +11,6 @@ import pandas as pd
 from xdownscale.core import plugins
 from xdownscale.core.plugins import register
 from xdownscale.methods.analogues import AnalogueMethod
-from xdownscale.methods.auto import Auto
 from xdownscale.methods.base import Method, Sampler, Trained
 from xdownscale.methods.crps import Crps
 from xdownscale.methods.dressed import Dressed
@@ -19,12 +18,21 @@ from xdownscale.methods.dressed_unet import DressedUNet
 from xdownscale.methods.gaussian import GaussianNoise
 from xdownscale.methods.paper_diffusion import PaperDiffusion
 from xdownscale.methods.residual_diffusion import ResidualDiffusion
+from xdownscale.methods.selected import Selected
 from xdownscale.methods.unet import UNet
 
 __all__ = ["Method", "Sampler", "Trained", "available", "find", "register"]
 
 _STATISTICAL = (Dressed, GaussianNoise, AnalogueMethod)
-for _method in (PaperDiffusion, ResidualDiffusion, Crps, UNet, *_STATISTICAL, DressedUNet, Auto):
+for _method in (
+    PaperDiffusion,
+    ResidualDiffusion,
+    Crps,
+    UNet,
+    *_STATISTICAL,
+    DressedUNet,
+    Selected,
+):
     register(_method)
 
 

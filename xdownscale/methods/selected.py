@@ -1,4 +1,4 @@
-"""Method "auto": the strongest closed-form method, and a network on top where that is better.
+"""Method "selected" (preset "auto"): the best closed-form method, or a network where it is better.
 
 1. Methods "dressed", "analogues" and "gaussian" are fitted: seconds.
 2. Regressions by networks are trained as in method "dressed_unet"; they correct a first guess in
@@ -52,10 +52,10 @@ MEMBERS = 8
 MOST = 120  # time steps that are judged, evenly spread
 
 
-class Auto(DressedUNet):
+class Selected(DressedUNet):
     """The best of the closed-form methods, and a network on top where it is better."""
 
-    name = "auto"
+    name = "selected"
     summary = "The best closed-form method, and a network on top where held-out CRPS says so"
     networks = find_spec("torch") is not None
 
