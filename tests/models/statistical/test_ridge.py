@@ -43,7 +43,7 @@ def test_held_out_errors_are_those_of_refits(days, width):
         moved = (x[~rest] - x[rest].mean(0)) / x[rest].std(0)
         errors.append(np.square(y[~rest] - y[rest].mean(0) - moved @ weights))
     expected = np.concatenate(errors).mean()
-    found = held_out_errors(x, y, np.array([0.2, 5.0]), folds=4)
+    found = held_out_errors(x, [y], np.array([0.2, 5.0]), folds=4)[0]
     assert found[0] == pytest.approx(expected, rel=1e-9)
     assert found[1] != pytest.approx(expected, rel=1e-3)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, NamedTuple
 
@@ -194,15 +194,17 @@ def _means(y: Array) -> Array:
     return np.asarray(total / np.maximum(known.sum(0), 1))
 
 
-def held_out_errors(x: Array, y: Array, penalties: Array, folds: int = FOLDS) -> Array:
+def held_out_errors(
+    x: Array, targets: Sequence[Array], penalties: Array, folds: int = FOLDS
+) -> Array:
     """Return the mean squared error of held-out blocks of time under each penalty.
 
     Parameters
     ----------
     x : ndarray (n, p)
         Predictors.
-    y : ndarray (n, cells)
-        Targets; NaN where missing: filled with the cell's mean in training, not judged.
+    targets : sequence of ndarray (n, cells)
+        NaN where missing: filled with the cell's mean in training, not judged.
     penalties : ndarray (k,)
         Of one time step: the penalty of n time steps is n times that.
     folds : int
@@ -210,21 +212,23 @@ def held_out_errors(x: Array, y: Array, penalties: Array, folds: int = FOLDS) ->
 
     Returns
     -------
-    ndarray (k,)
+    ndarray (len(targets), k)
     """
-    block = time_blocks(len(y), folds)
-    total = np.zeros(len(penalties))
+    block = time_blocks(len(x), folds)
+    total = np.zeros((len(targets), len(penalties)))
     for number in np.unique(block):
         rest = block != number
         solver = Solver(x[rest])
-        given = np.where(np.isfinite(y[rest]), y[rest], _means(y[rest]))
-        products = solver.coefficients(given)
-        truth = y[~rest] - given.mean(0)
         new = solver.project(x[~rest])
-        for k, penalty in enumerate(penalties):
-            fitted = new @ solver.shrunk(products, penalty * rest.sum())
-            total[k] += np.nansum(np.square(truth - fitted))
-    return np.asarray(total / max(int(np.isfinite(y).sum()), 1))
+        for place, y in enumerate(targets):
+            given = np.where(np.isfinite(y[rest]), y[rest], _means(y[rest]))
+            products = solver.coefficients(given)
+            truth = y[~rest] - given.mean(0)
+            for k, penalty in enumerate(penalties):
+                fitted = new @ solver.shrunk(products, penalty * rest.sum())
+                total[place, k] += np.nansum(np.square(truth - fitted))
+    known = [max(int(np.isfinite(y).sum()), 1) for y in targets]
+    return np.asarray(total / np.array(known)[:, None])
 
 
 class _TileWeights(NamedTuple):
@@ -405,9 +409,10 @@ def _choose(
     errors = {towards: np.zeros(len(penalties)) for towards in choices}
     for tile, cells in _judged(found):
         x = features(predictors, tile)
-        for towards in choices:
-            y = _targets(predictors, fine, cells, towards)
-            errors[towards] += held_out_errors(x, y, penalties) * cells.size
+        targets = [_targets(predictors, fine, cells, towards) for towards in choices]
+        found_errors = held_out_errors(x, targets, penalties)
+        for towards, error in zip(choices, found_errors, strict=True):
+            errors[towards] += error * cells.size
     towards = min(choices, key=lambda choice: float(errors[choice].min()))
     # the largest of equal ones: a constant target is fitted without weights
     last = len(penalties) - 1 - int(np.argmin(errors[towards][::-1]))
