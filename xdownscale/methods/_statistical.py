@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -336,7 +336,7 @@ def check_point_estimate(name: str) -> None:
     check_option("mean", name, POINT_ESTIMATES)
 
 
-class StatisticalSampler:
+class StatisticalSampler(ABC):
     """Base of their samplers: each field is computed by itself, whatever stands beside it."""
 
     def sample(self, request: SampleRequest) -> Floats:
@@ -354,14 +354,14 @@ class StatisticalSampler:
         stacked = np.stack(fields)
         return stacked.reshape(-1, count, *stacked.shape[1:])
 
+    @abstractmethod
     def prepare(self, known: Conditions, item: int) -> Any:
         """Return what all members of a time step share."""
-        raise NotImplementedError
 
+    @abstractmethod
     def mean(self, given: Any) -> Floats:
         """Return the point estimate (target, y, x)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def member(self, given: Any, request: SampleRequest, realization: int, key: int) -> Floats:
         """Return a member (target, y, x)."""
-        raise NotImplementedError
