@@ -731,8 +731,10 @@ _FAST_BASE: _Tree = {"network": {"channels": (192, 320, 416)}}
 _FAST_LARGE: _Tree = {"network": {"channels": (320, 544, 736)}}
 _AUTO: _Tree = {
     **_FAST,
-    "data": {**_FAST["data"], "window": 1, "ahead": 0, "first_guess": "auto"},
+    "data": {**_FAST["data"], "window": 1, "ahead": 0, "first_guess": "auto", "crop": 256},
+    "network": {**_FAST["network"], "channels": (48, 64, 64), "unshuffle": 4, "dropout": 0.2},
     "diffusion": {"loss": "mse", "folds": 4},
+    "training": {**_FAST["training"], "mean_epochs": 16, "weight_decay": 0.5},
 }
 # No coarse field after the time step: the last one of a record can be downscaled.
 _STATISTICAL: _Tree = {"data": {"scaling": "standard", "lags": 1, "window": 1, "ahead": 0}}

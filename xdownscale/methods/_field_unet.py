@@ -19,6 +19,7 @@ from xdownscale.methods.base import Floats, Method, State
 from xdownscale.models.networks.channels import Sizes, field_inputs
 
 if TYPE_CHECKING:
+    from xdownscale.methods._statistical import Records
     from xdownscale.models.networks.field_unet import FieldNet, FieldNetworks
     from xdownscale.models.sampling.fields import Guess
     from xdownscale.models.training.stages import Stages
@@ -161,9 +162,13 @@ class FieldTraining:
         Of the run.
     method : FieldUNetMethod
         The method.
+    records : Records, optional
+        The time steps that the first guess is fitted on, where they were read before.
     """
 
-    def __init__(self, stages: Stages, method: FieldUNetMethod) -> None:
+    def __init__(
+        self, stages: Stages, method: FieldUNetMethod, records: Records | None = None
+    ) -> None:
         import torch
 
         from xdownscale.models.networks.field_unet import FieldNetworks
@@ -172,7 +177,9 @@ class FieldTraining:
         config = stages.run.config
         self.first_guess: State = {}
         if method.guess_channels(config):
-            stages.data, self.first_guess = fit_first_guess(stages.data, config.data.first_guess)
+            stages.data, self.first_guess = fit_first_guess(
+                stages.data, config.data.first_guess, records
+            )
         data = stages.data
         self.stages = stages
         self.config = config

@@ -17,7 +17,6 @@ import numpy as np
 from xdownscale.methods._statistical import (
     Records,
     describe_means,
-    fit_means,
     means_state,
     predict_means,
     read_means,
@@ -96,7 +95,9 @@ class Guesses:
         return np.asarray(fields[0])
 
 
-def fit_first_guess(data: TrainingData, name: str) -> tuple[TrainingData, State]:
+def fit_first_guess(
+    data: TrainingData, name: str, records: Records | None = None
+) -> tuple[TrainingData, State]:
     """Fit the first guess on the time steps of training and early stopping.
 
     Parameters
@@ -105,6 +106,8 @@ def fit_first_guess(data: TrainingData, name: str) -> tuple[TrainingData, State]
         Records.
     name : str
         ``"bias"``, ``"ridge"`` or ``"auto"``, which chooses by held-out error.
+    records : Records, optional
+        These time steps, where they were read before.
 
     Returns
     -------
@@ -114,13 +117,13 @@ def fit_first_guess(data: TrainingData, name: str) -> tuple[TrainingData, State]
         What `FirstGuess.from_state` reads.
     """
     rows = np.union1d(data.train_targets, data.stop_targets).astype(np.int64)
-    records = read_records(data, rows)
-    choices, out_of_fold = fit_means(records, name)
-    climate = _climate(records, out_of_fold)
-    first = FirstGuess([choice.model for choice in choices], climate)
-    fields = dict(zip(records.rows.tolist(), out_of_fold, strict=True))
+    records = read_records(data, rows) if records is None else records
+    points = records.point_estimates(name)
+    climate = _climate(records, points.out_of_fold)
+    first = FirstGuess([choice.model for choice in points.choices], climate)
+    fields = dict(zip(records.rows.tolist(), points.out_of_fold, strict=True))
     fields |= _predicted(first, data, data.tune_targets)
-    state = means_state(choices, data.shape) | {"climate": climate}
+    state = means_state(points.choices, data.shape) | {"climate": climate}
     guessed = replace(data, guess=Guesses(first, fields, data))
     return guessed, prefixed(state, PREFIX)
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import DataError, ModelFormatError, check_option
-from xdownscale.methods.base import Floats, Method, Sampler, State
+from xdownscale.methods.base import Floats, Method, Sampler, State, Trained
 from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.sampling.request import Conditions, SampleRequest
 from xdownscale.models.statistical import MEANS, Choice, Predictors, Ridge, choose_mean
@@ -24,6 +24,9 @@ from xdownscale.models.statistical.predictors import (
     under,
 )
 from xdownscale.models.training.data import Rows, TrainingData, read_coarse_windows, read_rows
+
+if TYPE_CHECKING:
+    from xdownscale.models.training.run import TrainingRun
 
 POINT_ESTIMATES = ("auto", *MEANS)
 
@@ -59,6 +62,14 @@ class StatisticalMethod(Method):
         """Raise `ModelFormatError` if a state lacks an array, or one has another shape."""
         self.load(state, config, sizes, "cpu")
 
+    def train(self, data: TrainingData, run: TrainingRun) -> Trained:
+        """Read the known time steps and fit."""
+        return self.fit(read_records(data), run.config.options)
+
+    @abstractmethod
+    def fit(self, records: Records, options: Any) -> Trained:
+        """Fit on known time steps, with the options of the method."""
+
     @abstractmethod
     def load(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
@@ -89,11 +100,34 @@ class Records:
     fine: Floats
     following: Any
     censored: tuple[tuple[float, float] | None, ...] = ()
+    _fitted: dict[tuple[str, bool], PointEstimates] = field(default_factory=dict, repr=False)
 
     @property
     def driver(self) -> Floats:
         """Interpolated drivers of the targets (n, target, y, x)."""
         return np.stack([each.driver for each in self.predictors], axis=1)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of the fine grid."""
+        ny, nx = self.fine.shape[-2:]
+        return int(ny), int(nx)
+
+    def point_estimates(self, name: str, latent: bool = False) -> PointEstimates:
+        """Return the point estimates of all targets; each kind is fitted once.
+
+        Parameters
+        ----------
+        name : str
+            One of `POINT_ESTIMATES`.
+        latent : bool
+            Fit those of censored targets to latent values.
+        """
+        latent = latent and any(self.censored)
+        if (name, latent) not in self._fitted:
+            found = _latent(self, self.point_estimates(name)) if latent else _fit(self, name)
+            self._fitted[name, latent] = found
+        return self._fitted[name, latent]
 
 
 def read_records(data: TrainingData, rows: Rows | None = None) -> Records:
@@ -154,31 +188,6 @@ def known_part(rows: Rows, data: TrainingData) -> Rows:
     return rows[affordable(rows.size, data.mask.size, seen)]
 
 
-def fit_means(records: Records, name: str) -> tuple[list[Choice], Floats]:
-    """Fit the point estimate of each target.
-
-    Parameters
-    ----------
-    records : Records
-        Known time steps.
-    name : str
-        One of `POINT_ESTIMATES`.
-
-    Returns
-    -------
-    choices : list of Choice
-        One for each target.
-    out_of_fold : ndarray (n, target, y, x)
-        Predictions for blocks of time that were not fitted on.
-    """
-    candidates = CANDIDATES if name == "auto" else (name,)
-    choices = [
-        choose_mean(predictors, records.fine[:, target], candidates)
-        for target, predictors in enumerate(records.predictors)
-    ]
-    return choices, np.stack([choice.out_of_fold for choice in choices], axis=1)
-
-
 @dataclass(frozen=True, kw_only=True)
 class PointEstimates:
     """Point estimates of all targets, and what they were fitted to.
@@ -198,19 +207,15 @@ class PointEstimates:
     fine: Floats
 
 
-def fit_point_estimates(records: Records, name: str, latent: bool) -> PointEstimates:
-    """Fit the point estimates of all targets.
-
-    Parameters
-    ----------
-    records, name
-        As for `fit_means`.
-    latent : bool
-        Fit those of censored targets to latent values.
-    """
-    choices, out_of_fold = fit_means(records, name)
-    plain = PointEstimates(choices=choices, out_of_fold=out_of_fold, fine=records.fine)
-    return _latent(records, plain) if latent and any(records.censored) else plain
+def _fit(records: Records, name: str) -> PointEstimates:
+    """Fit the point estimate of each target, one of `POINT_ESTIMATES`."""
+    candidates = CANDIDATES if name == "auto" else (name,)
+    choices = [
+        choose_mean(predictors, records.fine[:, target], candidates)
+        for target, predictors in enumerate(records.predictors)
+    ]
+    out_of_fold = np.stack([choice.out_of_fold for choice in choices], axis=1)
+    return PointEstimates(choices=choices, out_of_fold=out_of_fold, fine=records.fine)
 
 
 def _latent(records: Records, plain: PointEstimates) -> PointEstimates:

@@ -11,17 +11,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import check_option, check_whole
 from xdownscale.methods._statistical import (
+    Records,
     StatisticalMethod,
     StatisticalSampler,
     drivers,
-    read_records,
     shape_of,
 )
 from xdownscale.methods.base import Floats, Trained
@@ -30,10 +30,7 @@ from xdownscale.models.sampling.request import Conditions, SampleRequest
 from xdownscale.models.statistical import Analogues
 from xdownscale.models.statistical.analogues import KINDS
 from xdownscale.models.statistical.predictors import prefixed, under
-from xdownscale.models.training.data import Rows, TrainingData
-
-if TYPE_CHECKING:
-    from xdownscale.models.training.run import TrainingRun
+from xdownscale.models.training.data import Rows
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,22 +66,20 @@ class AnalogueMethod(StatisticalMethod):
     summary = "Fine fields of the training days with the most similar coarse fields; seconds"
     options = AnaloguesOptions
 
-    def train(self, data: TrainingData, run: TrainingRun) -> Trained:
+    def fit(self, records: Records, options: AnaloguesOptions) -> Trained:
         """Keep the training times, and choose how many of them are taken."""
-        own = run.config.options
-        records = read_records(data)
         first = records.predictors[0]
         found = Analogues.fit(
             first.coarse,
             first.calendar,
             records.driver,
             records.fine,
-            neighbours=own.neighbours,
-            components=own.components,
-            kind=None if own.kind == "auto" else own.kind,
+            neighbours=options.neighbours,
+            components=options.components,
+            kind=None if options.kind == "auto" else options.kind,
             censored=records.censored,
         )
-        shape = {"shape": np.array(data.shape, np.float32)}
+        shape = {"shape": np.array(records.shape, np.float32)}
         return Trained(state=shape | prefixed(found.to_state(), "analogues"))
 
     def load(

@@ -16,20 +16,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from xdownscale.config import DownscalerConfig, check_kinds
 from xdownscale.core.errors import check_whole
 from xdownscale.methods._statistical import (
+    Records,
     StatisticalMethod,
     StatisticalSampler,
     check_point_estimate,
     describe_means,
-    fit_point_estimates,
     means_state,
     predict_means,
     read_means,
-    read_records,
     shape_of,
 )
 from xdownscale.methods.base import Floats, Trained
@@ -39,10 +37,6 @@ from xdownscale.models.statistical import Dressing
 from xdownscale.models.statistical.choice import MeanModel
 from xdownscale.models.statistical.dressing import Similar
 from xdownscale.models.statistical.predictors import prefixed, under
-from xdownscale.models.training.data import TrainingData
-
-if TYPE_CHECKING:
-    from xdownscale.models.training.run import TrainingRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,19 +74,17 @@ class Dressed(StatisticalMethod):
     summary = "Ridge regression or bias per cell, plus residual fields of similar days; seconds"
     options = DressedOptions
 
-    def train(self, data: TrainingData, run: TrainingRun) -> Trained:
+    def fit(self, records: Records, options: DressedOptions) -> Trained:
         """Choose and fit the point estimate, and keep its out-of-fold residuals."""
-        own = run.config.options
-        records = read_records(data)
-        points = fit_point_estimates(records, own.mean, own.latent)
+        points = records.point_estimates(options.mean, options.latent)
         dressing = Dressing.fit(
             points.out_of_fold,
             points.fine,
-            own.neighbours,
+            options.neighbours,
             known=records.fine,
             censored=records.censored,
         )
-        state = means_state(points.choices, data.shape)
+        state = means_state(points.choices, records.shape)
         return Trained(state=state | prefixed(dressing.to_state(), "dressing"))
 
     def load(

@@ -10,19 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from xdownscale.config import DownscalerConfig, check_kinds
 from xdownscale.methods._statistical import (
+    Records,
     StatisticalMethod,
     StatisticalSampler,
     check_point_estimate,
     describe_means,
-    fit_point_estimates,
     means_state,
     predict_means,
     read_means,
-    read_records,
     shape_of,
 )
 from xdownscale.methods.base import Floats, Trained
@@ -31,10 +29,6 @@ from xdownscale.models.sampling.request import Conditions, SampleRequest
 from xdownscale.models.statistical import Gaussian
 from xdownscale.models.statistical.choice import MeanModel
 from xdownscale.models.statistical.predictors import prefixed, under
-from xdownscale.models.training.data import TrainingData
-
-if TYPE_CHECKING:
-    from xdownscale.models.training.run import TrainingRun
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,11 +59,9 @@ class GaussianNoise(StatisticalMethod):
     summary = "Ridge regression or bias per cell, plus correlated Gaussian noise; seconds"
     options = GaussianOptions
 
-    def train(self, data: TrainingData, run: TrainingRun) -> Trained:
+    def fit(self, records: Records, options: GaussianOptions) -> Trained:
         """Choose and fit the point estimate, and measure its out-of-fold residual."""
-        own = run.config.options
-        records = read_records(data)
-        points = fit_point_estimates(records, own.mean, own.latent)
+        points = records.point_estimates(options.mean, options.latent)
         noise = Gaussian.fit(
             points.out_of_fold,
             points.fine,
@@ -77,7 +69,7 @@ class GaussianNoise(StatisticalMethod):
             known=records.fine,
             censored=records.censored,
         )
-        state = means_state(points.choices, data.shape)
+        state = means_state(points.choices, records.shape)
         return Trained(state=state | prefixed(noise.to_state(), "noise"))
 
     def load(

@@ -18,7 +18,7 @@ import contextlib
 import functools
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import DataError, XDownscaleWarning
 from xdownscale.core.resampling import block_length, resampled_means
-from xdownscale.methods._statistical import Records, fit_means, read_records
+from xdownscale.methods._statistical import Records, StatisticalMethod, read_records
 from xdownscale.methods.analogues import AnalogueMethod
 from xdownscale.methods.base import Floats, Method, State, Trained
 from xdownscale.methods.dressed import Dressed
@@ -44,7 +44,7 @@ from xdownscale.models.training.data import Rows, TrainingData
 if TYPE_CHECKING:
     from xdownscale.models.training.run import TrainingRun
 
-CLOSED_FORMS: tuple[Method, ...] = (Dressed(), AnalogueMethod(), GaussianNoise())
+CLOSED_FORMS: tuple[StatisticalMethod, ...] = (Dressed(), AnalogueMethod(), GaussianNoise())
 _NETWORK = DressedUNet()
 NETWORK = "network"
 NAMES = (NETWORK, *(method.name for method in CLOSED_FORMS), "bias")
@@ -80,14 +80,15 @@ class Selected(DressedUNet):
         scores = days.closed_forms()
         own = Trained(state={})
         if self.networks:
-            own, rows, means = self.train_out_of_fold(data, run)
+            own, rows, means = self.train_out_of_fold(data, run, records)
             assert np.array_equal(rows, records.rows)
             scores[NETWORK] = days.dressed(means)
         best, error = choose(scores)
         state = own.state
         if best != NETWORK:
             method = CLOSED_FORMS[[each.name for each in CLOSED_FORMS].index(best)]
-            state = prefixed(_fit(method, data, run).state, "closed")
+            options = _config_of(method, run.config).options
+            state = prefixed(method.fit(records, options).state, "closed")
         found = [float(np.mean(scores[name])) if name in scores else -1.0 for name in NAMES]
         about = {
             "choice": np.array([NAMES.index(best)], np.float32),
@@ -150,10 +151,6 @@ def _config_of(method: Method, config: DownscalerConfig) -> DownscalerConfig:
     return config.override(method=method.name)
 
 
-def _fit(method: Method, data: TrainingData, run: TrainingRun) -> Trained:
-    return method.train(data, replace(run, config=_config_of(method, run.config)))
-
-
 @dataclass(frozen=True)
 class Judged:
     """Time steps that candidates are judged on, each by what was fitted on other blocks of time.
@@ -179,9 +176,9 @@ class Judged:
     def closed_forms(self) -> dict[str, Array]:
         """Return the CRPS of each closed-form method that has enough time steps, and of bias."""
         found: dict[str, Array] = {}
-        _, bias = fit_means(self.records, "bias")
+        bias = self.records.point_estimates("bias").out_of_fold
         found["bias"] = self._score(lambda _, k: bias[k][None])
-        _, means = fit_means(self.records, "auto")
+        means = self.records.point_estimates("auto").out_of_fold
         judges: dict[str, Callable[[], Array]] = {
             "dressed": lambda: self.dressed(means),
             "analogues": self.analogues,

@@ -11,7 +11,9 @@ import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -166,6 +168,14 @@ class FieldNet(nn.Module):
         self.head = conv(first, area * outputs)
         nn.init.zeros_(self.head.weight)
         nn.init.zeros_(self.head.bias)  # type: ignore[arg-type]
+
+    @torch.no_grad()
+    def scale_outputs(self, factor: NDArray[np.float32]) -> None:
+        """Multiply each output (outputs,) by a number, for good."""
+        each = torch.as_tensor(factor).repeat_interleave(self.block**2)
+        self.head.weight.mul_(each[:, None, None, None])
+        assert self.head.bias is not None
+        self.head.bias.mul_(each)
 
     def gather(self, inputs: Inputs, features: Tensor | None) -> Tensor:
         """Join the known channels and the encoder's features on the fine grid, (B, k, H, W).

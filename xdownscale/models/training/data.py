@@ -156,6 +156,18 @@ def read_lags(data: TrainingData, row: int) -> Floats:
     return read_rows(data.coarse, data.lags[row])
 
 
+def corrected_fields(data: TrainingData, rows: Rows) -> Floats:
+    """Return what networks correct at fine time steps (n, t, y, x).
+
+    That is the first guess if there is one, else the target's own driver, 0 where it has none.
+    """
+    if data.guess is not None:
+        return np.stack([data.guess[int(row)][: len(data.own)] for row in rows])
+    fields = read_rows(data.driver, data.windows[rows, 0])
+    none = np.zeros_like(fields[:, 0])
+    return np.stack([fields[:, k] if k >= 0 else none for k in data.own], axis=1)
+
+
 def read_fine_lags(data: TrainingData, row: int) -> Floats:
     """Return the fine fields before a time step, ``(k, t, y, x)``; NaN where there is none."""
     rows = data.fine_lags[row]
