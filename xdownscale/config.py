@@ -731,8 +731,21 @@ _FAST_BASE: _Tree = {"network": {"channels": (192, 320, 416)}}
 _FAST_LARGE: _Tree = {"network": {"channels": (320, 544, 736)}}
 _AUTO: _Tree = {
     **_FAST,
-    "data": {**_FAST["data"], "window": 1, "ahead": 0, "first_guess": "auto", "crop": 256},
-    "network": {**_FAST["network"], "channels": (48, 64, 64), "unshuffle": 4, "dropout": 0.2},
+    "data": {
+        **_FAST["data"],
+        "window": 1,
+        "ahead": 0,
+        "first_guess": "auto",
+        "crop": 256,
+        "lags": 1,
+    },
+    "network": {
+        **_FAST["network"],
+        "channels": (48, 64, 64),
+        "unshuffle": 4,
+        "dropout": 0.2,
+        "encoder": "none",
+    },
     "diffusion": {"loss": "mse", "folds": 4},
     "training": {**_FAST["training"], "mean_epochs": 16, "weight_decay": 0.5},
 }

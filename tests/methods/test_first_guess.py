@@ -181,6 +181,10 @@ def test_the_network_is_kept_only_beyond_its_standard_error():
     assert selected.choose(scores | {"network": better})[0] == "network"
     assert selected.choose(scores | {"network": alike})[0] == "dressed"
     assert selected.choose(scores)[0] == "dressed"
+    noise = rng.normal(size=60)
+    tied = base - 0.002 + 0.1 * (noise - noise.mean())
+    assert selected.choose(scores | {"gaussian": tied})[0] == "dressed"
+    assert selected.choose(scores | {"gaussian": base - 0.05})[0] == "gaussian"
 
 
 def test_the_judged_crps_is_that_of_members_in_physical_units():

@@ -3,9 +3,9 @@
 1. A small U-Net is trained to forecast the coarse record; its encoder feeds all networks.
 2. Regressions of the conditional mean are trained on blocks of time that leave one out each
    (cross-fitting), all known time steps but the test part; the mean is the average of all of them.
-3. What a regression adds to its first guess is multiplied by one number for each target, between
-   0 and 1, which has the smallest error on the blocks that the regressions did not see: what they
-   only remember is taken back.
+3. What the regressions add to their first guess is multiplied by one number for each target,
+   between 0 and 1, which has the smallest error on the blocks that they did not see: what they only
+   remember is taken back. Their average holds less of that than each of them, and keeps more.
 4. The residual at each known time step is that of a regression that did not see its block.
 5. A member adds the residual field of one of the k known times whose means are nearest in 6
    principal components; k has the smallest CRPS with residuals from other blocks.
@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from xdownscale.models.training.run import TrainingRun
 
 REGRESSION_SHARE = 0.85  # of max_minutes
+AVERAGED = 120  # time steps at which the regressions are averaged to see how much they agree
 
 
 class DressedUNet(FieldUNetMethod):
@@ -110,7 +111,7 @@ class DressedUNet(FieldUNetMethod):
         means : ndarray (n, target, y, x)
             Their means, by regressions that were not trained on their block of time.
         """
-        from xdownscale.models.training.residual import cross_fitted_means
+        from xdownscale.models.training.residual import conditional_means, cross_fitted_means
         from xdownscale.models.training.tasks import Regress, fold_of
 
         known = known_rows(data)
@@ -129,22 +130,27 @@ class DressedUNet(FieldUNetMethod):
         means = np.stack([means[int(row)] for row in rows])
         fine = np.where(data.mask, read_rows(data.fine, rows), np.float32(np.nan))
         corrected = corrected_fields(stages.data, rows)
-        share = kept_share(fine - corrected, means - corrected)
+        added = means - corrected
+        some = np.arange(len(rows))[:: -(-len(rows) // AVERAGED)]
+        together = conditional_means(stages, networks, rows[some]) - corrected[some]
+        share = kept_share(fine - corrected, added)
+        share_together = kept_share(fine - corrected, added, _relative(together, added[some]))
         for net in networks.regressors:
-            net.scale_outputs(share)
-        means = np.asarray(corrected + share[:, None, None] * (means - corrected), np.float32)
+            net.scale_outputs(share_together)
+        means = np.asarray(corrected + share[:, None, None] * added, np.float32)
         dressing = Dressing.fit(means, fine, censored=data.censored)
         state = training.state() | prefixed(dressing.to_state(), "dressing")
-        state["dressing.kept_share"] = share
+        state["dressing.kept_share"] = share_together
         return Trained(state=state, history=stages.history()), rows, means
 
     def describe(self, config: DownscalerConfig, state: Mapping[str, Floats]) -> str:
         """Describe the networks, their error on held-out blocks, and the residual fields."""
         residuals = state["dressing.residuals"]
         error = float(np.sqrt(np.mean(np.square(residuals, dtype=np.float64))))
+        kept = ", ".join(f"{100 * each:.0f} %" for each in state["dressing.kept_share"].tolist())
         return (
-            f"{super().describe(config, state)}, {_said(state['dressing.kept_share'])} of what the networks "
-            f"add kept, held-out RMSE {error:.3f}, "
+            f"{super().describe(config, state)}, {kept} of what the networks add kept, "
+            f"held-out RMSE {error:.3f}, "
             f"residuals of {int(state['dressing.neighbours'][0])} of {len(residuals)} time steps"
         )
 
@@ -170,17 +176,26 @@ class DressedUNet(FieldUNetMethod):
         Dressing.from_state(own, sizes.targets, (shape[0], shape[1]))
 
 
-def kept_share(residual: Floats, change: Floats) -> Floats:
+def _relative(some: Floats, other: Floats) -> Floats:
+    """Return the mean square of fields (n, target, y, x) over that of others, for each target."""
+    above, below = (np.square(each, dtype=np.float64).mean((0, 2, 3)) for each in (some, other))
+    return np.asarray(above / np.where(below > 0, below, 1))
+
+
+def kept_share(residual: Floats, change: Floats, relative: Any = 1.0) -> Floats:
     r"""Return the share of a correction that has the smallest squared error, for each target.
 
-    .. math:: \alpha = \min(1, \max(0, \langle r, c \rangle / \langle c, c \rangle))
+    .. math:: \alpha = \min(1, \max(0, \langle r, c \rangle / (q \langle c, c \rangle)))
 
     Parameters
     ----------
     residual : ndarray (n, target, y, x)
         Truth minus what is corrected; NaN where the truth is missing.
     change : ndarray (n, target, y, x)
-        The correction, made without knowledge of that truth.
+        The correction c, made without knowledge of that truth.
+    relative : float or ndarray (target,)
+        q: mean square of the correction that the share is of, over that of `change`. An average of
+        corrections like `change` has the same covariance with the residual and is smaller.
 
     Examples
     --------
@@ -188,16 +203,14 @@ def kept_share(residual: Floats, change: Floats) -> Floats:
     >>> noise = np.random.default_rng(1).normal(size=true.shape)
     >>> kept_share(true, true + noise).round(1)
     array([0.5], dtype=float32)
+    >>> kept_share(true, true + noise, relative=0.75).round(1)  # half as much noise
+    array([0.7], dtype=float32)
     """
     axes = (0, 2, 3)
     known = np.isfinite(residual)
     both = np.where(known, residual * change, 0).sum(axes, dtype=np.float64)
-    own = np.where(known, np.square(change), 0).sum(axes, dtype=np.float64)
+    own = relative * np.where(known, np.square(change), 0).sum(axes, dtype=np.float64)
     return np.asarray(np.clip(both / np.where(own > 0, own, 1), 0, 1), np.float32)
-
-
-def _said(share: Floats) -> str:
-    return ", ".join(f"{100 * each:.0f} %" for each in share.tolist())
 
 
 class DressedFieldSampler:

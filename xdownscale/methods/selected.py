@@ -3,9 +3,10 @@
 1. Methods "dressed", "analogues" and "gaussian" are fitted: seconds.
 2. Regressions by networks are trained as in method "dressed_unet"; they correct a first guess in
    closed form.
-3. All are judged on blocks of time that they were not fitted on. The network is kept only if its
-   CRPS is below that of the best other one by more than the standard error of the difference
-   (moving-block bootstrap).
+3. All are judged on blocks of time that they were not fitted on. "dressed" is kept unless another
+   closed-form method has a CRPS below its by more than the standard error of the difference
+   (moving-block bootstrap); the network is kept only if it beats the one that was kept in the same
+   way. Ties are left to "dressed": a difference within the error is as likely to be turned round.
 4. A closed-form method that is kept is fitted again, on all time steps but the test part.
 
 A fitted model is thus not worse than what takes seconds, as far as held-out time steps can tell;
@@ -130,7 +131,7 @@ class Selected(DressedUNet):
         said = (
             f"{best} kept: CRPS {found[best]:.3g}; {', '.join(others)} "
             f"({int(state['judged.days'][0])} held-out time steps; the network's difference to the "
-            f"best other has standard error {float(state['judged.error'][0]):.2g})"
+            f"best method without one has standard error {float(state['judged.error'][0]):.2g})"
         )
         if method is None:
             return f"{said}; {_NETWORK.describe(config, _network_state(state))}"
@@ -293,7 +294,10 @@ def mean_crps(data: TrainingData, members: Array, truth: Array) -> float:
 
 
 def choose(scores: Mapping[str, Array]) -> tuple[str, float]:
-    """Return what is kept, and the standard error of the network's difference to the best other.
+    """Return what is kept, and the standard error of the network's difference to the other.
+
+    The best closed-form method is the first of `CLOSED_FORMS`, unless one has a smaller CRPS by
+    more than the standard error of the difference.
 
     Parameters
     ----------
@@ -309,7 +313,11 @@ def choose(scores: Mapping[str, Array]) -> tuple[str, float]:
             stacklevel=2,
         )
         return NETWORK, 0.0
-    best = min(closed, key=lambda name: float(closed[name].mean()))
+    best = next(iter(closed))
+    for name, crps in closed.items():
+        difference = crps - closed[best]
+        if difference.mean() < -standard_error(difference):
+            best = name
     if NETWORK not in scores:
         return best, 0.0
     difference = scores[NETWORK] - closed[best]

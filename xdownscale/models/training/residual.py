@@ -134,8 +134,7 @@ def cross_fitted_means(
     parts.append((everyone, held))
 
     def evaluate(some: FieldNetworks, rows: Rows) -> Floats:
-        sampler = FieldSampler(some.to(stages.device).eval())
-        return np.asarray(sampler.sample(_request(stages, rows, (0,)))[0])
+        return conditional_means(stages, some, rows)
 
     shape = (len(data.windows), *data.mask.shape)
     if 4e-6 * np.prod(shape) > stages.run.config.data.memory_limit:
@@ -146,6 +145,12 @@ def cross_fitted_means(
             block = rows[start : start + _BLOCK]
             means[block] = evaluate(with_regressions(networks, nets), block)
     return means
+
+
+def conditional_means(stages: Stages, networks: FieldNetworks, rows: Rows) -> Floats:
+    """Return the mean of all regressions at some fine time steps (n, t, y, x)."""
+    sampler = FieldSampler(networks.to(stages.device).eval())
+    return np.asarray(sampler.sample(_request(stages, rows, (0,)))[0])
 
 
 def _most(count: int, means: Any, copies: int = 1) -> int:
