@@ -25,7 +25,7 @@ class _Downscale:
         self,
         fine: xr.DataArray | xr.Dataset,
         static: xr.DataArray | xr.Dataset | None = None,
-        preset: str | DownscalerConfig = "fast",
+        preset: str | DownscalerConfig = "auto",
         seasons: Sequence[str] | Mapping[str, Sequence[int]] | None = None,
         regions: Mapping[str, Any] | None = None,
         transform: str | Mapping[str, str] = "auto",

@@ -759,20 +759,19 @@ PRESETS: dict[str, tuple[str, _Tree, dict[str, _Tree]]] = {
 }
 
 
-def preset(name: str = "fast", **sections: Any) -> DownscalerConfig:
+def preset(name: str = "auto", **sections: Any) -> DownscalerConfig:
     """Return a preset configuration, with some keys changed.
 
     Parameters
     ----------
     name : str
-        ``"fast"``: a regression and diffusion of its residual, both of whole fields, from a window
-        of coarse time steps. ``"paper"``: the method of arXiv 2512.05139, where
-        ``network=dict(size="base")`` gives the published code's scale with its 40 lags and 1000
-        ancestral steps. The default size ``"tiny"`` trains on a CPU in minutes. ``"auto"``: the
-        best closed-form method, and a network on top of it where held-out CRPS says so.
-        ``"dressed"``,
-        ``"gaussian"`` and ``"analogues"``: the methods of these names, without networks, which are
-        fitted in seconds.
+        ``"auto"``: the best closed-form method, and networks on top of it where held-out CRPS says
+        so. ``"dressed"``, ``"gaussian"`` and ``"analogues"``: the methods of these names, without
+        networks, which are fitted in seconds. ``"fast"``: a regression and diffusion of its
+        residual, both of whole fields, from a window of coarse time steps. ``"paper"``: the method
+        of arXiv 2512.05139, where ``network=dict(size="base")`` gives the published code's scale
+        with its 40 lags and 1000 ancestral steps. The default size ``"tiny"`` trains on a CPU in
+        minutes.
     **sections
         Section (``data``, ``network``, ``diffusion``, ``training``, ``sampling``) -> mapping of
         the keys to change; ``method="crps"`` or ``"unet"`` beside ``"fast"``.

@@ -48,7 +48,8 @@ class Downscaler:
     Parameters
     ----------
     preset : str or DownscalerConfig
-        ``"fast"`` or ``"paper"``, or a configuration from `xdownscale.preset`.
+        ``"auto"``, ``"fast"``, ``"paper"``, ``"dressed"``, ``"gaussian"`` or ``"analogues"``, or a
+        configuration from `xdownscale.preset`.
     seasons : sequence of str, mapping, optional
         ``("DJF", "MAM", "JJA", "SON")`` trains one model for each; None trains one for all.
     regions : mapping, optional
@@ -88,7 +89,7 @@ class Downscaler:
 
     def __init__(
         self,
-        preset: str | DownscalerConfig = "fast",
+        preset: str | DownscalerConfig = "auto",
         seasons: Sequence[str] | Mapping[str, Sequence[int]] | None = None,
         regions: Mapping[str, Any] | None = None,
         transform: str | Mapping[str, str] = "auto",
@@ -430,7 +431,7 @@ def fit(
     coarse: xr.DataArray | xr.Dataset,
     fine: xr.DataArray | xr.Dataset,
     static: xr.DataArray | xr.Dataset | None = None,
-    preset: str | DownscalerConfig = "fast",
+    preset: str | DownscalerConfig = "auto",
     seasons: Sequence[str] | Mapping[str, Sequence[int]] | None = None,
     regions: Mapping[str, Any] | None = None,
     transform: str | Mapping[str, str] = "auto",
@@ -444,11 +445,18 @@ def fit(
 ) -> Downscaler:
     """Train a downscaling model on a coarse record and a short overlapping fine record.
 
-    Two stages (arXiv 2512.05139): a small U-Net is trained to forecast the long coarse record one
-    step ahead; its encoder, frozen, feeds the networks that are trained on the short fine record.
-    Under preset ``"fast"`` these are a regression, which gives the mean of the fine field given the
-    coarse fields around its time and static fields, and a diffusion model of the residual; under
-    ``"paper"`` a diffusion model of the field, which sees the preceding fine fields.
+    Under preset ``"auto"`` what takes seconds is fitted first: ridge regression on the coarse
+    cells, with residual fields of similar days ("dressed") or correlated noise, and analogues.
+    Networks that correct the regression are trained on top, and kept only where the CRPS of
+    held-out blocks of time says so by more than its standard error; the model's repr says what was
+    kept, and by how much. ``training=dict(max_minutes=...)`` limits the training of the networks.
+
+    Presets ``"fast"`` and ``"paper"`` have the two stages of arXiv 2512.05139: a small U-Net is
+    trained to forecast the long coarse record one step ahead; its encoder, frozen, feeds the
+    networks that are trained on the short fine record. Under ``"fast"`` these are a regression,
+    which gives the mean of the fine field given the coarse fields around its time and static
+    fields, and a diffusion model of the residual; under ``"paper"`` a diffusion model of the field,
+    which sees the preceding fine fields.
 
     Parameters
     ----------
@@ -464,7 +472,8 @@ def fit(
         Time-independent fields on any grid, such as elevation; brought to the fine grid by area
         average.
     preset : str or DownscalerConfig
-        ``"fast"`` or ``"paper"``, or a configuration from `xdownscale.preset`.
+        ``"auto"``, ``"fast"``, ``"paper"``, ``"dressed"``, ``"gaussian"`` or ``"analogues"``, or a
+        configuration from `xdownscale.preset`.
     seasons : sequence of str or mapping, optional
         ``("DJF", "MAM", "JJA", "SON")``, or name -> months: one model for each. None: one model.
     regions : mapping, optional

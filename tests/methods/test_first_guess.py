@@ -172,27 +172,49 @@ def test_what_auto_keeps_has_the_smallest_held_out_crps_but_for_its_error():
     assert crps["bias"] > closed
 
 
+def twice(cells, level=None):
+    return np.stack([cells, cells if level is None else level], axis=1)
+
+
 def test_the_network_is_kept_only_beyond_its_standard_error():
     rng = np.random.default_rng(0)
     base = 1 + 0.1 * rng.normal(size=60)
     scores = {"dressed": base, "analogues": base + 0.2, "gaussian": base + 0.1}
+    scores = {name: twice(cells) for name, cells in scores.items()}
     better = base - 0.05 + 0.02 * rng.normal(size=60)
     alike = base - 0.001 + 0.1 * rng.normal(size=60)
-    assert selected.choose(scores | {"network": better})[0] == "network"
-    assert selected.choose(scores | {"network": alike})[0] == "dressed"
+    assert selected.choose(scores | {"network": twice(better)})[0] == "network"
+    assert selected.choose(scores | {"network": twice(alike)})[0] == "dressed"
     assert selected.choose(scores)[0] == "dressed"
     noise = rng.normal(size=60)
     tied = base - 0.002 + 0.1 * (noise - noise.mean())
-    assert selected.choose(scores | {"gaussian": tied})[0] == "dressed"
-    assert selected.choose(scores | {"gaussian": base - 0.05})[0] == "gaussian"
+    assert selected.choose(scores | {"gaussian": twice(tied)})[0] == "dressed"
+    assert selected.choose(scores | {"gaussian": twice(base - 0.05)})[0] == "gaussian"
+
+
+def test_a_method_that_misses_the_domain_mean_does_not_replace_dressed():
+    base = 1 + 0.1 * np.random.default_rng(0).normal(size=60)
+    scores = {"dressed": twice(base), "gaussian": twice(base - 0.05, level=base + 0.01)}
+    assert selected.choose(scores)[0] == "dressed"
 
 
 def test_the_judged_crps_is_that_of_members_in_physical_units():
     data = weather()
     data = replace(data, physical=lambda fields: 10 * np.asarray(fields))
     members = np.random.default_rng(1).normal(size=(4, 1, 6, 8)).astype(np.float32)
-    expected = 10 * fair_crps(members[:, 0], data.fine[7, 0])
-    assert selected.mean_crps(data, members, data.fine[7]) == pytest.approx(expected, rel=1e-5)
+    cells = 10 * fair_crps(members[:, 0], data.fine[7, 0])
+    level = 10 * fair_crps(members.mean((2, 3)), data.fine[7].mean((1, 2)))
+    found = selected.mean_crps(data, members, data.fine[7])
+    assert found == pytest.approx((cells, level), rel=1e-5)
+
+
+def test_missing_cells_count_neither_in_cells_nor_in_their_mean():
+    data = weather()
+    members = np.random.default_rng(1).normal(size=(4, 1, 6, 8)).astype(np.float32)
+    truth = data.fine[7].copy()
+    truth[:, :, 5:] = np.nan
+    expected = selected.mean_crps(data, members[..., :5], truth[..., :5])
+    assert selected.mean_crps(data, members, truth) == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_first_guess_that_a_method_does_not_use_is_refused():

@@ -5,8 +5,9 @@
    closed form.
 3. All are judged on blocks of time that they were not fitted on. "dressed" is kept unless another
    closed-form method has a CRPS below its by more than the standard error of the difference
-   (moving-block bootstrap); the network is kept only if it beats the one that was kept in the same
-   way. Ties are left to "dressed": a difference within the error is as likely to be turned round.
+   (moving-block bootstrap), and none above its for the mean over the domain, of which the CRPS of
+   cells knows nothing. The network is kept only if its CRPS is below that of the closed-form method
+   by more than the standard error. Ties are left to "dressed".
 4. A closed-form method that is kept is fitted again, on all time steps but the test part.
 
 A fitted model is thus not worse than what takes seconds, as far as held-out time steps can tell;
@@ -90,7 +91,7 @@ class Selected(DressedUNet):
             method = CLOSED_FORMS[[each.name for each in CLOSED_FORMS].index(best)]
             options = _config_of(method, run.config).options
             state = prefixed(method.fit(records, options).state, "closed")
-        found = [float(np.mean(scores[name])) if name in scores else -1.0 for name in NAMES]
+        found = [float(scores[name][:, 0].mean()) if name in scores else -1.0 for name in NAMES]
         about = {
             "choice": np.array([NAMES.index(best)], np.float32),
             "crps": np.array(found, np.float32),
@@ -263,7 +264,7 @@ class Judged:
         return [self.block != number for number in np.unique(self.block)]
 
     def _score(self, members: Callable[[int, int], Array]) -> Array:
-        """Return the CRPS of each judged time step, of ``members(block, position)``."""
+        """Return `mean_crps` of each judged time step (n, 2), of ``members(block, position)``."""
         numbers = np.unique(self.block, return_inverse=True)[1]
         found = [
             mean_crps(self.data, members(int(numbers[k]), int(k)), self.records.fine[k])
@@ -279,8 +280,10 @@ class Judged:
         return self.run.seed + 7  # other members than a user generates
 
 
-def mean_crps(data: TrainingData, members: Array, truth: Array) -> float:
-    """Return the fair CRPS over the cells of a time step, averaged over targets; physical units.
+def mean_crps(data: TrainingData, members: Array, truth: Array) -> tuple[float, float]:
+    """Return the fair CRPS of the cells of a time step, and of their mean; physical units.
+
+    Both are averaged over targets.
 
     Parameters
     ----------
@@ -289,20 +292,23 @@ def mean_crps(data: TrainingData, members: Array, truth: Array) -> float:
     members, truth : ndarray (members, target, y, x) and (target, y, x)
         Scaled units; NaN where the truth is missing.
     """
-    scores = crps_fields(data.physical(members), data.physical(truth))
-    return float(np.nanmean(np.nanmean(scores, axis=(1, 2))))
+    known = data.physical(truth)
+    given = np.where(np.isfinite(known), data.physical(members), np.nan)
+    cells = np.nanmean(crps_fields(given, known), axis=(1, 2))
+    levels = [np.nanmean(fields, axis=(-2, -1), keepdims=True) for fields in (given, known)]
+    return float(np.nanmean(cells)), float(np.nanmean(crps_fields(*levels)))
 
 
 def choose(scores: Mapping[str, Array]) -> tuple[str, float]:
     """Return what is kept, and the standard error of the network's difference to the other.
 
-    The best closed-form method is the first of `CLOSED_FORMS`, unless one has a smaller CRPS by
-    more than the standard error of the difference.
+    The best closed-form method is the first of `CLOSED_FORMS`, unless one has a smaller CRPS of
+    cells by more than the standard error of the difference, and no larger one of the domain mean.
 
     Parameters
     ----------
     scores : mapping of ndarray
-        CRPS of each time step, by candidate.
+        CRPS of the cells and of their mean (n, 2) of each time step, by candidate.
     """
     closed = {method.name: scores[method.name] for method in CLOSED_FORMS if method.name in scores}
     if not closed:
@@ -315,12 +321,12 @@ def choose(scores: Mapping[str, Array]) -> tuple[str, float]:
         return NETWORK, 0.0
     best = next(iter(closed))
     for name, crps in closed.items():
-        difference = crps - closed[best]
-        if difference.mean() < -standard_error(difference):
+        cells, level = (crps - closed[best]).T
+        if cells.mean() < -standard_error(cells) and level.mean() <= 0:
             best = name
     if NETWORK not in scores:
         return best, 0.0
-    difference = scores[NETWORK] - closed[best]
+    difference = (scores[NETWORK] - closed[best])[:, 0]
     error = standard_error(difference)
     return (NETWORK if difference.mean() < -error else best), error
 
