@@ -12,8 +12,9 @@ import xdownscale as xd
 from records import make_pair
 from xdownscale.core.errors import OptionError, XDownscaleWarning
 from xdownscale.methods import _first_guess, selected
+from xdownscale.methods.dressed_unet import kept_share
 from xdownscale.models.statistical import Predictors, Ridge, cross_predict, fair_crps
-from xdownscale.models.training.data import TrainingData
+from xdownscale.models.training.data import TrainingData, corrected_fields
 
 SMALL = {"channels": (8, 16), "encoder": "none"}
 ALL_DAYS = {"fractions": (1.0, 0.0, 0.0), "window": 1, "ahead": 0, "lags": 1}
@@ -222,3 +223,26 @@ def test_a_first_guess_that_a_method_does_not_use_is_refused():
         xd.preset("dressed", data={"first_guess": "ridge"})
     with pytest.raises(OptionError, match="Unknown first_guess: 'rige'"):
         xd.preset("fast", data={"first_guess": "rige"})
+
+
+@pytest.mark.parametrize("own", [(0,), (-1,)])
+def test_what_networks_correct_is_the_guess_or_the_driver_or_nothing(own):
+    data = replace(weather(), own=own)
+    rows = np.array([3, 7])
+    driver = data.driver[rows] if own == (0,) else np.zeros_like(data.driver[rows])
+    np.testing.assert_array_equal(corrected_fields(data, rows), driver)
+    guessed, _ = _first_guess.fit_first_guess(weather(), "bias")
+    expected = [guessed.guess[int(row)][:1] for row in rows]
+    np.testing.assert_array_equal(corrected_fields(guessed, rows), expected)
+
+
+def test_the_share_that_is_kept_has_the_smallest_held_out_error():
+    rng = np.random.default_rng(3)
+    truth = rng.normal(size=(50, 2, 6, 8))
+    change = np.stack([truth[:, 0] + rng.normal(size=truth[:, 0].shape), -truth[:, 1]], axis=1)
+    truth[:, 0, 2:4] = np.nan
+    share = kept_share(truth, change)
+    tried = np.linspace(0, 1, 101)
+    errors = [np.nanmean(np.square(truth[:, 0] - each * change[:, 0])) for each in tried]
+    assert share[0] == pytest.approx(tried[np.argmin(errors)], abs=0.01)
+    assert share[1] == 0  # what makes it worse is taken back altogether

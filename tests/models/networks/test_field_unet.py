@@ -151,3 +151,17 @@ def test_the_encoder_reaches_the_pixels_it_lies_under():
     strength = moved.abs().sum((0, 1))
     assert strength[0, 15] > 0
     assert (strength[8:, :8] == 0).all()
+
+
+def test_each_output_is_scaled_by_its_own_number():
+    torch.manual_seed(0)
+    made = FieldNet(3, 2, 0, 2, settings()).eval()
+    torch.nn.init.normal_(made.head.weight)
+    torch.nn.init.normal_(made.head.bias)
+    known = torch.randn(1, 3, 16, 16)
+    before = run(made, known, None)
+    made.scale_outputs(np.array([0.5, 0.0], np.float32))
+    after = run(made, known, None)
+    torch.testing.assert_close(after[:, 0], before[:, 0] / 2)
+    assert before[:, 1].abs().max() > 0
+    assert (after[:, 1] == 0).all()
