@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,19 @@ DATA = Path(os.environ.get("XDOWNSCALE_TEST_DATA", "../shared/data"))
 
 
 _skipped: list[str] = []
+
+
+class Figures:
+    """Closes the figures of each test, those of docstrings too; matplotlib warns beyond twenty."""
+
+    def pytest_runtest_teardown(self) -> None:
+        pyplot = sys.modules.get("matplotlib.pyplot")
+        if pyplot is not None:
+            pyplot.close("all")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Figures())
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
