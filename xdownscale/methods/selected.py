@@ -4,10 +4,9 @@
 2. Regressions by networks are trained as in method "dressed_unet"; they correct a first guess in
    closed form.
 3. All are judged on blocks of time that they were not fitted on. "dressed" is kept unless another
-   closed-form method has a CRPS below its by more than the standard error of the difference
-   (moving-block bootstrap), and none above its for the mean over the domain, of which the CRPS of
-   cells knows nothing. The network is kept only if its CRPS is below that of the closed-form method
-   by more than the standard error. Ties are left to "dressed".
+   closed-form method has a smaller CRPS of cells, by more than the standard error of the difference
+   (moving-block bootstrap), and no larger CRPS of the mean over the domain. The network is kept
+   only if its CRPS of cells is smaller than that of this method by more than the standard error.
 4. A closed-form method that is kept is fitted again, on all time steps but the test part.
 
 A fitted model is thus not worse than what takes seconds, as far as held-out time steps can tell;
