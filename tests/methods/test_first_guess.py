@@ -13,7 +13,8 @@ from records import make_pair
 from xdownscale.core.errors import OptionError, XDownscaleWarning
 from xdownscale.methods import _first_guess, selected
 from xdownscale.methods.dressed_unet import kept_share
-from xdownscale.models.statistical import Predictors, Ridge, cross_predict, fair_crps
+from xdownscale.models.statistical import Dressing, Predictors, Ridge, cross_predict, fair_crps
+from xdownscale.models.statistical.predictors import under
 from xdownscale.models.training.data import TrainingData, corrected_fields
 
 SMALL = {"channels": (8, 16), "encoder": "none"}
@@ -139,9 +140,15 @@ def test_members_of_dressed_unet_are_its_mean_plus_known_residuals():
     members = coarse.downscale.predict(model, time=coarse.time[90:94], realizations=3)
     group = model.models_["all"]
     zero = group.scaling.inverse(np.zeros(1, np.float32))
-    residuals = group.scaling.inverse(group.state["dressing.residuals"][:, 0]) - zero
-    found = (members - mean_of(model, coarse)).transpose("realization", "time", ...).values
-    nearest = np.abs(found[:, :, None] - residuals).max((-2, -1)).min(-1)
+    mean = mean_of(model, coarse).squeeze().transpose("time", ...).values
+    dressing = Dressing.from_state(under(group.state, "dressing"), 1, mean.shape[1:])
+    scaled = np.float32(group.scaling.forward(mean))[:, None]
+    sizes = np.stack([np.ones(scaled.shape[1:])] * len(mean))
+    if dressing.amplitude is not None:
+        sizes = np.stack([dressing.amplitude(field) for field in scaled])
+    residuals = group.scaling.inverse(sizes[:, 0] * dressing.residuals) - zero
+    found = members.transpose("realization", "time", ...).values - mean
+    nearest = np.abs(found[:, None] - residuals).max((-2, -1)).min(1)
     np.testing.assert_allclose(nearest, 0, atol=1e-4)
 
 

@@ -90,6 +90,23 @@ def block_length(values: Any) -> int:
     return max(1, min(max(BLOCK, best), count // 4))
 
 
+def standard_error(series: Any) -> float:
+    """Return the standard error of the mean of a series, by a moving-block bootstrap.
+
+    Infinite for fewer than two values: then no difference counts.
+
+    Examples
+    --------
+    >>> white = np.random.default_rng(0).normal(size=400)
+    >>> bool(abs(standard_error(white) - 0.05) < 0.01)
+    True
+    """
+    if len(series) < 2:
+        return float("inf")
+    length = block_length(series)
+    return float(resampled_means(series[:, None], len(series), 2000, 0, length).std())
+
+
 def ratio_with_error(
     above: Any, below: Any, *, draws: int = 1000, seed: int = 0
 ) -> tuple[float, float]:

@@ -6,7 +6,9 @@
 3. What the regressions add to their first guess is multiplied by one number for each target,
    between 0 and 1, which has the smallest error on the blocks that they did not see: what they only
    remember is taken back. Their average holds less of that than each of them, and keeps more.
-4. The residual at each known time step is that of a regression that did not see its block.
+4. The residual at each known time step is that of a regression that did not see its block. The
+   average of all has smaller errors than one of them; residuals are multiplied by what the
+   corrections' disagreement says of that.
 5. A member adds the residual field of one of the k known times whose means are nearest in 6
    principal components; k has the smallest CRPS with residuals from other blocks.
 
@@ -21,6 +23,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import OptionError
@@ -134,24 +137,31 @@ class DressedUNet(FieldUNetMethod):
         some = np.arange(len(rows))[:: -(-len(rows) // AVERAGED)]
         together = conditional_means(stages, networks, rows[some]) - corrected[some]
         share = kept_share(fine - corrected, added)
-        share_together = kept_share(fine - corrected, added, _relative(together, added[some]))
+        relative = _relative(together, added[some])
+        share_together = kept_share(fine - corrected, added, relative)
         for net in networks.regressors:
             net.scale_outputs(share_together)
         means = np.asarray(corrected + share[:, None, None] * added, np.float32)
         dressing = Dressing.fit(means, fine, censored=data.censored)
+        left = left_error(fine - corrected, added, share_together, relative)
+        left = left / left_error(fine - corrected, added, share)
+        smaller = np.sqrt(np.where(np.isfinite(left), np.minimum(left, 1), 1))
+        residuals = np.asarray(dressing.residuals * smaller[:, None, None], np.float32)
+        dressing = replace(dressing, residuals=residuals)
         state = training.state() | prefixed(dressing.to_state(), "dressing")
         state["dressing.kept_share"] = share_together
+        state["dressing.error"] = np.array([np.sqrt(np.nanmean(np.square(fine - means)))], "f4")
         return Trained(state=state, history=stages.history()), rows, means
 
     def describe(self, config: DownscalerConfig, state: Mapping[str, Floats]) -> str:
         """Describe the networks, their error on held-out blocks, and the residual fields."""
-        residuals = state["dressing.residuals"]
-        error = float(np.sqrt(np.mean(np.square(residuals, dtype=np.float64))))
+        error = float(state["dressing.error"][0])
         kept = ", ".join(f"{100 * each:.0f} %" for each in state["dressing.kept_share"].tolist())
         return (
             f"{super().describe(config, state)}, {kept} of what the networks add kept, "
             f"held-out RMSE {error:.3f}, "
-            f"residuals of {int(state['dressing.neighbours'][0])} of {len(residuals)} time steps"
+            f"residuals of {int(state['dressing.neighbours'][0])} of "
+            f"{len(state['dressing.residuals'])} time steps"
         )
 
     def sampler(
@@ -171,6 +181,7 @@ class DressedUNet(FieldUNetMethod):
         """Check the weights, and the residual fields."""
         super().check_state(state, config, sizes)
         entry(state, "dressing.kept_share", (sizes.targets,))
+        entry(state, "dressing.error", (1,))
         own = under(state, "dressing")
         shape = entry(own, "residuals", (None, sizes.targets, None, None)).shape[-2:]
         Dressing.from_state(own, sizes.targets, (shape[0], shape[1]))
@@ -211,6 +222,36 @@ def kept_share(residual: Floats, change: Floats, relative: Any = 1.0) -> Floats:
     both = np.where(known, residual * change, 0).sum(axes, dtype=np.float64)
     own = relative * np.where(known, np.square(change), 0).sum(axes, dtype=np.float64)
     return np.asarray(np.clip(both / np.where(own > 0, own, 1), 0, 1), np.float32)
+
+
+def left_error(
+    residual: Floats, change: Floats, share: Floats, relative: Any = 1.0
+) -> NDArray[np.float64]:
+    r"""Return the mean square that is left after a share of a correction, for each target.
+
+    .. math:: \langle r, r \rangle - 2 \alpha \langle r, c \rangle + \alpha^2 q \langle c, c \rangle
+
+    Parameters
+    ----------
+    residual, change, relative
+        As for `kept_share`.
+    share : ndarray (target,)
+        The share.
+
+    Examples
+    --------
+    >>> true = np.random.default_rng(0).normal(size=(99, 1, 8, 8))
+    >>> noise = np.random.default_rng(1).normal(size=true.shape)
+    >>> left_error(true, true + noise, np.float32([0.5])).round(1)
+    array([0.5])
+    """
+    axes = (0, 2, 3)
+    known = np.isfinite(residual)
+    each = [
+        np.where(known, product, 0).sum(axes, dtype=np.float64) / np.maximum(known.sum(axes), 1)
+        for product in (np.square(residual), residual * change, np.square(change))
+    ]
+    return np.asarray(each[0] - 2 * share * each[1] + share**2 * relative * each[2])
 
 
 class DressedFieldSampler:

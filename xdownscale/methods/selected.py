@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import DataError, XDownscaleWarning
-from xdownscale.core.resampling import block_length, resampled_means
+from xdownscale.core.resampling import standard_error
 from xdownscale.methods._statistical import Records, StatisticalMethod, read_records
 from xdownscale.methods.analogues import AnalogueMethod
 from xdownscale.methods.base import Floats, Method, State, Trained
@@ -328,20 +328,3 @@ def choose(scores: Mapping[str, Array]) -> tuple[str, float]:
     difference = (scores[NETWORK] - closed[best])[:, 0]
     error = standard_error(difference)
     return (NETWORK if difference.mean() < -error else best), error
-
-
-def standard_error(series: Array) -> float:
-    """Return the standard error of the mean of a series, by a moving-block bootstrap.
-
-    Infinite for fewer than two values: then no difference counts.
-
-    Examples
-    --------
-    >>> white = np.random.default_rng(0).normal(size=400)
-    >>> bool(abs(standard_error(white) - 0.05) < 0.01)
-    True
-    """
-    if len(series) < 2:
-        return float("inf")
-    length = block_length(series)
-    return float(resampled_means(series[:, None], len(series), 2000, 0, length).std())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -11,7 +12,14 @@ import torch
 from records import field_arrays
 from xdownscale import methods
 from xdownscale.config import preset
-from xdownscale.models.diffusion.calibration import BANDS, fit_temperature
+from xdownscale.core.errors import XDownscaleWarning
+from xdownscale.models.diffusion.calibration import (
+    BANDS,
+    LEVELS,
+    fit_level,
+    fit_temperature,
+    warn_of_saturation,
+)
 from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
 from xdownscale.models.diffusion.spectra import Spectrum, measure
 from xdownscale.models.training import residual as residuals
@@ -137,3 +145,41 @@ def test_octaves_that_are_not_there_take_the_next_ones_temperature():
     assert (
         fit_temperature(Spectrum(frequency, np.ones(20)), Spectrum(frequency, np.zeros(20))) == 1
     ).all()
+
+
+def test_the_level_gives_domain_means_their_spread_and_leaves_the_rest():
+    rng = np.random.default_rng(0)
+    true = (1.5 * rng.normal(size=(400, 1, 1)) + rng.normal(size=(400, 12, 12))).astype(np.float32)
+    made = (rng.normal(size=(2, 400, 1, 1)) + rng.normal(size=(2, 400, 12, 12))).astype(np.float32)
+    true[:, :3] = np.nan
+    level = fit_level(true, np.where(np.isnan(true), np.nan, made))
+    assert level == pytest.approx(1.5, rel=0.1)
+    even = np.ones((1, BANDS.size))
+    spectrum = Spectrum(np.array([0.1, 0.3]), np.ones(2))
+    residual = ResidualStatistics(np.ones(1), np.eye(5)[:1], BANDS, even, (spectrum,))
+    residual = residual._replace(level=np.array([level]))
+    found = residual.calibrated(torch.from_numpy(made[0][:, None]))[:, 0].numpy()
+    means = [fields.mean((1, 2)) for fields in (found, made[0])]
+    np.testing.assert_allclose(means[0], level * means[1], rtol=1e-4)
+    apart = [fields - fields.mean((1, 2), keepdims=True) for fields in (found, made[0])]
+    np.testing.assert_allclose(*apart, atol=1e-5)
+    again = ResidualStatistics.from_state(residual.to_state())
+    assert again.level == pytest.approx(residual.level)
+
+
+def test_the_level_stays_within_its_ends():
+    true = np.ones((3, 2, 2))
+    assert fit_level(true, np.full((1, 3, 2, 2), 0.01)) == LEVELS[1]
+    assert fit_level(true, np.full((1, 3, 2, 2), 90.0)) == LEVELS[0]
+    assert fit_level(true, np.zeros((1, 3, 2, 2))) == 1
+    assert fit_level(true * np.nan, np.full((1, 3, 2, 2), np.nan)) == 1
+
+
+def test_factors_at_their_ends_are_warned_of():
+    fitted = np.ones((2, BANDS.size))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        warn_of_saturation(fitted, np.ones(2))
+    fitted[1, 3] = 1.5
+    with pytest.warns(XDownscaleWarning, match=r"more at 11\.3 pixels, less in the domain mean"):
+        warn_of_saturation(fitted, np.array([1.0, 0.5]))

@@ -40,6 +40,8 @@ class ResidualStatistics(NamedTuple):
         validation time steps, at large scales and at small ones.
     spectra : tuple of Spectrum
         Of the residual divided by its scale.
+    level : ndarray (t,) or None
+        Factor of the domain mean of generated residuals, beside the temperature; None for 1.
     """
 
     scale: NDArray[np.float64]
@@ -47,6 +49,7 @@ class ResidualStatistics(NamedTuple):
     bands: NDArray[np.float64]
     temperature: NDArray[np.float64]
     spectra: tuple[Spectrum, ...]
+    level: NDArray[np.float64] | None = None
 
     @property
     def rho(self) -> NDArray[np.float64]:
@@ -61,6 +64,8 @@ class ResidualStatistics(NamedTuple):
             "bands": self.bands,
             "temperature": self.temperature,
         }
+        if self.level is not None:
+            parts["level"] = self.level
         parts["frequency"] = self.spectra[0].frequency
         parts["power"] = np.stack([spectrum.power for spectrum in self.spectra])
         return {f"residual.{name}": np.asarray(v, np.float32) for name, v in parts.items()}
@@ -71,12 +76,14 @@ class ResidualStatistics(NamedTuple):
         known = {n: np.asarray(state[f"residual.{n}"], np.float64) for n in (*_NAMES, "power")}
         frequency = np.asarray(state["residual.frequency"], np.float64)
         spectra = tuple(Spectrum(frequency, power) for power in np.atleast_2d(known["power"]))
+        level = state.get("residual.level")  # absent from files of version 0.1.0
         return cls(
             scale=known["scale"],
             shares=np.atleast_2d(known["memory"]),
             bands=known["bands"],
             temperature=np.atleast_2d(known["temperature"]),
             spectra=spectra,
+            level=np.asarray(level, np.float64) if level is not None else None,
         )
 
     @staticmethod
@@ -93,6 +100,8 @@ class ResidualStatistics(NamedTuple):
             "frequency": found["frequency"][:1],
             "power": (targets, *found["frequency"][:1]),
         }
+        if "residual.level" in state:
+            found["level"], wanted["level"] = np.shape(state["residual.level"]), (targets,)
         for name, shape in wanted.items():
             if found[name] != shape or f"residual.{name}" not in state:
                 raise ModelFormatError(
@@ -105,15 +114,21 @@ class ResidualStatistics(NamedTuple):
         scale = torch.as_tensor(self.scale, dtype=torch.float32, device=generated.device)
         scale = scale.view(1, -1, 1, 1)
         if np.ptp(self.temperature) == 0:
-            return scale * (generated.float() * float(self.temperature.flat[0]))
+            return self._levelled(scale * (generated.float() * float(self.temperature.flat[0])))
         ny, nx = generated.shape[-2:]
         reach = min(_REACH, ny - 1, nx - 1)
         wide = functional.pad(generated.float(), (reach,) * 4, mode="reflect")
         shape = (int(wide.shape[-2]), int(wide.shape[-1]))
         gain = torch.from_numpy(self._gain(shape)).to(generated.device)
         back = torch.fft.irfft2(torch.fft.rfft2(wide) * gain, s=shape)
-        out: Tensor = scale * back[..., reach : reach + ny, reach : reach + nx]
-        return out
+        return self._levelled(scale * back[..., reach : reach + ny, reach : reach + nx])
+
+    def _levelled(self, fields: Tensor) -> Tensor:
+        """Multiply the domain means of fields (n, t, y, x) by their factors."""
+        if self.level is None:
+            return fields
+        more = torch.as_tensor(self.level - 1, dtype=torch.float32, device=fields.device)
+        return fields + more.view(1, -1, 1, 1) * fields.mean((-2, -1), keepdim=True)
 
     def _gain(self, shape: tuple[int, int]) -> Floats:
         """Return the temperature of every Fourier mode (t, y, x // 2 + 1)."""

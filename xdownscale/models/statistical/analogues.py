@@ -131,8 +131,9 @@ class Analogues:
             scores = _scores(each, flat, calendar)
             for name in kinds:
                 base = driver if name == "error" else 0 * driver
-                total, count = judge.best(scores, base, parts[name], tried)
-                best = min(best, (total, each, name, count), key=lambda option: option[0])
+                judged = judge.best(scores, base, parts[name], tried)
+                option = (judged.crps, each, name, judged.neighbours)
+                best = min(best, option, key=lambda option: option[0])
         _, chosen, name, count = best
         scores = _scores(chosen, flat, calendar)
         made = cls(chosen, scores, parts[name], name, min(count, len(fine)), bounds)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from xdownscale.core.resampling import standard_error
+from xdownscale.models.statistical.amplitude import Amplitude
 from xdownscale.models.statistical.ensembles import (
     Components,
     Judge,
@@ -51,10 +53,13 @@ class Similar(NamedTuple):
         Point estimate.
     near : ndarray of int (k,)
         Rows of the training times, the nearest first.
+    size : ndarray (target, y, x) or None
+        What their residuals are multiplied by.
     """
 
     mean: Floats
     near: NDArray[np.int64]
+    size: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,9 @@ class Dressing:
 
     A member is the point estimate of the time step plus the residual field of one of the k
     training times whose predictions are nearest in 6 principal components. All targets take the
-    residual of the same time.
+    residual of the same time. Where held-out CRPS says so, by more than its standard error, the
+    residual is divided by the `Amplitude` at its own time and multiplied by that at the time step:
+    smooth fields have smaller errors than steep ones. Censored targets keep the residual.
 
     Attributes
     ----------
@@ -72,13 +79,15 @@ class Dressing:
     scores : ndarray (n, q)
         Of the out-of-fold predictions of the training times.
     residuals : ndarray (n, target, y, x)
-        Truth minus out-of-fold prediction.
+        Truth minus out-of-fold prediction, over the amplitude where there is one.
     neighbours : int
         k.
     bounds : ndarray (target,)
         Members are raised to these, such as no rain; -inf for none.
     marginal : Marginal or None
         Maps members of censored targets; None where none is.
+    amplitude : Amplitude or None
+        How large residuals are by the prediction; None where it does not matter.
 
     References
     ----------
@@ -91,6 +100,7 @@ class Dressing:
     neighbours: int
     bounds: Floats
     marginal: Marginal | None = None
+    amplitude: Amplitude | None = None
 
     @classmethod
     def fit(
@@ -128,23 +138,43 @@ class Dressing:
         shown = np.where(ever, predictions, 0).reshape(len(fine), -1)
         components = Components.fit(shown, COMPONENTS, weights=_weights(predictions, ever))
         scores = components.scores(shown)
-        residuals = filled_along_time(fine - predictions)
+        unfilled = fine - predictions
+        residuals = filled_along_time(unfilled)
         truth = fine if known is None else known
         bounds = lower_bounds(truth)
-        if neighbours is None:
-            _, neighbours = Judge.of(truth, bounds).best(scores, predictions, residuals)
-        found = cls(components, scores, residuals, min(neighbours, len(fine)), bounds)
-        if not any(censored):
-            return found
-        judge = Judge.of(truth, bounds, _CELLS)
-        members = judge.members(scores, predictions, residuals, found.neighbours, _MEMBERS)
-        marginal = Marginal.fit(members, judge.truth[judge.days], judge.target, censored, top=_TOP)
-        return replace(found, marginal=marginal)
+        judge = Judge.of(truth, bounds)
+        tried = None if neighbours is None else [min(neighbours, len(fine))]
+        # Residuals of dry cells, cut at zero, say nothing of those of wet ones.
+        dry = [ends is not None for ends in censored]
+        amplitude, logs = Amplitude.cross_fit(predictions, unfilled, judge.block, judge.cells, dry)
+        even = judge.best(scores, predictions, residuals, tried)
+        scaled = judge.best(scores, predictions, residuals, tried, logs)
+        gain = even.by_day - scaled.by_day
+        depends = bool(gain.mean() > standard_error(gain))
+        count = (scaled if depends else even).neighbours
+        marginal = None
+        if any(censored):
+            judge = Judge.of(truth, bounds, _CELLS)
+            if depends:
+                logs = Amplitude.cross_fit(predictions, unfilled, judge.block, judge.cells, dry)[1]
+            members = judge.members(
+                scores, predictions, residuals, count, _MEMBERS, logs if depends else None
+            )
+            marginal = Marginal.fit(
+                members, judge.truth[judge.days], judge.target, censored, top=_TOP
+            )
+        if depends:
+            sizes = np.stack([amplitude(each) for each in predictions])
+            residuals = filled_along_time(unfilled / sizes)
+        return cls(
+            components, scores, residuals, count, bounds, marginal, amplitude if depends else None
+        )
 
     def similar(self, mean: Array) -> Similar:
         """Return a point estimate (target, y, x) and the k training times most like it."""
         own = self.components.scores(np.asarray(mean, np.float32).reshape(-1))
-        return Similar(mean, nearest(self.scores, own, self.neighbours))
+        size = None if self.amplitude is None else self.amplitude(mean)
+        return Similar(mean, nearest(self.scores, own, self.neighbours), size)
 
     def member(self, given: Similar, seed: int, realization: int, key: int) -> Floats:
         """Return a member (target, y, x) of a time step.
@@ -167,7 +197,8 @@ class Dressing:
 
     def _made(self, given: Similar, row: int) -> Floats:
         """Return the member that the residual of a training time gives."""
-        fields = given.mean + self.residuals[row]
+        residual = self.residuals[row]
+        fields = given.mean + (residual if given.size is None else given.size * residual)
         if self.marginal is not None:
             fields = self.marginal.apply(fields)
         return _raised(fields, self.bounds)
@@ -181,6 +212,7 @@ class Dressing:
             "bounds": self.bounds,
             **prefixed(self.components.to_state(), "components"),
             **marginal_state(self.marginal),
+            **({} if self.amplitude is None else prefixed(self.amplitude.to_state(), "amplitude")),
         }
 
     @classmethod
@@ -195,7 +227,9 @@ class Dressing:
         count = int(entry(state, "neighbours", (1,))[0])
         bounds = entry(state, "bounds", (targets,))
         marginal = read_marginal(state, targets)
-        return cls(components, scores, residuals, count, bounds, marginal)
+        own = under(state, "amplitude")
+        amplitude = Amplitude.from_state(own, (targets, *shape)) if own else None
+        return cls(components, scores, residuals, count, bounds, marginal, amplitude)
 
 
 def _weights(predictions: Array, ever: Array) -> Array:

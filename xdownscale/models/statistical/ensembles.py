@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -200,6 +201,24 @@ def filled_along_time(fields: Array) -> Floats:
     return out
 
 
+class Best(NamedTuple):
+    """A number of neighbours, and the CRPS that it has.
+
+    Attributes
+    ----------
+    crps : float
+        Sum over judged time steps and cells, in standard deviations of the targets.
+    neighbours : int
+        Their number.
+    by_day : ndarray (days,)
+        CRPS of each judged time step.
+    """
+
+    crps: float
+    neighbours: int
+    by_day: Array
+
+
 @dataclass(frozen=True)
 class Judge:
     """Time steps and cells on which options of ensembles are chosen, by their CRPS.
@@ -247,9 +266,14 @@ class Judge:
         return cls(block, days, cells, target, truth, bounds[target], scale[target])
 
     def best(
-        self, scores: Array, base: Array, donated: Array, tried: Sequence[int] | None = None
-    ) -> tuple[float, int]:
-        """Return the smallest CRPS, and its number of neighbours.
+        self,
+        scores: Array,
+        base: Array,
+        donated: Array,
+        tried: Sequence[int] | None = None,
+        logs: Mapping[int, Array] | None = None,
+    ) -> Best:
+        """Choose the number of neighbours, by the smallest CRPS.
 
         Parameters
         ----------
@@ -259,32 +283,43 @@ class Judge:
             A member is the base of its own time step plus what a neighbour donates.
         tried : sequence of int, optional
             Numbers of neighbours; the length of the record stands for all time steps.
+        logs : mapping of ndarray (n, cells), optional
+            For each block, the logarithms of amplitudes: what is donated is divided by that of its
+            own time step, and multiplied by that of the judged one.
         """
         count = len(scores)
         given = base.reshape(count, -1)[:, self.cells]
         gifts = donated.reshape(count, -1)[:, self.cells]
         fewest = int(min(np.sum(self.block != number) for number in np.unique(self.block)))
         counts = list(tried or [k for k in NEIGHBOURS if k < fewest] + [count])
-        total = np.zeros(len(counts))
-        for day in self.days:
+        found = np.zeros((len(counts), self.days.size))
+        for place, day in enumerate(self.days):
             donors = np.flatnonzero(self.block != self.block[day])
             order = donors[nearest(scores[donors], scores[day], donors.size)]
+            own = self._donated(gifts, order, day, logs)
             for k, number in enumerate(counts):
-                members = np.maximum(given[day] + gifts[order[:number]], self.least)
+                members = np.maximum(given[day] + own[:number], self.least)
                 # not the fair CRPS: the members are the distribution itself, not a sample of it
                 crps = _crps(members, self.truth[day], len(members))
-                total[k] += np.nansum(crps * self.weights)
+                found[k, place] = np.nansum(crps * self.weights)
+        total = found.sum(1)
         best = int(np.argmin(total))
-        return float(total[best]), counts[best]
+        return Best(float(total[best]), counts[best], found[best])
 
     def members(
-        self, scores: Array, base: Array, donated: Array, neighbours: int, count: int
+        self,
+        scores: Array,
+        base: Array,
+        donated: Array,
+        neighbours: int,
+        count: int,
+        logs: Mapping[int, Array] | None = None,
     ) -> Array:
         """Return members (count, days, cells), without bounds.
 
         Parameters
         ----------
-        scores, base, donated
+        scores, base, donated, logs
             As for `best`.
         neighbours : int
             Among so many, those that donate are evenly spaced.
@@ -298,5 +333,14 @@ class Judge:
             donors = np.flatnonzero(self.block != self.block[day])
             near = donors[nearest(scores[donors], scores[day], min(neighbours, donors.size))]
             chosen = near[np.linspace(0, near.size - 1, count).round().astype(int)]
-            out[:, k] = given[day] + gifts[chosen]
+            out[:, k] = given[day] + self._donated(gifts, chosen, day, logs)
         return out
+
+    def _donated(
+        self, gifts: Array, rows: Array, day: int, logs: Mapping[int, Array] | None
+    ) -> Array:
+        """Return what time steps donate to a day (rows, cells)."""
+        if logs is None:
+            return gifts[rows]
+        own = logs[int(self.block[day])]
+        return np.asarray(gifts[rows] * np.exp(own[day] - own[rows]))

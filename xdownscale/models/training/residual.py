@@ -15,7 +15,12 @@ import torch
 from numpy.typing import NDArray
 
 from xdownscale.models.diffusion import noise, spectra
-from xdownscale.models.diffusion.calibration import BANDS, fit_temperature
+from xdownscale.models.diffusion.calibration import (
+    BANDS,
+    fit_level,
+    fit_temperature,
+    warn_of_saturation,
+)
 from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
 from xdownscale.models.diffusion.temporal_noise import LAGS, LaggedProducts, corrected_shares
 from xdownscale.models.networks.field_unet import FieldNet, FieldNetworks
@@ -224,11 +229,29 @@ def calibrate_residual(
         )
         for k, mask in enumerate(data.mask)
     ]
+    calibrated = residual._replace(temperature=np.stack(fitted))
+    filtered = _calibrated_again(residual, calibrated, generated)
+    level = np.array([fit_level(true[:, k], filtered[:, :, k]) for k in range(len(data.mask))])
+    warn_of_saturation(calibrated.temperature, level)
     keys = data.keys[rows]
     of_truth = _autocorrelation(data, keys, true[None])
     of_generated = _autocorrelation(data, keys, generated)
     shares = corrected_shares(residual.shares, of_truth, of_generated)
-    return residual._replace(temperature=np.stack(fitted), shares=shares)
+    return calibrated._replace(level=level, shares=shares)
+
+
+def _calibrated_again(
+    before: ResidualStatistics, after: ResidualStatistics, generated: Floats
+) -> Floats:
+    """Return generated residuals (r, n, t, y, x), calibrated by other statistics than they were.
+
+    Pixels that are missing stay so, and count as 0.
+    """
+    undone = after._replace(scale=np.ones(len(before.scale)))
+    missing = np.isnan(generated)
+    flat = torch.from_numpy(np.where(missing, 0, generated).reshape(-1, *generated.shape[-3:]))
+    again = undone.calibrated(flat).numpy().reshape(generated.shape)
+    return np.where(missing, np.float32(np.nan), again)
 
 
 def measure_marginal(
