@@ -11,7 +11,7 @@ import pytest
 import xdownscale as xd
 from records import make_pair
 from xdownscale.core.errors import OptionError, XDownscaleWarning
-from xdownscale.methods import _first_guess, selected
+from xdownscale.methods import _first_guess, dressed_unet, selected
 from xdownscale.methods.dressed_unet import kept_share
 from xdownscale.models.statistical import Dressing, Predictors, Ridge, cross_predict, fair_crps
 from xdownscale.models.statistical.predictors import under
@@ -150,6 +150,34 @@ def test_members_of_dressed_unet_are_its_mean_plus_known_residuals():
     found = members.transpose("realization", "time", ...).values - mean
     nearest = np.abs(found[:, None] - residuals).max((-2, -1)).min(1)
     np.testing.assert_allclose(nearest, 0, atol=1e-4)
+
+
+@pytest.mark.parametrize("better", ["short", "long"])
+def test_the_number_of_epochs_is_that_which_is_better_on_a_held_out_block(better, monkeypatch):
+    monkeypatch.setattr(dressed_unet, "LONG", 6)
+    monkeypatch.setattr(dressed_unet, "SHORT", 2)
+    found, real = [], dressed_unet.block_error
+
+    def error(*given):
+        found.append(real(*given))
+        return float((len(found) == 1) == (better == "long"))
+
+    monkeypatch.setattr(dressed_unet, "block_error", error)
+    network = SMALL | {"unshuffle": 4}
+    _, model = fit("auto", method="dressed_unet", network=network, training={"batch_days": 16})
+    history = model.history_
+    counts = {name: int((history.stage == name).sum()) for name in np.unique(history.stage)}
+    each = 2 if better == "short" else 6
+    expected = {"regress0": 6, "regress0_short": 2, "regress1": each, "regress2": each}
+    assert counts == expected | {"regress3": each}
+    assert np.isfinite(found).all()
+    assert found[0] != found[1]
+
+
+def test_a_given_number_of_epochs_is_taken():
+    network = SMALL | {"unshuffle": 4}
+    _, model = fit("auto", method="dressed_unet", network=network, training={"mean_epochs": 2})
+    assert set(np.unique(model.history_.stage)) == {f"regress{k}" for k in range(4)}
 
 
 def test_auto_keeps_the_closed_form_where_the_network_adds_nothing():

@@ -3,6 +3,7 @@
 1. A small U-Net is trained to forecast the coarse record; its encoder feeds all networks.
 2. Regressions of the conditional mean are trained on blocks of time that leave one out each
    (cross-fitting), all known time steps but the test part; the mean is the average of all of them.
+   They are trained for 48 epochs or for 16, whichever is better on the first block left out.
 3. What the regressions add to their first guess is multiplied by one number for each target,
    between 0 and 1, which has the smallest error on the blocks that they did not see: what they only
    remember is taken back. Their average holds less of that than each of them, and keeps more.
@@ -18,6 +19,7 @@ the mean of the time step, which all members share, and an addition.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -44,11 +46,12 @@ from xdownscale.models.training.data import Rows, TrainingData, corrected_fields
 
 if TYPE_CHECKING:
     from xdownscale.methods._statistical import Records
-    from xdownscale.models.networks.field_unet import FieldNetworks
+    from xdownscale.models.networks.field_unet import FieldNet, FieldNetworks
     from xdownscale.models.sampling.fields import FieldSampler, Guess
     from xdownscale.models.training.run import TrainingRun
 
 REGRESSION_SHARE = 0.85  # of max_minutes
+LONG, SHORT = 48, 16  # epochs that are tried
 AVERAGED = 120  # time steps at which the regressions are averaged to see how much they agree
 
 
@@ -115,7 +118,7 @@ class DressedUNet(FieldUNetMethod):
             Their means, by regressions that were not trained on their block of time.
         """
         from xdownscale.models.training.residual import conditional_means, cross_fitted_means
-        from xdownscale.models.training.tasks import Regress, fold_of
+        from xdownscale.models.training.tasks import fold_of
 
         known = known_rows(data)
         data = replace(data, train_targets=known, stop_targets=known[:0], tune_targets=known[:0])
@@ -124,10 +127,7 @@ class DressedUNet(FieldUNetMethod):
         networks = training.networks
         count = training.regressions
         folds = fold_of(known, count)
-        for k, net in enumerate(networks.regressors):
-            rows = known[folds != k] if count > 1 else known
-            task = training.task(Regress, f"regress{k}", 10 + k, net, rows=rows)
-            stages.train(task, REGRESSION_SHARE / count, run.config.training.mean_epochs)
+        train_regressions(training, known, folds)
         rows = known_part(known, data)
         means = cross_fitted_means(stages, networks, folds, count, known[:0])
         means = np.stack([means[int(row)] for row in rows])
@@ -185,6 +185,53 @@ class DressedUNet(FieldUNetMethod):
         own = under(state, "dressing")
         shape = entry(own, "residuals", (None, sizes.targets, None, None)).shape[-2:]
         Dressing.from_state(own, sizes.targets, (shape[0], shape[1]))
+
+
+def train_regressions(training: FieldTraining, known: Rows, folds: Rows) -> None:
+    """Train each regression on the time steps outside its block.
+
+    Where ``training.mean_epochs`` is not given, the first one is trained for 48 epochs and for 16,
+    and the number that has the smaller error on the block that it did not see is taken for all:
+    noisy records, such as rain, are soon learnt by heart.
+    """
+    stages = training.stages
+    given = stages.run.config.training.mean_epochs
+    regressors = training.networks.regressors
+    unit = REGRESSION_SHARE / (len(regressors) + (SHORT / LONG if given is None else 0))
+    rows = [known[folds != k] if len(regressors) > 1 else known for k in range(len(regressors))]
+
+    def train(k: int, net: FieldNet, epochs: int, suffix: str = "") -> int:
+        task = training.task(Regress, f"regress{k}{suffix}", 10 + k, net, rows=rows[k])
+        stages.train(task, unit * min(1, epochs / LONG if suffix else 1), epochs)
+        return len(stages.histories[-1]["epoch"])
+
+    from xdownscale.models.training.tasks import Regress
+
+    first = regressors[0]
+    start = copy.deepcopy(first)
+    epochs = given or LONG
+    done = train(0, first, epochs)
+    if given is None and done > (SHORT + LONG) / 2:  # else the time is too short for a choice
+        train(0, start, SHORT, "_short")
+        own = known[folds == 0]
+        errors = [block_error(training, net, own) for net in (start, first)]
+        if errors[0] < errors[1]:
+            first.load_state_dict(start.state_dict())
+            epochs = SHORT
+    for k, net in enumerate(regressors[1:], start=1):
+        train(k, net, epochs)
+
+
+def block_error(training: FieldTraining, net: FieldNet, rows: Rows) -> float:
+    """Return the mean square error of a regression, after the share that is kept, over targets."""
+    from xdownscale.models.training.residual import conditional_means, with_regressions
+
+    data = training.stages.data
+    corrected = corrected_fields(data, rows)
+    fine = np.where(data.mask, read_rows(data.fine, rows), np.float32(np.nan))
+    means = conditional_means(training.stages, with_regressions(training.networks, [net]), rows)
+    added = means - corrected
+    return float(left_error(fine - corrected, added, kept_share(fine - corrected, added)).sum())
 
 
 def _relative(some: Floats, other: Floats) -> Floats:
