@@ -413,7 +413,9 @@ class TrainingConfig:
     strategy : str
         Strategy of DDP. ``"ddp_fork"`` (or Lightning's other name for it, ``"ddp_notebook"``) forks
         this process; CPU only, one thread each. ``"ddp"`` starts the whole script once for each
-        device. ``"auto"``: the first on the CPU, the second on GPUs.
+        device, or joins the processes of torchrun or srun, if there are as many as `devices`.
+        ``"auto"``: the first on the CPU, the second on GPUs. Otherwise the job that a training
+        runs in, such as one of SLURM with several tasks, plays no part.
     """
 
     pretrain_epochs: int = 30

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from xdownscale.config import TrainingConfig
+from xdownscale.core.errors import XDownscaleWarning
 from xdownscale.models.device import resolve_precision
 from xdownscale.models.training.checkpoint import Checkpoints, TrainingState
 from xdownscale.models.training.optimizer import trainable
@@ -75,6 +76,13 @@ def run_stage(
         importlib.import_module("lightning.pytorch")  # sets its log levels, so before `undisturbed`
         with undisturbed():
             _fit(task, config, state, epochs, minutes, seed, device, store, progress)
+    if state.failure:
+        warnings.warn(
+            f"Training of stage {task.name!r} was stopped: {state.failure} The weights of epoch "
+            f"{state.epoch - state.waited} are kept.",
+            XDownscaleWarning,
+            stacklevel=2,
+        )
     with torch.no_grad():
         for name, parameter in trainable(task.network).items():
             parameter.copy_(state.best[name])
@@ -138,12 +146,18 @@ def _lightning_trainer(
     """Return Lightning's trainer, without its own checkpoints, logs and summaries."""
     from lightning.pytorch import Trainer
 
-    from xdownscale.models.training.distributed import is_forked, shows_progress, strategy_of
+    from xdownscale.models.training.distributed import (
+        environment_of,
+        is_forked,
+        shows_progress,
+        strategy_of,
+    )
 
     return Trainer(
         accelerator="gpu" if device == "cuda" else device,
         devices=config.devices,
         strategy=strategy_of(config, device),
+        plugins=[environment_of(config, device)],
         use_distributed_sampler=False,
         precision=resolve_precision(config.precision, device),  # type: ignore[arg-type]
         max_epochs=epochs,
