@@ -219,7 +219,7 @@ def _fitted(
         models=models,
         seasons=seasons,
         targets=tuple(
-            each._replace(coords=each.coords.isel({str(each.axes.time): slice(0)}))
+            each._replace(coords=each.coords.isel({str(each.axes.time): slice(0)}).compute())
             for each in labels
         ),
         drivers=tuple(pair.names),

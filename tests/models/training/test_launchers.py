@@ -96,7 +96,8 @@ def weights(*processes):
     ends = [each.communicate(timeout=200) for each in processes]
     for each, (_, err) in zip(processes, ends, strict=True):
         assert each.returncode == 0, err
-    return [line for out, _ in ends for line in out.splitlines() if line.startswith("weight")]
+    lines = [line for out, _ in ends for line in out.splitlines() if line.startswith("weight")]
+    return [float(line.split()[1]) for line in lines]
 
 
 class Slope(Toy):
@@ -109,37 +110,48 @@ class Slope(Toy):
         return (self.network.weight * batch.target.mean()).sum()
 
 
+def expected(devices):
+    """Return the weight that one process trains, with batches as many times as large."""
+    task = Slope(held_out=3)
+    task.batch = 2 * devices
+    run(task, learning_rate=0.1, epochs=2, ema_decay=0.9)
+    return pytest.approx(task.network.weight.item(), abs=1e-6)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("job", JOBS)
 @pytest.mark.parametrize("devices", [1, 2])
 def test_a_job_is_not_asked_who_trains(tmp_path, devices, job):
     """With one process, and with two that this one forks."""
-    task = Slope(held_out=3)
-    # two processes take two batches in one step
-    task.batch = 2 * devices
-    run(task, learning_rate=0.1, epochs=2, ema_decay=0.9)
-    (found,) = weights(start(tmp_path, JOBS[job], devices=devices))
-    assert float(found.split()[1]) == pytest.approx(task.network.weight.item(), abs=1e-6)
+    found = weights(start(tmp_path, JOBS[job], devices=devices))
+    assert found == [expected(devices)]
+
+
+TOGETHER = {"devices": 2, "strategy": "ddp"}
 
 
 @pytest.mark.slow
-def test_the_processes_of_torchrun_and_srun_train_together_if_told_so(tmp_path):
-    together = {"devices": 2, "strategy": "ddp"}
-    alone = weights(start(tmp_path, {}, **together))
-    assert len(alone) == 2
-    assert len(set(alone)) == 1
+@pytest.mark.parametrize("job", [{}, JOBS["Kubernetes"]], ids=["none", "Kubernetes"])
+def test_a_script_is_started_again_for_the_second_device(tmp_path, job):
+    assert weights(start(tmp_path, job, **TOGETHER)) == [expected(2)] * 2
+
+
+@pytest.mark.slow
+def test_the_processes_of_torchrun_train_together_if_told_so(tmp_path):
     torchrun = [sys.executable, "-m", "torch.distributed.run"]
     torchrun += ["--standalone", "--nproc-per-node", "2"]
-    assert weights(start(tmp_path, {}, torchrun, **together)) == alone
-    kubernetes = JOBS["Kubernetes"]
-    assert weights(start(tmp_path, kubernetes, **together)) == alone
+    assert weights(start(tmp_path, {}, torchrun, **TOGETHER)) == [expected(2)] * 2
+
+
+@pytest.mark.slow
+def test_the_processes_of_srun_train_together_if_told_so(tmp_path):
     srun = SLURM | {"SLURM_NTASKS": "2", "SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_NUM_TASKS": "2"}
     srun |= {"SLURM_NNODES": "1", "SLURM_NODELIST": "localhost"}
     tasks = [
-        start(tmp_path, srun | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank}, **together)
+        start(tmp_path, srun | {"SLURM_PROCID": rank, "SLURM_LOCALID": rank}, **TOGETHER)
         for rank in "01"
     ]
-    assert weights(*tasks) == alone
+    assert weights(*tasks) == [expected(2)] * 2
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,7 @@ _ADVICE = (
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Leave random states, torch's flags, log levels and signal handlers as they were."""
+    """Leave random states, flags and threads of torch, log levels and signals as they were."""
     logs = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [log.level for log in logs]
     benchmark = torch.backends.cudnn.benchmark
@@ -196,6 +196,7 @@ def undisturbed() -> Iterator[None]:
     python_stream = random.getstate()
     numpy_stream = np.random.get_state()  # noqa: NPY002
     handler = signal.getsignal(signal.SIGINT)
+    threads = torch.get_num_threads()
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with warnings.catch_warnings(), torch.random.fork_rng(devices):
         for message in _ADVICE:
@@ -207,6 +208,8 @@ def undisturbed() -> Iterator[None]:
         finally:
             for log, level in zip(logs, levels, strict=True):
                 log.setLevel(level)
+            if torch.get_num_threads() != threads:  # Lightning shares them among processes
+                torch.set_num_threads(threads)
             torch.backends.cudnn.benchmark = benchmark
             torch.backends.cudnn.deterministic = deterministic
             random.setstate(python_stream)
