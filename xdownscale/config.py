@@ -414,7 +414,9 @@ class TrainingConfig:
         the largest standard deviation of added noise, over that of the scaled fields, and the
         share of lags that are replaced by the coarse field of the time step.
     max_minutes : float or None
-        Stop each stage after the epoch in which its share of this time is spent.
+        Time for a whole call of `fit`, all groups together: each stage stops after the batch in
+        which its share is spent. What is not training (reading, closed forms, calibration) counts,
+        and is not cut short. A result then depends on the machine.
     epoch_batches : int or None
         Most batches in an epoch, for long records: each epoch continues where the last one stopped,
         through all time steps in a shuffled order, and is validated on at most as many batches of

@@ -187,7 +187,8 @@ class Method(ABC):
     def describe(self, config: DownscalerConfig, state: Mapping[str, Floats]) -> str:
         """Describe in a few words what was trained, for the repr of a fitted model."""
         network = config.network
-        return f"network {network.size}, encoder {network.encoder}, {config.data.lags} lags"
+        channels = "-".join(map(str, network.channels))
+        return f"network of {channels} channels, encoder {network.encoder}, {config.data.lags} lags"
 
     # What it does
 

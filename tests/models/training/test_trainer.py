@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from toy_training import Toy, run
+from toy_training import Days, Toy, run
 from xdownscale.config import TrainingConfig
 from xdownscale.core.errors import DataError, ModelFormatError, XDownscaleWarning
 from xdownscale.models.diffusion.schedules import squared_cosine
@@ -184,6 +184,21 @@ def test_the_gradient_is_clipped():
 
 def test_time_that_is_spent_ends_a_stage():
     assert run(Toy(), minutes=1e-9, epochs=50)["epoch"] == [1]
+
+
+def test_a_stage_ends_within_an_epoch_when_its_time_is_spent():
+    """An epoch of a long record is longer than a small budget."""
+
+    class Long(Toy):
+        def training(self, epoch):
+            return Days(10_000)
+
+    task = Long()
+    history = run(task, minutes=1e-9, epochs=50, learning_rate=0.1)
+    assert history["epoch"] == [1]
+    assert len(task.batches) == 1
+    assert task.network.weight.item() == pytest.approx(-0.1)
+    assert history["val_loss"] == pytest.approx([-0.1])
 
 
 def test_everything_random_belongs_to_seed_epoch_and_batch(tmp_path):

@@ -32,7 +32,7 @@ class StageCallback(Callback):
     epochs : int
         Most epochs.
     minutes : float or None
-        The stage stops after the epoch in which this time is spent.
+        The stage stops after the batch in which this time is spent, and is then validated.
     store : Checkpoints or None
         Where a checkpoint is written after every epoch.
     has_validation : bool
@@ -98,6 +98,10 @@ class StageCallback(Callback):
             return
         pl_module.state.updates += 1
         self.ema.update(pl_module.state.updates)
+        if self.minutes is not None:
+            spent = pl_module.state.seconds + time.monotonic() - self.since
+            if _of_first_process(trainer, spent) >= 60 * self.minutes:
+                trainer.should_stop = True
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: StageModule) -> None:  # type: ignore[override]
         """Validate the averaged weights: they are the ones that will be used."""

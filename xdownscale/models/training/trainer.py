@@ -51,7 +51,7 @@ def run_stage(
     epochs : int
         Most epochs.
     minutes : float or None
-        The stage stops after the epoch in which this time is spent.
+        The stage stops after the batch in which this time is spent, and is then validated.
     seed : int
         Of everything random.
     device : str
