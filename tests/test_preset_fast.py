@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
 
 import xdownscale as xd
-from records import fast_config, make_pair
+from records import fast_config, fitted_of, make_pair
 from xdownscale.core.errors import (
     DataError,
     ModelMismatchError,
@@ -106,12 +108,17 @@ def test_stitching(pair, model):
 
 
 def test_a_window_that_leaves_the_record(pair, model):
+    """Refused where networks were not trained with missing ends, as those of older files."""
     coarse, _ = pair
+    refusing = model.with_sampling()
+    fitted = fitted_of(refusing)
+    config = fitted.config.override(data={"missing_ends": 0.0})
+    refusing._fitted = replace(fitted, config=config)
     with pytest.raises(TimeAxisError, match=r"1 of the days asked for, the first 2000-01-02"):
-        coarse.downscale.predict(model, time="2000-01-02")
+        coarse.downscale.predict(refusing, time="2000-01-02")
     with pytest.raises(TimeAxisError, match="No day can be generated"):
-        coarse.isel(time=slice(4)).downscale.predict(model)
-    every = coarse.downscale.predict(model)
+        coarse.isel(time=slice(4)).downscale.predict(refusing)
+    every = coarse.downscale.predict(refusing)
     assert every.sizes["time"] == coarse.sizes["time"] - 3 - 2
 
 

@@ -78,6 +78,12 @@ def _positive(section: object, *names: str) -> None:
             )
 
 
+def _share(section: object, name: str) -> None:
+    value = getattr(section, name)
+    if not 0 <= value <= 1:
+        raise OptionError(f"{name} is {value!r}; give a share between 0 and 1.")
+
+
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
     """Input selection, transforms and regridding.
@@ -106,6 +112,10 @@ class DataConfig:
     ahead : int or None
         Coarse time steps after it, where that is another number: 0 for a record that shall be
         downscaled to its last time step. None: as `window`.
+    missing_ends : float
+        Share of the training time steps that they see without some of the time steps before or
+        after, as at the ends of a record: then a record is downscaled to its first and last time
+        step. 0: time steps whose window reaches outside the record are refused.
     crop : int
         Side of their random training crops, in fine pixels.
     first_guess : str
@@ -141,6 +151,7 @@ class DataConfig:
     patch_stride: int = 8
     window: int = 2
     ahead: int | None = None
+    missing_ends: float = 0.0
     crop: int = 64
     first_guess: str = "driver"
     blend: int = 8
@@ -183,6 +194,7 @@ class DataConfig:
             raise OptionError(
                 f"buffer_days is {self.buffer_days}; give a whole number of 0 or more."
             )
+        _share(self, "missing_ends")
         if not 0 <= self.early_stopping < 1 or not 0 <= self.max_missing <= 1:
             raise OptionError(
                 f"early_stopping is {self.early_stopping} and max_missing {self.max_missing}; "
@@ -403,7 +415,9 @@ class TrainingConfig:
         the largest standard deviation of added noise, over that of the scaled fields, and the
         share of lags that are replaced by the coarse field of the time step.
     max_minutes : float or None
-        Stop each stage after the epoch in which its share of this time is spent.
+        Time for a whole call of `fit`, all groups together: each stage stops after the batch in
+        which its share is spent. What is not training (reading, closed forms, calibration) counts,
+        and is not cut short. A result then depends on the machine.
     epoch_batches : int or None
         Most batches in an epoch, for long records: each epoch continues where the last one stopped,
         through all time steps in a shuffled order, and is validated on at most as many batches of
@@ -414,7 +428,9 @@ class TrainingConfig:
     strategy : str
         Strategy of DDP. ``"ddp_fork"`` (or Lightning's other name for it, ``"ddp_notebook"``) forks
         this process; CPU only, one thread each. ``"ddp"`` starts the whole script once for each
-        device. ``"auto"``: the first on the CPU, the second on GPUs.
+        device, or joins the processes of torchrun or srun, if there are as many as `devices`.
+        ``"auto"``: the first on the CPU, the second on GPUs. Otherwise the job that a training
+        runs in, such as one of SLURM with several tasks, plays no part.
     """
 
     pretrain_epochs: int = 30
@@ -509,6 +525,8 @@ class DownscalerConfig:
             del plain["options"]  # files of methods without any do not hold it
         if self.data.first_guess == "driver":
             del plain["data"]["first_guess"]  # nor do files of version 0.1.0 hold this
+        if self.data.missing_ends == 0:
+            del plain["data"]["missing_ends"]  # nor this
         return plain
 
     @classmethod
@@ -752,8 +770,9 @@ _AUTO: _Tree = {
 }
 # No coarse field after the time step: the last one of a record can be downscaled.
 _STATISTICAL: _Tree = {"data": {"scaling": "standard", "lags": 1, "window": 1, "ahead": 0}}
+_FAST_ENDS: _Tree = {**_FAST, "data": {**_FAST["data"], "missing_ends": 0.2}}
 PRESETS: dict[str, tuple[str, _Tree, dict[str, _Tree]]] = {
-    "fast": ("residual", _FAST, {"tiny": {}, "base": _FAST_BASE, "large": _FAST_LARGE}),
+    "fast": ("residual", _FAST_ENDS, {"tiny": {}, "base": _FAST_BASE, "large": _FAST_LARGE}),
     "paper": ("diffusion", {}, {"tiny": {}, "base": _PAPER_BASE}),
     "auto": ("selected", _AUTO, {"tiny": {}, "base": _FAST_BASE, "large": _FAST_LARGE}),
     **{name: (name, _STATISTICAL, {"tiny": {}}) for name in ("dressed", "gaussian", "analogues")},

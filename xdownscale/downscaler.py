@@ -582,7 +582,9 @@ def predict(
         Fitted model.
     time : optional
         Time steps to generate: anything that ``coarse.sel(time=...)`` takes (labels, a slice, a
-        coordinate). None: every time step with a complete lag window in the record.
+        coordinate). None: every time step that the model can generate. A model of preset
+        ``"fast"`` was trained with missing ends and generates all of the record; others need their
+        whole window in it.
     realizations : int
         Ensemble members: fields for each time step.
     mode : str

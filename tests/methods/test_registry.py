@@ -22,7 +22,7 @@ NOISE_LEVELS = {"sigma_min", "sigma_max", "sigma_median", "sigma_spread", "folds
 PATCHES = {"size", "stride", "halo", "taper", "noise", "batch_size"}
 UNUSED = {
     "diffusion": {
-        "data": {"window", "ahead", "crop", "blend", "fine_lags", "first_guess"},
+        "data": {"window", "ahead", "crop", "blend", "fine_lags", "first_guess", "missing_ends"},
         "network": {"unshuffle"},
         "diffusion": NOISE_LEVELS,
         "training": {"mean_epochs", "lag_noise", "lag_dropout"},

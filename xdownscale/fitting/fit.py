@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -72,6 +73,7 @@ def fit_records(
     pair : Pair
         The records that it was trained on.
     """
+    started = time.monotonic()
     if methods.find(config.method).networks:
         from xdownscale.models.device import check_devices
 
@@ -116,12 +118,37 @@ def fit_records(
             checkpoint_dir=checkpoint_dir,
             progress=progress,
             fingerprint=fingerprint,
+            minutes=minutes_for(config.training.max_minutes, started, len(datasets) - number),
         )
-        for dataset in datasets
+        for number, dataset in enumerate(datasets)
     }
     origins = {each.group.name: each.encoder.origin for each in datasets if each.encoder}
     about = _facts(pair, fingerprint, seed, origins)
     return _fitted(pair, config, seasons, models, present, about), pair
+
+
+def minutes_for(most: float | None, started: float, groups: int) -> float | None:
+    """Return the time for the next of some groups: an even part of what is left.
+
+    Parameters
+    ----------
+    most : float or None
+        Minutes for the whole call.
+    started : float
+        When it began, by `time.monotonic`.
+    groups : int
+        Groups that are still to be trained.
+
+    Examples
+    --------
+    >>> minutes_for(None, 0.0, 4) is None
+    True
+    >>> round(minutes_for(10.0, time.monotonic() - 120, 4), 2)
+    2.0
+    """
+    if most is None:
+        return None
+    return max(most - (time.monotonic() - started) / 60, 0.0) / groups
 
 
 def _check_missing(missing: npt.NDArray[np.float64], most: float) -> None:
@@ -219,7 +246,7 @@ def _fitted(
         models=models,
         seasons=seasons,
         targets=tuple(
-            each._replace(coords=each.coords.isel({str(each.axes.time): slice(0)}))
+            each._replace(coords=each.coords.isel({str(each.axes.time): slice(0)}).compute())
             for each in labels
         ),
         drivers=tuple(pair.names),

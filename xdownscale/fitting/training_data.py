@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -319,6 +320,7 @@ def train_group(
     checkpoint_dir: Path | None,
     progress: bool,
     fingerprint: str,
+    minutes: float | None = None,
 ) -> GroupModel:
     """Train the networks of one group.
 
@@ -334,11 +336,14 @@ def train_group(
         Show a progress bar.
     fingerprint : str
         Of data and configuration; a checkpoint with another one is refused.
+    minutes : float or None
+        Time for this group, from now on.
 
     Returns
     -------
     GroupModel
     """
+    started = time.monotonic()
     folder = None if checkpoint_dir is None else checkpoint_dir / dataset.group.name
     maps = quantile_maps(dataset)
     data = training_data(dataset, maps)
@@ -350,6 +355,8 @@ def train_group(
         progress=progress,
         fingerprint=fingerprint,
         encoder=dataset.encoder.weights if dataset.encoder else None,
+        minutes=minutes,
+        started=started,
     )
     trained = dataset.method.train(data, run)
     _check_trained(trained, dataset.method)

@@ -15,6 +15,16 @@ from xdownscale.core.time import DAY, seconds
 
 CONVENTIONS = "CF-1.11"
 _BOUNDS = "bnds"
+# attributes that name other variables of a file
+_REFERENCES = (
+    "ancillary_variables",
+    "bounds",
+    "cell_measures",
+    "climatology",
+    "coordinates",
+    "formula_terms",
+    "grid_mapping",
+)
 _AXIS = {
     "latitude": {"standard_name": "latitude", "units": "degrees_north", "axis": "Y"},
     "longitude": {"standard_name": "longitude", "units": "degrees_east", "axis": "X"},
@@ -52,7 +62,7 @@ def comply(ds: xr.Dataset, step: int | None, **attrs: str) -> xr.Dataset:
     """
     first = next(iter(ds.data_vars.values()))
     axes = find_axes(first)
-    out = ds.copy()
+    out = _without_references(ds)
     for kind, name in (("latitude", axes.latitude), ("longitude", axes.longitude)):
         _describe(out, name, kind)
     name = require_time(first, "The maps")
@@ -76,6 +86,63 @@ def comply(ds: xr.Dataset, step: int | None, **attrs: str) -> xr.Dataset:
         out[f"{name}_{_BOUNDS}"].encoding |= out[name].encoding
     out.attrs = {"Conventions": CONVENTIONS, **attrs}
     return out
+
+
+def complete(da: xr.DataArray, step: int | None) -> xr.DataArray:
+    """Return an array with what CF-1.11 requires and an array can hold: all but bounds.
+
+    Parameters
+    ----------
+    da : DataArray
+        Variable with latitude, longitude and time.
+    step : int or None
+        As for `comply`.
+
+    Returns
+    -------
+    DataArray
+        With the attribute ``Conventions``, which is global in a file.
+
+    Examples
+    --------
+    >>> da = xr.DataArray(
+    ...     np.zeros((1, 2, 2)),
+    ...     {"time": np.array(["2000-01-01"], "M8[ns]"), "lat": [0.0, 1.0], "lon": [5.0, 6.0]},
+    ...     name="dust",
+    ...     attrs={"ancillary_variables": "dust_count"},
+    ... )
+    >>> complete(da, 86400).attrs
+    {'long_name': 'dust', 'Conventions': 'CF-1.11'}
+    """
+    name = "field" if da.name is None else da.name
+    full = comply(da.to_dataset(name=name), step)
+    out = full[name].assign_attrs(Conventions=CONVENTIONS).rename(da.name)
+    for coordinate in out.coords.values():
+        coordinate.attrs.pop("bounds", None)  # which no array can hold
+    if da.name is None:
+        del out.attrs["long_name"]
+    return out
+
+
+def _without_references(ds: xr.Dataset) -> xr.Dataset:
+    """Return a copy whose attributes name no variable that it lacks, but its grid mapping.
+
+    What its variables tell of the file that they were read from is left out too.
+    """
+    out = ds.copy()
+    mapping = next((str(n) for n, c in ds.coords.items() if "grid_mapping_name" in c.attrs), None)
+    for name, da in out.variables.items():
+        dangling = [k for k in _REFERENCES if set(_named(da.attrs.get(k))) - set(out.variables)]
+        da.attrs = {k: v for k, v in da.attrs.items() if k not in (*dangling, "Conventions")}
+        da.encoding = {k: v for k, v in da.encoding.items() if k not in (*_REFERENCES, "source")}
+        if mapping is not None and name in out.data_vars:
+            da.attrs.setdefault("grid_mapping", mapping)
+    return out
+
+
+def _named(reference: Any) -> list[str]:
+    """Return the variables that an attribute names, such as ``"area: cell_area"``."""
+    return [word for word in str(reference or "").split() if not word.endswith(":")]
 
 
 def without_missing(ds: xr.Dataset) -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 NETWORK = frozenset(
     {"size", "channels", "encoder_channels", "encoder", "norm", "dropout", "unshuffle"}
 )
+ENDS = frozenset({"missing_ends"})
 DATA = frozenset({"window", "ahead", "crop", "blend", "fine_lags", "first_guess"})
 COVERING = frozenset({"size", "stride", "halo", "taper", "noise", "batch_size"})
 SAMPLING = frozenset({"sampler", "constraint", "tile", "precision"})
@@ -55,6 +56,11 @@ class FieldUNetMethod(Method):
     def fine_lags(self, config: DownscalerConfig) -> int:
         """Return ``data.fine_lags``."""
         return config.data.fine_lags
+
+    def missing_ends(self, config: DownscalerConfig) -> float:
+        """Return ``data.missing_ends``; 0 under a first guess, which needs the whole window."""
+        able = "missing_ends" in self.uses["data"] and not self.guess_channels(config)
+        return config.data.missing_ends if able else 0.0
 
     def uses_encoder(self, config: DownscalerConfig) -> bool:
         """Return True unless ``network.encoder`` is ``"none"``."""
@@ -183,6 +189,7 @@ class FieldTraining:
         data = stages.data
         self.stages = stages
         self.config = config
+        self.missing_ends = (method.missing_ends(config), *method.window(config))
         self.regressions = min(method.regressions(config), max(len(data.train_targets), 1))
         networks = seeded(
             FieldNetworks,
@@ -240,5 +247,6 @@ class FieldTraining:
             name=name,
             stage=stage,
             lag_noise=(training.lag_noise, training.lag_dropout),
+            missing_ends=self.missing_ends,
             **options,
         )

@@ -116,6 +116,14 @@ class Method(ABC):
         """Return the number of preceding fine fields that it sees."""
         return 0
 
+    def missing_ends(self, config: DownscalerConfig) -> float:
+        """Return the share of training time steps that it sees with a shorter window.
+
+        Where it is above 0, time steps at the ends of a record are generated; the time step itself
+        stands in for those that are missing.
+        """
+        return 0.0
+
     def uses_encoder(self, config: DownscalerConfig) -> bool:
         """Tell whether it uses an encoder of the coarse record on the coarse grid."""
         return False
@@ -179,7 +187,8 @@ class Method(ABC):
     def describe(self, config: DownscalerConfig, state: Mapping[str, Floats]) -> str:
         """Describe in a few words what was trained, for the repr of a fitted model."""
         network = config.network
-        return f"network {network.size}, encoder {network.encoder}, {config.data.lags} lags"
+        channels = "-".join(map(str, network.channels))
+        return f"network of {channels} channels, encoder {network.encoder}, {config.data.lags} lags"
 
     # What it does
 

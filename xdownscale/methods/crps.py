@@ -16,6 +16,7 @@ from xdownscale.core.errors import OptionError
 from xdownscale.methods._field_unet import (
     COVERING,
     DATA,
+    ENDS,
     NETWORK,
     SAMPLING,
     FieldTraining,
@@ -39,7 +40,7 @@ class Crps(FieldUNetMethod):
     summary = "One evaluation for a realization, trained with the CRPS"
     noise_channels = 3
     uses: ClassVar[Mapping[str, frozenset[str]]] = {
-        "data": DATA,
+        "data": DATA | ENDS,
         "network": NETWORK,
         "diffusion": frozenset({"loss"}),
         "training": frozenset({"lag_noise", "lag_dropout"}),

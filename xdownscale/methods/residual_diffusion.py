@@ -25,6 +25,7 @@ from xdownscale.core.errors import OptionError
 from xdownscale.methods._field_unet import (
     COVERING,
     DATA,
+    ENDS,
     NETWORK,
     SAMPLING,
     FieldTraining,
@@ -51,7 +52,7 @@ class ResidualDiffusion(FieldUNetMethod):
     summary = "Regression of the mean, and diffusion of its residual; calibrated ensembles"
     noise_channels = 1
     uses: ClassVar[Mapping[str, frozenset[str]]] = {
-        "data": DATA,
+        "data": DATA | ENDS,
         "network": NETWORK,
         "diffusion": frozenset(
             {"loss", "sigma_min", "sigma_max", "sigma_median", "sigma_spread", "folds"}

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 from xdownscale.config import DownscalerConfig
 from xdownscale.methods._field_unet import (
     DATA,
+    ENDS,
     NETWORK,
     SAMPLING,
     FieldTraining,
@@ -35,7 +36,7 @@ class UNet(FieldUNetMethod):
     name = "unet"
     summary = "Regression of the conditional mean by the field U-Net; no ensemble"
     uses: ClassVar[Mapping[str, frozenset[str]]] = {
-        "data": DATA,
+        "data": DATA | ENDS,
         "network": NETWORK,
         "diffusion": frozenset({"loss"}),
         "training": frozenset({"mean_epochs", "lag_noise", "lag_dropout"}),

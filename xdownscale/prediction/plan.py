@@ -33,7 +33,8 @@ def within(
     Parameters
     ----------
     config : DownscalerConfig
-        Its method decides the window; ``data.lags`` count too.
+        Its method decides the window; ``data.lags`` count too. Where it was trained with missing
+        ends, any record reaches far enough.
     time, record : DataArray
         Times, and those of the record, which ascend.
     step : int, optional
@@ -44,14 +45,17 @@ def within(
     >>> import pandas as pd
     >>> from xdownscale.config import preset
     >>> time = xr.DataArray(pd.date_range("2000-01-01", periods=5))
-    >>> config = preset("fast", data=dict(lags=1, window=1))
+    >>> config = preset("fast", data=dict(lags=1, window=1, missing_ends=0.0))
     >>> within(config, time, time).tolist()
     [False, True, True, True, False]
     """
+    method = methods.find(config.method)
+    if method.missing_ends(config):
+        return np.ones(time.size, bool)
     step = times.time_step(record) if step is None else step
     keys = times.seconds(time)
     ends = times.seconds(record)[[0, -1]]
-    before, after = methods.find(config.method).window(config)
+    before, after = method.window(config)
     early = keys - max(before, config.data.lags) * step >= ends[0]
     return np.asarray(early & (keys + after * step <= ends[1]))
 

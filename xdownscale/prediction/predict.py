@@ -14,6 +14,7 @@ from xdownscale.config import CONSISTENT
 from xdownscale.core.coords import Labels, from_array
 from xdownscale.core.errors import XDownscaleWarning
 from xdownscale.fitting.fitted_model import Fitted, GroupModel
+from xdownscale.io import cf
 from xdownscale.prediction import constraints, rollout
 from xdownscale.prediction.blending import Blend
 from xdownscale.prediction.constraints import cells_on
@@ -125,7 +126,32 @@ def label(plan: Plan, fields: Any) -> xr.DataArray | xr.Dataset:
     """
     targets = enumerate(plan.fitted.targets)
     maps = [_label(plan, labels, fields[:, :, k]) for k, labels in targets]
-    return maps[0] if len(maps) == 1 else xr.Dataset({da.name: da for da in maps})
+    step = plan.fitted.about.step
+    if len(maps) == 1:
+        return cf.complete(maps[0], step)
+    ds = xr.Dataset({da.name: da for da in maps})
+    return cf.comply(ds, step, **global_attrs(plan), history=_history(plan))
+
+
+def global_attrs(plan: Plan) -> dict[str, str]:
+    """Return the attributes of a Dataset that a plan gives, but its history."""
+    fitted = plan.fitted
+    request = plan.request
+    return {
+        "title": f"{', '.join(str(target.name) for target in fitted.targets)}, downscaled",
+        "source": f"xdownscale model {fitted.about.fingerprint[:12]}, {request.mode} prediction, "
+        f"seed {request.seed}",
+        "references": "https://arxiv.org/abs/2512.05139",
+    }
+
+
+def _history(plan: Plan) -> str:
+    """Return the line of history that says how fields were generated."""
+    about = plan.fitted.about
+    return (
+        f"xdownscale {about.version}: {plan.request.mode} prediction, seed {plan.request.seed}, "
+        f"model {about.fingerprint[:12]}"
+    )
 
 
 def _constrain(plan: Plan, out: FloatArray) -> None:
@@ -220,7 +246,6 @@ def _warn_cold(plan: Plan) -> None:
 
 def _label(plan: Plan, names: Labels, fields: Any) -> xr.DataArray:
     """Label ``(realization, time, y, x)`` fields as a fine variable."""
-    fitted = plan.fitted
     time = plan.time[plan.targets]
     number = xr.DataArray(
         np.array(plan.request.members),
@@ -228,10 +253,7 @@ def _label(plan: Plan, names: Labels, fields: Any) -> xr.DataArray:
         attrs={"standard_name": "realization", "units": "1"},
     )
     labels = names.with_time(time).with_leading("realization", number)
-    line = (
-        f"xdownscale {fitted.about.version}: {plan.request.mode} prediction, seed "
-        f"{plan.request.seed}, model {fitted.about.fingerprint[:12]}"
-    )
+    line = _history(plan)
     before = labels.attrs.get("history")
     attrs = {**labels.attrs, "history": f"{before}\n{line}" if before else line}
     return from_array(fields, labels._replace(attrs=attrs))

@@ -129,6 +129,21 @@ def client() -> Any:
         return None
 
 
+@contextlib.contextmanager
+def waiting() -> Iterator[None]:
+    """Leave the thread of a worker to other tasks while the task that runs in it waits for them."""
+    if _worker() is None:
+        yield
+        return
+    from distributed import rejoin, secede
+
+    secede()
+    try:
+        yield
+    finally:
+        rejoin()
+
+
 def check_workers(connected: Any) -> None:
     """Raise where workers lack the package, or have another version of it.
 
@@ -247,13 +262,30 @@ def shared_resources(networks: bool = True) -> Iterator[None]:
         with malloc.tuned():
             yield
         return
+    _choose_gpu()
+    with _share_of_threads(), malloc.tuned():
+        yield
+
+
+_sharing: list[int] = []  # for each task that runs: threads of torch before the first of them
+
+
+@contextlib.contextmanager
+def _share_of_threads() -> Iterator[None]:
+    """Limit torch's threads while tasks run; each restores what was before the first of them.
+
+    A number is kept for the process, which new threads begin with, and one for each thread that
+    has used torch: a task that begins beside others must not take their share for what was before.
+    """
     import torch
 
-    _choose_gpu()
-    before = torch.get_num_threads()
-    torch.set_num_threads(max(1, before // tasks_in_process()))
+    with _lock:
+        before = _sharing[0] if _sharing else torch.get_num_threads()
+        _sharing.append(before)
+        torch.set_num_threads(max(1, before // tasks_in_process()))
     try:
-        with malloc.tuned():
-            yield
+        yield
     finally:
-        torch.set_num_threads(before)
+        with _lock:
+            _sharing.pop()
+            torch.set_num_threads(before)

@@ -26,7 +26,7 @@ from xdownscale.prediction import chunks as chunking
 from xdownscale.prediction import workers
 from xdownscale.prediction.manifest import GROUP, Manifest, exclusive, free_bytes, new_store
 from xdownscale.prediction.plan import Plan
-from xdownscale.prediction.predict import label, make_plan
+from xdownscale.prediction.predict import global_attrs, label, make_plan
 from xdownscale.prediction.request import Request
 
 _LOOK = 1.0  # seconds between two updates of the progress bar
@@ -154,10 +154,7 @@ class _Run:
         full = cf.comply(
             ds,
             step,
-            title=f"{', '.join(map(str, ds.data_vars))}, downscaled",
-            source=f"xdownscale model {plan.fitted.about.fingerprint[:12]}, {request.mode} "
-            f"prediction, seed {request.seed}",
-            references="https://arxiv.org/abs/2512.05139",
+            **global_attrs(plan),
             history=lines,
             progress="incomplete",
         )
@@ -269,7 +266,8 @@ def _compute(tasks: list[Any], manifest: Manifest, progress: bool) -> None:
             return
         futures = client.compute(tasks)
         try:
-            client.gather(futures)
+            with workers.waiting():
+                client.gather(futures)
         finally:
             client.cancel(futures)
 

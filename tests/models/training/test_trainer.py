@@ -11,15 +11,16 @@ import pytest
 import torch
 from torch import nn
 
-from toy_training import Toy, run
+from toy_training import Days, Toy, run
 from xdownscale.config import TrainingConfig
-from xdownscale.core.errors import ModelFormatError
+from xdownscale.core.errors import DataError, ModelFormatError, XDownscaleWarning
 from xdownscale.models.diffusion.schedules import squared_cosine
 from xdownscale.models.networks.channels import patch_inputs
 from xdownscale.models.networks.unet import Networks
 from xdownscale.models.networks.weights import seeded
 from xdownscale.models.training.checkpoint import Checkpoints
-from xdownscale.models.training.datasets import PatchGrid
+from xdownscale.models.training.datasets import CoarseBatch, PatchGrid
+from xdownscale.models.training.lightning_module import cause_of
 from xdownscale.models.training.optimizer import make_optimizer, trainable
 from xdownscale.models.training.tasks import Denoise
 from xdownscale.patches import PatchLayout
@@ -92,6 +93,88 @@ def test_a_first_loss_that_is_nan_is_not_the_best():
     assert task.network.weight.item() == pytest.approx(history["val_loss"][-1])
 
 
+class Breaks(Toy):
+    """The loss of training batch `at`, or its gradient, is not finite."""
+
+    at = 3
+    wrong = "loss"
+
+    def loss(self, batch, generator):
+        slope = super().loss(batch, generator)
+        if torch.is_grad_enabled() and len(self.batches) >= self.at:
+            if self.wrong == "gradient":
+                return slope + 0 * slope.sqrt()
+            return slope + float(self.wrong == "inf") * np.inf + np.nan
+        return slope
+
+
+@pytest.mark.parametrize("wrong", ["loss", "inf", "gradient"])
+@pytest.mark.parametrize("devices", [1, 2])
+@pytest.mark.parametrize("held_out", [1, 0])
+def test_the_first_loss_that_is_not_finite_ends_a_stage(wrong, devices, held_out):
+    """Two good updates of 0.1 in the first epoch, or four where there are two processes."""
+    whole, broken = Toy(held_out=held_out), Breaks(held_out=held_out)
+    broken.wrong = wrong
+    run(whole, epochs=1, learning_rate=0.1, devices=devices)
+    options = {"learning_rate": 0.1, "epochs": 9, "devices": devices}
+    broken.at = 3 if devices == 1 else 2
+    said = r"stage 'toy' was stopped: the .*loss is not finite in epoch 2, batch 1: .* are kept"
+    with pytest.warns(XDownscaleWarning, match=said):
+        history = run(broken, **options)
+    assert broken.network.weight.item() == whole.network.weight.item() != 0
+    assert history["epoch"] == [1, 2]
+    assert history["train_loss"][0] == pytest.approx(-0.05 if devices == 1 else 0.0, abs=1e-5)
+    assert np.isnan(history["train_loss"][1])
+
+
+def test_good_updates_of_the_first_epoch_are_kept():
+    task = Breaks()
+    task.at = 2
+    with pytest.warns(XDownscaleWarning, match=r"epoch 1, batch 2: .*of epoch 1 are kept"):
+        run(task, learning_rate=0.1, ema_decay=0.9, weight_decay=0.5, optimizer="adamw")
+    assert task.network.weight.item() == pytest.approx(-0.09)  # 0.9 of the way of one update
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_stage_that_never_had_a_finite_loss_is_an_error(devices):
+    task = Breaks()
+    task.at = 1
+    with pytest.raises(DataError, match="Stage 'toy' cannot be trained: the loss is not finite"):
+        run(task, learning_rate=0.1, devices=devices)
+
+
+def test_held_out_days_that_are_never_finite_are_an_error():
+    class Unjudged(Toy):
+        def loss(self, batch, generator):
+            slope = super().loss(batch, generator)
+            return slope if torch.is_grad_enabled() else slope + np.nan
+
+    with pytest.raises(DataError, match=r"no loss of held-out days is finite: what was read is"):
+        run(Unjudged())
+
+
+def test_the_cause_of_a_loss_that_is_not_finite():
+    network, config = nn.Linear(1, 1), TrainingConfig(learning_rate=0.25)
+    good = CoarseBatch(torch.ones(1), torch.tensor([-7.5e8]), torch.ones(1, dtype=torch.bool))
+    said = cause_of(good, network, config)
+    assert "largest: 'target' with 7.5e+08 in scaled units" in said
+    assert "smaller training.learning_rate (it is 0.25)" in said
+    bad = good._replace(lags=torch.tensor([1.0, torch.inf]))
+    assert cause_of(bad, network, config).startswith("'lags' of the batch hold values that are not")
+    with torch.no_grad():
+        network.bias.fill_(torch.nan)
+    assert cause_of(good, network, config).startswith("the weights are not finite any more")
+
+
+def test_a_stopped_stage_is_only_read_and_warns_again(tmp_path):
+    first, second = Breaks(), Breaks()
+    for task in (first, second):
+        with pytest.warns(XDownscaleWarning, match="was stopped"):
+            run(task, Checkpoints(tmp_path, "x"), learning_rate=0.1)
+    assert not second.batches
+    assert torch.equal(first.network.weight, second.network.weight)
+
+
 def test_the_gradient_is_clipped():
     task = Toy(slope=1000.0)
     run(task, optimizer="adam", epochs=1, gradient_clip=1e-9, learning_rate=0.1)
@@ -101,6 +184,21 @@ def test_the_gradient_is_clipped():
 
 def test_time_that_is_spent_ends_a_stage():
     assert run(Toy(), minutes=1e-9, epochs=50)["epoch"] == [1]
+
+
+def test_a_stage_ends_within_an_epoch_when_its_time_is_spent():
+    """An epoch of a long record is longer than a small budget."""
+
+    class Long(Toy):
+        def training(self, epoch):
+            return Days(10_000)
+
+    task = Long()
+    history = run(task, minutes=1e-9, epochs=50, learning_rate=0.1)
+    assert history["epoch"] == [1]
+    assert len(task.batches) == 1
+    assert task.network.weight.item() == pytest.approx(-0.1)
+    assert history["val_loss"] == pytest.approx([-0.1])
 
 
 def test_everything_random_belongs_to_seed_epoch_and_batch(tmp_path):

@@ -13,6 +13,7 @@ import torch
 from lightning.pytorch import Callback, Trainer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from xdownscale.core.errors import DataError
 from xdownscale.models.training.checkpoint import Checkpoints
 from xdownscale.models.training.ema import ExponentialMovingAverage
 from xdownscale.models.training.lightning_module import StageModule
@@ -31,7 +32,7 @@ class StageCallback(Callback):
     epochs : int
         Most epochs.
     minutes : float or None
-        The stage stops after the epoch in which this time is spent.
+        The stage stops after the batch in which this time is spent, and is then validated.
     store : Checkpoints or None
         Where a checkpoint is written after every epoch.
     has_validation : bool
@@ -70,6 +71,11 @@ class StageCallback(Callback):
             self.plateau.load_state_dict(state.plateau)
         self.since = time.monotonic()
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: StageModule) -> None:  # type: ignore[override]
+        """Forget the losses of the epoch before."""
+        self.train_loss = float("nan")
+        self.val_loss = float("nan")
+
     def on_train_batch_start(self, trainer: Trainer, pl_module: StageModule, *_: Any) -> None:  # type: ignore[override]
         """Set the learning rate of the cosine schedule."""
         config = pl_module.config
@@ -86,9 +92,16 @@ class StageCallback(Callback):
             group["lr"] = config.learning_rate * cosine(progress)
 
     def on_train_batch_end(self, trainer: Trainer, pl_module: StageModule, *_: Any) -> None:  # type: ignore[override]
-        """Update the moving average."""
+        """Update the moving average; stop after an update that was refused."""
+        if pl_module.failure:
+            trainer.should_stop = True
+            return
         pl_module.state.updates += 1
         self.ema.update(pl_module.state.updates)
+        if self.minutes is not None:
+            spent = pl_module.state.seconds + time.monotonic() - self.since
+            if _of_first_process(trainer, spent) >= 60 * self.minutes:
+                trainer.should_stop = True
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: StageModule) -> None:  # type: ignore[override]
         """Validate the averaged weights: they are the ones that will be used."""
@@ -113,17 +126,20 @@ class StageCallback(Callback):
         state.epoch += 1
         self._add_row(trainer, pl_module)
         state.waited += 1
-        # The first epoch counts as best even where its loss is NaN: there must be weights.
-        if loss < state.best_loss or not state.best:
-            state.best_loss = min(state.best_loss, loss)
+        if loss < state.best_loss:  # never of a loss that is NaN
+            state.best_loss = loss
             state.waited = 0
             state.best = {name: each.cpu().clone() for name, each in state.average.items()}
         if config.rate == "plateau":
             self.plateau.step(loss)
         time_is_spent = self.minutes is not None and state.seconds >= 60 * self.minutes
         is_last = state.epoch >= self.epochs
-        state.done = is_last or state.waited >= config.patience or time_is_spent
+        state.failure = pl_module.failure
+        over = is_last or state.waited >= config.patience or time_is_spent
+        state.done = over or bool(state.failure)
         trainer.should_stop = state.done
+        if state.done:
+            _check_weights(pl_module)
         self._save(trainer, pl_module)
 
     def _add_row(self, trainer: Trainer, module: StageModule) -> None:
@@ -154,6 +170,14 @@ class StageCallback(Callback):
             self.store.save(module.task.name, content)
         if self.result is not None and state.done:
             torch.save(content, self.result)
+
+
+def _check_weights(module: StageModule) -> None:
+    """Raise at the end of a stage that never had a loss that is finite."""
+    state = module.state
+    if not state.best or not state.updates:
+        why = state.failure or f"no loss of held-out days is finite: {module.cause()}"
+        raise DataError(f"Stage {module.task.name!r} cannot be trained: {why}")
 
 
 def _of_first_process(trainer: Trainer, seconds: float) -> float:

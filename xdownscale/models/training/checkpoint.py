@@ -34,6 +34,8 @@ class TrainingState:
         Number of optimiser steps.
     done : bool
         True when the stage is finished.
+    failure : str
+        Why it was stopped before; empty where it was not.
     best, average : dict of Tensor
         Weights at the smallest validation loss, and the moving average of the weights.
     weights, optimizer, plateau : dict
@@ -51,6 +53,7 @@ class TrainingState:
     seconds: float = 0.0
     updates: int = 0
     done: bool = False
+    failure: str = ""
     best: dict[str, Tensor] = field(default_factory=dict)
     average: dict[str, Tensor] = field(default_factory=dict)
     weights: dict[str, Tensor] = field(default_factory=dict)

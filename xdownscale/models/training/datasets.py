@@ -157,6 +157,9 @@ class FineDataset(Dataset[Batch]):
         Conditional mean of each fine time step.
     lag_noise : tuple of float
         Largest standard deviation of noise on fine lags, and the share of them that is dropped.
+    missing_ends : tuple of float, int, int
+        Share of the time steps that are seen with a shorter window, as at the ends of a record, and
+        the time steps of a window before and after its own.
     """
 
     def __init__(
@@ -170,6 +173,7 @@ class FineDataset(Dataset[Batch]):
         epoch: int,
         means: Any = None,
         lag_noise: tuple[float, float] = (0.0, 0.0),
+        missing_ends: tuple[float, int, int] = (0.0, 0, 0),
     ) -> None:
         self.data = data
         self.rows = rows
@@ -179,6 +183,7 @@ class FineDataset(Dataset[Batch]):
         self.epoch = epoch
         self.means = means
         self.lag_noise = lag_noise
+        self.missing_ends = missing_ends
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -189,12 +194,13 @@ class FineDataset(Dataset[Batch]):
         cut = self.cutter.cut(row, self.epoch)
         target = cut(read_rows(data.fine, [row])[0])
         valid = target.isfinite() & cut(data.mask)
-        window = read_rows(data.driver, data.windows[row])
+        seen, before = self._seen(row)
+        window = read_rows(data.driver, seen)
         known, lags = self.arrange(window, self._fine_lags(row), data.static)
         if data.guess is not None:
             known = np.concatenate([data.guess[row], known])
         if lags is None:
-            encoder = torch.from_numpy(lagged(read_rows(data.coarse, data.lags[row]))[None])
+            encoder = torch.from_numpy(lagged(read_rows(data.coarse, before))[None])
         else:
             encoder = cut(lags)
         mean = torch.zeros_like(target)
@@ -209,6 +215,33 @@ class FineDataset(Dataset[Batch]):
             cut(np.moveaxis(data.place, -1, 0)).movedim(1, -1),
             mean,
         )
+
+    def _seen(self, row: int) -> tuple[Rows, Rows]:
+        """Return the rows of `driver` and of `coarse` that a time step is seen with.
+
+        Of a share of them the window ends at a random time step before or after its own, which
+        stands in for those beyond.
+        """
+        data = self.data
+        window = data.windows[row]
+        lags = data.lags[row]
+        share, before, after = self.missing_ends
+        if not share or self.epoch < 0 or not data.coarse_windows.size:
+            return window, lags
+        generator = np.random.Generator(
+            np.random.Philox(noise.derive(self.seed, self.epoch, row, 2))
+        )
+        if generator.random() >= share:
+            return window, lags
+        shifts = np.array([0, *range(-before, 0), *range(1, after + 1)])
+        past = max(before, len(lags))
+        # as many of the ends that a record can have on either side as there are
+        end = int(generator.integers(-past, after))
+        end += end >= 0  # an end is a time step that is missing: -past to -1, or 1 to after
+        lost = shifts >= end if end > 0 else shifts <= end
+        lost_lags = (np.arange(-len(lags), 0) <= end) & (end < 0)
+        own = data.coarse_windows[row, 0]
+        return np.where(lost, window[0], window), np.where(lost_lags, own, lags)
 
     def _fine_lags(self, row: int) -> Floats:
         """Return lagged fine fields, with noise that stands for the errors of a free run."""

@@ -9,11 +9,31 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+import torch
+from lightning.fabric.plugins.environments.cluster_environment import ClusterEnvironment
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from lightning.pytorch.strategies import DDPStrategy
 from torch.multiprocessing.spawn import ProcessRaisedException
 
 from xdownscale.config import FORKS, TrainingConfig
 from xdownscale.core import errors
+from xdownscale.core.errors import OptionError
+
+# What torchrun, SLURM, Kubernetes and others tell the processes that they start. It is of no
+# concern to processes that this one starts.
+_OF_LAUNCHERS = (
+    "RANK",
+    "LOCAL_RANK",
+    "GROUP_RANK",
+    "NODE_RANK",
+    "WORLD_SIZE",
+    "MASTER_ADDR",
+    "MASTER_PORT",
+    "TORCHELASTIC_RUN_ID",
+    "TORCHELASTIC_USE_AGENT_STORE",
+)
 
 
 def is_forked(config: TrainingConfig, device: str) -> bool:
@@ -24,17 +44,54 @@ def is_forked(config: TrainingConfig, device: str) -> bool:
     >>> is_forked(TrainingConfig(devices=2), "cpu"), is_forked(TrainingConfig(), "cpu")
     (True, False)
     """
-    if config.strategy == "auto":
-        return config.devices > 1 and device == "cpu"
-    return config.strategy in FORKS
+    if config.devices == 1:
+        return False
+    return device == "cpu" if config.strategy == "auto" else config.strategy in FORKS
 
 
 def strategy_of(config: TrainingConfig, device: str) -> Any:
     """Return Lightning's strategy for the devices of a training."""
-    if config.strategy == "auto" and config.devices == 1:
+    if config.devices == 1:
         return "auto"
     start = "fork" if is_forked(config, device) else "popen"
     return DDPStrategy(start_method=start)  # type: ignore[arg-type]
+
+
+def environment_of(config: TrainingConfig, device: str) -> ClusterEnvironment:
+    """Return who starts the processes that train together.
+
+    That is this process, whatever job it belongs to: Lightning would look for variables of SLURM,
+    torchrun, LSF and MPI, and take the size of the job for that of the training. Only under
+    strategy ``"ddp"`` processes of torchrun or srun train together, if `config.devices` says so.
+
+    Raises
+    ------
+    OptionError
+        If torchrun or srun started another number of processes than shall train together.
+    """
+    if config.devices == 1 or is_forked(config, device):
+        return LightningEnvironment()
+    if torch.distributed.is_torchelastic_launched():
+        _check_started("torchrun", int(os.environ["WORLD_SIZE"]), config.devices)
+        return TorchElasticEnvironment()
+    # set in the steps of srun, and not in the script of sbatch, which runs once
+    if (tasks := int(os.environ.get("SLURM_STEP_NUM_TASKS", "1"))) > 1:
+        _check_started("srun", tasks, config.devices)
+        return SLURMEnvironment(auto_requeue=False)
+    if "LOCAL_RANK" not in os.environ:  # else Lightning started this process, or the others
+        for name in _OF_LAUNCHERS:
+            os.environ.pop(name, None)
+    return LightningEnvironment()
+
+
+def _check_started(launcher: str, found: int, devices: int) -> None:
+    """Raise unless a launcher started as many processes as shall train together."""
+    if found != devices:
+        raise OptionError(
+            f"{launcher} started {found} processes, and training.devices is {devices} under "
+            f"strategy 'ddp'. Give devices={found}, so that they train together, devices=1, so "
+            f"that each trains for itself, or start the script without {launcher}."
+        )
 
 
 def shows_progress(forked: bool) -> bool:
@@ -87,8 +144,13 @@ def validation_share(count: int, rank: int, world: int) -> list[int | None]:
 
 @contextlib.contextmanager
 def forked_processes() -> Iterator[None]:
-    """Restore the environment after forked processes; raise their errors as the library's own."""
+    """Hide other launchers from forked processes; raise their errors as the library's own.
+
+    The environment is restored afterwards.
+    """
     before = dict(os.environ)
+    for name in _OF_LAUNCHERS:
+        os.environ.pop(name, None)
     try:
         yield
     except ProcessRaisedException as err:

@@ -15,7 +15,7 @@ from xdownscale.models.training.batches import bounded_batches, even_batches
 from xdownscale.models.training.checkpoint import TrainingState
 from xdownscale.models.training.datasets import join
 from xdownscale.models.training.distributed import training_share, validation_share
-from xdownscale.models.training.optimizer import make_optimizer
+from xdownscale.models.training.optimizer import make_optimizer, trainable
 from xdownscale.models.training.prefetch import Prefetcher
 from xdownscale.models.training.tasks import Task
 
@@ -42,6 +42,10 @@ class StageModule(LightningModule):
         self.state = state
         self.seed = seed
         self.network = task.network
+        self.failure = ""  # why the last update was refused
+        self._batch: Any = None
+        self._batch_number = 0
+        self._is_loss_finite = True
         self._total_loss = 0.0  # since the last call of `mean_loss`
         self._time_steps = 0
         # numbers of the epoch's batches that this process takes, of several
@@ -97,15 +101,40 @@ class StageModule(LightningModule):
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Return the loss of a training batch."""
         loss = self._loss(batch, self.state.epoch, self._training_batches[batch_idx])
+        self._batch = batch
+        self._batch_number = batch_idx + 1
+        self._is_loss_finite = bool(loss.isfinite())
+        if not self._is_loss_finite:
+            return loss * torch.nan  # whatever its gradient was: all processes see it and stop
         self._add_up(loss, batch)
         self.log("loss", loss, prog_bar=True, logger=False, batch_size=len(batch.target))
         return loss
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
+        """Refuse an update that is not finite: without gradients the optimiser changes nothing."""
+        gradients = [p.grad for p in trainable(self.network).values() if p.grad is not None]
+        if all(gradient.isfinite().all() for gradient in gradients):
+            return
+        what = "the gradient of the loss" if self._is_loss_finite else "the loss"
+        self.failure = (
+            f"{what} is not finite in epoch {self.state.epoch + 1}, batch {self._batch_number}: "
+            f"{self.cause()}"
+        )
+        optimizer.zero_grad(set_to_none=True)
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Add up the loss of a held-out batch, with the same noise in every epoch."""
         number = self._validation_batches[batch_idx]
         if number is not None:
+            self._batch = batch
             self._add_up(self._loss(batch, -1, number), batch)
+
+    def cause(self) -> str:
+        """Say what the last batch has to do with a loss that is not finite."""
+        found = cause_of(self._batch, self.network, self.config)
+        if self.trainer.world_size > 1:
+            return f"{found} (One of {self.trainer.world_size} processes says so.)"
+        return found
 
     def mean_loss(self) -> float:
         """Return the mean loss over all processes since the last call."""
@@ -124,3 +153,39 @@ class StageModule(LightningModule):
         if self.state.optimizer:
             optimizer.load_state_dict(self.state.optimizer)
         return optimizer
+
+
+def cause_of(batch: Any, network: torch.nn.Module, config: TrainingConfig) -> str:
+    """Say why the loss of a batch may not be finite.
+
+    Parameters
+    ----------
+    batch : Batch or CoarseBatch
+        What was trained on.
+    network : Module
+        The network.
+    config : TrainingConfig
+        Options of the training.
+    """
+    parts = {name: part.float() for name, part in batch._asdict().items()}
+    bad = [name for name, part in parts.items() if not part.isfinite().all()]
+    if bad:
+        return (
+            f"{', '.join(map(repr, bad))} of the batch hold values that are not finite. Look for "
+            "fill values and infinities in the records and static fields."
+        )
+    if not all(weight.isfinite().all() for weight in network.parameters()):
+        return f"the weights are not finite any more. {_SLOWER.format(config.learning_rate)}"
+    name, largest = max(
+        ((name, float(part.abs().max())) for name, part in parts.items()), key=lambda each: each[1]
+    )
+    return (
+        f"what was read is finite (largest: {name!r} with {largest:.3g} in scaled units), and the "
+        f"network diverges. {_SLOWER.format(config.learning_rate)}"
+    )
+
+
+_SLOWER = (
+    "Give a smaller training.learning_rate (it is {:g}) or gradient_clip, or precision='32', and "
+    "look for outliers in the records."
+)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,10 @@ class TrainingRun:
         Of the data. A folder with another fingerprint or configuration is refused.
     encoder : mapping or None
         Weights ``encoder. ...`` of an earlier training, which stand in for the first stage.
+    minutes : float or None
+        Time for this group; None: ``training.max_minutes``.
+    started : float
+        When it began, by `time.monotonic`.
     """
 
     config: DownscalerConfig
@@ -44,6 +49,32 @@ class TrainingRun:
     progress: bool = True
     fingerprint: str = ""
     encoder: Mapping[str, Floats] | None = None
+    minutes: float | None = None
+    started: float = field(default_factory=time.monotonic)
+
+    def share_of_time(self, share: float) -> float | None:
+        """Return the minutes of a stage: its share, or what is left where that is less.
+
+        Parameters
+        ----------
+        share : float
+            Part of the time for the group.
+
+        Examples
+        --------
+        >>> from xdownscale.config import preset
+        >>> run = TrainingRun(config=preset("fast"), seed=0, minutes=10.0)
+        >>> run.share_of_time(0.25)
+        2.5
+        >>> late = TrainingRun(config=preset("fast"), seed=0, minutes=10.0, started=-1e9)
+        >>> late.share_of_time(0.25)
+        0.0
+        """
+        minutes = self.config.training.max_minutes if self.minutes is None else self.minutes
+        if minutes is None:
+            return None
+        left = minutes - (time.monotonic() - self.started) / 60
+        return max(min(share * minutes, left), 0.0)
 
     def stages(self, data: TrainingData) -> Stages:
         """Check the data and return the stages of this run.

@@ -63,7 +63,7 @@ class Stages:
         task : Task
             What is minimised; its network is changed.
         share : float
-            Part of ``training.max_minutes``.
+            Part of the time for this group.
         epochs : int, optional
             Most epochs; by default ``training.epochs``.
         """
@@ -72,7 +72,7 @@ class Stages:
             task,
             training,
             epochs=epochs or training.epochs,
-            minutes=None if training.max_minutes is None else share * training.max_minutes,
+            minutes=self.run.share_of_time(share),
             seed=self.run.seed,
             device=self.device,
             store=self.store,

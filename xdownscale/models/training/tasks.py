@@ -109,7 +109,7 @@ class FineTask:
         What is trained.
     rows : ndarray of int
         Fine time steps to train on.
-    cutter, arrange, lag_noise, means
+    cutter, arrange, lag_noise, missing_ends, means
         As for `FineDataset`.
     seed : int
         Of everything random.
@@ -130,6 +130,7 @@ class FineTask:
     stage: int
     means: Any = None
     lag_noise: tuple[float, float] = (0.0, 0.0)
+    missing_ends: tuple[float, int, int] = (0.0, 0, 0)
 
     def training(self, epoch: int) -> FineDataset:
         """Return the time steps to train on."""
@@ -149,6 +150,7 @@ class FineTask:
             epoch=epoch,
             means=self.means,
             lag_noise=self.lag_noise,
+            missing_ends=self.missing_ends,
         )
 
 

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from xdownscale.config import TrainingConfig
+from xdownscale.core.errors import XDownscaleWarning
 from xdownscale.models.device import resolve_precision
 from xdownscale.models.training.checkpoint import Checkpoints, TrainingState
 from xdownscale.models.training.optimizer import trainable
@@ -50,7 +51,7 @@ def run_stage(
     epochs : int
         Most epochs.
     minutes : float or None
-        The stage stops after the epoch in which this time is spent.
+        The stage stops after the batch in which this time is spent, and is then validated.
     seed : int
         Of everything random.
     device : str
@@ -75,6 +76,13 @@ def run_stage(
         importlib.import_module("lightning.pytorch")  # sets its log levels, so before `undisturbed`
         with undisturbed():
             _fit(task, config, state, epochs, minutes, seed, device, store, progress)
+    if state.failure:
+        warnings.warn(
+            f"Training of stage {task.name!r} was stopped: {state.failure} The weights of epoch "
+            f"{state.epoch - state.waited} are kept.",
+            XDownscaleWarning,
+            stacklevel=2,
+        )
     with torch.no_grad():
         for name, parameter in trainable(task.network).items():
             parameter.copy_(state.best[name])
@@ -138,12 +146,18 @@ def _lightning_trainer(
     """Return Lightning's trainer, without its own checkpoints, logs and summaries."""
     from lightning.pytorch import Trainer
 
-    from xdownscale.models.training.distributed import is_forked, shows_progress, strategy_of
+    from xdownscale.models.training.distributed import (
+        environment_of,
+        is_forked,
+        shows_progress,
+        strategy_of,
+    )
 
     return Trainer(
         accelerator="gpu" if device == "cuda" else device,
         devices=config.devices,
         strategy=strategy_of(config, device),
+        plugins=[environment_of(config, device)],
         use_distributed_sampler=False,
         precision=resolve_precision(config.precision, device),  # type: ignore[arg-type]
         max_epochs=epochs,
@@ -174,7 +188,7 @@ _ADVICE = (
 
 @contextlib.contextmanager
 def undisturbed() -> Iterator[None]:
-    """Leave random states, torch's flags, log levels and signal handlers as they were."""
+    """Leave random states, flags and threads of torch, log levels and signals as they were."""
     logs = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
     levels = [log.level for log in logs]
     benchmark = torch.backends.cudnn.benchmark
@@ -182,6 +196,7 @@ def undisturbed() -> Iterator[None]:
     python_stream = random.getstate()
     numpy_stream = np.random.get_state()  # noqa: NPY002
     handler = signal.getsignal(signal.SIGINT)
+    threads = torch.get_num_threads()
     devices = [torch.cuda.current_device()] if torch.cuda.is_available() else []
     with warnings.catch_warnings(), torch.random.fork_rng(devices):
         for message in _ADVICE:
@@ -193,6 +208,8 @@ def undisturbed() -> Iterator[None]:
         finally:
             for log, level in zip(logs, levels, strict=True):
                 log.setLevel(level)
+            if torch.get_num_threads() != threads:  # Lightning shares them among processes
+                torch.set_num_threads(threads)
             torch.backends.cudnn.benchmark = benchmark
             torch.backends.cudnn.deterministic = deterministic
             random.setstate(python_stream)
