@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from xdownscale.core import hashing
+from xdownscale.core import files, hashing
 from xdownscale.core.errors import ModelMismatchError, StorageError
 from xdownscale.prediction import integrity
 from xdownscale.prediction.integrity import RECORD
@@ -91,10 +91,10 @@ class Manifest:
         import zarr
 
         group = zarr.open_group(store, path=GROUP, mode="w", zarr_format=3)
-        files = len(facts.get("variables", ()))
+        count = len(facts.get("variables", ()))
         options: dict[str, Any] = {"dtype": "uint8", "fill_value": 0, "compressors": None}
         group.create_array(_FINISHED, shape=shape, chunks=(1, 1), **options)
-        written = (files, RECORD)
+        written = (count, RECORD)
         group.create_array(_WRITTEN, shape=(*shape, *written), chunks=(1, 1, *written), **options)
         said = {"format": FORMAT, **facts, **integrity.describe(store, _FACTS)}
         group.update_attributes({**said, "sha256": integrity.digest(said)})
@@ -297,25 +297,11 @@ def exclusive(folder: Path) -> Iterator[None]:
     StorageError
         If another process fills it.
     """
-    try:
-        import fcntl
-    except ImportError:  # a system without such locks
+    taken = (
+        f"Another process is filling {folder}. Wait for it, or stop it: what it finished is kept."
+    )
+    with files.exclusive(folder, taken):
         yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            raise StorageError(
-                f"Another process is filling {folder}. Wait for it, or stop it: what it finished "
-                "is kept."
-            ) from err
-        except OSError:  # a file system without such locks
-            pass
-        yield
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager
