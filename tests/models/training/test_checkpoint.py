@@ -173,7 +173,8 @@ def test_other_processes_of_a_distributed_training_share_it(tmp_path, monkeypatc
 
 def test_what_a_killed_training_left_is_removed_and_nothing_else(tmp_path):
     store = Checkpoints(tmp_path, "me")
-    (tmp_path / f".denoise.pt.{'0a' * 6}.tmp").write_bytes(b"half")
+    for name in (f"denoise.partial-{'0a' * 6}", f".denoise.csv.{'0a' * 6}.tmp"):
+        (tmp_path / name).write_bytes(b"half")
     kept = ["mine.partial", ".mine.tmp", "denoise.pt.tmp"]
     for name in kept:
         (tmp_path / name).write_text("mine")

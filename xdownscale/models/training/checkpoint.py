@@ -26,7 +26,7 @@ from xdownscale.models.training.optimizer import trainable
 
 _MARK = b"sha256:"
 _COMMENT = len(_MARK) + 64  # bytes
-_LEFTOVER = re.compile(r"\..+\.(pt|csv)\.[0-9a-f]{12}\.tmp")
+_LEFTOVER = re.compile(r".+\.partial-[0-9a-f]{12}|\..+\.csv\.[0-9a-f]{12}\.tmp")
 
 
 @dataclass
@@ -231,7 +231,7 @@ class Checkpoints:
             If it cannot be written; what stood there before is untouched.
         """
         path = self.folder / f"{stage}.pt"
-        partial = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
+        partial = path.with_suffix(f".partial-{secrets.token_hex(6)}")
         try:
             torch.save({**content, "fingerprint": self.fingerprint}, partial)
             _add_hash(partial)
@@ -271,7 +271,7 @@ class Checkpoints:
             "stop it, or give another folder."
         )
         with files.exclusive(self.folder, taken):
-            for leftover in self.folder.glob(".*.tmp"):
+            for leftover in self.folder.iterdir():
                 if _LEFTOVER.fullmatch(leftover.name):
                     leftover.unlink(missing_ok=True)
             yield
