@@ -111,7 +111,7 @@ def killed(folder: Path, kills: int, seed: int) -> dict[str, object]:
         ended += process.wait() == 0
         tables = folder.glob("b/**/*.csv")
         epochs.append(sum(table.read_text().count("\n") - 1 for table in tables))
-    left = sorted(p.name for p in folder.glob("b/**/*.partial"))
+    left = sorted(p.name for p in folder.glob("b/**/*.partial*"))
     (folder / "b.xd").unlink(missing_ok=True)
     finish(start(folder / "b", folder / "b.xd"))
     return {
@@ -120,7 +120,7 @@ def killed(folder: Path, kills: int, seed: int) -> dict[str, object]:
         "epochs that were over": " ".join(map(str, epochs)),
         "ended before its kill": ended,
         "half-written files after the kills": len(left),
-        "half-written files at the end": len(list(folder.glob("b/**/*.partial"))),
+        "half-written files at the end": len(list(folder.glob("b/**/*.partial*"))),
         "same weights, bit for bit": "yes" if same(folder / "a.xd", folder / "b.xd") else "NO",
     }
 

@@ -68,6 +68,17 @@ FORKS = STRATEGIES[2:]  # the calling process is forked, and gets the weights ba
 TAPERS = ("hann", "uniform", "triangle")
 
 
+MOST_STEPS = 10_000  # of a chain or a sampler: more change no field, and never end
+
+
+def _few(section: object, name: str) -> None:
+    value = getattr(section, name)
+    if value > MOST_STEPS:
+        raise OptionError(
+            f"{type(section).__name__}.{name} is {value!r}; it may be at most {MOST_STEPS}."
+        )
+
+
 def _positive(section: object, *names: str) -> None:
     for name in names:
         value = getattr(section, name)
@@ -308,6 +319,7 @@ class DiffusionConfig:
         check_option("schedule", self.schedule, ("squared_cosine",))
         check_option("loss", self.loss, ("mae", "mse"))
         _positive(self, "train_steps", "sigma_min", "sigma_median", "sigma_spread", "folds")
+        _few(self, "train_steps")
         if not self.sigma_min < self.sigma_max < float("inf"):
             raise OptionError(
                 f"sigma_min is {self.sigma_min} and sigma_max {self.sigma_max}; the second must "
@@ -376,6 +388,7 @@ class SamplingConfig:
         elif self.tile is not None:
             _positive(self, "tile")
         _positive(self, "steps", "size", "stride", "batch_size")
+        _few(self, "steps")
         if self.halo < 0:
             raise OptionError(f"halo is {self.halo}; give a whole number of pixels, 0 or more.")
 

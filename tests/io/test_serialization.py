@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.numpy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -342,6 +343,93 @@ CRAFTED += [
     ),
     pytest.param(lambda m: texts(m, ["a"], [2**31]), "cannot reshape", id="vast shape"),
     pytest.param(lambda m: texts(m, ["a"], [-1]), "whole number from 0", id="negative shape"),
+]
+
+
+def with_state(change):
+    """Change the text of a state, and its arrays."""
+
+    def changed(members):
+        tree = json.loads(members["state.json"])
+        arrays = safetensors.numpy.load(members["state.safetensors"])
+        change(tree, arrays)
+        members["state.json"] = json.dumps(tree).encode()
+        members["state.safetensors"] = safetensors.numpy.save(arrays)
+
+    return changed
+
+
+def many_texts(tree, arrays):
+    """Each is as large as one text may be; a megabyte of them would take 3 GB."""
+    for k in range(40):
+        entry = {"dims": [f"d{k}"], "attrs": {}, "texts": ["x" * 20_000] + [""] * 990}
+        tree["datasets"][0]["variables"][f"x{k}"] = entry | {"shape": [991]}
+
+
+def many_variables(tree, arrays):
+    entry = {"dims": [], "attrs": {}, "texts": [""], "shape": []}
+    tree["datasets"][0]["variables"] |= {f"x{k}": entry for k in range(12_000)}
+
+
+def many_datasets(tree, arrays):
+    tree["groups"] += [f"g{k}" for k in range(1000)]
+    tree["datasets"] += [{"attrs": {}, "variables": {}} for _ in range(1000)]
+
+
+def one_group_more(tree, arrays):
+    tree["groups"].append("group/other")
+    tree["datasets"].append(tree["datasets"][0] | {"variables": {}})
+
+
+SINCE = {"units": "days since 1900-01-01", "calendar": "noleap"}
+
+
+def many_date_variables(tree, arrays):
+    for k in range(3000):
+        arrays[f"0/v{k}"] = np.zeros(1)
+        entry = {"dims": ["v"], "attrs": SINCE}
+        tree["datasets"][0]["variables"][f"v{k}"] = entry
+
+
+def many_coordinates(tree, arrays):
+    for k in range(3000):
+        arrays[f"0/v{k}"] = np.zeros(1)
+        tree["datasets"][0]["variables"][f"v{k}"] = {"dims": [f"v{k}"], "attrs": {}}
+
+
+def dates_of_a_byte(tree, arrays):
+    """100 MB of dates in a megabyte."""
+    arrays["0/when"] = np.zeros(10**6, np.int8)
+    tree["datasets"][0]["variables"]["when"] = {"dims": ["when"], "attrs": SINCE}
+
+
+def no_carried_field(tree, arrays):
+    number = tree["groups"].index("carried")
+    variables = tree["datasets"][number]["variables"]
+    carried = arrays[f"{number}/carried"]
+    arrays[f"{number}/carried"] = carried[:0]
+    arrays[f"{number}/time"] = arrays[f"{number}/time"][:0]
+    assert variables["carried"]["dims"][0] == "time"
+
+
+CRAFTED += [
+    pytest.param(with_state(many_texts), "would take 7.* side by side", id="sum of texts"),
+    pytest.param(with_state(many_variables), "12.* variables; at most", id="variables"),
+    pytest.param(with_state(many_datasets), "datasets; at most 1000", id="datasets"),
+    pytest.param(with_state(one_group_more), "such as 'group/other'", id="one group more"),
+    pytest.param(with_state(many_date_variables), "variables of dates", id="date variables"),
+    pytest.param(with_state(many_coordinates), "coordinates; at most", id="coordinates"),
+    pytest.param(with_state(dates_of_a_byte), "in less than 4 bytes", id="short dates"),
+    pytest.param(with_state(no_carried_field), "carried fields are empty", id="no carried field"),
+    pytest.param(
+        raw("config.json", b'{"z": [' + b"[]," * 2_000_000 + b"[]]}"), "at most 5000000", id="lists"
+    ),
+    pytest.param(
+        with_config(("config", "sampling", "steps"), 10**6), "at most 10000", id="a million steps"
+    ),
+    pytest.param(
+        with_config(("config", "diffusion", "train_steps"), 10**6), "at most 10000", id="a chain"
+    ),
 ]
 
 

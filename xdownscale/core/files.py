@@ -5,6 +5,9 @@ from __future__ import annotations
 import contextlib
 import os
 import secrets
+import stat
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from xdownscale.core.errors import OptionError, StorageError
@@ -38,7 +41,8 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     Parameters
     ----------
     path : str or path
-        File to write; a symbolic link stays a link.
+        File to write; a symbolic link stays a link, and a file that was there gives its
+        permissions to the new one.
     content : bytes
         Content of the file.
 
@@ -64,6 +68,7 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
+        keep_permissions(target, temporary)
         temporary.replace(target)
     except OSError as err:
         raise StorageError(
@@ -73,3 +78,54 @@ def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def keep_permissions(old: Path, new: Path) -> None:
+    """Give a new file the permissions, and where that is allowed the group, of an old one."""
+    with contextlib.suppress(OSError):
+        there = old.stat()
+        with contextlib.suppress(OSError, AttributeError):
+            os.chown(new, -1, there.st_gid)
+        new.chmod(stat.S_IMODE(there.st_mode) & 0o777)
+
+
+@contextlib.contextmanager
+def exclusive(folder: Path, taken: str, wait: float = 0.0) -> Iterator[None]:
+    """Lock a folder against other processes; the lock of a killed process is released.
+
+    Parameters
+    ----------
+    folder : Path
+        A folder that exists.
+    taken : str
+        What to say where another process has it.
+    wait : float
+        Seconds to wait for it.
+
+    Raises
+    ------
+    StorageError
+        If another process has it for longer.
+    """
+    try:
+        import fcntl
+    except ImportError:  # a system without such locks
+        yield
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    until = time.monotonic() + wait
+    try:
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as err:
+                if time.monotonic() >= until:
+                    raise StorageError(taken) from err
+                time.sleep(0.02)
+                continue
+            except OSError:  # a file system without such locks
+                pass
+            break
+        yield
+    finally:
+        os.close(handle)

@@ -20,7 +20,7 @@ import math
 import os
 import struct
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -48,12 +48,18 @@ _ZIP64_LOCATOR = 20  # bytes: the record before it, where there is one
 _MOST_MEMBERS = 16
 _LARGEST = {  # bytes
     _MANIFEST: 10**6,
-    _CONFIG: 5 * 10**7,
+    _CONFIG: 5 * 10**6,
     _STATE: 5 * 10**7,
     _ARRAYS: 4 * 10**9,
     _WEIGHTS: 16 * 10**9,
 }
-_MOST_TEXT = 20_000_000  # characters of one variable
+# Sums over a file, so that many small parts take no more memory and time than few large ones.
+_MOST_TEXT = 5_000_000  # characters of texts as NumPy pads them, and `_PADDED` for each in the file
+_PADDED = 4
+_MOST_DATASETS = 1000
+_MOST_VARIABLES = 12_000
+_MOST_LABELLED = 2500  # variables that pandas or cftime have to look at: indexes, and dates
+_MOST_DATES = 2 * 10**7
 _PACKAGES = ("xarray-downscale", "numpy", "xarray", "torch", "safetensors")
 _AGAIN = "Copy the file again from where it came, or save the model anew."
 _MANIFEST_SCHEMA = {
@@ -151,13 +157,18 @@ def pack(
     return _archive({_MANIFEST: _manifest(members), **members})
 
 
-def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], State, dict[str, Any]]:
+def read(
+    path: str | os.PathLike[str], groups: Callable[[dict[str, Any]], Collection[str]] | None = None
+) -> tuple[dict[str, Any], State, dict[str, Any]]:
     """Read a model file; everything is validated before it is used.
 
     Parameters
     ----------
     path : str or path
         File that `write` wrote.
+    groups : callable or None
+        Validates the configuration, before the arrays are looked at, and returns the names of the
+        groups that the state must have. None: it may have any.
 
     Returns
     -------
@@ -189,12 +200,17 @@ def read(path: str | os.PathLike[str]) -> tuple[dict[str, Any], State, dict[str,
     with _naming(path, _CONFIG):
         config = schema.parse(members[_CONFIG])
         schema.check(config, {REST: object}, "config")
-    with _naming(path, _WEIGHTS):
-        weights = _arrays_from_bytes(members[_WEIGHTS])
-    with _naming(path, _ARRAYS):
-        arrays = _arrays_from_bytes(members[_ARRAYS])
+    wanted = None if groups is None else groups(config)
     with _naming(path, _STATE):
-        state = decode(schema.parse(members[_STATE]), arrays)
+        text = schema.parse(members.pop(_STATE))
+        _check_state(text)
+        _check_groups(text["groups"], wanted)
+    with _naming(path, _WEIGHTS):
+        weights = _arrays_from_bytes(members.pop(_WEIGHTS))
+    with _naming(path, _ARRAYS):
+        arrays = _arrays_from_bytes(members.pop(_ARRAYS))
+    with _naming(path, _STATE):
+        state = _decode(text, arrays)
     return config, state, weights
 
 
@@ -494,7 +510,12 @@ def decode(text: Any, numbers: Mapping[str, np.ndarray[Any, Any]]) -> State:
     ModelFormatError
         If they do not belong together, or are not what `encode` returns.
     """
-    schema.check(text, _STATE_SCHEMA, "state")
+    _check_state(text)
+    return _decode(text, numbers)
+
+
+def _decode(text: Any, numbers: Mapping[str, np.ndarray[Any, Any]]) -> State:
+    """Rebuild labelled arrays from a text that was checked."""
     groups = text["groups"]
     datasets = text["datasets"]
     wanted = {
@@ -508,33 +529,74 @@ def decode(text: Any, numbers: Mapping[str, np.ndarray[Any, Any]]) -> State:
             f"The state names the arrays {sorted(wanted)[:5]}..., and holds "
             f"{sorted(numbers)[:5]}...: the file was altered. Copy it again from where it came."
         )
-    if len(datasets) != (1 if groups is None else len(set(groups))):
-        raise ModelFormatError(
-            f"The state has {len(datasets)} datasets for the groups {groups}; each must have one. "
-            "Copy the file again from where it came."
-        )
+    dates = [
+        numbers[f"{number}/{name}"]
+        for number, part in enumerate(datasets)
+        for name, variable in part["variables"].items()
+        if _is_date(variable)
+    ]
+    _limit(sum(each.size for each in dates), _MOST_DATES, "dates")
+    # a date of cftime takes 100 bytes
+    _limit(sum(each.itemsize < 4 for each in dates), 0, "variables of dates in less than 4 bytes")
     found = [_decode_one(part, str(number), numbers) for number, part in enumerate(datasets)]
     return found[0] if groups is None else dict(zip(groups, found, strict=True))
+
+
+def _check_state(text: Any) -> None:
+    """Raise unless the text of a state matches its schema, and is not too much in sum."""
+    schema.check(text, _STATE_SCHEMA, "state")
+    groups = text["groups"]
+    datasets = text["datasets"]
+    if len(datasets) != (1 if groups is None else len(set(groups))):
+        raise ModelFormatError(
+            f"The state has {len(datasets)} datasets for the groups {str(groups)[:200]}; each must "
+            "have one. Copy the file again from where it came."
+        )
+    variables = [(n, v) for part in datasets for n, v in part["variables"].items()]
+    _limit(len(datasets), _MOST_DATASETS, "datasets")
+    _limit(len(variables), _MOST_VARIABLES, "variables")
+    _limit(sum(v["dims"] == [n] for n, v in variables), _MOST_LABELLED, "coordinates")
+    _limit(sum(_is_date(v) for _, v in variables), _MOST_LABELLED, "variables of dates")
+    texts = [variable["texts"] for _, variable in variables if "texts" in variable]
+    padded = sum(len(part) * max(map(len, part), default=0) for part in texts)
+    plain = sum(len(each) for part in texts for each in part)
+    if padded > _MOST_TEXT + _PADDED * plain:
+        raise ModelFormatError(
+            f"The state holds texts of {plain} characters that would take {padded} side by side; "
+            f"together they may have {_MOST_TEXT + _PADDED * plain}. Copy the file again from "
+            "where it came."
+        )
+
+
+def _limit(count: int, most: int, what: str) -> None:
+    if count > most:
+        raise ModelFormatError(
+            f"The state holds {count} {what}; at most {most} are read. The file was altered: copy "
+            "it again from where it came."
+        )
+
+
+def _is_date(variable: Mapping[str, Any]) -> bool:
+    """Tell whether a variable is decoded as dates."""
+    return "texts" not in variable and "since" in str(variable["attrs"].get("units"))
+
+
+def _check_groups(found: list[str] | None, wanted: Collection[str] | None) -> None:
+    if wanted is not None and set(found or ()) != set(wanted):
+        off = sorted(set(found or ()) ^ set(wanted))
+        raise ModelFormatError(
+            f"The state has other groups than the configuration says, such as {off[0]!r}: the file "
+            "was altered. Copy it again from where it came."
+        )
 
 
 def _decode_one(text: Any, prefix: str, numbers: Mapping[str, Any]) -> xr.Dataset:
     variables = {}
     for name, entry in text["variables"].items():
         if "texts" in entry:
-            values = _text_array(entry["texts"]).reshape(entry.get("shape", [-1]))
+            values = np.array(entry["texts"], dtype=np.str_).reshape(entry.get("shape", [-1]))
         else:
             values = numbers[f"{prefix}/{name}"]
         variables[name] = xr.Variable(entry["dims"], values, entry["attrs"])
     plain = xr.Dataset(variables, attrs=text["attrs"])
     return xr.decode_cf(plain, decode_timedelta=True).load().drop_encoding()
-
-
-def _text_array(texts: list[str]) -> np.ndarray[Any, Any]:
-    """Return texts as a NumPy array; its size, the longest text times their number, is checked."""
-    longest = max(map(len, texts), default=0)
-    if longest * len(texts) > _MOST_TEXT:
-        raise ModelFormatError(
-            f"The state holds {len(texts)} texts of up to {longest} characters; together they may "
-            f"have {_MOST_TEXT}. Copy the file again from where it came."
-        )
-    return np.array(texts, dtype=np.str_)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
+from collections.abc import Iterator
+from functools import partial
 from os import PathLike
 from typing import Any
 
@@ -128,9 +131,16 @@ def load(path: str | PathLike[str]) -> Fitted:
     ModelFormatError
         If the file is not ours, altered, truncated, or of another version.
     """
-    facts, state, weights = container.read(path)
-    try:
+    facts, state, weights = container.read(path, partial(_checked_groups, path))
+    with _naming(path):
         return _assemble(facts, state, weights)
+
+
+@contextlib.contextmanager
+def _naming(path: str | PathLike[str]) -> Iterator[None]:
+    """Raise whatever the contents of a file cause as a `ModelFormatError` that names the file."""
+    try:
+        yield
     except ModelFormatError as err:
         raise ModelFormatError(f"{path} is whole, but does not hold a model: {err}") from err
     except Exception as err:  # a crafted file can make any of these fail
@@ -151,9 +161,15 @@ def _check_method(name: object) -> None:
         )
 
 
+def _checked_groups(path: str | PathLike[str], facts: dict[str, Any]) -> list[str]:
+    """Validate the facts of a model file, and return the names of its groups of arrays."""
+    with _naming(path):
+        validation.check_facts(facts)
+        _check_method(facts["config"].get("method"))
+    return [_FINE, _COARSE, _CARRIED, *(_GROUP + name for name in facts["groups"])]
+
+
 def _assemble(facts: dict[str, Any], state: Any, weights: dict[str, Any]) -> Fitted:
-    validation.check_facts(facts)
-    _check_method(facts["config"].get("method"))
     seasons = facts["seasons"]
     fitted = Fitted(
         config=DownscalerConfig.from_dict(facts["config"]),

@@ -158,6 +158,7 @@ def check_fitted(fitted: Fitted, weights: Iterable[str]) -> None:
     """
     _require(fitted.carried.ndim == 3, f"the carried fields have {fitted.carried.ndim} axes")
     _require(fitted.coarse_grid.ndim == 2, f"the coarse grid has {fitted.coarse_grid.ndim} axes")
+    _require(fitted.carried.size > 0, "the carried fields are empty")
     for labels in fitted.targets:
         named = {labels.axes.y, labels.axes.x}
         held = set(map(str, labels.coords.dims))

@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from xdownscale.core import files, hashing
 from xdownscale.core.errors import ModelMismatchError, StorageError
+from xdownscale.prediction import integrity
+from xdownscale.prediction.integrity import RECORD
 from xdownscale.prediction.rollout import RolloutState
 
 GROUP = "xdownscale"  # group of the store that holds the manifest
-FORMAT = 1
-_FINISHED = "finished"
+FORMAT = 2
+_FINISHED = "finished"  # 1 where a piece is in the store
+_WRITTEN = "written"  # records of the files of each piece
+_FACTS = f"{GROUP}/zarr.json"
+_READERS = 4  # threads that hash files
+_PARTIAL = re.compile(r".*\.[0-9a-f]{32}\.partial")  # names that Zarr gives to unfinished files
 _WORDS = {
+    "version": "version of xdownscale",
     "model": "model",
     "driver": "coarse record",
     "days": "days",
@@ -73,25 +83,31 @@ class Manifest:
         store : Path
             Folder of a Zarr group.
         facts : mapping
-            What decides the numbers; JSON.
+            What decides the numbers, JSON; and ``variables``, which tells for each variable of
+            fields which index of a piece counts along each dimension (0, 1 or None).
         shape : tuple of int
             Pieces along realizations and time.
         """
         import zarr
 
         group = zarr.open_group(store, path=GROUP, mode="w", zarr_format=3)
-        group.update_attributes({"format": FORMAT, **facts})
-        group.create_array(
-            _FINISHED, shape=shape, chunks=(1, 1), dtype="uint8", fill_value=0, compressors=None
-        )
+        count = len(facts.get("variables", ()))
+        options: dict[str, Any] = {"dtype": "uint8", "fill_value": 0, "compressors": None}
+        group.create_array(_FINISHED, shape=shape, chunks=(1, 1), **options)
+        written = (count, RECORD)
+        group.create_array(_WRITTEN, shape=(*shape, *written), chunks=(1, 1, *written), **options)
+        said = {"format": FORMAT, **facts, **integrity.describe(store, _FACTS)}
+        group.update_attributes({**said, "sha256": integrity.digest(said)})
 
     def check(self, facts: Mapping[str, Any]) -> None:
-        """Raise unless the store was begun with the same facts.
+        """Raise unless the store was begun with the same facts, and its manifest is as written.
 
         Raises
         ------
         ModelMismatchError
             Names every fact that differs.
+        StorageError
+            If the manifest was altered.
         """
         off = [name for name in _WORDS if name in facts and facts[name] != self.facts.get(name)]
         if off:
@@ -101,21 +117,84 @@ class Manifest:
             )
             raise ModelMismatchError(
                 f"{self.store} was begun otherwise, and nothing was changed ({listed}). Ask for "
-                "the same again, or give another path."
+                "the same again, or give another path. What is there can be read with "
+                "xarray.open_zarr."
+            )
+        said = {name: fact for name, fact in self.facts.items() if name != "sha256"}
+        if self.facts.get("sha256") != integrity.digest(said):
+            raise StorageError(
+                f"The manifest of {self.store} was altered or is damaged, and nothing was changed. "
+                f"Put {_FACTS} back from a copy; or remove the store, or give another path, and "
+                "call the same again."
             )
 
+    def check_metadata(self) -> None:
+        """Raise unless metadata and coordinates of the store are as they were written.
+
+        Raises
+        ------
+        StorageError
+            Names what is missing or altered.
+        """
+        integrity.check(self.store, self.facts)
+
     def finished(self) -> npt.NDArray[np.bool_]:
-        """Return which pieces are in the store, (realization, time)."""
-        return np.asarray(self._array()[:], bool)
+        """Return which pieces are said to be in the store, (realization, time)."""
+        steps, members = self.facts["chunks"]
+        found = np.zeros((len(members), len(steps)), bool)
+        for index in np.ndindex(found.shape):
+            found[index] = _bytes_of(self._mark(index)) == b"\x01"
+        return found
+
+    def lost(self, finished: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+        """Return which of the finished pieces are no longer what was written.
+
+        Their files are read and hashed.
+        """
+        places = [(int(row), int(column)) for row, column in np.argwhere(finished)]
+        with ThreadPoolExecutor(_READERS) as pool:
+            sound = list(pool.map(self._is_sound, places))
+        found = np.zeros_like(finished)
+        for index, whole in zip(places, sound, strict=True):
+            found[index] = not whole
+        return found
+
+    def forget(self, pieces: npt.NDArray[np.bool_]) -> None:
+        """Delete pieces, so that they are generated again."""
+        for row, column in np.argwhere(pieces):
+            index = (int(row), int(column))
+            marks = [self._mark(index), self._record(index)]
+            for path in [*marks, *self._files(index)]:
+                _remove(path)
 
     def mark_finished(self, index: tuple[int, int]) -> None:
-        """Record that a piece is in the store."""
-        self._array()[index] = 1
-
-    def _array(self) -> Any:
+        """Record that a piece is in the store, and what its files are."""
         import zarr
 
-        return zarr.open_array(self.store, path=f"{GROUP}/{_FINISHED}", mode="r+")
+        record = np.frombuffer(self._found(index), np.uint8).reshape(-1, RECORD)
+        zarr.open_array(self.store, path=f"{GROUP}/{_WRITTEN}", mode="r+")[index] = record
+        zarr.open_array(self.store, path=f"{GROUP}/{_FINISHED}", mode="r+")[index] = 1
+
+    def _is_sound(self, index: tuple[int, int]) -> bool:
+        return _bytes_of(self._record(index)) == self._found(index)
+
+    def _found(self, index: tuple[int, int]) -> bytes:
+        return b"".join(map(integrity.record_of, self._files(index)))
+
+    def _files(self, index: tuple[int, int]) -> list[Path]:
+        """Return the chunk of each variable that holds a piece."""
+        named = self.facts.get("variables", {})
+        parts = {
+            name: [str(0 if axis is None else index[axis]) for axis in axes]
+            for name, axes in named.items()
+        }
+        return [self.store / name / "c" / "/".join(part) for name, part in parts.items()]
+
+    def _mark(self, index: tuple[int, int]) -> Path:
+        return self.store / GROUP / _FINISHED / "c" / f"{index[0]}/{index[1]}"
+
+    def _record(self, index: tuple[int, int]) -> Path:
+        return self.store / GROUP / _WRITTEN / "c" / f"{index[0]}/{index[1]}/0/0"
 
     def save_state(self, index: tuple[int, int], state: Mapping[str | None, RolloutState]) -> None:
         """Save the state that the next piece of the same realizations continues from."""
@@ -125,38 +204,65 @@ class Manifest:
             path = f"{self._state_path(index)}/{region or '_all'}"
             group = zarr.open_group(self.store, path=path, mode="w", zarr_format=3)
             watched = [np.asarray(row, float).tolist() for row in part.watched]
-            group.update_attributes({"key": part.key, "group": part.group, "watched": watched})
+            said = {"key": part.key, "group": part.group, "watched": watched}
+            group.update_attributes({**said, "sha256": _digest(said, part.lags)})
             group.create_array("memory", data=part.lags)
 
-    def load_state(self, index: tuple[int, int]) -> dict[str | None, RolloutState]:
-        """Return the state that a finished piece saved."""
+    def load_state(self, index: tuple[int, int]) -> dict[str | None, RolloutState] | None:
+        """Return the state that a finished piece saved; None where it is missing or damaged."""
         import zarr
 
-        saved: Any = zarr.open_group(self.store, path=self._state_path(index), mode="r")
-        found: dict[str | None, RolloutState] = {}
-        for name, group in saved.groups():
-            attrs = dict(group.attrs)
-            found[None if name == "_all" else name] = RolloutState(
-                key=attrs["key"],
-                lags=np.asarray(group["memory"][:], np.float32),
-                group=attrs["group"],
-                watched=[np.array(row) for row in attrs["watched"]],
-            )
-        return found
+        try:
+            saved: Any = zarr.open_group(self.store, path=self._state_path(index), mode="r")
+            return {None if n == "_all" else n: _state(group) for n, group in saved.groups()}
+        except Exception:  # damaged files make zarr raise whatever there is
+            return None
 
     def drop_state(self, index: tuple[int, int]) -> None:
         """Delete the state of a piece that the next one has continued."""
         shutil.rmtree(self.store / self._state_path(index), ignore_errors=True)
 
     def remove_partial_files(self) -> None:
-        """Remove files that a killed process left half-written."""
-        for leftover in self.store.rglob("*.partial"):
-            with contextlib.suppress(OSError):
-                leftover.unlink()
+        """Remove files that Zarr, in a process that was killed, left half-written."""
+        ours = [self.store / GROUP, *(self.store / name for name in self.facts["variables"])]
+        for leftover in (path for folder in ours for path in folder.rglob("*.partial")):
+            if _PARTIAL.fullmatch(leftover.name):
+                with contextlib.suppress(OSError):
+                    leftover.unlink()
 
     @staticmethod
     def _state_path(index: tuple[int, int]) -> str:
         return f"{GROUP}/walk/{index[0]}/{index[1]}"
+
+
+def _state(group: Any) -> RolloutState:
+    """Return a state as `Manifest.save_state` saved it; raise ValueError where it was altered."""
+    said = {name: group.attrs[name] for name in ("key", "group", "watched")}
+    lags = np.asarray(group["memory"][:], np.float32)
+    if group.attrs["sha256"] != _digest(said, lags):
+        raise ValueError("the state of a rollout was altered")
+    watched = [np.array(row) for row in said["watched"]]
+    return RolloutState(key=said["key"], lags=lags, group=said["group"], watched=watched)
+
+
+def _digest(said: Mapping[str, Any], lags: npt.NDArray[np.float32]) -> str:
+    return hashing.fingerprint(integrity.digest(said), np.asarray(lags, np.float32))
+
+
+def _bytes_of(path: Path) -> bytes:
+    """Return the content of a file, or nothing where it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""
+
+
+def _remove(path: Path) -> None:
+    """Remove a file, or whatever else is in its place."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _read_facts(store: Path) -> dict[str, Any] | None:
@@ -191,25 +297,11 @@ def exclusive(folder: Path) -> Iterator[None]:
     StorageError
         If another process fills it.
     """
-    try:
-        import fcntl
-    except ImportError:  # a system without such locks
+    taken = (
+        f"Another process is filling {folder}. Wait for it, or stop it: what it finished is kept."
+    )
+    with files.exclusive(folder, taken):
         yield
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as err:
-            raise StorageError(
-                f"Another process is filling {folder}. Wait for it, or stop it: what it finished "
-                "is kept."
-            ) from err
-        except OSError:  # a file system without such locks
-            pass
-        yield
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

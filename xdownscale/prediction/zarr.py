@@ -14,19 +14,21 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.core import hashing
 from xdownscale.core.coords import require_time
 from xdownscale.core.errors import OptionError, StorageError
 from xdownscale.core.files import as_path
+from xdownscale.core.optional import installed_version
 from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.io import cf
 from xdownscale.prediction import chunks as chunking
 from xdownscale.prediction import workers
 from xdownscale.prediction.manifest import GROUP, Manifest, exclusive, free_bytes, new_store
 from xdownscale.prediction.plan import Plan
-from xdownscale.prediction.predict import global_attrs, label, make_plan
+from xdownscale.prediction.predict import States, global_attrs, label, make_plan
 from xdownscale.prediction.request import Request
 
 _LOOK = 1.0  # seconds between two updates of the progress bar
@@ -105,7 +107,7 @@ class _Run:
             shape = (len(sizes["realization"]), len(sizes["time"]))
             _check_space(self.where.parent, self._bytes(np.zeros(shape, bool), sizes))
             with new_store(self.where) as folder:
-                self._write_template(folder, sizes)
+                facts["variables"] = self._write_template(folder, sizes)
                 Manifest.create(folder, facts, shape)
         self.manifest = Manifest(self.where)
         if chunks != "auto":
@@ -122,6 +124,7 @@ class _Run:
         if request.history is not None:
             past = hashing.fingerprint(plan.history_record.keys, plan.history_record.array)
         return {
+            "version": installed_version("xarray-downscale") or "unknown",
             "model": self.reference.key,
             "driver": hashing.fingerprint(plan.keys, *arrays),
             "days": hashing.fingerprint(plan.keys[plan.targets]),
@@ -138,8 +141,8 @@ class _Run:
         cells = len(self.plan.fitted.targets) * np.prod(self.plan.fitted.carried.shape[1:])
         return int(_SPARE * 4 * fields * cells)
 
-    def _write_template(self, folder: Path, sizes: chunking.ChunkSizes) -> None:
-        """Write everything but the fields."""
+    def _write_template(self, folder: Path, sizes: chunking.ChunkSizes) -> dict[str, Any]:
+        """Write everything but the fields; return which dimensions of them pieces divide."""
         import dask.array
 
         plan = self.plan
@@ -164,31 +167,44 @@ class _Run:
         full.to_zarr(
             folder, mode="w", compute=False, encoding=encoding, zarr_format=3, consolidated=False
         )
+        return {str(name): _divided(da) for name, da in ds.data_vars.items()}
 
     def write(self, progress: bool) -> None:
-        """Generate and write the pieces that are not finished."""
-        finished = self.manifest.finished()
-        self.manifest.remove_partial_files()
-        if not finished.all():
-            _check_space(self.where, self._bytes(finished, self.sizes))
-            try:
+        """Generate and write the pieces that are not finished, or were lost since."""
+        self.manifest.check_metadata()
+        try:
+            finished = self._take_stock()
+            self.manifest.remove_partial_files()
+            if not finished.all():
+                _check_space(self.where, self._bytes(finished, self.sizes))
                 _compute(self._tasks(finished), self.manifest, progress)
-            except OSError as err:
-                if isinstance(err, StorageError) or err.errno not in _FULL:
-                    raise
-                done = self.manifest.finished()
-                raise StorageError(
-                    f"{self.where} could not be written any further ({err.strerror}): "
-                    f"{int(done.sum())} of {done.size} pieces are finished and stay. Mend that "
-                    "and call the same again."
-                ) from err
+        except OSError as err:
+            if isinstance(err, StorageError) or err.errno not in _FULL:
+                raise
+            done = self.manifest.finished()
+            raise StorageError(
+                f"{self.where} could not be written any further ({err.strerror}): "
+                f"{int(done.sum())} of {done.size} pieces are finished and stay. Mend that "
+                "and call the same again."
+            ) from err
         _mark_complete(self.where)
+
+    def _take_stock(self) -> npt.NDArray[np.bool_]:
+        """Return which pieces are finished and as they were written; forget those that are not."""
+        finished = self.manifest.finished()
+        lost = self.manifest.lost(finished)
+        if self.plan.request.mode == "autoregressive":
+            lost = _with_those_before(self.manifest, finished, lost)
+        if lost.any():
+            _note_loss(self.where, int(lost.sum()), finished.size)
+            self.manifest.forget(lost)
+        return finished & ~lost
 
     def _tasks(self, finished: Any) -> list[Any]:
         """Return delayed tasks for all unfinished pieces.
 
         In autoregressive mode each task depends on the one before it of the same realizations:
-        the last one stands for all.
+        the last one before a finished piece stands for all.
         """
         from dask.delayed import delayed
 
@@ -198,14 +214,17 @@ class _Run:
         columns = finished.shape[1]
         state: Any = {}
         tasks: dict[int, Any] = {}
+        start = 0  # number of the piece that a run begins with
         pieces = chunking.cut_pieces(self.plan, self.sizes, self.manifest.facts["tile"])
         for number, piece in enumerate(pieces):
             index = (number // columns, number % columns)
             state = {} if index[1] == 0 else state
             if finished[index]:
                 continued = index[1] + 1 < columns and not finished[index[0], index[1] + 1]
-                state = self.manifest.load_state(index) if chained and continued else {}
+                state = self._state_after(index) if chained and continued else {}
+                start = number + 1
                 continue
+            start = start if chained and index[1] else number
             state = fill(
                 model,
                 piece,
@@ -217,8 +236,51 @@ class _Run:
                 chained=chained,
                 dask_key_name=f"fill-{uuid.uuid4().hex}-{number}",
             )
-            tasks[index[0] if chained else number] = state
+            tasks[start] = state
         return list(tasks.values())
+
+    def _state_after(self, index: tuple[int, int]) -> States:
+        state = self.manifest.load_state(index)
+        if state is None:  # it was there a moment ago
+            raise StorageError(
+                f"Threads of a call that was interrupted are still filling {self.where}. Wait a "
+                "minute and call the same again: what they finish is kept."
+            )
+        return state
+
+
+def _divided(da: xr.DataArray) -> list[int | None]:
+    """Return for each dimension of fields which index of a piece counts there, if any."""
+    index = {"realization": 0, require_time(da, "The maps"): 1}
+    return [index.get(str(dim)) for dim in da.dims]
+
+
+def _with_those_before(
+    manifest: Manifest, finished: npt.NDArray[np.bool_], lost: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Return the pieces of autoregressive runs that have to be generated again.
+
+    A piece that was lost needs the state before it, which was deleted once it was continued: its
+    run begins anew. So does one whose last state is lost.
+    """
+    ends = finished & ~np.pad(finished, ((0, 0), (0, 1)), constant_values=True)[:, 1:]
+    found = lost.copy()
+    for row, column in np.argwhere(ends):
+        found[row, column] |= manifest.load_state((int(row), int(column))) is None
+    for row, column in np.argwhere(found):
+        found[row, : column + 1] = finished[row, : column + 1]
+    return found
+
+
+def _note_loss(where: Path, count: int, total: int) -> None:
+    """Write into a store that it is incomplete again, and why."""
+    import zarr
+
+    root = zarr.open_group(where, mode="r+", use_consolidated=False)
+    said = f"{cf.now()} {count} of {total} pieces were missing or altered and are generated again"
+    before = root.attrs.get("history")
+    root.attrs["history"] = f"{before}\n{said}" if isinstance(before, str) else said
+    root.attrs["progress"] = "incomplete"
 
 
 def _listed(sizes: chunking.ChunkSizes) -> list[list[int]]:

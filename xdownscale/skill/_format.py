@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from xdownscale.core import markdown
 from xdownscale.skill._versus import is_best, leading, said
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
@@ -87,6 +88,7 @@ def to_markdown(scores: pd.DataFrame, digits: int = 3, *, spread: bool = True) -
     Returns
     -------
     str
+        Special characters are escaped.
 
     Examples
     --------
@@ -96,9 +98,9 @@ def to_markdown(scores: pd.DataFrame, digits: int = 3, *, spread: bool = True) -
     | bicubic | 0.912 |
     """
     head, rows = _cells(scores, digits, spread=spread)
-    lines = ["| " + " | ".join(cell.replace("|", r"\|") for cell in row) + " |" for row in rows]
-    note = [f"\n{text}" for text in left_out_note(scores)]
-    return "\n".join(["| " + " | ".join(head) + " |", "|" + "---|" * len(head), *lines, *note])
+    first, *lines = ["| " + " | ".join(map(markdown.cell, row)) + " |" for row in [head, *rows]]
+    note = [f"\n{markdown.prose(text)}" for text in left_out_note(scores)]
+    return "\n".join([first, "|" + "---|" * len(head), *lines, *note])
 
 
 def to_latex(scores: pd.DataFrame, digits: int = 3, *, spread: bool = True) -> str:

@@ -16,6 +16,7 @@ import pytest
 
 import xdownscale as xd
 from records import fast_config, make_pair
+from xdownscale.core import files
 from xdownscale.core.errors import (
     ModelFormatError,
     NotFittedError,
@@ -25,6 +26,7 @@ from xdownscale.core.errors import (
 )
 from xdownscale.io.hub import download, registry
 from xdownscale.io.hub import load as load_
+from xdownscale.io.hub import publish as publishing
 
 NAME = "tiny"
 
@@ -549,3 +551,34 @@ def test_a_failure_midway_leaves_what_was_published(published, small, tmp_path, 
             load("other")
     monkeypatch.undo()
     xd.publish(other, folder, name="other")
+
+
+def test_publishes_at_once_lose_nothing(small, tmp_path):
+    """Threads and processes meet the same lock: it belongs to the open folder."""
+    names = [f"m{k}" for k in range(8)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: xd.publish(small, tmp_path, name=name), names))
+    found = json.loads((tmp_path / "registry.json").read_text())["models"]
+    assert sorted(found) == names
+
+
+def test_a_publish_that_never_ends_is_not_waited_for(small, tmp_path, monkeypatch):
+    monkeypatch.setattr(publishing, "_PATIENCE", 0.1)
+    with (
+        files.exclusive(tmp_path, "taken"),
+        pytest.raises(StorageError, match=r"has been publishing to .* for 0\.1 s"),
+    ):
+        xd.publish(small, tmp_path, name="m")
+    assert not list(tmp_path.iterdir())
+
+
+EVIL = "a | b\n<script>alert(1)</script> [here](javascript:x) ![](http://tracker)"
+
+
+def test_texts_on_a_card_are_texts(small, tmp_path):
+    said = {"summary": EVIL, "intended_use": EVIL, "licence": EVIL}
+    xd.publish(small, tmp_path, name="m", scores={EVIL: 1.0}, **said)
+    card = (tmp_path / "m.md").read_text()
+    assert "<script" not in card
+    shown = r"a \| b &lt;script>alert(1)&lt;/script> [here]\(javascript:x) ![]\(http://tracker)"
+    assert f"| {shown} | 1 |" in card.splitlines()

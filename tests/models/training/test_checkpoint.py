@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import pickle
+import zipfile
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from xdownscale.core.errors import ModelFormatError, ModelMismatchError, StorageError
-from xdownscale.models.training.checkpoint import Checkpoints
+from xdownscale.models.training.checkpoint import Checkpoints, restore
 
 
 def test_what_was_saved_comes_back(tmp_path):
@@ -110,3 +113,140 @@ def test_a_failed_write_leaves_the_old_file_whole(tmp_path, monkeypatch):
 def test_losses_are_a_table(tmp_path):
     Checkpoints(tmp_path, "me").write_csv("denoise", {"epoch": [1, 2], "lr": [0.1, 0.2]})
     assert (tmp_path / "denoise.csv").read_text() == "epoch,lr\n1,0.1\n2,0.2\n"
+
+
+def changed(path):
+    """Another number of the same length, in a valid archive."""
+    content = torch.load(path, weights_only=True)
+    content["w"] = content["w"] + 1
+    torch.save(content, path)
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.arange(9.0).numpy().tobytes()) + 3] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [changed, flipped])
+def test_an_altered_checkpoint_is_refused(tmp_path, damage):
+    store = Checkpoints(tmp_path, "me")
+    store.save("denoise", {"w": torch.arange(9.0)})
+    assert zipfile.is_zipfile(tmp_path / "denoise.pt")
+    damage(tmp_path / "denoise.pt")
+    with pytest.raises(ModelFormatError, match=r"can be read \(.*(altered|invalid)"):
+        store.load("denoise")
+
+
+def test_a_compression_bomb_is_refused_unread(tmp_path, monkeypatch):
+    Checkpoints(tmp_path, "me").save("denoise", {"w": torch.zeros(10**6)})
+    with (
+        zipfile.ZipFile(tmp_path / "denoise.pt") as old,
+        zipfile.ZipFile(tmp_path / "bomb.pt", "w", zipfile.ZIP_DEFLATED) as new,
+    ):
+        for info in old.infolist():
+            new.writestr(info.filename, old.read(info))
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("read"))
+    with pytest.raises(ModelFormatError, match="its members are compressed"):
+        Checkpoints(tmp_path, "me").load("bomb")
+
+
+def test_two_trainings_do_not_share_a_folder(tmp_path):
+    mine, other = Checkpoints(tmp_path, "me"), Checkpoints(tmp_path, "me")
+    with (
+        mine.exclusive(),
+        pytest.raises(StorageError, match="Another process trains with checkpoint_dir"),
+        other.exclusive(),
+    ):
+        pass
+    with other.exclusive():  # the lock is free again
+        pass
+
+
+def test_other_processes_of_a_distributed_training_share_it(tmp_path, monkeypatch):
+    store = Checkpoints(tmp_path, "me")
+    with store.exclusive():
+        monkeypatch.setenv("LOCAL_RANK", "1")
+        with store.exclusive():
+            pass
+
+
+def test_what_a_killed_training_left_is_removed_and_nothing_else(tmp_path):
+    store = Checkpoints(tmp_path, "me")
+    for name in (f"denoise.partial-{'0a' * 6}", f".denoise.csv.{'0a' * 6}.tmp"):
+        (tmp_path / name).write_bytes(b"half")
+    kept = ["mine.partial", ".mine.tmp", "denoise.pt.tmp"]
+    for name in kept:
+        (tmp_path / name).write_text("mine")
+    with store.exclusive():
+        assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
+def test_a_full_disk_is_the_librarys_error(tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    store = Checkpoints(tmp_path, "me")
+    store.save("denoise", {"epoch": 1})
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(StorageError, match="No space left on device"):
+        store.save("denoise", {"epoch": 2})
+    with pytest.raises(StorageError, match="No space left on device"):
+        store.write_csv("denoise", {"epoch": [1]})
+    assert store.load("denoise")["epoch"] == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["denoise.pt"]
+
+
+def test_permissions_of_a_checkpoint_are_kept(tmp_path):
+    store = Checkpoints(tmp_path, "me")
+    store.save("denoise", {})
+    (tmp_path / "denoise.pt").chmod(0o640)
+    store.save("denoise", {})
+    assert (tmp_path / "denoise.pt").stat().st_mode & 0o777 == 0o640
+
+
+def trained():
+    network = torch.nn.Linear(2, 3)
+    optimizer = torch.optim.AdamW(network.parameters())
+    network(torch.ones(1, 2)).sum().backward()
+    optimizer.step()
+    return torch.optim.AdamW(network.parameters()), optimizer.state_dict()
+
+
+def test_the_state_of_an_optimizer_is_restored():
+    fresh, state = trained()
+    restore(fresh, state, "optimizer")
+    assert torch.equal(fresh.state_dict()["state"][0]["exp_avg"], state["state"][0]["exp_avg"])
+    schedule = ReduceLROnPlateau(fresh)
+    schedule.step(1.0)
+    other = ReduceLROnPlateau(fresh)
+    restore(other, schedule.state_dict(), "plateau")
+    assert other.state_dict() == schedule.state_dict()
+
+
+def forged(state, how):
+    if how == "groups":
+        state["param_groups"] = []
+    elif how == "shape":
+        state["state"][0]["exp_avg"] = torch.zeros(7)
+    elif how == "vast":
+        state["state"][0]["exp_avg"] = torch.zeros(1).expand(10**12)
+    elif how == "text":
+        state["param_groups"][0]["lr"] = "1e-3"
+    elif how == "unknown":
+        state["param_groups"][0]["step"] = 3
+    return state
+
+
+@pytest.mark.parametrize("how", ["groups", "shape", "vast", "text", "unknown"])
+def test_a_forged_state_of_an_optimizer_is_refused(how):
+    fresh, state = trained()
+    with pytest.raises(ModelFormatError, match="'optimizer' is not what training wrote"):
+        restore(fresh, forged(state, how), "optimizer")
+
+
+@pytest.mark.parametrize("change", [{"step": 3}, {"factor": "x"}, {"optimizer": 1}])
+def test_a_forged_schedule_is_refused(change):
+    schedule = ReduceLROnPlateau(trained()[0])
+    with pytest.raises(ModelFormatError, match="'plateau' is not what training wrote"):
+        restore(schedule, schedule.state_dict() | change, "plateau")

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from xdownscale import skill
+from xdownscale.core import markdown
 from xdownscale.core.coords import find_axes
 from xdownscale.fitting import fitted_model
 from xdownscale.fitting.fitted_model import Fitted
@@ -85,20 +86,17 @@ def write(
     facts = [*fitted_model.facts(fitted), *_grids(fitted)]
     return _CARD.format(
         name=name,
-        summary=entry.summary,
-        facts="\n".join(f"| {word} | {_cell(sentence)} |" for word, sentence in facts),
+        summary=markdown.prose(entry.summary),
+        facts="\n".join(f"| {word} | {markdown.cell(sentence)} |" for word, sentence in facts),
         scores=_scores(fitted, scores),
-        use=intended_use or "Nothing was said of it: ask whoever published the model.",
-        licence=entry.licence or "None was given: ask whoever published the model.",
+        use=markdown.prose(intended_use)
+        or "Nothing was said of it: ask whoever published the model.",
+        licence=markdown.prose(entry.licence) or "None was given: ask whoever published the model.",
         file=entry.file,
         size=entry.bytes,
         sha256=entry.sha256,
         version=fitted.about.version,
     )
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
 
 
 def _grids(fitted: Fitted) -> list[tuple[str, str]]:
@@ -122,11 +120,14 @@ def _span(coordinate: npt.ArrayLike) -> str:
 
 def _scores(fitted: Fitted, scores: Scores | None) -> str:
     if isinstance(scores, str):
-        return scores
+        return markdown.prose(scores)
     if isinstance(scores, pd.DataFrame):
         return skill.to_markdown(scores)
     given = fitted.about.skill if scores is None else scores
-    rows = [f"| {name} | {float(value):.4g} |" for name, value in (given or {}).items()]
+    rows = [
+        f"| {markdown.cell(str(name))} | {float(value):.4g} |"
+        for name, value in (given or {}).items()
+    ]
     if not rows:
         return "None were given."
     note = "One realization of some validation days, transformed units.\n\n"

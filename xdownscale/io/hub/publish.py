@@ -6,12 +6,14 @@ import hashlib
 from pathlib import Path
 
 from xdownscale.core.errors import OptionError, StorageError
-from xdownscale.core.files import write_whole
+from xdownscale.core.files import exclusive, write_whole
 from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.io import serialization
 from xdownscale.io.hub import model_card, registry
 from xdownscale.io.hub.model_card import Scores
 from xdownscale.io.hub.registry import Entry
+
+_PATIENCE = 60.0  # seconds to wait for another process that publishes to the same folder
 
 
 def publish(
@@ -57,7 +59,7 @@ def publish(
             f"{name!r} cannot name a model; give name= with letters, digits, points, - and _, "
             "the first one a letter or digit, at most 80."
         )
-    entries = _read_registry(folder)
+    _read_registry(folder)  # raises before the model is packed
     content = serialization.pack(fitted)
     entry = Entry(
         file=f"{name}.xd",
@@ -66,17 +68,30 @@ def publish(
         summary=summary or _summary(fitted),
         licence=licence,
     )
+    card = model_card.write(name, fitted, entry, scores=scores, intended_use=intended_use)
+    _refuse_another(folder, name, entry)
+    _make_folder(folder)
+    taken = (
+        f"Another process has been publishing to {folder} for {_PATIENCE:g} s. Wait for it, or "
+        "stop it, and publish again."
+    )
+    with exclusive(folder, taken, _PATIENCE):
+        entries = _refuse_another(folder, name, entry)
+        write_whole(folder / entry.file, content)
+        write_whole(folder / f"{name}.md", card.encode())
+        write_whole(folder / registry.FILE, registry.write({**entries, name: entry}))
+    return folder / entry.file
+
+
+def _refuse_another(folder: Path, name: str, entry: Entry) -> dict[str, Entry]:
+    """Return the entries of a folder; raise where one is of another model of this name."""
+    entries = _read_registry(folder)
     if name in entries and entries[name].sha256 != entry.sha256:
         raise OptionError(
             f"{folder} has another model called {name!r}, and what was published stays as it is. "
             "Give another name, such as one with a version; or remove its line from registry.json."
         )
-    card = model_card.write(name, fitted, entry, scores=scores, intended_use=intended_use)
-    _make_folder(folder)
-    write_whole(folder / entry.file, content)
-    write_whole(folder / f"{name}.md", card.encode())
-    write_whole(folder / registry.FILE, registry.write({**entries, name: entry}))
-    return folder / entry.file
+    return entries
 
 
 def _read_registry(folder: Path) -> dict[str, Entry]:

@@ -14,7 +14,7 @@ from lightning.pytorch import Callback, Trainer
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from xdownscale.core.errors import DataError
-from xdownscale.models.training.checkpoint import Checkpoints
+from xdownscale.models.training.checkpoint import Checkpoints, restore
 from xdownscale.models.training.ema import ExponentialMovingAverage
 from xdownscale.models.training.lightning_module import StageModule
 from xdownscale.models.training.lr_schedule import cosine
@@ -68,7 +68,7 @@ class StageCallback(Callback):
             trainer.optimizers[0], factor=config.plateau_factor, patience=config.plateau_patience
         )
         if state.plateau:
-            self.plateau.load_state_dict(state.plateau)
+            restore(self.plateau, state.plateau, "plateau")
         self.since = time.monotonic()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: StageModule) -> None:  # type: ignore[override]

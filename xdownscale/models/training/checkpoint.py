@@ -1,8 +1,18 @@
-"""Checkpoints of training: plain tensors and numbers, written whole or not at all."""
+"""Checkpoints of training: plain tensors and numbers, written whole or not at all.
+
+A checkpoint is a file of `torch.save`, a ZIP archive, whose comment is its SHA-256.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import hashlib
+import io
+import os
+import re
+import secrets
+import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,8 +20,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from xdownscale.core import files
 from xdownscale.core.errors import ModelFormatError, ModelMismatchError, StorageError
 from xdownscale.models.training.optimizer import trainable
+
+_MARK = b"sha256:"
+_COMMENT = len(_MARK) + 64  # bytes
+_LEFTOVER = re.compile(r".+\.partial-[0-9a-f]{12}|\..+\.csv\.[0-9a-f]{12}\.tmp")
 
 
 @dataclass
@@ -104,6 +119,53 @@ def _alike(found: object, sample: object) -> bool:
     return type(found) is type(sample) or (type(sample) is float and type(found) is int)
 
 
+def restore(fresh: Any, state: Mapping[str, Any], what: str) -> None:
+    """Load the state of an optimiser or a schedule from a checkpoint.
+
+    Parameters
+    ----------
+    fresh : Optimizer or ReduceLROnPlateau
+        Changed.
+    state : mapping
+        What its `state_dict` was.
+    what : str
+        Its name in the checkpoint.
+
+    Raises
+    ------
+    ModelFormatError
+        If the state belongs to something else.
+    """
+    try:
+        same = _kinds(fresh.state_dict(), "state") == _kinds(state, "state")
+        fresh.load_state_dict(dict(state))
+        for group in getattr(fresh, "param_groups", ()):
+            for parameter in group["params"]:
+                held = fresh.state.get(parameter, {})
+                shapes = [v.shape for n, v in held.items() if n != "step"]
+                same = same and all(shape == parameter.shape for shape in shapes)
+    except Exception as err:  # an altered state makes torch raise whatever there is
+        raise ModelFormatError(_strange(what)) from err
+    if not same:
+        raise ModelFormatError(_strange(what))
+
+
+def _strange(what: str) -> str:
+    return (
+        f"The checkpoint is altered or of another version: {what!r} is not what training wrote. "
+        "Give another checkpoint_dir, or remove what is there."
+    )
+
+
+def _kinds(value: Any, left_out: str = "") -> Any:
+    """Return the types of a tree of dicts and lists, to be compared."""
+    if isinstance(value, dict):
+        return {name: _kinds(part) for name, part in value.items() if name != left_out}
+    if isinstance(value, list):
+        return [_kinds(part) for part in value]
+    return float if isinstance(value, int | float) else type(value)
+
+
 class Checkpoints:
     """A folder that holds one checkpoint for each stage of training.
 
@@ -145,12 +207,15 @@ class Checkpoints:
         if not path.exists():
             return None
         try:
-            content = torch.load(path, map_location="cpu", weights_only=True)
+            packed = path.read_bytes()
+            _check_archive(packed)
+            content = torch.load(io.BytesIO(packed), map_location="cpu", weights_only=True)
             found = str(dict(content)["fingerprint"])
+            _check_hash(packed)
         except Exception as err:  # damaged bytes make torch raise whatever there is
             raise ModelFormatError(
-                f"{path} is not a checkpoint that can be read ({type(err).__name__}); remove it "
-                "or give another checkpoint_dir."
+                f"{path} is not a checkpoint that can be read ({type(err).__name__}: "
+                f"{str(err)[:100]}); remove it or give another checkpoint_dir."
             ) from err
         if found != self.fingerprint:
             raise ModelMismatchError(
@@ -169,21 +234,74 @@ class Checkpoints:
             If it cannot be written; what stood there before is untouched.
         """
         path = self.folder / f"{stage}.pt"
-        partial = path.with_suffix(".partial")
+        partial = path.with_suffix(f".partial-{secrets.token_hex(6)}")
         try:
             torch.save({**content, "fingerprint": self.fingerprint}, partial)
+            _add_hash(partial)
+            files.keep_permissions(path, partial)
             partial.replace(path)
         except (OSError, RuntimeError) as err:
-            partial.unlink(missing_ok=True)
             raise StorageError(
                 f"The checkpoint {path} cannot be written ({err}); the one before is untouched. "
                 "Free some space or give another checkpoint_dir, then fit again to go on."
             ) from err
+        finally:
+            with contextlib.suppress(OSError):
+                partial.unlink()
 
     def write_csv(self, stage: str, history: dict[str, list[Any]]) -> None:
         """Write the table of losses of a stage, one row for each epoch, as ``{stage}.csv``."""
         rows = [",".join(history)]
         rows += [",".join(str(v) for v in row) for row in zip(*history.values(), strict=True)]
-        partial = self.folder / f"{stage}.csv.partial"
-        partial.write_text("\n".join(rows) + "\n")
-        partial.replace(self.folder / f"{stage}.csv")
+        files.write_whole(self.folder / f"{stage}.csv", ("\n".join(rows) + "\n").encode())
+
+    @contextlib.contextmanager
+    def exclusive(self) -> Iterator[None]:
+        """Keep other trainings out of the folder, and remove what killed ones left half-written.
+
+        Of the processes of a distributed training, the first one has the folder.
+
+        Raises
+        ------
+        StorageError
+            If another process trains with this folder.
+        """
+        if os.environ.get("LOCAL_RANK", "0") != "0":
+            yield
+            return
+        taken = (
+            f"Another process trains with checkpoint_dir {str(self.folder)!r}. Wait for it, or "
+            "stop it, or give another folder."
+        )
+        with files.exclusive(self.folder, taken):
+            for leftover in self.folder.iterdir():
+                if _LEFTOVER.fullmatch(leftover.name):
+                    leftover.unlink(missing_ok=True)
+            yield
+
+
+def _add_hash(path: Path) -> None:
+    """Make the SHA-256 of an archive its comment, and flush it to the disk."""
+    digest = hashlib.sha256(path.read_bytes()).hexdigest().encode()
+    with path.open("r+b") as file:
+        file.seek(-2, os.SEEK_END)
+        file.write(_COMMENT.to_bytes(2, "little") + _MARK + digest)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _check_hash(packed: bytes) -> None:
+    """Raise ValueError unless an archive ends with the SHA-256 of what stands before."""
+    comment = packed[-_COMMENT:]
+    plain = packed[: -_COMMENT - 2] + b"\0\0"
+    if comment != _MARK + hashlib.sha256(plain).hexdigest().encode():
+        raise ValueError("it has no SHA-256 or another one: it was altered")
+
+
+def _check_archive(packed: bytes) -> None:
+    """Raise ValueError where an archive could take more memory than its size."""
+    with zipfile.ZipFile(io.BytesIO(packed)) as archive:
+        listed = archive.infolist()
+    inflated = any(info.compress_type != zipfile.ZIP_STORED for info in listed)
+    if inflated or sum(info.file_size for info in listed) > len(packed):
+        raise ValueError("its members are compressed, or claim more than its size")

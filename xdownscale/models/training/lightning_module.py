@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader
 from xdownscale.config import TrainingConfig
 from xdownscale.models.diffusion import noise
 from xdownscale.models.training.batches import bounded_batches, even_batches
-from xdownscale.models.training.checkpoint import TrainingState
+from xdownscale.models.training.checkpoint import TrainingState, restore
 from xdownscale.models.training.datasets import join
 from xdownscale.models.training.distributed import training_share, validation_share
 from xdownscale.models.training.optimizer import make_optimizer, trainable
@@ -151,7 +151,7 @@ class StageModule(LightningModule):
         """Return the optimiser in the state where training stands."""
         optimizer = make_optimizer(self.network, self.config)
         if self.state.optimizer:
-            optimizer.load_state_dict(self.state.optimizer)
+            restore(optimizer, self.state.optimizer, "optimizer")
         return optimizer
 
 

@@ -66,16 +66,18 @@ def run_stage(
     dict of list
         Columns ``stage, epoch, train_loss, val_loss, lr, seconds``.
     """
-    content = store.load(task.name) if store else None
-    state = TrainingState()
-    if content:
-        content.pop("fingerprint")
-        state = TrainingState.from_checkpoint(content, task.name, task.network)
-        task.network.load_state_dict(state.weights)
-    if not state.done:
-        importlib.import_module("lightning.pytorch")  # sets its log levels, so before `undisturbed`
-        with undisturbed():
-            _fit(task, config, state, epochs, minutes, seed, device, store, progress)
+    with store.exclusive() if store else contextlib.nullcontext():
+        content = store.load(task.name) if store else None
+        state = TrainingState()
+        if content:
+            content.pop("fingerprint")
+            state = TrainingState.from_checkpoint(content, task.name, task.network)
+            task.network.load_state_dict(state.weights)
+        if not state.done:
+            # sets its log levels, so before `undisturbed`
+            importlib.import_module("lightning.pytorch")
+            with undisturbed():
+                _fit(task, config, state, epochs, minutes, seed, device, store, progress)
     if state.failure:
         warnings.warn(
             f"Training of stage {task.name!r} was stopped: {state.failure} The weights of epoch "

@@ -1,0 +1,139 @@
+"""Find what a Zarr store has lost since it was written: sizes and SHA-256 of its files."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from xdownscale.core.errors import StorageError
+
+RECORD = 41  # bytes: state, size (8, little-endian), SHA-256 (32)
+_METADATA = "zarr.json"
+_OURS = ("progress", "history")  # attributes of the root that change while a store is filled
+_PRESENT = b"\x01"
+_NO_FILE = b"\x02" + bytes(RECORD - 1)  # Zarr writes no file for a chunk of fill values alone
+_UNREADABLE = b"\x03" + bytes(RECORD - 1)
+_BLOCK = 2**20
+
+
+def record_of(path: Path) -> bytes:
+    """Return what tells a file from another one: that it exists, its size and its SHA-256.
+
+    Parameters
+    ----------
+    path : Path
+        A file, which need not exist.
+
+    Returns
+    -------
+    bytes
+        `RECORD` of them.
+    """
+    total = hashlib.sha256()
+    size = 0
+    try:
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                total.update(block)
+                size += len(block)
+    except (FileNotFoundError, NotADirectoryError):
+        return _NO_FILE
+    except OSError:  # a folder, or a file that cannot be read
+        return _UNREADABLE
+    return _PRESENT + size.to_bytes(8, "little") + total.digest()
+
+
+def describe(store: Path, manifest: str) -> dict[str, Any]:
+    """Describe all that is in a store before its first field: metadata and coordinates.
+
+    Parameters
+    ----------
+    store : Path
+        Folder of the store.
+    manifest : str
+        Metadata of the group that will hold the description, left out.
+
+    Returns
+    -------
+    dict
+        ``metadata``, JSON texts by path; ``files``, records of other files as hexadecimal digits.
+    """
+    paths = {path.relative_to(store).as_posix(): path for path in sorted(store.rglob("*"))}
+    files = {name: path for name, path in paths.items() if path.is_file() and name != manifest}
+    texts = {name: path for name, path in files.items() if path.name == _METADATA}
+    return {
+        "metadata": {name: _canonical(_parsed(path)) for name, path in texts.items()},
+        "files": {n: record_of(path).hex() for n, path in files.items() if n not in texts},
+    }
+
+
+def check(store: Path, described: Mapping[str, Any]) -> None:
+    """Raise unless metadata and coordinates of a store are as they were described.
+
+    Attributes that somebody added are no damage.
+
+    Parameters
+    ----------
+    store : Path
+        Folder of the store.
+    described : mapping
+        What `describe` returned.
+
+    Raises
+    ------
+    StorageError
+        Names the first files that are missing or altered.
+    """
+    off = []
+    for name, text in described["metadata"].items():
+        found = _parsed(store / name)
+        if found is None or not _holds(found, json.loads(text), root=name == _METADATA):
+            off.append(name)
+    off += [n for n, record in described["files"].items() if record_of(store / n).hex() != record]
+    if off:
+        listed = ", ".join(
+            f"{name} ({'altered' if (store / name).exists() else 'missing'})" for name in off[:3]
+        )
+        raise StorageError(
+            f"{store} has lost what describes its fields, and nothing was changed: {listed}"
+            f"{' and others' if len(off) > 3 else ''}. Put it back from a copy; or remove the "
+            "store, or give another path, and call the same again."
+        )
+
+
+def digest(facts: Mapping[str, Any]) -> str:
+    """Return the SHA-256 of facts that JSON can hold."""
+    return hashlib.sha256(_canonical(facts).encode()).hexdigest()
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
+
+
+def _parsed(path: Path) -> dict[str, Any] | None:
+    """Return JSON metadata, or None where there is none that can be read."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (ValueError, RecursionError, OSError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _holds(found: dict[str, Any], written: dict[str, Any], *, root: bool) -> bool:
+    """Tell whether metadata say what was written, and perhaps more attributes."""
+    there = found.get("attributes", {})
+    attrs = written.get("attributes", {})
+    kept = {k: v for k, v in attrs.items() if not (root and k in _OURS)}
+    same = isinstance(there, dict) and _canonical({k: there.get(k) for k in kept}) == _canonical(
+        kept
+    )
+    return same and _canonical(_bare(found)) == _canonical(_bare(written))
+
+
+def _bare(metadata: dict[str, Any]) -> dict[str, Any]:
+    """Return metadata without attributes and without copies of other metadata."""
+    left_out = ("attributes", "consolidated_metadata")
+    return {key: value for key, value in metadata.items() if key not in left_out}
