@@ -13,6 +13,7 @@ import xarray as xr
 from xdownscale.core.coords import find_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import has_grid
+from xdownscale.core.values import check_values
 
 VARIABLE = "variable"
 P = ParamSpec("P")
@@ -68,9 +69,10 @@ def for_each_variable(
 
         @functools.wraps(function)
         def diagnostic(*args: Any, **kwargs: Any) -> Any:
-            if not any(isinstance(given, xr.Dataset) for given in (*args, *kwargs.values())):
-                return function(*args, **kwargs)
             arguments = signature.bind(*args, **kwargs).arguments
+            if not any(isinstance(given, xr.Dataset) for given in (*args, *kwargs.values())):
+                _check_records(arguments, first, other)
+                return function(*args, **kwargs)
             ds = arguments[first]
             beside = arguments.get(other) if other else None
             if not isinstance(ds, xr.Dataset):
@@ -85,7 +87,7 @@ def for_each_variable(
                 arguments[first] = da
                 if isinstance(beside, xr.Dataset):
                     arguments[str(other)] = _of_the_same_name(beside, name, str(other))
-                results[name] = _call(function, arguments, name)
+                results[name] = _call(function, arguments, name, (first, other))
             return _combine(results, ds)
 
         diagnostic.__signature__ = signature  # type: ignore[attr-defined]
@@ -145,9 +147,22 @@ def _of_the_same_name(ds: xr.Dataset, name: str, what: str) -> xr.DataArray:
     return ds[name]
 
 
-def _call(function: Callable[..., Any], arguments: Mapping[str, Any], name: str) -> xr.Dataset:
+def _check_records(arguments: Mapping[str, Any], first: str, other: str | None) -> None:
+    """Raise unless the records of a diagnostic have values that it can take."""
+    check_values(arguments[first], "The record")
+    if other and isinstance(arguments.get(other), xr.DataArray):
+        check_values(arguments[other], f"The record {other!r}")
+
+
+def _call(
+    function: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    name: str,
+    records: tuple[str, str | None],
+) -> xr.Dataset:
     """Return the result of one variable as a Dataset; errors tell which variable it was."""
     try:
+        _check_records(arguments, *records)
         result = function(**arguments)
     except Exception as err:
         err.add_note(f"This was found in the variable {name!r} of the Dataset.")

@@ -80,8 +80,8 @@ def semivariogram(
         ``semivariance``, ``pair_count`` (of a day; of a mean day where averaged), ``fit`` (the
         model at `lag`), ``lower`` and ``upper`` (95 % band from blocks of ``days^(1/3)`` days);
         ``nugget``, ``psill`` (partial sill), ``sill = psill + nugget``, ``effective_range`` (km;
-        where spherical and cubic reach the sill, exponential and stable 95 % of the partial
-        sill, gaussian 98 %, matern 94 to 98 % from smoothness 0.5 on); ``smoothness`` of
+        where spherical and cubic reach the sill, and the others 95 % of the partial sill,
+        ``1 - exp(-3)``; scikit-gstat's of gaussian and matern reach further); ``smoothness`` of
         ``"matern"``, ``shape`` of ``"stable"``; ``fit_ok`` and, where that is False, ``message``:
         then the parameters and `fit` are NaN. The coordinate ``distance`` is the mean distance
         of the pairs in each class, at which the model is fitted.

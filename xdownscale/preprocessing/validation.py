@@ -15,7 +15,7 @@ from xdownscale.config import DataConfig
 from xdownscale.core import grids, units
 from xdownscale.core import time as time_axis
 from xdownscale.core.alignment import turn
-from xdownscale.core.coords import find_axes, require_array, require_time, to_array
+from xdownscale.core.coords import find_axes, require_time, to_array
 from xdownscale.core.errors import (
     DataError,
     GridError,
@@ -26,6 +26,7 @@ from xdownscale.core.errors import (
 from xdownscale.core.grids import require_rectilinear
 from xdownscale.core.normalization import Scaling
 from xdownscale.core.record import Record, canonical_grid
+from xdownscale.core.values import check_values
 
 Array = npt.NDArray[Any]
 _LARGER = 1.5  # times a coarse cell that a fine one may be
@@ -130,12 +131,7 @@ def check_dims(record: xr.DataArray, what: str) -> None:
         If it is no DataArray of real numbers.
     GridError, TimeAxisError
     """
-    require_array(record, what)
-    if record.dtype.kind not in "iufb":
-        raise DataError(
-            f"{what} has values of type {record.dtype}; give real numbers, for instance with "
-            "record.astype('float32')."
-        )
+    check_values(record, what)
     axes = find_axes(record)
     require_time(record, what)
     extra = [d for d in record.dims if d not in (axes.time, axes.y, axes.x)]
