@@ -36,6 +36,7 @@ class _Downscale:
         drivers: Mapping[str, str | None] | None = None,
         pairing: str = "auto",
         encoder: Downscaler | None = None,
+        outliers: str = "raise",
     ) -> Downscaler:
         """Train a downscaling model on this coarse record and a fine one; see `xdownscale.fit`."""
         from xdownscale.downscaler import fit
@@ -55,6 +56,7 @@ class _Downscale:
             drivers=drivers,
             pairing=pairing,
             encoder=encoder,
+            outliers=outliers,
         )
 
     def predict(

@@ -40,6 +40,28 @@ def units_of(thing: Any) -> str | None:
     return None if found is None else str(found).strip()
 
 
+def transformed_units(units: str | None, transform: str) -> str | None:
+    """Return the units of transformed values; None where those of the values are not told.
+
+    Parameters
+    ----------
+    units : str or None
+        As `units_of` returns them.
+    transform : str
+        Name of the transform.
+
+    Examples
+    --------
+    >>> transformed_units("K", "log10"), transformed_units("K", "identity")
+    ('log10(K)', 'K')
+    >>> transformed_units(None, "log10") is None
+    True
+    """
+    if not units or transform == "identity":
+        return units or None
+    return f"{transform}({units})"
+
+
 def same_units(first: str | None, second: str | None) -> bool:
     """Tell whether two units mean the same.
 

@@ -14,6 +14,7 @@ from xdownscale.core.coords import find_time
 from xdownscale.core.errors import DataError, OptionError, XDownscaleError
 from xdownscale.core.normalization import Scaling
 from xdownscale.core.time import step_text
+from xdownscale.core.units import transformed_units, units_of
 from xdownscale.geostat._variables import for_each_variable
 from xdownscale.geostat.autocorrelation import acf, pacf
 from xdownscale.geostat.distribution import distribution
@@ -176,7 +177,7 @@ def _measure_both(
     said = {}
     for field, da in records.items():
         try:
-            moved = da.copy(data=space.transform_only(da.data))
+            moved = _transformed(da, space)
             found[field] = measure(da, moved)
             said[field] = _DONE
         except XDownscaleError as err:
@@ -187,6 +188,14 @@ def _measure_both(
     parts = [found.get(field, _missing_like(some)) for field in FIELDS]
     index = xr.DataArray(list(FIELDS), dims="field", name="field")
     return xr.concat(parts, index, join="outer", coords="minimal", compat="override"), said
+
+
+def _transformed(da: xr.DataArray, space: Scaling) -> xr.DataArray:
+    """Return transformed values under their own units."""
+    moved = da.copy(data=space.transform_only(da.data))
+    units = transformed_units(units_of(da), space.transform)
+    moved.attrs = {k: v for k, v in da.attrs.items() if k != "units"}
+    return moved.assign_attrs(units=units) if units else moved
 
 
 def _missing_like(like: xr.Dataset) -> xr.Dataset:

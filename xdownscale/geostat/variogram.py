@@ -280,12 +280,13 @@ def _with_fit(curves: xr.Dataset, model: str, lag: Array, units: Any) -> xr.Data
     if model in SHAPES:
         found[SHAPES[model]] = shape
     found = found.assign(fit_ok=ok, message=message)
-    square = "1" if units in (None, "1", "") else f"({units})^2"
+    square = "1" if units == "1" else f"({units})^2" if units else ""
     for name, (what, unit) in _MEANING.items():
         if name in found.variables:
-            found[name].attrs = {"long_name": what, **({"units": unit or square})}
+            said = unit or square
+            found[name].attrs = {"long_name": what, **({"units": said} if said else {})}
     for name in ("fit_ok", "message"):
-        found[name].attrs.pop("units")
+        found[name].attrs.pop("units", None)
     return found
 
 

@@ -16,6 +16,7 @@ from xdownscale.core.errors import OptionError, check_option
 from xdownscale.core.grids import same_grid
 from xdownscale.core.normalization import TRANSFORMS, Scaling
 from xdownscale.core.streaming import RereadableArray, gather
+from xdownscale.core.units import transformed_units, units_of
 from xdownscale.geostat import _wasserstein_kernels
 from xdownscale.geostat._common_days import on_common_days
 from xdownscale.geostat._grouping import Groups, resolve
@@ -382,12 +383,12 @@ def _summary(
 
 def _describe(found: xr.Dataset, pair: Pair, space: Scaling, normalise: bool) -> xr.Dataset:
     """Set long names and units."""
-    own = str(pair[0].attrs.get("units", "1"))
-    units = {"identity": own}.get(space.transform, f"{space.transform}({own})")
+    units = transformed_units(units_of(pair[0]) or units_of(pair[1]), space.transform)
     distance = "1" if normalise else units
     for name in found.data_vars:
         unit = "1" if "count" in str(name) else units if name == "span" else distance
-        found[name].attrs = {"long_name": _NAMES[str(name)], "units": unit}
+        attrs = {"units": unit} if unit else {}
+        found[name].attrs = {"long_name": _NAMES[str(name)], **attrs}
     return found
 
 
