@@ -248,7 +248,7 @@ class _Geostat:
         *,
         max_distance: float = 600,
         max_lag: int = 10,
-        transform: str | Scaling | None = "log10",
+        transform: str | Scaling | None = "auto",
         floor: float | None = None,
         seed: int = 0,
     ) -> xr.Dataset:
@@ -272,7 +272,7 @@ class _Geostat:
         bins: int | None = None,
         by: Any = None,
         *,
-        transform: str | Scaling | None = "log10",
+        transform: str | Scaling | None = "auto",
         floor: float | None = None,
         normalise: bool = True,
         common: bool = True,

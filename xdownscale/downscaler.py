@@ -595,7 +595,8 @@ def predict(
         Fitted model.
     time : optional
         Time steps to generate: anything that ``coarse.sel(time=...)`` takes (labels, a slice, a
-        coordinate). None: every time step with a complete lag window in the record.
+        coordinate), in any order; the result has them in that order. None: every time step with a
+        complete lag window in the record.
     realizations : int
         Ensemble members: fields for each time step.
     mode : str

@@ -103,7 +103,7 @@ def test_lags_bear_the_step_of_the_record(freq, units, label):
 
 
 def test_lags_of_several_records_are_those_of_each():
-    with pytest.raises(xd.errors.DataError, match="6 h.*day|day.*6 h"):
+    with pytest.raises(xd.errors.DataError, match=r"6 h.*day|day.*6 h"):
         xd.plot.acf({"a": record().geostat.acf(3), "b": record("6h").geostat.acf(3)})
     mpl.pyplot.close("all")
 

@@ -177,7 +177,8 @@ def _other_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> str
         for c in (axes.latitude, axes.longitude):
             values = da[c].values
             said.append(
-                f"{c!r} has shape {values.shape} and runs from {values.min():g} to {values.max():g}"
+                f"{c!r} has shape {values.shape} and runs from {np.nanmin(values):g} to "
+                f"{np.nanmax(values):g}"
             )
     return (
         f"{name!r} and the truth are on different grids: {said[0]}, {said[1]}; in the truth "

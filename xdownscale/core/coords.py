@@ -27,6 +27,8 @@ _OTHER = {
     "longitude": ("grid_longitude", "projection_x_coordinate"),
     "time": ("forecast_reference_time", "forecast_period"),
 }
+_NAMING = ("bounds", "climatology", "grid_mapping", "cell_measures")
+_BOUNDS = ("_bnds", "_bounds", "_bound")
 _COMPASS = {"latitude": "north", "longitude": "east"}
 _DEGREES = (None, "", "degrees_north", "degrees_east", "degrees", "degree")  # no need for pint
 
@@ -295,6 +297,47 @@ def find_axes(da: xr.DataArray) -> Axes:
             "are points, not a grid. Give an array with two horizontal dimensions."
         )
     return Axes(time=time, y=y, x=x, latitude=latitude, longitude=longitude)
+
+
+def auxiliary(ds: xr.Dataset) -> set[str]:
+    """Return the variables of a Dataset that describe others: bounds, grid mappings, cell areas.
+
+    Parameters
+    ----------
+    ds : Dataset
+        With the attributes that CF names such variables by.
+
+    Returns
+    -------
+    set of str
+        Variables that an attribute of another one names (``bounds``, ``climatology``,
+        ``grid_mapping``, ``cell_measures``), grid mappings, and variables that are bounds by their
+        name and last dimension.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset({"t": ("x", [1.0], {"grid_mapping": "crs"}), "crs": 0})
+    >>> auxiliary(ds)
+    {'crs'}
+    """
+    named: set[str] = set()
+    for variable in ds.variables.values():
+        for key in _NAMING:
+            text = variable.attrs.get(key, variable.encoding.get(key, ""))
+            named |= {word for word in str(text).split() if not word.endswith(":")}
+    own = {
+        str(name)
+        for name, da in ds.data_vars.items()
+        if "grid_mapping_name" in da.attrs or _are_bounds(str(name), da)
+    }
+    return own | (named & {str(name) for name in ds.data_vars})
+
+
+def _are_bounds(name: str, da: xr.DataArray) -> bool:
+    """Tell whether a variable is the bounds of a coordinate, by its name and its last dimension."""
+    if not da.ndim or da.sizes[da.dims[-1]] not in (2, 4) or da.dims[-1] in da.coords:
+        return False
+    return name.endswith(_BOUNDS)
 
 
 def require_array(da: object, what: str = "The field") -> None:

@@ -139,7 +139,7 @@ def require_real(dtype: Any, what: str) -> None:
     """
     if dtype.kind in "iufb":
         return
-    hint = "give real numbers, for instance with .astype('float32')."
+    hint = "give real numbers, for instance with record.astype('float32')."
     if dtype.kind == "m":
         hint = (
             "xarray decodes numbers with units of days or hours to such time spans. Give numbers "

@@ -415,7 +415,7 @@ def rows_of(wanted: Any, time: Any) -> NDArray[np.intp] | None:
     Returns
     -------
     ndarray of int or None
-        Ascending, each once; compared as in `match_times`. None where `wanted` is no array of
+        In the order of `wanted`; compared as in `match_times`. None where `wanted` is no array of
         times, or one of them is not in the record.
 
     Examples
@@ -434,7 +434,7 @@ def rows_of(wanted: Any, time: Any) -> NDArray[np.intp] | None:
     if calendar_of(values) != calendar_of(time):
         return None
     rows = match_times(values, time)
-    return None if (rows < 0).any() else np.unique(rows)
+    return None if (rows < 0).any() else rows
 
 
 def same_times(a: Any, b: Any) -> bool:

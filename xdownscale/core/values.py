@@ -45,7 +45,7 @@ def check_values(da: xr.DataArray, what: str = "The field") -> None:
     ...
     xdownscale.core.errors.DataError: The truth has 1 of 2 values equal to its attribute ...
     """
-    require_array(da, what)
+    require_array(da)
     _check_kind(da, what)
     _check_decoded(da, what)
 

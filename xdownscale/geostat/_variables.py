@@ -10,7 +10,7 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 import numpy as np
 import xarray as xr
 
-from xdownscale.core.coords import find_time
+from xdownscale.core.coords import auxiliary, find_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import has_grid
 from xdownscale.core.values import check_values
@@ -99,18 +99,18 @@ def for_each_variable(
 def fields_of(ds: xr.Dataset, *, needs_time: bool = False) -> dict[str, xr.DataArray]:
     """Return the variables of a Dataset that have a grid, and a time axis where one is needed.
 
-    Bounds of coordinates are no fields.
+    Bounds of coordinates and cell areas are no fields.
 
     Raises
     ------
     GridError, TimeAxisError
         If no variable is left.
     """
-    bounds = {str(c.attrs.get("bounds", c.encoding.get("bounds"))) for c in ds.coords.values()}
+    beside = auxiliary(ds)
     on_grid = {
         str(name): da
         for name, da in ds.data_vars.items()
-        if str(name) not in bounds and has_grid(da)
+        if str(name) not in beside and has_grid(da)
     }
     if not on_grid:
         raise GridError(

@@ -13,6 +13,7 @@ from xdownscale.core.alignment import require_same_units
 from xdownscale.core.coords import find_time
 from xdownscale.core.errors import DataError, OptionError, XDownscaleError
 from xdownscale.core.normalization import Scaling
+from xdownscale.core.space import space_of
 from xdownscale.core.time import step_text
 from xdownscale.core.units import transformed_units, units_of
 from xdownscale.geostat._variables import for_each_variable
@@ -21,7 +22,7 @@ from xdownscale.geostat.distribution import distribution
 from xdownscale.geostat.lag_scores import lag_r2, lag_rmse
 from xdownscale.geostat.spectrum import power_spectrum
 from xdownscale.geostat.variogram import semivariogram
-from xdownscale.geostat.wasserstein import as_space, wasserstein
+from xdownscale.geostat.wasserstein import wasserstein
 
 FIELDS = ("this", "reference")
 _WAVELENGTHS = np.geomspace(10.0, 5000.0, 28)  # km, ten to a decade
@@ -37,7 +38,7 @@ def compare(
     *,
     max_distance: float = 600,
     max_lag: int = 10,
-    transform: str | Scaling | None = "log10",
+    transform: str | Scaling | None = "auto",
     floor: float | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -97,8 +98,8 @@ def compare(
     """
     if max_lag < 1:
         raise OptionError(f"max_lag is {max_lag}; give 1 or more.")
-    space = as_space(transform, floor)
     require_same_units(da, reference, ("The record", "the reference"))
+    space = space_of(transform, (da.data, reference.data), floor)
     records = dict(zip(FIELDS, (da, reference), strict=True))
     parts = []
     status = {}

@@ -124,6 +124,8 @@ def label(plan: Plan, fields: Any) -> xr.DataArray | xr.Dataset:
         numpy or dask.
     """
     targets = enumerate(plan.fitted.targets)
+    if plan.order is not None:  # not ascending, or a time step twice
+        fields = fields[:, plan.order]
     maps = [_label(plan, labels, fields[:, :, k]) for k, labels in targets]
     return maps[0] if len(maps) == 1 else xr.Dataset({da.name: da for da in maps})
 
@@ -221,7 +223,7 @@ def _warn_cold(plan: Plan) -> None:
 def _label(plan: Plan, names: Labels, fields: Any) -> xr.DataArray:
     """Label ``(realization, time, y, x)`` fields as a fine variable."""
     fitted = plan.fitted
-    time = plan.time[plan.targets]
+    time = plan.time[plan.asked]
     number = xr.DataArray(
         np.array(plan.request.members),
         dims="realization",

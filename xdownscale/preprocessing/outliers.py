@@ -220,16 +220,11 @@ def _search(da: xr.DataArray, known: Range) -> tuple[int, tuple[int, ...]]:
 def _masked(da: xr.DataArray, known: Range) -> xr.DataArray:
     """Return an array with NaN for suspicious values; lazy where it is."""
     bad = known.suspects
-    if is_lazy(da.data):
-        mask = da.data.map_blocks(bad, dtype=bool)
-    else:
-        mask = bad(da.values)
+    mask = da.data.map_blocks(bad, dtype=bool) if is_lazy(da.data) else bad(da.values)
     return da.where(~xr.DataArray(mask, dims=da.dims))
 
 
-def _message(
-    da: xr.DataArray, what: str, known: Range, count: int, first: tuple[int, ...]
-) -> str:
+def _message(da: xr.DataArray, what: str, known: Range, count: int, first: tuple[int, ...]) -> str:
     """Say which values are suspicious, where, and what can be done."""
     place = dict(zip(da.dims, first, strict=True))
     cell = da.isel(place)
@@ -266,7 +261,7 @@ def _check_float32(sample: Array, known: Range, what: str) -> None:
     values = values[~known.suspects(values)]
     spread = float(values.std())
     step = float(np.spacing(np.float32(size)))
-    if 0 < spread and step > _COARSE * spread:
+    if spread > 0 and step > _COARSE * spread:
         raise DataError(
             f"{what} varies by {spread:.3g} (standard deviation) about {float(values.mean()):.9g}, "
             f"where float32, in which models compute, only tells steps of {step:.3g} apart. "

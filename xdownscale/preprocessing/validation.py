@@ -16,7 +16,7 @@ from xdownscale.core import grids, units
 from xdownscale.core import time as time_axis
 from xdownscale.core.alignment import turn
 from xdownscale.core.blocks import blocks, is_lazy
-from xdownscale.core.coords import find_axes, require_time, to_array
+from xdownscale.core.coords import auxiliary, find_axes, require_array, require_time, to_array
 from xdownscale.core.errors import (
     DataError,
     GridError,
@@ -62,6 +62,8 @@ def variables(record: xr.DataArray | xr.Dataset, what: str) -> dict[str, xr.Data
     found = {str(name): da for name, da in record.data_vars.items()}
     if not found:
         raise DataError(f"{what} is a Dataset without variables; give one that has some.")
+    beside = auxiliary(record)
+    found = {name: da for name, da in found.items() if name not in beside} or found
     for name, da in found.items():
         check_dims(da, f"The variable {name!r} of {what[0].lower() + what[1:]}")
     return found
@@ -134,6 +136,7 @@ def check_dims(record: xr.DataArray, what: str) -> None:
         If it is no DataArray of real numbers.
     GridError, TimeAxisError
     """
+    require_array(record, what)
     check_values(record, what)
     axes = find_axes(record)
     require_time(record, what)

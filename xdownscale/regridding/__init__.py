@@ -143,7 +143,7 @@ def regrid(
 def _regrid_array(
     da: xr.DataArray, grid: xr.DataArray, method: str, engine: str, *options: Any
 ) -> xr.DataArray:
-    check_values(da, "The array" if da.name is None else f"The array {str(da.name)!r}")
+    check_values(da, f"The array {str(getattr(da, 'name', None) or '')!r}")
     _check_names(da, grid)
     bring = _regrid_separable if engine == "separable" else regrid_esmf
     return _put_on_grid(da, bring(da, grid, method, *options), grid)
