@@ -36,6 +36,7 @@ class _Downscale:
         drivers: Mapping[str, str | None] | None = None,
         pairing: str = "auto",
         encoder: Downscaler | None = None,
+        outliers: str = "raise",
     ) -> Downscaler:
         """Train a downscaling model on this coarse record and a fine one; see `xdownscale.fit`."""
         from xdownscale.downscaler import fit
@@ -55,6 +56,7 @@ class _Downscale:
             drivers=drivers,
             pairing=pairing,
             encoder=encoder,
+            outliers=outliers,
         )
 
     def predict(
@@ -246,7 +248,7 @@ class _Geostat:
         *,
         max_distance: float = 600,
         max_lag: int = 10,
-        transform: str | Scaling | None = "log10",
+        transform: str | Scaling | None = "auto",
         floor: float | None = None,
         seed: int = 0,
     ) -> xr.Dataset:
@@ -270,7 +272,7 @@ class _Geostat:
         bins: int | None = None,
         by: Any = None,
         *,
-        transform: str | Scaling | None = "log10",
+        transform: str | Scaling | None = "auto",
         floor: float | None = None,
         normalise: bool = True,
         common: bool = True,

@@ -66,6 +66,8 @@ class Downscaler:
         Show a progress bar.
     pairing : {"auto", "paired", "self"}
         Whether the records show the same weather at the same time; see `xdownscale.fit`.
+    outliers : {"raise", "mask", "keep"}
+        What to do about values that cannot be of a record; see `xdownscale.fit`.
 
     Attributes
     ----------
@@ -98,6 +100,7 @@ class Downscaler:
         checkpoint_dir: str | PathLike[str] | None = None,
         progress: bool = True,
         pairing: str = "auto",
+        outliers: str = "raise",
     ) -> None:
         self.preset = preset
         self.seasons = seasons
@@ -108,6 +111,7 @@ class Downscaler:
         self.checkpoint_dir = checkpoint_dir
         self.progress = progress
         self.pairing = pairing
+        self.outliers = outliers
         self._path: Path | None = None  # of a file that holds the fitted model
 
     def fit(
@@ -146,6 +150,7 @@ class Downscaler:
             progress=self.progress,
             drivers=drivers,
             pairing=self.pairing,
+            outliers=self.outliers,
             encoder=None if encoder is None else encoder._require_fitted("encoder"),
         )
         skill: dict[str, float] = {}
@@ -442,6 +447,7 @@ def fit(
     drivers: Mapping[str, str | None] | None = None,
     pairing: str = "auto",
     encoder: Downscaler | None = None,
+    outliers: str = "raise",
 ) -> Downscaler:
     """Train a downscaling model on a coarse record and a short overlapping fine record.
 
@@ -509,6 +515,11 @@ def fit(
         number of drivers must be the same. Each group takes the encoder of the group of the
         same name, else the only one. Values are transformed and scaled by the new records, not as
         the other model's were.
+    outliers : {"raise", "mask", "keep"}
+        What to do about values that lie far outside all others of a record or static field: more
+        than a thousand times their range, or half of it where they are a usual fill value such as
+        -9999 (a temperature of 0 K is one). ``"raise"`` names value, time and cell; ``"mask"``
+        takes them for missing; ``"keep"`` trains on them.
 
     Returns
     -------
@@ -522,7 +533,8 @@ def fit(
     TimeAxisError
         Duplicate times, no common time step, fewer than ``lags + 2`` in the record or a split.
     DataError
-        Units that differ, a record without values, values that the transform cannot take.
+        Units that differ, a record without values, values that the transform cannot take, that
+        are no decoded numbers, that lie far outside all others, or that float32 cannot hold.
     OptionError
         Unknown preset, season, transform or option.
     ModelMismatchError
@@ -557,6 +569,7 @@ def fit(
         checkpoint_dir=checkpoint_dir,
         progress=progress,
         pairing=pairing,
+        outliers=outliers,
     )
     return model.fit(coarse, fine, static=static, drivers=drivers, encoder=encoder)
 
@@ -582,9 +595,9 @@ def predict(
         Fitted model.
     time : optional
         Time steps to generate: anything that ``coarse.sel(time=...)`` takes (labels, a slice, a
-        coordinate). None: every time step that the model can generate. A model of preset
-        ``"fast"`` was trained with missing ends and generates all of the record; others need their
-        whole window in it.
+        coordinate), in any order; the result has them in that order. None: every time step that the
+        model can generate. A model of preset ``"fast"`` was trained with missing ends and generates
+        all of the record; others need their whole window in it.
     realizations : int
         Ensemble members: fields for each time step.
     mode : str

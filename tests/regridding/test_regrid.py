@@ -175,7 +175,7 @@ def test_refusals():
         regrid(record(), fine(), extrapolate="linear")
     with pytest.raises(GridError, match="outside the source grid and its half-cell margin"):
         regrid(record().isel(lat=slice(0, 4)), fine())
-    with pytest.raises(DataError, match="Values of type <U1 cannot be interpolated"):
+    with pytest.raises(DataError, match="values of type <U1; give real numbers"):
         regrid(record().astype("U1"), fine())
     with pytest.raises(GridError, match="No longitude found in tas"):
         regrid(record().isel(lon=0, drop=True), fine())

@@ -13,6 +13,7 @@ from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import Array, describe_grid, match_cells, same_grid, uncovered
 from xdownscale.core.time import check_overlap, check_time, check_unique, match_times
 from xdownscale.core.units import said, same_units, units_of
+from xdownscale.core.values import check_values
 
 
 class Matched(NamedTuple):
@@ -65,6 +66,9 @@ def match(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Match
     >>> match({"turned": turned}, truth).predictions["turned"].values
     array([[1., 2.]])
     """
+    check_values(truth, "The truth")
+    for name, p in predictions.items():
+        check_values(p, f"Prediction {name!r}")
     axes = find_axes(truth)
     onto = {name: onto_grid(p, truth, name) for name, p in predictions.items()}
     for name, p in predictions.items():
@@ -173,7 +177,8 @@ def _other_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> str
         for c in (axes.latitude, axes.longitude):
             values = da[c].values
             said.append(
-                f"{c!r} has shape {values.shape} and runs from {values.min():g} to {values.max():g}"
+                f"{c!r} has shape {values.shape} and runs from {np.nanmin(values):g} to "
+                f"{np.nanmax(values):g}"
             )
     return (
         f"{name!r} and the truth are on different grids: {said[0]}, {said[1]}; in the truth "
@@ -269,6 +274,8 @@ def bring_together(
     DataError
         If their units differ.
     """
+    check_values(da, "The first record")
+    check_values(other, "The second record")
     require_same_units(da, other, ("The first record", "the second"))
     axes = find_axes(da)
     there = find_axes(other)

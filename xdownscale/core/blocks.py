@@ -153,6 +153,8 @@ def chunked(record: Any) -> Any:
         return record.assign({name: chunked(da) for name, da in record.data_vars.items()})
     if not isinstance(record, xr.DataArray) or record.chunks or record.variable._in_memory:
         return record
+    if hasattr(record.variable._data, "__array_function__"):  # in memory, as pint has it
+        return record
     chunks = record.encoding.get("preferred_chunks", {})
     time = find_time(record)
     if time is None:

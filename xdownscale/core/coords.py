@@ -15,12 +15,22 @@ import numpy as np
 import xarray as xr
 
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
+from xdownscale.core.units import same_units, units_of
 
 _NAMES = {
     "latitude": re.compile(r"^(lat|nav_lat|ylat)", re.IGNORECASE),
     "longitude": re.compile(r"^(lon|nav_lon|xlon)", re.IGNORECASE),
     "time": re.compile(r"^(time|date|day|valid_time)", re.IGNORECASE),
 }
+_OTHER = {
+    "latitude": ("grid_latitude", "projection_y_coordinate"),
+    "longitude": ("grid_longitude", "projection_x_coordinate"),
+    "time": ("forecast_reference_time", "forecast_period"),
+}
+_NAMING = ("bounds", "climatology", "grid_mapping", "cell_measures")
+_BOUNDS = ("_bnds", "_bounds", "_bound")
+_COMPASS = {"latitude": "north", "longitude": "east"}
+_DEGREES = (None, "", "degrees_north", "degrees_east", "degrees", "degree")  # no need for pint
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,6 +299,47 @@ def find_axes(da: xr.DataArray) -> Axes:
     return Axes(time=time, y=y, x=x, latitude=latitude, longitude=longitude)
 
 
+def auxiliary(ds: xr.Dataset) -> set[str]:
+    """Return the variables of a Dataset that describe others: bounds, grid mappings, cell areas.
+
+    Parameters
+    ----------
+    ds : Dataset
+        With the attributes that CF names such variables by.
+
+    Returns
+    -------
+    set of str
+        Variables that an attribute of another one names (``bounds``, ``climatology``,
+        ``grid_mapping``, ``cell_measures``), grid mappings, and variables that are bounds by their
+        name and last dimension.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset({"t": ("x", [1.0], {"grid_mapping": "crs"}), "crs": 0})
+    >>> auxiliary(ds)
+    {'crs'}
+    """
+    named: set[str] = set()
+    for variable in ds.variables.values():
+        for key in _NAMING:
+            text = variable.attrs.get(key, variable.encoding.get(key, ""))
+            named |= {word for word in str(text).split() if not word.endswith(":")}
+    own = {
+        str(name)
+        for name, da in ds.data_vars.items()
+        if "grid_mapping_name" in da.attrs or _are_bounds(str(name), da)
+    }
+    return own | (named & {str(name) for name in ds.data_vars})
+
+
+def _are_bounds(name: str, da: xr.DataArray) -> bool:
+    """Tell whether a variable is the bounds of a coordinate, by its name and its last dimension."""
+    if not da.ndim or da.sizes[da.dims[-1]] not in (2, 4) or da.dims[-1] in da.coords:
+        return False
+    return name.endswith(_BOUNDS)
+
+
 def require_array(da: object, what: str = "The field") -> None:
     """Raise `DataError` unless the value is a DataArray.
 
@@ -390,7 +441,34 @@ def _coordinate(da: xr.DataArray, kind: str) -> str:
             f"Looked for standard_name={kind!r}, units of degrees, and names like "
             f"{kind[:3]!r} or {kind!r}; rename the coordinate or set its standard_name."
         )
-    return min(found, key=lambda name: (name not in da.dims, da.coords[name].ndim))
+    name = min(found, key=lambda name: _rank(da, kind, name))
+    _check_degrees(da.coords[name], kind)
+    return name
+
+
+def _rank(da: xr.DataArray, kind: str, name: str) -> tuple[bool, bool, int]:
+    """Return how far a coordinate is from being the latitude or longitude: smallest is best.
+
+    Rotated and projected coordinates have units of degrees too; a name or standard name tells
+    which coordinate is the true one.
+    """
+    coord = da.coords[name]
+    named = coord.attrs.get("standard_name") == kind or bool(_NAMES[kind].match(name))
+    return not named, name not in da.dims, coord.ndim
+
+
+def _check_degrees(coord: xr.DataArray, kind: str) -> None:
+    """Raise unless latitude or longitude is in degrees, or does not say what it is in."""
+    found = units_of(coord)
+    if found in _DEGREES or same_units(str(found).lower(), "degree"):
+        return
+    remedy = f"Convert it, and set its attribute units to 'degrees_{_COMPASS[kind]}'"
+    if same_units(found, "radian"):
+        remedy = f"Convert it, with .assign_coords({coord.name}=np.rad2deg(da[{coord.name!r}]))"
+    raise GridError(
+        f"The {kind} {coord.name!r} is in {found!r}, not in degrees. {remedy}, or drop the "
+        "attribute where it is wrong."
+    )
 
 
 def _candidates(da: xr.DataArray, kind: str) -> list[str]:
@@ -400,12 +478,27 @@ def _candidates(da: xr.DataArray, kind: str) -> list[str]:
     if kind == "time":
         listed += da.cf.axes.get("T", [])
     named = [name for name in da.coords if _NAMES[kind].match(str(name))]
-    good = [n for n in listed if n in da.coords] or named
+    listed = [n for n in listed if n in da.coords and not _is_other(da.coords[n], kind)]
+    good = listed or [n for n in named if not _is_other(da.coords[n], kind)]
     return [str(n) for n in dict.fromkeys(good) if 1 <= da.coords[n].ndim <= 2]
+
+
+def _is_other(coord: xr.DataArray, kind: str) -> bool:
+    """Tell whether a coordinate says that it is another thing, such as a rotated latitude."""
+    return coord.attrs.get("standard_name", kind) in _OTHER[kind]
 
 
 def find_time(da: xr.DataArray) -> str | None:
     """Return the name of the time dimension, or None.
+
+    Of several dimensions with dates (of a forecast: its reference time and its valid time) the one
+    with ``standard_name="time"`` is meant, else the one that is called time.
+
+    Raises
+    ------
+    TimeAxisError
+        If several dimensions have dates and nothing tells which is meant, or another coordinate
+        has the standard name and other times.
 
     Examples
     --------
@@ -413,11 +506,70 @@ def find_time(da: xr.DataArray) -> str | None:
     >>> find_time(xr.DataArray([1.0, 2.0], dims="x")) is None
     True
     """
-    for name in da.dims:
-        values = da.coords.get(name, None)
-        if values is not None and _is_time(values):
-            return str(name)
-    return next((n for n in _candidates(da, "time") if n in da.dims), None)
+    dated = [str(d) for d in da.dims if d in da.coords and _tells_time(da.coords[d])]
+    listed = [n for n in _candidates(da, "time") if n in da.dims]
+    found = dated or listed
+    if not found:
+        return None
+    ranked = sorted(found, key=lambda name: _rank_time(da, name))
+    if len(ranked) > 1 and _rank_time(da, ranked[0]) == _rank_time(da, ranked[1]):
+        raise TimeAxisError(
+            f"{da.name or 'The array'} has the dimensions {ranked[0]!r} and {ranked[1]!r} with "
+            "dates. Say which of them is the time, with the attribute standard_name='time' of its "
+            "coordinate, or drop the dates of the other, with .drop_vars(...)."
+        )
+    _check_valid_time(da, ranked[0])
+    return ranked[0]
+
+
+def _rank_time(da: xr.DataArray, name: str) -> tuple[bool, bool, bool]:
+    """Return how far a dimension with dates is from being the time: smallest is best."""
+    said = da.coords[name].attrs.get("standard_name") if name in da.coords else None
+    return said != "time", said in _OTHER["time"], not _NAMES["time"].match(name)
+
+
+def _check_valid_time(da: xr.DataArray, dim: str) -> None:
+    """Raise where a coordinate beside a time dimension says that the times are its own."""
+    if dim not in da.coords or da.coords[dim].attrs.get("standard_name") == "time":
+        return
+    for name, other in da.coords.items():
+        says = other.attrs.get("standard_name") == "time" and dim in other.dims and name != dim
+        if not says or (other.dims == (dim,) and np.array_equal(other.values, da[dim].values)):
+            continue
+        raise TimeAxisError(
+            f"{da.name or 'The array'} has the valid times (standard_name='time') in {name!r}, "
+            f"beside its dimension {dim!r}, which holds others. Make them the coordinate of the "
+            f"dimension, with .swap_dims({{{dim!r}: {name!r}}}), of one lead time where there are "
+            "several."
+        )
+
+
+def _tells_time(values: xr.DataArray) -> bool:
+    """Tell whether a coordinate has dates, decoded or not."""
+    return _is_time(values) or (values.dtype.kind in "iuf" and _is_undecoded(values))
+
+
+def _is_undecoded(values: xr.DataArray) -> bool:
+    """Tell whether numbers are times that were not decoded: CF units, or YYYYMMDD."""
+    units = str(values.attrs.get("units", ""))
+    if " since " in units or " as %Y" in units:
+        return True
+    if values.dtype.kind not in "iu" or values.ndim != 1 or not values.size:
+        return False
+    return is_yyyymmdd(values.values)
+
+
+def is_yyyymmdd(numbers: np.ndarray[Any, Any]) -> bool:
+    """Tell whether whole numbers spell dates, such as 20240229.
+
+    Examples
+    --------
+    >>> is_yyyymmdd(np.array([20240229, 20240301])), is_yyyymmdd(np.arange(3))
+    (True, False)
+    """
+    years, months, days = numbers // 10_000, numbers // 100 % 100, numbers % 100
+    inside = [(1000, years, 3000), (1, months, 12), (1, days, 31)]
+    return all(bool(((low <= part) & (part <= high)).all()) for low, part, high in inside)
 
 
 def _is_time(values: xr.DataArray) -> bool:

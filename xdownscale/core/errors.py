@@ -1,4 +1,4 @@
-"""Exceptions and warnings of the library, and checks of options.
+"""Exceptions and warnings of the library, and checks of options and types.
 
 Each message says what was found, what is allowed and what to do about it.
 """
@@ -121,3 +121,29 @@ def check_whole(what: str, given: Any, least: int = 0) -> int:
             f"{what} is {given!r}; give a whole number of {least} or more, below 2**63."
         )
     return number
+
+
+def require_real(dtype: Any, what: str) -> None:
+    """Raise `DataError` unless a dtype is one of real numbers.
+
+    Parameters
+    ----------
+    dtype : dtype
+    what : str
+        What has it, for the message.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> require_real(np.dtype("int16"), "The field")
+    """
+    if dtype.kind in "iufb":
+        return
+    hint = "give real numbers, for instance with record.astype('float32')."
+    if dtype.kind == "m":
+        hint = (
+            "xarray decodes numbers with units of days or hours to such time spans. Give numbers "
+            "in a unit, for instance da / np.timedelta64(1, 'D'), or open the file with "
+            "decode_timedelta=False."
+        )
+    raise DataError(f"{what} has values of type {dtype}; {hint}")

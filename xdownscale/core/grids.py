@@ -691,7 +691,8 @@ def cell_weights(da: xr.DataArray) -> xr.DataArray:
     -------
     DataArray
         (y, x): areas in km2, or cosines of latitude where cells have no edges: on curvilinear
-        grids and such of one row or column.
+        grids and such of one row or column. 0 where a curvilinear grid has no coordinates (NEMO
+        leaves out processors on land).
 
     Examples
     --------
@@ -704,7 +705,7 @@ def cell_weights(da: xr.DataArray) -> xr.DataArray:
         return area(da)
     latitude = da[axes.latitude]
     cosine = latitude.copy(data=np.cos(np.deg2rad(latitude.values.astype(float))))
-    weights = cosine * xr.ones_like(da[axes.longitude], dtype=float)
+    weights = cosine.fillna(0) * xr.ones_like(da[axes.longitude], dtype=float)
     return weights.rename("weight").transpose(axes.y, axes.x)
 
 

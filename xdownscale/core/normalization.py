@@ -10,7 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from xdownscale.core.errors import DataError, ModelFormatError, OptionError, check_option
+from xdownscale.core.errors import (
+    DataError,
+    ModelFormatError,
+    OptionError,
+    check_option,
+    require_real,
+)
 from xdownscale.core.extremes import MANY
 from xdownscale.core.moments import Moments
 
@@ -407,6 +413,7 @@ def _blocks(values: Any) -> Iterator[Any]:
     starts = np.cumsum([0, *chunks[0]]) if chunks else [*range(0, len(values), step), len(values)]
     for start, stop in itertools.pairwise(starts):
         block = np.asarray(values[start:stop]).ravel()
+        require_real(block.dtype, "The training record")
         yield block if block.dtype.kind == "f" else block.astype(float)
 
 

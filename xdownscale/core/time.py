@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike, NDArray
 
-from xdownscale.core.coords import require_time
+from xdownscale.core.coords import is_yyyymmdd, require_time
 from xdownscale.core.errors import TimeAxisError, XDownscaleWarning
 
 DAY = 86400
@@ -126,9 +126,12 @@ def _values(time: Any) -> NDArray[Any]:
         )
     dates = values.dtype == object and all(hasattr(t, "calendar") for t in values)
     if values.dtype.kind != "M" and not dates:
+        how = "xarray.decode_cf"
+        if values.dtype.kind in "iu" and values.size and is_yyyymmdd(values):
+            how = "pd.to_datetime(time.astype(str), format='%Y%m%d')"
         raise TimeAxisError(
             f"Times of type {values.dtype} are no dates; give datetime64 or cftime, for instance "
-            "with xarray.decode_cf."
+            f"with {how}."
         )
     return values
 
@@ -412,7 +415,7 @@ def rows_of(wanted: Any, time: Any) -> NDArray[np.intp] | None:
     Returns
     -------
     ndarray of int or None
-        Ascending, each once; compared as in `match_times`. None where `wanted` is no array of
+        In the order of `wanted`; compared as in `match_times`. None where `wanted` is no array of
         times, or one of them is not in the record.
 
     Examples
@@ -431,7 +434,7 @@ def rows_of(wanted: Any, time: Any) -> NDArray[np.intp] | None:
     if calendar_of(values) != calendar_of(time):
         return None
     rows = match_times(values, time)
-    return None if (rows < 0).any() else np.unique(rows)
+    return None if (rows < 0).any() else rows
 
 
 def same_times(a: Any, b: Any) -> bool:

@@ -14,6 +14,17 @@ _TIMES = re.compile(r"(?<=[A-Za-z\d])[.·](?=[A-Za-z])")  # kg.m-2
 _POWER = re.compile(
     r"(?<=[A-Za-z])(?![A-Za-z])(?<![0-9\-][eE])(?<![0-9\-])(?=[0-9\-])"
 )  # the end of a word with a number behind it: m-2, s2
+_WHOLE = {  # texts that mean something else within a unit, or cannot be read
+    "C": "degC",
+    "deg C": "degC",
+    "degrees C": "degC",
+    "degrees Celsius": "degC",
+    "mb": "millibar",
+    "Mb": "millibar",
+    "-": "1",
+    "unitless": "1",
+    "fraction": "1",
+}
 _CLOSE = 1e-9  # relative difference of two scales that are one
 
 
@@ -38,6 +49,28 @@ def units_of(thing: Any) -> str | None:
     """
     found = thing.attrs.get("units")
     return None if found is None else str(found).strip()
+
+
+def transformed_units(units: str | None, transform: str) -> str | None:
+    """Return the units of transformed values; None where those of the values are not told.
+
+    Parameters
+    ----------
+    units : str or None
+        As `units_of` returns them.
+    transform : str
+        Name of the transform.
+
+    Examples
+    --------
+    >>> transformed_units("K", "log10"), transformed_units("K", "identity")
+    ('log10(K)', 'K')
+    >>> transformed_units(None, "log10") is None
+    True
+    """
+    if not units or transform == "identity":
+        return units or None
+    return f"{transform}({units})"
 
 
 def same_units(first: str | None, second: str | None) -> bool:
@@ -129,6 +162,7 @@ def said(units: str | None) -> str:
 def _meaning(text: str) -> tuple[str, float, float] | None:
     """Return the dimension of a unit, and 0 and 1 of it in base units; None if not understood."""
     registry = _registry()
+    text = _WHOLE.get(text, text)
     factor = 1.0
     rest = text
     if found := _FACTOR.fullmatch(text):
@@ -162,10 +196,12 @@ def _registry() -> Any:
     )
     for line in (
         "@alias degC = deg_C = Celsius = celsius = degrees_Celsius = degree_celsius",
+        "@alias degC = degrees_C = degree_C",
         "@alias degK = deg_K = Kelvin",
         "degrees_north = degree = degreeN = degree_N = degreesN = degrees_N = degree_north",
         "degrees_east = degree = degreeE = degree_E = degreesE = degrees_E = degree_east",
         "@alias meter = gpm",
+        "dobson_unit = [column] = DU = dobson = Dobson",
         "practical_salinity_unit = [salinity] = psu = PSU",
     ):
         registry.define(line)

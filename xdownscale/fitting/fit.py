@@ -32,6 +32,7 @@ from xdownscale.fitting.groups import Seasons, make_groups
 from xdownscale.fitting.pairing import settle_pairing
 from xdownscale.fitting.training_data import GroupDataset, train_group
 from xdownscale.preprocessing import validation
+from xdownscale.preprocessing.outliers import screen_static
 from xdownscale.preprocessing.validation import Pair
 
 
@@ -50,12 +51,13 @@ def fit_records(
     drivers: Mapping[str, str | None] | None = None,
     pairing: str = "auto",
     encoder: Fitted | None = None,
+    outliers: str = "raise",
 ) -> tuple[Fitted, Pair]:
     """Validate the records, train a model for every group, and put the parts together.
 
     Parameters
     ----------
-    coarse, fine, static, seed, device, checkpoint_dir, progress, drivers, pairing
+    coarse, fine, static, seed, device, checkpoint_dir, progress, drivers, pairing, outliers
         As for `xdownscale.fit`.
     config : DownscalerConfig
         Options.
@@ -80,6 +82,8 @@ def fit_records(
         check_devices(device, config.training.devices, config.training.strategy)
     coarse, fine = (blocks.chunked(record) for record in (coarse, fine))
     pair = validation.check_pair(coarse, fine, config.data, drivers)
+    pair = validation.screen_pair(pair, outliers)
+    static = screen_static(static, outliers)
     _check_method(pair, config)
     transfer.check_transfer(encoder, config, len(pair.drivers))
     pair = settle_pairing(pair, pairing, seed)

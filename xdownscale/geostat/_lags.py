@@ -94,9 +94,23 @@ def _length(span: int) -> str:
 
 def lag_coordinate(lags: NDArray[np.int64], step: int) -> xr.DataArray:
     """Return the coordinate ``lag``, counted in steps."""
-    names = {DAY: "day", MONTH: "month"}
-    attrs = {"long_name": "lag", "units": names.get(step, f"{step / 3600:g} hours")}
+    attrs = {"long_name": "lag", "units": step_name(step)}
     return xr.DataArray(lags, dims=("lag",), attrs=attrs)
+
+
+def step_name(step: int) -> str:
+    """Return a time step as units name it.
+
+    Examples
+    --------
+    >>> step_name(DAY), step_name(MONTH), step_name(6 * 3600), step_name(7 * DAY), step_name(900)
+    ('day', 'month', '6 h', '7 days', '15 min')
+    """
+    if step in (DAY, MONTH):
+        return "day" if step == DAY else "month"
+    units = (("days", DAY), ("h", 3600), ("min", 60), ("s", 1))
+    name, size = next((name, size) for name, size in units if step % size == 0)
+    return f"{step // size} {name}"
 
 
 def pairs(

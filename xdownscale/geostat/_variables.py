@@ -10,9 +10,10 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar, overload
 import numpy as np
 import xarray as xr
 
-from xdownscale.core.coords import find_time
+from xdownscale.core.coords import auxiliary, find_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import has_grid
+from xdownscale.core.values import check_values
 
 VARIABLE = "variable"
 P = ParamSpec("P")
@@ -68,9 +69,10 @@ def for_each_variable(
 
         @functools.wraps(function)
         def diagnostic(*args: Any, **kwargs: Any) -> Any:
-            if not any(isinstance(given, xr.Dataset) for given in (*args, *kwargs.values())):
-                return function(*args, **kwargs)
             arguments = signature.bind(*args, **kwargs).arguments
+            if not any(isinstance(given, xr.Dataset) for given in (*args, *kwargs.values())):
+                _check_records(arguments, first, other)
+                return function(*args, **kwargs)
             ds = arguments[first]
             beside = arguments.get(other) if other else None
             if not isinstance(ds, xr.Dataset):
@@ -85,7 +87,7 @@ def for_each_variable(
                 arguments[first] = da
                 if isinstance(beside, xr.Dataset):
                     arguments[str(other)] = _of_the_same_name(beside, name, str(other))
-                results[name] = _call(function, arguments, name)
+                results[name] = _call(function, arguments, name, (first, other))
             return _combine(results, ds)
 
         diagnostic.__signature__ = signature  # type: ignore[attr-defined]
@@ -97,18 +99,18 @@ def for_each_variable(
 def fields_of(ds: xr.Dataset, *, needs_time: bool = False) -> dict[str, xr.DataArray]:
     """Return the variables of a Dataset that have a grid, and a time axis where one is needed.
 
-    Bounds of coordinates are no fields.
+    Bounds of coordinates and cell areas are no fields.
 
     Raises
     ------
     GridError, TimeAxisError
         If no variable is left.
     """
-    bounds = {str(c.attrs.get("bounds", c.encoding.get("bounds"))) for c in ds.coords.values()}
+    beside = auxiliary(ds)
     on_grid = {
         str(name): da
         for name, da in ds.data_vars.items()
-        if str(name) not in bounds and has_grid(da)
+        if str(name) not in beside and has_grid(da)
     }
     if not on_grid:
         raise GridError(
@@ -145,9 +147,22 @@ def _of_the_same_name(ds: xr.Dataset, name: str, what: str) -> xr.DataArray:
     return ds[name]
 
 
-def _call(function: Callable[..., Any], arguments: Mapping[str, Any], name: str) -> xr.Dataset:
+def _check_records(arguments: Mapping[str, Any], first: str, other: str | None) -> None:
+    """Raise unless the records of a diagnostic have values that it can take."""
+    check_values(arguments[first], "The record")
+    if other and isinstance(arguments.get(other), xr.DataArray):
+        check_values(arguments[other], f"The record {other!r}")
+
+
+def _call(
+    function: Callable[..., Any],
+    arguments: Mapping[str, Any],
+    name: str,
+    records: tuple[str, str | None],
+) -> xr.Dataset:
     """Return the result of one variable as a Dataset; errors tell which variable it was."""
     try:
+        _check_records(arguments, *records)
         result = function(**arguments)
     except Exception as err:
         err.add_note(f"This was found in the variable {name!r} of the Dataset.")

@@ -13,14 +13,16 @@ from xdownscale.core.alignment import require_same_units
 from xdownscale.core.coords import find_time
 from xdownscale.core.errors import DataError, OptionError, XDownscaleError
 from xdownscale.core.normalization import Scaling
+from xdownscale.core.space import space_of
 from xdownscale.core.time import step_text
+from xdownscale.core.units import transformed_units, units_of
 from xdownscale.geostat._variables import for_each_variable
 from xdownscale.geostat.autocorrelation import acf, pacf
 from xdownscale.geostat.distribution import distribution
 from xdownscale.geostat.lag_scores import lag_r2, lag_rmse
 from xdownscale.geostat.spectrum import power_spectrum
 from xdownscale.geostat.variogram import semivariogram
-from xdownscale.geostat.wasserstein import as_space, wasserstein
+from xdownscale.geostat.wasserstein import wasserstein
 
 FIELDS = ("this", "reference")
 _WAVELENGTHS = np.geomspace(10.0, 5000.0, 28)  # km, ten to a decade
@@ -36,7 +38,7 @@ def compare(
     *,
     max_distance: float = 600,
     max_lag: int = 10,
-    transform: str | Scaling | None = "log10",
+    transform: str | Scaling | None = "auto",
     floor: float | None = None,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -96,8 +98,8 @@ def compare(
     """
     if max_lag < 1:
         raise OptionError(f"max_lag is {max_lag}; give 1 or more.")
-    space = as_space(transform, floor)
     require_same_units(da, reference, ("The record", "the reference"))
+    space = space_of(transform, (da.data, reference.data), floor)
     records = dict(zip(FIELDS, (da, reference), strict=True))
     parts = []
     status = {}
@@ -176,7 +178,7 @@ def _measure_both(
     said = {}
     for field, da in records.items():
         try:
-            moved = da.copy(data=space.transform_only(da.data))
+            moved = _transformed(da, space)
             found[field] = measure(da, moved)
             said[field] = _DONE
         except XDownscaleError as err:
@@ -187,6 +189,14 @@ def _measure_both(
     parts = [found.get(field, _missing_like(some)) for field in FIELDS]
     index = xr.DataArray(list(FIELDS), dims="field", name="field")
     return xr.concat(parts, index, join="outer", coords="minimal", compat="override"), said
+
+
+def _transformed(da: xr.DataArray, space: Scaling) -> xr.DataArray:
+    """Return transformed values under their own units."""
+    moved = da.copy(data=space.transform_only(da.data))
+    units = transformed_units(units_of(da), space.transform)
+    moved.attrs = {k: v for k, v in da.attrs.items() if k != "units"}
+    return moved.assign_attrs(units=units) if units else moved
 
 
 def _missing_like(like: xr.Dataset) -> xr.Dataset:

@@ -13,9 +13,10 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
-from xdownscale.core.errors import DataError, OptionError
+from xdownscale.core.errors import OptionError
 from xdownscale.core.quantiles import DIGIT, count_digits, floats, narrow
 from xdownscale.core.streaming import RereadableArray, as_dask, gather
+from xdownscale.core.values import as_floats
 from xdownscale.geostat._variables import for_each_variable
 
 Array = NDArray[Any]
@@ -94,7 +95,7 @@ def distribution(
         raise OptionError(f"thresholds are {thresholds}; give finite numbers.")
     if not 0 < tail < 1:
         raise OptionError(f"tail is {tail}; give a share between 0 and 1, such as 0.01.")
-    values = _floating(da).data
+    values = as_floats(da).data
     parts = _describe(as_dask(values if da.ndim else values[None]), probabilities, levels, tail)
     if da.chunks is None:
         (parts,) = compute(parts)
@@ -106,14 +107,6 @@ def _checked(quantiles: Sequence[float], what: str) -> Array:
     if not ((found >= 0) & (found <= 1)).all():
         raise OptionError(f"{what} are {quantiles}; give probabilities from 0 to 1.")
     return found
-
-
-def _floating(da: xr.DataArray) -> xr.DataArray:
-    if da.dtype.kind not in "fiub":
-        raise DataError(
-            f"{da.name or 'The array'} has values of type {da.dtype}; give real numbers."
-        )
-    return da if da.dtype in (np.float32, np.float64) else da.astype(np.float64)
 
 
 def _describe(x: Any, probabilities: Array, levels: Array, tail: float) -> dict[str, Any]:

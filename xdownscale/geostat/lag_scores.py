@@ -134,12 +134,13 @@ def _labelled(
     units = rest.attrs.get("units") if kind == "rmse" else "1"
     words = {"mean": "mean", "sd": "standard deviation", "p10": "10 % quantile"}
     words |= {"p90": "90 % quantile"}
+    steps = "days" if lags.attrs["units"] == "day" else "time steps"
     dims = ("lag", *rest.dims)
     data: dict[str, Any] = {}
     for place, (name, word) in enumerate(words.items()):
-        attrs = {"long_name": f"{word} of the {_WORDS[kind]} over days"}
+        attrs = {"long_name": f"{word} of the {_WORDS[kind]} over {steps}"}
         data[name] = (dims, found[place], attrs | ({"units": units} if units else {}))
-    data["pair_count"] = (dims, found[4], {"long_name": "pairs of days", "units": "1"})
+    data["pair_count"] = (dims, found[4], {"long_name": f"pairs of {steps}", "units": "1"})
     attrs = {"score": kind, "weights": "area" if weighted else "none"}
     return xr.Dataset(data, coords={**rest.coords, "lag": lags}, attrs=attrs)
 

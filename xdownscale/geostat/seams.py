@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError
 from xdownscale.core.missing import finite
+from xdownscale.core.values import as_floats
 from xdownscale.geostat._variables import for_each_variable
 from xdownscale.patches import PatchLayout
 from xdownscale.patches.arrays import check_shape
@@ -75,7 +76,7 @@ def seams(da: xr.DataArray, layout: PatchLayout) -> xr.Dataset:
     check_shape((da.sizes[axes.y], da.sizes[axes.x]), layout)
     borders = [_borders(layout, axis) for axis in (0, 1)]
     _check_borders(borders)
-    da = xr.apply_ufunc(finite, da, dask="allowed", keep_attrs=True)
+    da = xr.apply_ufunc(finite, as_floats(da), dask="allowed", keep_attrs=True)
     steps = [_profile(abs(da.diff(dim)), dim, "line") for dim in grid]
     variance = _variance(da, axes.time)
     sides = [_on_lines(_profile(variance, dim, "pixel")) for dim in grid]

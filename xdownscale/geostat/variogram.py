@@ -80,8 +80,8 @@ def semivariogram(
         ``semivariance``, ``pair_count`` (of a day; of a mean day where averaged), ``fit`` (the
         model at `lag`), ``lower`` and ``upper`` (95 % band from blocks of ``days^(1/3)`` days);
         ``nugget``, ``psill`` (partial sill), ``sill = psill + nugget``, ``effective_range`` (km;
-        where spherical and cubic reach the sill, exponential and stable 95 % of the partial
-        sill, gaussian 98 %, matern 94 to 98 % from smoothness 0.5 on); ``smoothness`` of
+        where spherical and cubic reach the sill, and the others 95 % of the partial sill,
+        ``1 - exp(-3)``; scikit-gstat's of gaussian and matern reach further); ``smoothness`` of
         ``"matern"``, ``shape`` of ``"stable"``; ``fit_ok`` and, where that is False, ``message``:
         then the parameters and `fit` are NaN. The coordinate ``distance`` is the mean distance
         of the pairs in each class, at which the model is fitted.
@@ -280,12 +280,13 @@ def _with_fit(curves: xr.Dataset, model: str, lag: Array, units: Any) -> xr.Data
     if model in SHAPES:
         found[SHAPES[model]] = shape
     found = found.assign(fit_ok=ok, message=message)
-    square = "1" if units in (None, "1", "") else f"({units})^2"
+    square = "1" if units == "1" else f"({units})^2" if units else ""
     for name, (what, unit) in _MEANING.items():
         if name in found.variables:
-            found[name].attrs = {"long_name": what, **({"units": unit or square})}
+            said = unit or square
+            found[name].attrs = {"long_name": what, **({"units": said} if said else {})}
     for name in ("fit_ok", "message"):
-        found[name].attrs.pop("units")
+        found[name].attrs.pop("units", None)
     return found
 
 

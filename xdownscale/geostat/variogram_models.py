@@ -7,6 +7,7 @@ hundreds of modules, is imported for the others alone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ SHAPES = {"matern": "smoothness", "stable": "shape"}  # names of the fourth para
 MESSAGE = "<U120"
 _SIGNIFICANT = 0.01  # chance of taking a flat curve for one with a range
 _AT_BOUND = 0.99
+_LEFT = float(np.exp(-3.0))  # share of the partial sill that is missing at the effective range
 _LARGEST = {"matern": 20.0, "stable": 2.0}  # of the fourth parameter, as in scikit-gstat
 
 
@@ -176,17 +178,32 @@ def _exponential(h: Array, reach: float) -> Array:
 
 
 def _gaussian(h: Array, reach: float) -> Array:
-    return np.asarray(1.0 - np.exp(-((h / (reach / 2.0)) ** 2)))
+    return np.asarray(1.0 - np.exp(-3.0 * (h / reach) ** 2))
 
 
 def _matern(h: Array, reach: float, smoothness: float) -> Array:
+    return 1.0 - _matern_correlation(h * (_matern_reach(float(smoothness)) / reach), smoothness)
+
+
+def _matern_correlation(x: Array, smoothness: float) -> Array:
+    """Return ``2^(1-v) / Gamma(v) x^v K_v(x)``: the correlation at x times the length scale."""
     from scipy.special import gamma, kv
 
-    x = h * np.sqrt(smoothness) / (reach / 2.0)
-    bessel = kv(smoothness, 2.0 * x)
+    bessel = kv(smoothness, x)
     with np.errstate(invalid="ignore"):  # zero times infinity, at no distance
-        rest = 2.0 / gamma(smoothness) * x**smoothness * bessel
-    return np.asarray(1.0 - np.where(np.isinf(bessel), 1.0, rest))
+        found = 2.0 / gamma(smoothness) * (x / 2.0) ** smoothness * bessel
+    return np.asarray(np.where(np.isinf(bessel), 1.0, found))
+
+
+@lru_cache(maxsize=4096)
+def _matern_reach(smoothness: float) -> float:
+    """Return where the correlation of the Matern model falls to that of the others' ranges."""
+    from scipy.optimize import brentq
+
+    def above(x: float) -> float:
+        return float(_matern_correlation(np.array(x), smoothness)) - _LEFT
+
+    return float(brentq(above, 1e-6, 100.0, xtol=1e-13))
 
 
 _FORMS: dict[str, Callable[..., Array]] = {

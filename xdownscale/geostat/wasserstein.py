@@ -14,8 +14,10 @@ from xdownscale.core.alignment import Pair, bring_together, template
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import OptionError, check_option
 from xdownscale.core.grids import same_grid
-from xdownscale.core.normalization import TRANSFORMS, Scaling
+from xdownscale.core.normalization import Scaling
+from xdownscale.core.space import space_of
 from xdownscale.core.streaming import RereadableArray, gather
+from xdownscale.core.units import transformed_units, units_of
 from xdownscale.geostat import _wasserstein_kernels
 from xdownscale.geostat._common_days import on_common_days
 from xdownscale.geostat._grouping import Groups, resolve
@@ -51,7 +53,7 @@ def wasserstein(
     bins: int | None = None,
     by: Any = None,
     *,
-    transform: str | Scaling | None = "log10",
+    transform: str | Scaling | None = "auto",
     floor: float | None = None,
     normalise: bool = True,
     common: bool = True,
@@ -84,8 +86,10 @@ def wasserstein(
         area means or linear interpolation, groups from the nearest cell.
     transform : str, Scaling or None
         Where distances are measured; None or ``"identity"`` for the values as they are.
+        ``"auto"`` reads the values of both and chooses as `choose_transform` does: ``"log10"`` for
+        skewed values above 0, ``"identity"`` for temperatures, ``"sqrt"`` for daily rain.
     floor : float, optional
-        Under log10, values below it count as the floor.
+        Under log10, values below it count as the floor; with it ``"auto"`` is ``"log10"``.
     normalise : bool
         Divide by the joint range of both (of the day, or of all days together; all groups share
         it), so that distances lie in [0, 1]. False: in transformed units.
@@ -100,7 +104,8 @@ def wasserstein(
         ``wasserstein``, ``span`` (the joint range), ``count`` and ``count_other`` (numbers of
         values) over time for ``"daily"``, and over the groups. For ``"daily"`` also
         ``wasserstein_mean``, ``wasserstein_p10`` and ``wasserstein_p90`` over the days; for
-        ``"pooled"`` ``error_bound``. NaN where a group is empty. Lazy where the records are.
+        ``"pooled"`` ``error_bound``. NaN where a group is empty. Lazy where the records are;
+        ``"auto"`` reads them once before.
 
     Raises
     ------
@@ -129,15 +134,15 @@ def wasserstein(
     --------
     >>> edges = {"lat": [0.0], "lon": [0.0, 1.0, 2.0]}
     >>> one = xr.DataArray([[1.0, 10.0, 100.0]], coords=edges)
-    >>> round(wasserstein(one, 10 * one, normalise=False).wasserstein.item(), 12)
+    >>> round(wasserstein(one, 10 * one, transform="log10", normalise=False).wasserstein.item(), 12)
     1.0
-    >>> round(wasserstein(one, 10 * one).wasserstein.item(), 12)
+    >>> round(wasserstein(one, 10 * one, transform="log10").wasserstein.item(), 12)
     0.333333333333
     """
     check_option("kind of distance", kind, KINDS)
     _check_bins(bins)
-    space = as_space(transform, floor)
     pair = bring_together(da, other, common, days=common or kind == "daily")
+    space = space_of(transform, (each.data for each in pair), floor)
     groups = resolve(by, pair)
     measure = _daily if kind == "daily" else _pooled
     found = measure(pair, groups, space, bins, normalise)
@@ -161,7 +166,7 @@ def similarity_table(
     seasons: str | Sequence[str] | Mapping[str, Sequence[int]] = SEASONS,
     regions: Mapping[str, Any] | None = None,
     bins: int | None = None,
-    transform: str | Scaling | None = "log10",
+    transform: str | Scaling | None = "auto",
     floor: float | None = None,
     normalise: bool = True,
 ) -> pd.DataFrame:
@@ -221,7 +226,8 @@ def similarity_table(
     one, other = on_common_days(fields_a, fields_b, ("The first record", "The second record"))
     boxes: dict[str, Any] = dict(normalise_regions(regions)) or {_WHOLE: None}
     names = list(resolve_seasons(seasons)) if "season" in ways else [_WHOLE]
-    options = {"bins": bins, "transform": transform, "floor": floor, "normalise": normalise}
+    space = space_of(transform, (one.data, other.data), floor)
+    options = {"bins": bins, "transform": space, "normalise": normalise}
     rows = {}
     for region, box in boxes.items():
         a = one if box is None else _crop(one, box)
@@ -229,18 +235,6 @@ def similarity_table(
         for season, days in _seasons(one, names, seasons):
             rows[(season, region)] = _row(a.isel(days), b.isel(days), options)
     return _frame(rows, ways, names, list(boxes))
-
-
-def as_space(transform: str | Scaling | None, floor: float | None) -> Scaling:
-    """Return the `Scaling` of a transform and a floor, or raise `OptionError`."""
-    name = transform.transform if isinstance(transform, Scaling) else transform or "identity"
-    check_option("transform", name, [t for t in TRANSFORMS if t != "auto"])
-    if floor is not None and (isinstance(transform, Scaling) or name != "log10"):
-        raise OptionError(
-            f"floor={floor} means nothing with transform={name!r}; leave it out, or choose "
-            "transform='log10'."
-        )
-    return transform if isinstance(transform, Scaling) else Scaling(transform=name, floor=floor)
 
 
 def _check_bins(bins: int | None) -> None:
@@ -382,12 +376,12 @@ def _summary(
 
 def _describe(found: xr.Dataset, pair: Pair, space: Scaling, normalise: bool) -> xr.Dataset:
     """Set long names and units."""
-    own = str(pair[0].attrs.get("units", "1"))
-    units = {"identity": own}.get(space.transform, f"{space.transform}({own})")
+    units = transformed_units(units_of(pair[0]) or units_of(pair[1]), space.transform)
     distance = "1" if normalise else units
     for name in found.data_vars:
         unit = "1" if "count" in str(name) else units if name == "span" else distance
-        found[name].attrs = {"long_name": _NAMES[str(name)], "units": unit}
+        attrs = {"units": unit} if unit else {}
+        found[name].attrs = {"long_name": _NAMES[str(name)], **attrs}
     return found
 
 

@@ -197,12 +197,27 @@ def _projection() -> dict[str, Any]:
 
 def _degrees(field: xr.DataArray) -> tuple[Any, Any]:
     axes = find_axes(field)
-    return field[axes.longitude].values, field[axes.latitude].values
+    lon, lat = field[axes.longitude].values, field[axes.latitude].values
+    if lon.ndim == 1:
+        return lon, lat
+    return _without_holes(lon, axis=0), _without_holes(lat, axis=1)
+
+
+def _without_holes(degrees: Any, axis: int) -> Any:
+    """Give cells without coordinates those of their column or row; they have no value anyway."""
+    known = np.isfinite(degrees)
+    if known.all():
+        return degrees
+    count = known.sum(axis)
+    mean = np.where(known, degrees, 0).sum(axis) / np.maximum(count, 1)
+    place = np.arange(mean.size)
+    line = np.interp(place, place[count > 0], mean[count > 0])
+    return np.where(known, degrees, np.expand_dims(line, axis))
 
 
 def _middle(da: xr.DataArray) -> float:
     """Return the middle longitude; on a grid across the date line or Greenwich in -180 to 180."""
-    lon = da[find_axes(da).longitude].values
+    lon = _degrees(da)[0]
     first = float(lon.flat[0])
     middle = first + float(np.median(wrap_longitude(lon - first, -180.0)))
     steps = np.diff(lon, axis=-1)

@@ -31,8 +31,8 @@ def new_axes(ax: Any, size: tuple[float, float] = (6.4, 4.2)) -> Any:
 
 
 def with_units(words: str, units: object) -> str:
-    """Return an axis label, such as ``lag [km]``; without dimension it bears ``[1]``."""
-    return f"{words} [{units or '1'}]"
+    """Return an axis label, such as ``lag [km]``; units that nobody has told are left out."""
+    return f"{words} [{units}]" if units else words
 
 
 def named(
@@ -129,8 +129,8 @@ def variable(result: xr.Dataset | xr.DataArray, name: str) -> xr.DataArray:
 
 
 def units_of(da: Any) -> str:
-    """Return the units of an array, ``1`` where it has none."""
-    return str(da.attrs.get("units") or "1")
+    """Return the units of an array, an empty text where it has none."""
+    return str(da.attrs.get("units") or "")
 
 
 def legend(ax: Any, names: Sequence[str], **options: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from xdownscale.plot._style import (
     with_units,
 )
 
+_PLURALS = {"day": "days", "month": "months"}
 _SCORES = {"r2": "R² of a day with an earlier one", "rmse": "RMSE of a day to an earlier one"}
 
 
@@ -134,7 +135,7 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
     ax.set_xticks(_whole_ticks(lag))
     legend(ax, list(curves))
     units = "1" if score == "r2" else units_of(result["mean"])
-    return tidy(ax, "lag [days]", with_units(_SCORES[score], units))
+    return tidy(ax, _lag_label(curves), with_units(_SCORES[score], units))
 
 
 def _stems(
@@ -154,7 +155,7 @@ def _stems(
     ax.axhline(0, color="#000000", linewidth=0.8)
     ax.set_xticks(_whole_ticks(variable(result, name)["lag"].values))
     legend(ax, list(curves))
-    return tidy(ax, "lag [days]", with_units(words, "1"))
+    return tidy(ax, _lag_label(curves), with_units(words, "1"))
 
 
 def _stem(ax: Any, curve: xr.DataArray, label: str, place: int, shift: float) -> None:
@@ -168,6 +169,19 @@ def _stem(ax: Any, curve: xr.DataArray, label: str, place: int, shift: float) ->
     ax.vlines(lag + shift, 0, value, color=colour, linewidth=1.4)
     points = {"color": colour, "marker": MARKERS[place % 7], "markersize": 4, "linestyle": "none"}
     ax.plot(lag + shift, value, label=label, **points)
+
+
+def _lag_label(curves: Mapping[str, Any]) -> str:
+    """Return the label of the axis of lags, in the step that the records have."""
+    steps = {str(curve["lag"].attrs.get("units", "day")): name for name, curve in curves.items()}
+    if len(steps) > 1:
+        said = ", ".join(f"{name!r} in steps of {step!r}" for step, name in steps.items())
+        raise DataError(
+            f"The lags are not the same times: {said}. Bring the records to one step, for instance "
+            'with .resample(time="1D").mean(), or draw them on axes of their own.'
+        )
+    units = next(iter(steps))
+    return f"lag [{_PLURALS.get(units, units)}]"
 
 
 def _whole_ticks(lag: Any) -> Any:

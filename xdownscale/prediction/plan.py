@@ -194,7 +194,19 @@ class Plan:
 
     @cached_property
     def targets(self) -> IntArray:
-        """Rows to generate, ascending."""
+        """Rows to generate, ascending, each once."""
+        return np.asarray(np.unique(self.asked), np.int64)
+
+    @property
+    def order(self) -> IntArray | None:
+        """Place among the targets of each time step asked for; None where both are the same."""
+        if np.array_equal(self.asked, self.targets):
+            return None
+        return np.searchsorted(self.targets, self.asked)
+
+    @cached_property
+    def asked(self) -> IntArray:
+        """Rows asked for, in that order, as often as they were asked for."""
         rows = self._rows_possible() if self.request.time is None else self._rows_asked()
         if not rows.size:
             fine = " and fine" if self.request.mode == "teacher_forced" else ""
@@ -339,7 +351,7 @@ class Plan:
         return np.asarray(rows, np.int64)
 
     def _rows_asked(self) -> IntArray:
-        """Return the rows of the times that the user named."""
+        """Return the rows of the times that the user named, in their order."""
         name = str(self.time.name)
         wanted = self.request.time
         if isinstance(wanted, xr.DataArray):
@@ -354,7 +366,7 @@ class Plan:
         try:
             rows = times.rows_of(wanted, self.time)
             if rows is None:
-                rows = np.unique(np.atleast_1d(index.sel({name: wanted}).values))
+                rows = np.atleast_1d(index.sel({name: wanted}).values)
         except (KeyError, TypeError, ValueError) as err:
             raise TimeAxisError(
                 f"Some of the days asked for are not in the coarse record ({err}), which runs from "

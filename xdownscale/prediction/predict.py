@@ -125,6 +125,8 @@ def label(plan: Plan, fields: Any) -> xr.DataArray | xr.Dataset:
         numpy or dask.
     """
     targets = enumerate(plan.fitted.targets)
+    if plan.order is not None:  # not ascending, or a time step twice
+        fields = fields[:, plan.order]
     maps = [_label(plan, labels, fields[:, :, k]) for k, labels in targets]
     step = plan.fitted.about.step
     if len(maps) == 1:
@@ -246,7 +248,7 @@ def _warn_cold(plan: Plan) -> None:
 
 def _label(plan: Plan, names: Labels, fields: Any) -> xr.DataArray:
     """Label ``(realization, time, y, x)`` fields as a fine variable."""
-    time = plan.time[plan.targets]
+    time = plan.time[plan.asked]
     number = xr.DataArray(
         np.array(plan.request.members),
         dims="realization",

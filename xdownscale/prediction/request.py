@@ -19,6 +19,7 @@ from xdownscale.core.errors import (
     check_option,
     check_whole,
 )
+from xdownscale.core.normalization import Scaling
 from xdownscale.core.record import Record
 from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.preprocessing import validation
@@ -208,8 +209,8 @@ def _check_driver(fitted: Fitted, number: int, coarse: xr.DataArray, values: boo
     scaling = fitted.any_group.driver_scalings[number]
     # under pairing "self" values may lie elsewhere: they are mapped to the fine climate
     paired = fitted.about.pairing == "paired"
-    if values and paired and (problem := validation.implausible(record, scaling, what)):
-        raise ModelMismatchError(problem)
+    if values and paired:
+        _check_record(record, scaling, what)
     known_step = fitted.about.step
     if record.step not in (0, known_step):
         raise ModelMismatchError(
@@ -238,5 +239,11 @@ def check_values(fitted: Fitted, records: tuple[Record, ...]) -> None:
         return
     scalings = fitted.any_group.driver_scalings
     for name, record, scaling in zip(fitted.drivers, records, scalings, strict=True):
-        if problem := validation.implausible(record, scaling, f"The coarse variable {name!r}"):
-            raise ModelMismatchError(problem)
+        _check_record(record, scaling, f"The coarse variable {name!r}")
+
+
+def _check_record(record: Record, scaling: Scaling, what: str) -> None:
+    """Raise where the values of a record are implausible, most of them or some."""
+    if problem := validation.implausible(record, scaling, what):
+        raise ModelMismatchError(problem)
+    validation.check_suspects(record, scaling, what)

@@ -19,7 +19,7 @@ import xarray as xr
 
 from xdownscale.core import hashing
 from xdownscale.core.coords import require_time
-from xdownscale.core.errors import OptionError, StorageError
+from xdownscale.core.errors import OptionError, StorageError, TimeAxisError
 from xdownscale.core.files import as_path
 from xdownscale.core.optional import installed_version
 from xdownscale.fitting.fitted_model import Fitted
@@ -99,6 +99,12 @@ class _Run:
 
     def prepare(self, chunks: Any) -> None:
         """Create the store, or check that an existing one has the same request."""
+        if self.plan.order is not None:
+            raise TimeAxisError(
+                "The times asked for do not ascend, or one of them stands there twice; a store "
+                "holds each once, ascending. Give time= sorted and without duplicates, and select "
+                "from the store."
+            )
         self.facts = self._facts()
         if not self.where.exists():
             sizes = chunking.settle_chunks(self.plan, chunks)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -15,17 +15,21 @@ from xdownscale.config import DataConfig
 from xdownscale.core import grids, units
 from xdownscale.core import time as time_axis
 from xdownscale.core.alignment import turn
-from xdownscale.core.coords import find_axes, require_array, require_time, to_array
+from xdownscale.core.blocks import blocks, is_lazy
+from xdownscale.core.coords import auxiliary, find_axes, require_array, require_time, to_array
 from xdownscale.core.errors import (
     DataError,
     GridError,
     ModelMismatchError,
     TimeAxisError,
     XDownscaleWarning,
+    check_option,
 )
 from xdownscale.core.grids import require_rectilinear
 from xdownscale.core.normalization import Scaling
 from xdownscale.core.record import Record, canonical_grid
+from xdownscale.core.values import check_values
+from xdownscale.preprocessing.outliers import OUTLIERS, Range, describe_suspects, screened
 
 Array = npt.NDArray[Any]
 _LARGER = 1.5  # times a coarse cell that a fine one may be
@@ -58,6 +62,8 @@ def variables(record: xr.DataArray | xr.Dataset, what: str) -> dict[str, xr.Data
     found = {str(name): da for name, da in record.data_vars.items()}
     if not found:
         raise DataError(f"{what} is a Dataset without variables; give one that has some.")
+    beside = auxiliary(record)
+    found = {name: da for name, da in found.items() if name not in beside} or found
     for name, da in found.items():
         check_dims(da, f"The variable {name!r} of {what[0].lower() + what[1:]}")
     return found
@@ -131,11 +137,7 @@ def check_dims(record: xr.DataArray, what: str) -> None:
     GridError, TimeAxisError
     """
     require_array(record, what)
-    if record.dtype.kind not in "iufb":
-        raise DataError(
-            f"{what} has values of type {record.dtype}; give real numbers, for instance with "
-            "record.astype('float32')."
-        )
+    check_values(record, what)
     axes = find_axes(record)
     require_time(record, what)
     extra = [d for d in record.dims if d not in (axes.time, axes.y, axes.x)]
@@ -256,6 +258,45 @@ def check_pair(
         drivers=tuple(ordered),
         targets=tuple(kept),
         own=tuple(-1 if own[t] is None else names.index(str(own[t])) for t in wanted),
+    )
+
+
+def screen_pair(pair: Pair, outliers: str) -> Pair:
+    """Look for values that cannot be of a record, in all variables of a pair.
+
+    Parameters
+    ----------
+    pair : Pair
+        The records.
+    outliers : {"raise", "mask", "keep"}
+        What to do about such values.
+
+    Returns
+    -------
+    Pair
+        Itself where nothing was masked.
+
+    Raises
+    ------
+    OptionError
+        For another `outliers`.
+    DataError
+        Under ``"raise"`` where there is one; and for values that float32, in which models compute,
+        cannot hold or tell apart.
+    """
+    check_option("outliers", outliers, OUTLIERS)
+    found = {}
+    for kind, records in (("coarse", pair.drivers), ("fine", pair.targets)):
+        for record in records:
+            name = "" if record.name is None else f" {str(record.name)!r}"
+            da = screened(record.da, f"The {kind} record{name}", outliers)
+            found[id(record)] = record if da is record.da else Record(da, record.what)
+    return replace(
+        pair,
+        coarse=found[id(pair.coarse)],
+        fine=found[id(pair.fine)],
+        drivers=tuple(found[id(record)] for record in pair.drivers),
+        targets=tuple(found[id(record)] for record in pair.targets),
     )
 
 
@@ -399,6 +440,30 @@ def implausible(record: Record, scaling: Scaling, what: str) -> str:
         f"{what} has the median {median:.6g}, far outside the fine training values "
         f"({low:.6g} to {high:.6g}): another unit, transform or variable? Bring it to theirs."
     )
+
+
+def check_suspects(record: Record, scaling: Scaling, what: str) -> None:
+    """Raise where a record has values that cannot be of what a model was trained on.
+
+    Parameters
+    ----------
+    record : Record
+        Read where it is in memory; of one that is not, pieces are looked at when they are read.
+    scaling : Scaling
+        Knows the range of the training values.
+    what : str
+        What the record is, for the message.
+
+    Raises
+    ------
+    ModelMismatchError
+    """
+    if scaling.minimum is None or scaling.maximum is None or is_lazy(record.array):
+        return
+    known = Range(low=scaling.minimum, high=scaling.maximum)
+    for rows, block in blocks(record.array):
+        if problem := describe_suspects(block, known, what, record.time[rows]):
+            raise ModelMismatchError(problem)
 
 
 def on_cells_of(record: xr.DataArray, grid: xr.DataArray, what: str, owner: str) -> xr.DataArray:

@@ -22,6 +22,7 @@ from xdownscale.core.grids import (
     require_rectilinear,
     spacing,
 )
+from xdownscale.core.values import check_values
 from xdownscale.regridding._esmf import LAST, regrid_esmf
 from xdownscale.regridding._separable import Regridder, check_options, float_type
 
@@ -142,6 +143,7 @@ def regrid(
 def _regrid_array(
     da: xr.DataArray, grid: xr.DataArray, method: str, engine: str, *options: Any
 ) -> xr.DataArray:
+    check_values(da, f"The array {str(getattr(da, 'name', None) or '')!r}")
     _check_names(da, grid)
     bring = _regrid_separable if engine == "separable" else regrid_esmf
     return _put_on_grid(da, bring(da, grid, method, *options), grid)

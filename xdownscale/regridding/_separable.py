@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from xdownscale.config import REGRID_METHODS
-from xdownscale.core.errors import DataError, GridError, OptionError, check_option
+from xdownscale.core.errors import GridError, OptionError, check_option, require_real
 from xdownscale.core.grids import (
     NO_BOUNDS,
     Array,
@@ -309,9 +309,5 @@ def float_type(dtype: np.dtype[Any]) -> np.dtype[Any]:
     >>> float_type(np.dtype("int16"))
     dtype('float64')
     """
-    if dtype.kind not in "fiub":
-        raise DataError(
-            f"Values of type {dtype} cannot be interpolated; real numbers can. Convert them with "
-            ".astype(float), or drop the variable."
-        )
+    require_real(dtype, "The array")
     return np.dtype(np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64)

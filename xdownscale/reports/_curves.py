@@ -291,7 +291,7 @@ def _read_quantiles(edges: Array, share: Array, scope: Scope) -> dict[str, Array
 
 
 def _units(da: xr.DataArray) -> str:
-    return str(da.attrs.get("units") or "1")
+    return str(da.attrs.get("units") or "")
 
 
 def _as_is(values: Array) -> Array:

@@ -51,7 +51,7 @@ def records_table(records: Records) -> str:
         if da is not None:
             rows[name] = {
                 "variable": f"{da.attrs.get('long_name') or da.name or 'unnamed'}",
-                "units": str(da.attrs.get("units") or "1"),
+                "units": str(da.attrs.get("units") or "not told"),
                 "period": period(da),
                 "days": _length(da),
                 "realizations": str(da.sizes.get(MEMBERS, "-")),
@@ -250,7 +250,8 @@ def _draw_distribution(found: Finding, ax: Any, records: Records) -> Any:
             ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
         ax.plot(x, share, color=colour, linestyle=dash, label=name)
     ax.legend(frameon=False, fontsize="small")
-    ax.set(xlabel=f"value [{records.transformed_units}]", ylabel="share of values below [1]")
+    value = f"value [{records.transformed_units}]" if records.transformed_units else "value"
+    ax.set(xlabel=value, ylabel="share of values below [1]")
     ax.grid(visible=True, alpha=0.1)
     ax.spines[["top", "right"]].set_visible(False)
     return ax

@@ -14,6 +14,7 @@ from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import OptionError
 from xdownscale.core.moments import Moments
 from xdownscale.core.quantiles import QuantileCounts
+from xdownscale.core.values import check_values
 from xdownscale.skill._groups import By, Group, Seasons, check_by, crops, make_groups
 from xdownscale.skill._options import check_quantiles
 from xdownscale.splits import SEASONS
@@ -102,6 +103,7 @@ def _described(
     quantiles: Sequence[float],
 ) -> list[tuple[Group, tuple[int, list[float]]]]:
     """Summarise each group of a field; both passes read the field once for all groups."""
+    check_values(da, f"The field {name!r}")
     time = require_time(da, f"The field {name!r}")
     axes = find_axes(da)
     parts = crops(da, regions)

@@ -7,6 +7,7 @@ from typing import Any
 
 import xarray as xr
 
+from xdownscale.core import units
 from xdownscale.core.alignment import Matched, match
 from xdownscale.core.normalization import Scaling
 from xdownscale.skill import _kernels
@@ -266,11 +267,7 @@ def units_of(truth: xr.DataArray, transform: Transform) -> str | None:
     -------
     str or None
     """
-    name = scaling_of(transform).transform
-    units = truth.attrs.get("units")
-    if not units:
-        return None
-    return str(units) if name == "identity" else f"{name}({units})"
+    return units.transformed_units(units.units_of(truth), scaling_of(transform).transform)
 
 
 def _score(
@@ -285,6 +282,6 @@ def _score(
     pairs = paired(prediction, truth, transform)
     shares = pixel_weights(weights, pairs.truth, pairs.axes)
     found: xr.DataArray = apply_kernel(kernel, pairs, shares, leading=leading)
-    units = "1" if name.endswith("r2") else units_of(truth, transform)
-    about = {"long_name": LONG_NAMES[name], **({"units": units} if units else {})}
+    own = "1" if name.endswith("r2") else units_of(truth, transform)
+    about = {"long_name": LONG_NAMES[name], **({"units": own} if own else {})}
     return found.rename(name).assign_attrs(about)

@@ -15,6 +15,8 @@ from xdownscale.core.blocks import by_days, day_slices
 from xdownscale.core.coords import require_time
 from xdownscale.core.errors import GridError, OptionError, check_option
 from xdownscale.core.normalization import Scaling
+from xdownscale.core.space import space_of
+from xdownscale.core.values import check_values
 from xdownscale.skill._baseline_rows import Baselines, add_baselines
 from xdownscale.skill._ensemble import spread_skill
 from xdownscale.skill._groups import WHOLE, By, Crop, Group, Seasons, check_by, crops, make_groups
@@ -25,7 +27,6 @@ from xdownscale.skill._options import (
     Weights,
     check_named,
     pixel_weights,
-    scaling_of,
     transformed,
     transformed_record,
 )
@@ -66,7 +67,7 @@ class Row(NamedTuple):
 def table(
     predictions: Mapping[str, xr.DataArray],
     truth: xr.DataArray,
-    transform: str | Scaling | None = "log10",
+    transform: str | Scaling | None = "auto",
     scores: Sequence[str] = ("r2", "pearson_r2", "rmse", "mae"),
     *,
     by: By = None,
@@ -164,9 +165,9 @@ def table(
     for name in scores:
         check_option("score", name, (*DAILY, *OVERALL))
     ways = check_by(by, regions)
-    space = scaling_of(transform)
-    lacking: dict[str, str] = {}
     check_named(predictions)
+    space = _space(transform, predictions, truth)
+    lacking: dict[str, str] = {}
     cheap: list[str] = []
     if predictions:
         ensembles = bool({*OF_ENSEMBLES, "spread_skill"} & set(scores))
@@ -213,7 +214,7 @@ def table(
 def per_day(
     predictions: Mapping[str, xr.DataArray],
     truth: xr.DataArray,
-    transform: str | Scaling | None = "log10",
+    transform: str | Scaling | None = "auto",
     scores: Sequence[str] = ("r2", "pearson_r2", "rmse", "mae"),
     *,
     weights: Weights = False,
@@ -230,7 +231,8 @@ def per_day(
         (time, lat, lon).
     transform : str, Scaling or None
         Transformed units to score in, besides the physical ones; None or ``"identity"`` for the
-        physical ones alone.
+        physical ones alone. ``"auto"`` reads all values and chooses as `choose_transform` does:
+        ``"log10"`` for skewed values above 0, physical units for temperatures.
     scores : sequence of str
         Of ``"r2"``, ``"pearson_r2"``, ``"rmse"``, ``"mae"``, ``"bias"``; ``"crps"``, which for a
         single field is its mean absolute error; ``"energy"``, the `energy_score`, for a single
@@ -264,7 +266,8 @@ def per_day(
     """
     for name in scores:
         check_option("score of each day", name, DAILY)
-    space = scaling_of(transform)
+    check_named(predictions)
+    space = _space(transform, predictions, truth)
     pairs = checked_pairs(predictions, truth)
     rows = make_rows(pairs, scores)
     values = daily_scores(pairs, rows, space, scores, crops(pairs.truth, None), weights)
@@ -337,6 +340,15 @@ def make_rows(pairs: Matched, scores: Sequence[str]) -> list[Row]:
         if count > 1 and whole:
             rows.append(Row(f"{name} (ensemble of {count})", name, "ensemble"))
     return rows
+
+
+def _space(
+    transform: str | Scaling | None, predictions: Mapping[str, xr.DataArray], truth: xr.DataArray
+) -> Scaling:
+    """Return the space to score in; ``"auto"`` looks at all that is scored."""
+    for name, da in {"truth": truth, **predictions}.items():
+        check_values(da, repr(name))
+    return space_of(transform, (da.data for da in (truth, *predictions.values())))
 
 
 def unit_names(space: Scaling) -> list[str]:

@@ -39,6 +39,7 @@ from xdownscale.core.time import (
     check_time,
     check_unique,
     match_times,
+    seconds,
 )
 from xdownscale.models.statistical import Predictors
 from xdownscale.models.statistical.predictors import affordable, grid_indices
@@ -346,10 +347,10 @@ def _sorted(da: xr.DataArray) -> xr.DataArray:
 
 def _drivers(coarse: Coarse) -> dict[str, Record]:
     """Return the variables of the coarse record, without infinities, times ascending."""
-    found = {
-        name: Record(_sorted(da.copy(data=finite(da.data))), "The coarse record")
-        for name, da in variables(coarse, "The coarse record").items()
-    }
+    found = {}
+    for name, da in variables(coarse, "The coarse record").items():
+        check_dims(da, "The coarse record")
+        found[name] = Record(_sorted(da.copy(data=finite(da.data))), "The coarse record")
     check_together(found, "coarse")
     return found
 
@@ -477,7 +478,15 @@ def to_index(time: Any) -> Any:
     values = np.atleast_1d(time.values if isinstance(time, xr.DataArray) else np.asarray(time))
     if values.size and hasattr(values.flat[0], "calendar"):
         return xr.DataArray(values, dims="time").to_index()
-    return pd.DatetimeIndex(values)
+    if values.size and values.dtype.kind not in "MUO":
+        seconds(np.atleast_1d(values))  # raises: numbers are no dates
+    try:
+        return pd.DatetimeIndex(values)
+    except (TypeError, ValueError) as err:
+        raise TimeAxisError(
+            f"The times asked for cannot be read as dates ({err}). Give datetime64, cftime or "
+            "texts such as '2000-01-31'."
+        ) from err
 
 
 def positions(da: xr.DataArray, wanted: pd.Index[Any], what: str, *, complete: bool = False) -> Any:

@@ -1,0 +1,143 @@
+"""Values of arrays: real, decoded numbers, or an error that says what they are instead."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from xdownscale.core.coords import require_array
+from xdownscale.core.errors import DataError, require_real
+
+_FILLS = ("_FillValue", "missing_value")
+_PACKED = {"scale_factor": 1.0, "add_offset": 0.0}  # and the value that packs nothing
+_DECODE = (
+    "Decode the record first, with xarray.decode_cf(da.to_dataset()), or drop the attribute where "
+    "the values are decoded already."
+)
+
+
+def check_values(da: xr.DataArray, what: str = "The field") -> None:
+    """Raise `DataError` unless the values of an array are real, decoded numbers.
+
+    Parameters
+    ----------
+    da : DataArray
+        Lazy or not. Values are read only where they are in memory and an attribute names a fill
+        value.
+    what : str
+        What it is, for the message.
+
+    Raises
+    ------
+    DataError
+        For values that are no real numbers (time spans, dates, texts, complex numbers, objects),
+        arrays with units of their own, and values that are not decoded: attributes
+        ``scale_factor``, ``add_offset`` or ``_Unsigned`` beside them, or a value that
+        ``_FillValue`` or ``missing_value`` names.
+
+    Examples
+    --------
+    >>> check_values(xr.DataArray([1.0, np.nan]))
+    >>> check_values(xr.DataArray([1.0, -9999.0], attrs={"_FillValue": -9999.0}), "The truth")
+    Traceback (most recent call last):
+    ...
+    xdownscale.core.errors.DataError: The truth has 1 of 2 values equal to its attribute ...
+    """
+    require_array(da)
+    _check_kind(da, what)
+    _check_decoded(da, what)
+
+
+def as_floats(da: xr.DataArray) -> xr.DataArray:
+    """Return an array as float64 unless it is float32 or float64 already.
+
+    Differences of unsigned and short integers wrap round, and sums of float16 overflow.
+
+    Parameters
+    ----------
+    da : DataArray
+        Of real numbers; lazy or not.
+
+    Returns
+    -------
+    DataArray
+        `da` itself where nothing had to be changed.
+
+    Examples
+    --------
+    >>> as_floats(xr.DataArray(np.array([0, 1], "uint8"), dims="x")).diff("x").item()
+    1.0
+    """
+    return da if da.dtype in (np.float32, np.float64) else da.astype(np.float64)
+
+
+def _check_kind(da: xr.DataArray, what: str) -> None:
+    """Raise for values that are no real numbers, or that bear units of their own."""
+    data = da.variable._data
+    kind = type(data)
+    if hasattr(kind, "__array_function__") and kind.__module__.split(".")[0] not in (
+        "numpy",
+        "dask",
+    ):
+        raise DataError(
+            f"{what} holds a {kind.__module__.split('.')[0]} {kind.__name__}, whose units or mask "
+            "would be lost; give a numpy or dask array: .pint.dequantify() of pint-xarray moves "
+            "units to the attribute 'units', .as_numpy() drops them."
+        )
+    require_real(da.dtype, what)
+
+
+def _check_decoded(da: xr.DataArray, what: str) -> None:
+    """Raise for values that attributes say are not decoded."""
+    for name, neutral in _PACKED.items():
+        if name in da.attrs and not _equals(da.attrs[name], neutral):
+            raise DataError(
+                f"{what} has the attribute {name}={da.attrs[name]!r}: its values are packed, not "
+                f"physical. {_DECODE}"
+            )
+    if str(da.attrs.get("_Unsigned", "")).lower() == "true" and da.dtype.kind == "i":
+        raise DataError(
+            f"{what} has the attribute _Unsigned and values of type {da.dtype}: they are not "
+            f"decoded. {_DECODE}"
+        )
+    for name in _FILLS:
+        if fills := _numbers(da.attrs.get(name)):
+            _check_fills(da, what, name, fills)
+
+
+def _check_fills(da: xr.DataArray, what: str, name: str, fills: list[float]) -> None:
+    """Raise where an array has, or may have, values that an attribute says are missing."""
+    said = f"its attribute {name}={da.attrs[name]!r}"
+    if not isinstance(da.variable._data, np.ndarray):
+        raise DataError(
+            f"{what} is not read yet and bears {said}, which xarray removes when it decodes; its "
+            f"missing values would count as numbers. {_DECODE}"
+        )
+    values = da.values
+    wanted = np.asarray(fills)
+    if values.dtype.kind == "f":
+        with np.errstate(over="ignore"):  # what the dtype cannot hold is infinite there
+            wanted = wanted.astype(values.dtype)
+    hit = np.isin(values, wanted)
+    if hit.any():
+        raise DataError(
+            f"{what} has {int(hit.sum())} of {values.size} values equal to {said}: they are "
+            f"missing, and would count as numbers. {_DECODE} Or mask them, with "
+            f".where(da != {fills[0]:g})."
+        )
+
+
+def _numbers(given: Any) -> list[float]:
+    """Return the finite numbers of an attribute; none where it is no number."""
+    try:
+        values = np.atleast_1d(np.asarray(given, dtype=float)).ravel()
+    except (TypeError, ValueError):
+        return []
+    return [float(v) for v in values if np.isfinite(v)]
+
+
+def _equals(given: Any, neutral: float) -> bool:
+    found = _numbers(given)
+    return all(value == neutral for value in found)
