@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,7 @@ from xdownscale.core.errors import (
 from xdownscale.core.grids import require_rectilinear
 from xdownscale.core.normalization import Scaling
 from xdownscale.core.record import Record, canonical_grid
+from xdownscale.core.storable import TAKEN, check_names
 
 Array = npt.NDArray[Any]
 _LARGER = 1.5  # times a coarse cell that a fine one may be
@@ -221,6 +222,8 @@ def check_pair(
     """
     known = variables(coarse, "The coarse record")
     wanted = variables(fine, "The fine record")
+    for da in wanted.values():
+        check_names(da.name, da.dims, da.coords, "The fine record")
     own = own_drivers(known, wanted, drivers)
     names = list(known)
     first = next(iter(wanted))
@@ -238,6 +241,7 @@ def check_pair(
             check_variable(known[driver], wanted[target])
     inputs = {name: _sorted(da) for name, da in known.items() if name != lead}
     outputs = {name: _sorted(da) for name, da in wanted.items() if name != first}
+    _say_left_out({*outputs.values(), whole})
     records = {name: inputs.get(name, lead_driver) for name in names}
     targets = {name: outputs.get(name, whole) for name in wanted}
     check_together(records, "coarse")
@@ -257,6 +261,21 @@ def check_pair(
         targets=tuple(kept),
         own=tuple(-1 if own[t] is None else names.index(str(own[t])) for t in wanted),
     )
+
+
+def _say_left_out(targets: Iterable[Record]) -> None:
+    """Warn of coordinates of the fine record that generated fields cannot have."""
+    before = {name for record in targets for name in record.da.coords}
+    after = {name for record in targets for name in record.labels.coords.variables}
+    lost = {str(name) for name in before - after - TAKEN}
+    if lost:
+        warnings.warn(
+            f"Generated fields will not have the coordinates {', '.join(map(repr, sorted(lost)))} "
+            "of the fine record, because no file can hold them: they are objects, complex numbers, "
+            "or have names that files cannot have.",
+            XDownscaleWarning,
+            stacklevel=5,
+        )
 
 
 def check_together(records: Mapping[str, Record], kind: str) -> None:

@@ -10,7 +10,7 @@ import pandas as pd
 import xarray as xr
 
 from xdownscale.core.errors import OptionError, StorageError
-from xdownscale.core.files import write_whole
+from xdownscale.core.files import as_path, write_whole
 from xdownscale.core.optional import require
 from xdownscale.reports import _page, _sections
 from xdownscale.reports._evidence import as_frame, judge
@@ -148,7 +148,7 @@ def _gathered(
 
 def _check_folder(path: str | os.PathLike[str]) -> None:
     """Raise `StorageError` before anything is computed if there is no such folder."""
-    folder = Path(os.path.realpath(path)).parent
+    folder = Path(os.path.realpath(as_path(path, "path"))).parent
     if not folder.is_dir():
         raise StorageError(
             f"{path} cannot be written: there is no folder {folder}. Make it, or give another path."
