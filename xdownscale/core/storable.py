@@ -49,11 +49,12 @@ def storable(labels: Labels) -> Labels:
     >>> from xdownscale.core.coords import to_array
     >>> da = xr.DataArray(
     ...     np.ones((1, 1)),
+    ...     dims=("lat", "lon"),
     ...     coords={"lat": [0.0], "lon": [0.0], "crs": np.array(object(), dtype=object)},
     ...     attrs={"units": "K", "source": b"a model", "scale_factor": 1.0},
     ... )
     >>> labels = storable(to_array(da).labels)
-    >>> list(labels.coords), labels.attrs
+    >>> list(labels.coords.variables), labels.attrs
     (['lat', 'lon'], {'units': 'K', 'source': 'a model'})
     """
     coords = labels.coords.drop_encoding()  # a copy

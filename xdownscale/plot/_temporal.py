@@ -13,9 +13,12 @@ from xdownscale.plot._style import (
     COLOURS,
     DASHES,
     MARKERS,
+    label_of,
     legend,
+    measuring,
     named,
     new_axes,
+    say_no_result,
     tidy,
     units_of,
     variable,
@@ -25,7 +28,7 @@ from xdownscale.plot._style import (
 _SCORES = {"r2": "R² of a day with an earlier one", "rmse": "RMSE of a day to an earlier one"}
 
 
-def acf(results: Any, ax: Any = None) -> Any:
+def acf(results: Any, ax: Any = None, **options: Any) -> Any:
     """Plot autocorrelation functions as stems, with their confidence bands.
 
     Parameters
@@ -35,6 +38,9 @@ def acf(results: Any, ax: Any = None) -> Any:
         drawn side by side.
     ax : matplotlib axes, optional
         Where to draw; default the axes of a new figure.
+    **options
+        How fields are measured: options of `xdownscale.geostat.acf`. Results that are
+        given stay as they are.
 
     Returns
     -------
@@ -56,10 +62,10 @@ def acf(results: Any, ax: Any = None) -> Any:
     """
     from xdownscale.geostat import acf as compute
 
-    return _stems(results, compute, "acf", "autocorrelation", ax)
+    return _stems(results, measuring(compute, options), "acf", "autocorrelation", ax)
 
 
-def pacf(results: Any, ax: Any = None) -> Any:
+def pacf(results: Any, ax: Any = None, **options: Any) -> Any:
     """Plot partial autocorrelation functions as stems, with their confidence bands.
 
     Parameters, errors and result as for `acf`.
@@ -73,10 +79,10 @@ def pacf(results: Any, ax: Any = None) -> Any:
     """
     from xdownscale.geostat import pacf as compute
 
-    return _stems(results, compute, "pacf", "partial autocorrelation", ax)
+    return _stems(results, measuring(compute, options), "pacf", "partial autocorrelation", ax)
 
 
-def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
+def lag_curve(results: Any, ax: Any = None, score: str = "r2", **options: Any) -> Any:
     """Plot R2 or RMSE between fields by lag: mean, and 10 to 90 % quantiles.
 
     Parameters
@@ -87,6 +93,9 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
         Where to draw; default the axes of a new figure.
     score : {"r2", "rmse"}
         Which of the two the results are, or is computed.
+    **options
+        How fields are measured: options of `xdownscale.geostat.lag_r2` or `lag_rmse`. Results
+        that are given stay as they are.
 
     Returns
     -------
@@ -112,7 +121,7 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
     from xdownscale import geostat
 
     check_option("score", score, _SCORES)
-    compute = geostat.lag_r2 if score == "r2" else geostat.lag_rmse
+    compute = measuring(geostat.lag_r2 if score == "r2" else geostat.lag_rmse, options)
     curves = named(results, compute, f"geostat.lag_{score}", ["mean"], needs_time=True)
     ax = new_axes(ax)
     for place, (name, result) in enumerate(curves.items()):
@@ -129,9 +138,11 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
             marker=MARKERS[place % 7],
             linestyle=DASHES[place % 7],
             markersize=4,
-            label=name,
+            label=label_of(name, result["mean"].values),
         )
-    ax.set_xticks(_whole_ticks(lag))
+    _set_lags(ax, [result["lag"].values for result in curves.values()])
+    if not any(np.isfinite(result["mean"].values).any() for result in curves.values()):
+        say_no_result(ax)
     legend(ax, list(curves))
     units = "1" if score == "r2" else units_of(result["mean"])
     return tidy(ax, "lag [days]", with_units(_SCORES[score], units))
@@ -152,7 +163,10 @@ def _stems(
         shift = 0.22 * (place - (len(curves) - 1) / 2)
         _stem(ax, variable(result, name), label, place, shift)
     ax.axhline(0, color="#000000", linewidth=0.8)
-    ax.set_xticks(_whole_ticks(variable(result, name)["lag"].values))
+    found = [variable(result, name) for result in curves.values()]
+    _set_lags(ax, [each["lag"].values for each in found])
+    if not any(np.isfinite(each.values).any() for each in found):
+        say_no_result(ax)
     legend(ax, list(curves))
     return tidy(ax, "lag [days]", with_units(words, "1"))
 
@@ -167,10 +181,12 @@ def _stem(ax: Any, curve: xr.DataArray, label: str, place: int, shift: float) ->
         ax.fill_between(lag[1:], -half[1:], half[1:], color=colour, alpha=0.15, linewidth=0)
     ax.vlines(lag + shift, 0, value, color=colour, linewidth=1.4)
     points = {"color": colour, "marker": MARKERS[place % 7], "markersize": 4, "linestyle": "none"}
-    ax.plot(lag + shift, value, label=label, **points)
+    ax.plot(lag + shift, value, label=label_of(label, value), **points)
 
 
-def _whole_ticks(lag: Any) -> Any:
-    """Return some ten ticks at whole lags."""
-    step = max(1, int(np.ceil((lag.max() - lag.min()) / 10)))
-    return np.arange(int(lag.min()), int(lag.max()) + 1, step)
+def _set_lags(ax: Any, lags: list[Any]) -> None:
+    """Set some ten ticks at whole lags of all curves."""
+    lag = np.concatenate(lags)
+    if lag.size:
+        step = max(1, int(np.ceil((lag.max() - lag.min()) / 10)))
+        ax.set_xticks(np.arange(int(lag.min()), int(lag.max()) + 1, step))
