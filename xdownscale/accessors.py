@@ -391,35 +391,35 @@ class _Geostat:
 
         return distribution(self._obj, quantiles=quantiles, thresholds=thresholds, tail=tail)
 
-    def plot_semivariogram(self, ax: Any = None, pair_counts: bool = True) -> Any:
+    def plot_semivariogram(self, ax: Any = None, pair_counts: bool = True, **options: Any) -> Any:
         """Plot the semivariogram; see `xdownscale.plot.semivariogram`."""
         from xdownscale.plot import semivariogram
 
-        return semivariogram(self._obj, ax=ax, pair_counts=pair_counts)
+        return semivariogram(self._obj, ax=ax, pair_counts=pair_counts, **options)
 
-    def plot_acf(self, ax: Any = None) -> Any:
+    def plot_acf(self, ax: Any = None, **options: Any) -> Any:
         """Plot the autocorrelation of the regional mean; see `xdownscale.plot.acf`."""
         from xdownscale.plot import acf
 
-        return acf(self._obj, ax=ax)
+        return acf(self._obj, ax=ax, **options)
 
-    def plot_pacf(self, ax: Any = None) -> Any:
+    def plot_pacf(self, ax: Any = None, **options: Any) -> Any:
         """Plot the partial autocorrelation of the regional mean; see `xdownscale.plot.pacf`."""
         from xdownscale.plot import pacf
 
-        return pacf(self._obj, ax=ax)
+        return pacf(self._obj, ax=ax, **options)
 
-    def plot_lag_curve(self, ax: Any = None, score: str = "r2") -> Any:
+    def plot_lag_curve(self, ax: Any = None, score: str = "r2", **options: Any) -> Any:
         """Plot RMSE or R2 between fields by lag; see `xdownscale.plot.lag_curve`."""
         from xdownscale.plot import lag_curve
 
-        return lag_curve(self._obj, ax=ax, score=score)
+        return lag_curve(self._obj, ax=ax, score=score, **options)
 
-    def plot_power_spectrum(self, ax: Any = None) -> Any:
+    def plot_power_spectrum(self, ax: Any = None, **options: Any) -> Any:
         """Plot the power spectrum; see `xdownscale.plot.power_spectrum`."""
         from xdownscale.plot import power_spectrum
 
-        return power_spectrum(self._obj, ax=ax)
+        return power_spectrum(self._obj, ax=ax, **options)
 
 
 @xr.register_dataset_accessor("geostat")  # type: ignore[no-untyped-call]

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 import xarray as xr
 
@@ -115,7 +116,8 @@ def test_units_stand_on_every_axis_and_nothing_overlaps(draw, result):
     ax = draw(result)
     for each in ax.figure.axes:
         for label in (each.get_xlabel(), each.get_ylabel()):
-            assert label == "" or label.rstrip().endswith("]")
+            counts = label.startswith(("pairs", "rank"))  # they have no units
+            assert counts or label == "" or label.rstrip().endswith("]")
     assert ax.get_xlabel()
     assert ax.get_ylabel()
     assert_legible(ax.figure)
@@ -395,3 +397,27 @@ def test_of_an_ensemble_the_first_realization_is_drawn():
         one, same = draw(da), draw(da[0])
         for a, b in zip(one.get_lines(), same.get_lines(), strict=True):
             np.testing.assert_array_equal(a.get_ydata(), b.get_ydata())
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "result"),
+    [
+        ("semivariogram", {"max_distance": 300, "bins": 7}, "semivariogram"),
+        ("acf", {"max_lag": 4}, "acf"),
+        ("pacf", {"max_lag": 4}, "pacf"),
+        ("lag_curve", {"max_lag": 3}, "lag_r2"),
+        ("power_spectrum", {"window": "none"}, "power_spectrum"),
+    ],
+)
+def test_options_of_the_measure_reach_it(kind, options, result):
+    rng = np.random.default_rng(0)
+    time = pd.date_range("2000-01-01", periods=20)
+    coords = {"time": time, "lat": np.arange(10.0), "lon": np.arange(12.0)}
+    da = xr.DataArray(rng.normal(size=(20, 10, 12)), coords, ("time", "lat", "lon"), name="t")
+    measured = getattr(da.geostat, result)(**options)
+    drawn = getattr(da.geostat, f"plot_{kind}")(**options)
+    given = getattr(plot, kind)(measured)
+    for one, other in zip(drawn.lines, given.lines, strict=True):
+        np.testing.assert_array_equal(one.get_xydata(), other.get_xydata())
+    with pytest.raises(OptionError, match="Unknown option of"):
+        getattr(da.geostat, f"plot_{kind}")(max_lags=3)

@@ -12,6 +12,8 @@ from pathlib import Path
 
 from xdownscale.core.errors import OptionError, StorageError
 
+_LONGEST = 255  # bytes of a name on common file systems
+
 
 def as_path(given: object, what: str) -> Path:
     """Return a path, or raise `OptionError` if the value is none.
@@ -32,7 +34,21 @@ def as_path(given: object, what: str) -> Path:
         raise OptionError(
             f"{what} is {given!r}, a {type(given).__name__}; give a path, as a str or pathlib.Path."
         )
-    return Path(os.fsdecode(given))
+    path = Path(os.fsdecode(given))
+    if not all(map(_can_name, path.parts)):
+        raise OptionError(
+            f"{what} is {given!r}, which cannot be the name of a file: a part of it is longer than "
+            f"{_LONGEST} bytes, or has characters that file systems refuse. Give another path."
+        )
+    return path
+
+
+def _can_name(part: str) -> bool:
+    """Tell whether a file or a folder can have a name."""
+    try:
+        return "\0" not in part and len(os.fsencode(part)) <= _LONGEST
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.core.coords import Axes, Labels, require_time, to_array
+from xdownscale.core.storable import storable
 from xdownscale.core.time import seconds, time_step
 
 
@@ -33,7 +34,7 @@ class Record:
     da : DataArray
         As given.
     labels : Labels
-        Names, coordinates and attributes.
+        Names, coordinates and attributes, as far as a file can hold them.
     array : (time, y, x) array
         Values, latitude and longitude ascending; numpy or dask.
     time : DataArray
@@ -64,8 +65,8 @@ class Record:
         self.da = da
         self.what = what
         self.array: Any = unlabelled.array
-        self.labels: Labels = unlabelled.labels
-        self.time: xr.DataArray = da[require_time(da, what)]
+        self.labels: Labels = storable(unlabelled.labels)
+        self.time: xr.DataArray = self.labels.coords[require_time(da, what)]
 
     @property
     def name(self) -> Hashable | None:

@@ -18,6 +18,9 @@ from xdownscale.preprocessing.validation import Pair
 Seasons = Mapping[str, tuple[int, ...]]
 
 
+_LONGEST = 100  # bytes of a name
+
+
 @dataclass(frozen=True, kw_only=True)
 class Group:
     """A season and a region that get a model of their own.
@@ -66,10 +69,10 @@ def make_groups(
         See `GroupModel`; 0 outside.
     """
     for name in [*(seasons or ()), *(regions or ())]:
-        if not name or set(str(name)) & set("/\\."):
+        if not _can_name(name):
             raise OptionError(
-                f"{name!r} cannot name a season or region: names stand in paths. Leave out the "
-                "characters / \\ and the point."
+                f"{name!r} cannot name a season or region: names stand in paths. Give a text of up "
+                f"to {_LONGEST} bytes, without control characters, / \\ and the point."
             )
     everywhere = np.ones(pair.fine.grid.shape, bool)
     masks: dict[str | None, npt.NDArray[np.bool_]] = {None: everywhere}
@@ -83,6 +86,13 @@ def make_groups(
         window = ndimage.find_objects((weight > 0).astype(np.int8))[0]
         for season in seasons or (None,):
             yield Group(season=season, region=region, window=window), weight[window]
+
+
+def _can_name(name: object) -> bool:
+    """Tell whether a season or a region can have this name, which stands in names of files."""
+    if not isinstance(name, str) or not name or set(name) & set("/\\."):
+        return False
+    return name.isprintable() and len(name.encode()) <= _LONGEST
 
 
 def fading(core: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.float32]:

@@ -19,6 +19,7 @@ from xdownscale.core.coords import Axes, Labels
 from xdownscale.core.errors import ModelFormatError
 from xdownscale.core.files import as_path, write_whole
 from xdownscale.core.normalization import Scaling
+from xdownscale.core.storable import plain, storable
 from xdownscale.fitting.fitted_model import Fitted, GroupModel, ModelFacts
 from xdownscale.fitting.groups import Group
 from xdownscale.io import container, validation
@@ -204,13 +205,14 @@ def _labels(facts: dict[str, Any], coords: xr.Dataset) -> Labels:
     no_time = xr.DataArray(
         np.array([], "datetime64[ns]"), dims=(axes.time,), attrs=facts["time_attrs"]
     )
-    return Labels(
+    labels = Labels(
         axes=axes,
         dims=tuple(facts["dims"]),
         coords=coords.set_coords(list(coords.variables)).assign_coords({axes.time: no_time}),
         name=facts["name"],
         attrs=facts["attrs"],
     )
+    return storable(labels)
 
 
 def _group_facts(model: GroupModel) -> dict[str, Any]:
@@ -288,36 +290,3 @@ def _storable(coords: xr.Dataset) -> xr.Dataset:
         variable.attrs = plain(variable.attrs)
     clean.attrs = {}
     return clean
-
-
-def plain(attrs: dict[Any, Any]) -> dict[str, Any]:
-    """Convert attributes to texts and numbers; anything else becomes text.
-
-    Parameters
-    ----------
-    attrs : dict
-        Attributes of an array.
-
-    Returns
-    -------
-    dict
-
-    Examples
-    --------
-    >>> plain({"units": "1", "valid_range": np.array([0.0, 5.0])})
-    {'units': '1', 'valid_range': [0.0, 5.0]}
-    """
-    return {str(name): _plain_value(value) for name, value in attrs.items()}
-
-
-def _plain_value(value: Any) -> Any:
-    simple = value.tolist() if isinstance(value, np.ndarray | np.generic) else value
-    if isinstance(simple, list | tuple) and len(simple):
-        parts = [_plain_value(part) for part in simple]
-        kinds = {type(part) for part in parts}
-        return parts if kinds <= {int, float} or kinds == {str} else str(simple)
-    if isinstance(simple, bool):
-        return int(simple)
-    if isinstance(simple, str | int) or (isinstance(simple, float) and np.isfinite(simple)):
-        return simple
-    return str(simple)

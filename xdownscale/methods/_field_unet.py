@@ -13,6 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from xdownscale.config import DownscalerConfig
+from xdownscale.core.errors import GridError
 from xdownscale.methods._first_guess import CLIMATE, FirstGuess, fit_first_guess
 from xdownscale.methods._first_guess import describe as describe_guess
 from xdownscale.methods.base import Floats, Method, State
@@ -31,6 +32,13 @@ ENDS = frozenset({"missing_ends"})
 DATA = frozenset({"window", "ahead", "crop", "blend", "fine_lags", "first_guess"})
 COVERING = frozenset({"size", "stride", "halo", "taper", "noise", "batch_size"})
 SAMPLING = frozenset({"sampler", "constraint", "tile", "precision"})
+
+
+def smallest_side(config: DownscalerConfig) -> int:
+    """Return the side, in pixels, of the smallest field that the networks take."""
+    from xdownscale.models.networks.field_unet import lattice
+
+    return lattice(config.network)
 
 
 class FieldUNetMethod(Method):
@@ -77,6 +85,17 @@ class FieldUNetMethod(Method):
     def is_stochastic(self, config: DownscalerConfig) -> bool:
         """Return True unless the sampler is ``"mean"``."""
         return config.sampling.sampler != "mean"
+
+    def check_shape(self, shape: tuple[int, int], config: DownscalerConfig) -> None:
+        """Raise where the network would halve a field to nothing."""
+        unit = smallest_side(config)
+        if min(shape) < unit:
+            raise GridError(
+                f"The fine grid, or a region of it, has {shape[0]} x {shape[1]} cells, and the "
+                f"network of method {self.name!r} needs {unit} x {unit} or more. "
+                "Give a larger region, fewer network.channels or a smaller network.unshuffle, or "
+                "use a method without networks (preset 'dressed', 'gaussian' or 'analogues')."
+            )
 
     def check_sampling(self, config: DownscalerConfig, stitching: str) -> None:
         """Raise for tiles smaller than the receptive field, and patches that cannot be halved."""

@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import DataError, XDownscaleWarning
 from xdownscale.core.resampling import standard_error
+from xdownscale.methods._field_unet import smallest_side
 from xdownscale.methods._statistical import Records, StatisticalMethod, read_records
 from xdownscale.methods.analogues import AnalogueMethod
 from xdownscale.methods.base import Floats, Method, State, Trained
@@ -60,6 +61,9 @@ class Selected(DressedUNet):
     summary = "The best closed-form method, and a network on top where held-out CRPS says so"
     networks = find_spec("torch") is not None
 
+    def check_shape(self, shape: tuple[int, int], config: DownscalerConfig) -> None:
+        """Accept all: on a grid that is too small for a network, methods without one are left."""
+
     def check_sampling(self, config: DownscalerConfig, stitching: str) -> None:
         """Raise for tiles smaller than the receptive field, where there is a network."""
         if self.networks:
@@ -80,7 +84,7 @@ class Selected(DressedUNet):
         days = Judged(data, run, records, time_blocks(len(records.rows)), judged)
         scores = days.closed_forms()
         own = Trained(state={})
-        if self.networks:
+        if self.networks and min(data.shape) >= smallest_side(run.config):
             own, rows, means = self.train_out_of_fold(data, run, records)
             assert np.array_equal(rows, records.rows)
             scores[NETWORK] = days.dressed(means)

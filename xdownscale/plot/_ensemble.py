@@ -11,9 +11,11 @@ import xarray as xr
 from xdownscale.plot._style import (
     COLOURS,
     MARKERS,
+    label_of,
     legend,
     named,
     new_axes,
+    say_no_result,
     tidy,
     units_of,
     variable,
@@ -53,17 +55,24 @@ def rank_histogram(results: Any, ax: Any = None) -> Any:
     curves = named(results, None, "skill.rank_histogram", dim="rank")
     ax = new_axes(ax)
     width = 0.8 / len(curves)
+    none = True
     for place, (name, result) in enumerate(curves.items()):
         counts = variable(result, "frequency")
         shift = width * (place - (len(curves) - 1) / 2)
-        share = counts.values / counts.values.sum()
-        ax.bar(counts["rank"].values + shift, share, width, color=COLOURS[place % 7], label=name)
+        values = np.nan_to_num(counts.values.astype(float))
+        total = float(values.sum())
+        share = values / total if total else np.zeros(values.shape)
+        label = name if total else label_of(name, np.nan)
+        ax.bar(counts["rank"].values + shift, share, width, color=COLOURS[place % 7], label=label)
+        none = none and not total
         known = "calibrated" if place == 0 else None
         ax.axhline(1 / counts.size, color="#000000", linestyle="--", linewidth=1.2, label=known)
+    if none:
+        say_no_result(ax)
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.margins(y=0.2)  # room for the legend
     legend(ax, ["calibrated"], ncols=2, loc="upper center")
-    return tidy(ax, "rank of the truth among the realizations [1]", "relative frequency [1]")
+    return tidy(ax, "rank of the truth among the realizations", "relative frequency [1]")
 
 
 def spread_skill(results: Any, ax: Any = None) -> Any:
@@ -102,8 +111,12 @@ def spread_skill(results: Any, ax: Any = None) -> Any:
         spread = result["spread"].values
         error = result["rmse"].values
         points = {"s": 16, "alpha": 0.7, "linewidths": 0, "marker": MARKERS[place % 7]}
-        ax.scatter(spread, error, color=COLOURS[place % 7], label=name, **points)
-        top = float(np.nanmax([top, 1.05 * np.nanmax(spread), 1.05 * np.nanmax(error)]))
+        label = label_of(name, spread + error)
+        ax.scatter(spread, error, color=COLOURS[place % 7], label=label, **points)
+        top = float(np.nanmax(1.05 * np.concatenate([spread, error]), initial=top))
+    if not top:
+        say_no_result(ax)
+    top = top or 1.0
     ax.plot([0, top], [0, top], color="#000000", linestyle="--", linewidth=1, label="calibrated")
     ax.set(xlim=(0, top), ylim=(0, top), aspect="equal")
     legend(ax, ["calibrated"], loc="upper left")

@@ -120,7 +120,9 @@ def _one_time(da: xr.DataArray, day: Any, what: str) -> xr.DataArray:
     further = [str(d) for d in da.dims if d not in (axes.y, axes.x)]
     if further:
         raise DataError(f"{what} has the further dimensions {further}; select one entry of each.")
-    field = da.transpose(axes.y, axes.x).load()
+    if da.dtype.kind not in "iufb":
+        raise DataError(f"{what} has values of type {da.dtype}; give real numbers.")
+    field = da.transpose(axes.y, axes.x).astype(float).load()
     if not np.isfinite(field.values).any():
         raise DataError(f"{what} has no value on that day; choose another with time=.")
     return field
@@ -155,8 +157,8 @@ def _norm(fields: list[xr.DataArray], scale: str) -> Any:
         first, last = np.quantile(values, [0.01, 0.99])
         scale = "log" if positive and last > _WIDE * first else "linear"
     if not high > low:
-        low = low - 0.5
-        high = high + 0.5
+        apart = max(0.5, abs(low) / 1e3)
+        low, high = (low / 2, high * 2) if scale == "log" else (low - apart, high + apart)
     return colors.LogNorm(low, high) if scale == "log" else colors.Normalize(low, high)
 
 
@@ -215,6 +217,18 @@ def _without_holes(degrees: Any, axis: int) -> Any:
     return np.where(known, degrees, np.expand_dims(line, axis))
 
 
+def _edges(lon: Any, lat: Any) -> tuple[Any, Any]:
+    """Return cell edges; a single row or column is as wide as the cells of the other axis."""
+    edges = [cell_bounds(values) if values.size > 1 else None for values in (lon, lat)]
+    known = [each for each in edges if each is not None]
+    half = float(np.median(np.abs(np.diff(known[0])))) / 2 if known else 0.5
+    found = [
+        np.array([values[0] - half, values[0] + half], float) if each is None else each
+        for values, each in zip((lon, lat), edges, strict=True)
+    ]
+    return found[0], found[1]
+
+
 def _middle(da: xr.DataArray) -> float:
     """Return the middle longitude; on a grid across the date line or Greenwich in -180 to 180."""
     lon = _degrees(da)[0]
@@ -235,9 +249,8 @@ def _centred(field: xr.DataArray, middle: float) -> xr.DataArray:
 
 def _plot_map(ax: Any, field: xr.DataArray, title: str, **options: Any) -> Any:
     lon, lat = _degrees(field)
-    if lon.ndim == 1 and min(lon.size, lat.size) > 1:
-        lon = cell_bounds(lon)
-        lat = cell_bounds(lat)
+    if lon.ndim == 1:
+        lon, lat = _edges(lon, lat)
         options["shading"] = "flat"
     else:
         options["shading"] = "nearest"
@@ -271,9 +284,10 @@ def _colorbar(mesh: Any, axes: Any, label: str, place: str) -> None:
 def _frame(axes: Any, field: xr.DataArray) -> None:
     """Set limits to the region of the prediction, and label each axis once."""
     lon, lat = _degrees(field)
-    edges = [cell_bounds(v) if v.ndim == 1 and v.size > 1 else v for v in (lon, lat)]
+    edges = _edges(lon, lat) if lon.ndim == 1 else (lon, lat)
     for ax in axes:
-        ax.set(xlim=(edges[0].min(), edges[0].max()), ylim=(edges[1].min(), edges[1].max()))
+        x, y = [(np.nanmin(v), np.nanmax(v)) for v in edges]
+        ax.set(xlim=x, ylim=y)
         if not hasattr(ax, "coastlines"):
             ax.set(xlabel="longitude [°E]", ylabel="latitude [°N]")
             ax.label_outer()
@@ -282,4 +296,4 @@ def _frame(axes: Any, field: xr.DataArray) -> None:
 
 def _aspect(lat: Any) -> float:
     """Return the aspect ratio of a degree of latitude to one of longitude, in the middle."""
-    return 1 / max(float(np.cos(np.deg2rad(np.mean(lat)))), 0.2)
+    return 1 / max(float(np.cos(np.deg2rad(np.nanmean(lat)))), 0.2)

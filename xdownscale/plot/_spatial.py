@@ -12,10 +12,13 @@ from xdownscale.plot._style import (
     DASHES,
     GREY,
     MARKERS,
+    label_of,
     legend,
+    measuring,
     named,
     new_axes,
     plain_ticks,
+    say_no_result,
     tidy,
     units_of,
     with_units,
@@ -24,7 +27,7 @@ from xdownscale.plot._style import (
 _BARS = 0.22  # share of the height that the tallest pair-count bar takes
 
 
-def semivariogram(results: Any, ax: Any = None, pair_counts: bool = True) -> Any:
+def semivariogram(results: Any, ax: Any = None, pair_counts: bool = True, **options: Any) -> Any:
     """Plot semivariograms: points with their bands, fitted curves, pair counts as bars.
 
     Parameters
@@ -37,6 +40,9 @@ def semivariogram(results: Any, ax: Any = None, pair_counts: bool = True) -> Any
     pair_counts : bool
         Draw the number of pairs in each lag of the first result, as bars with an axis of their
         own on the right.
+    **options
+        How fields are measured: options of `xdownscale.geostat.semivariogram`. Results that are
+        given stay as they are.
 
     Returns
     -------
@@ -59,11 +65,13 @@ def semivariogram(results: Any, ax: Any = None, pair_counts: bool = True) -> Any
     """
     from xdownscale.geostat import semivariogram as compute
 
-    curves = named(results, compute, "geostat.semivariogram", ["semivariance"])
+    curves = named(results, measuring(compute, options), "geostat.semivariogram", ["semivariance"])
     ax = new_axes(ax)
     for place, (name, result) in enumerate(curves.items()):
         _variogram(ax, result, name, place)
     first = next(iter(curves.values()))
+    if not any(np.isfinite(each["semivariance"].values).any() for each in curves.values()):
+        say_no_result(ax)
     ax.set_xlim(0, None)
     ax.set_ylim(0, None)
     if pair_counts and "pair_count" in first:
@@ -72,7 +80,7 @@ def semivariogram(results: Any, ax: Any = None, pair_counts: bool = True) -> Any
     return tidy(ax, "lag [km]", with_units("semivariance", units_of(first["semivariance"])))
 
 
-def power_spectrum(results: Any, ax: Any = None) -> Any:
+def power_spectrum(results: Any, ax: Any = None, **options: Any) -> Any:
     """Plot power spectra on logarithmic axes, long wavelengths on the left.
 
     Parameters
@@ -82,6 +90,9 @@ def power_spectrum(results: Any, ax: Any = None) -> Any:
         name are drawn over each other.
     ax : matplotlib axes, optional
         Where to draw; default the axes of a new figure.
+    **options
+        How fields are measured: options of `xdownscale.geostat.power_spectrum`. Results that are
+        given stay as they are.
 
     Returns
     -------
@@ -104,7 +115,8 @@ def power_spectrum(results: Any, ax: Any = None) -> Any:
     """
     from xdownscale.geostat import power_spectrum as compute
 
-    curves = named(results, compute, "geostat.power_spectrum", ["power"], "wavelength")
+    measure = measuring(compute, options)
+    curves = named(results, measure, "geostat.power_spectrum", ["power"], "wavelength")
     ax = new_axes(ax)
     lengths = []
     for place, (name, result) in enumerate(curves.items()):
@@ -112,15 +124,20 @@ def power_spectrum(results: Any, ax: Any = None) -> Any:
         power = result["power"].where((result["power"] > 0) & whole)
         colour = COLOURS[place % 7]
         dash = DASHES[place % 7]
-        ax.plot(power["wavelength"], power, color=colour, linestyle=dash, label=name)
+        label = label_of(name, power)
+        point = "o" if power.notnull().sum() == 1 else None  # one point makes no line
+        ax.plot(power["wavelength"], power, color=colour, linestyle=dash, marker=point, label=label)
         if "lower" in result and "upper" in result:
-            low = result["lower"]
-            high = result["upper"]
+            low = result["lower"].where(power.notnull())
+            high = result["upper"].where(power.notnull())
             ax.fill_between(power["wavelength"], low, high, color=colour, alpha=0.18, linewidth=0)
         lengths.append(power["wavelength"].values[power.notnull().values])
-    ax.set(xscale="log", yscale="log")
-    ax.invert_xaxis()
-    plain_ticks(ax.xaxis, np.concatenate(lengths))
+    found = np.concatenate(lengths)
+    if found.size:
+        ax.set(xscale="log", yscale="log", xlim=(1.05 * found.max(), found.min() / 1.05))
+        plain_ticks(ax.xaxis, found)
+    else:
+        say_no_result(ax)
     legend(ax, list(curves))
     return tidy(ax, "wavelength [km]", with_units("power density", units_of(power)))
 
@@ -134,7 +151,8 @@ def _variogram(ax: Any, result: xr.Dataset, name: str, place: int) -> None:
         band = {"color": colour, "alpha": 0.18, "linewidth": 0}
         ax.fill_between(lag, result["lower"].values, result["upper"].values, **band)
     points = {"color": colour, "marker": marker, "markersize": 4, "linestyle": "none"}
-    ax.plot(lag, result["semivariance"].values, label=name or "observed", **points)
+    gamma = result["semivariance"].values
+    ax.plot(lag, gamma, label=label_of(name or "observed", gamma), **points)
     fitted = bool(result["fit_ok"]) if "fit_ok" in result else "fit" in result
     if "fit" in result and fitted:
         ax.plot(lag, result["fit"].values, color=colour, linestyle=dash, linewidth=1.6)
@@ -147,10 +165,10 @@ def _pair_bars(ax: Any, result: xr.Dataset) -> None:
     width = 0.8 * float(np.min(np.diff(lag))) if lag.size > 1 else 1.0
     bars = ax.twinx()
     bars.bar(lag, count, width=width, color=GREY, alpha=0.35, linewidth=0)
-    top = float(np.max(count)) or 1.0
+    top = float(np.nanmax(count, initial=0.0)) or 1.0
     bars.set_ylim(0, top / _BARS)
     bars.set_yticks([0, top], ["0", f"{top:,.0f}"], color="#5a5a5a", fontsize="small")
-    bars.set_ylabel("pairs [1]", color="#5a5a5a", y=0.02, ha="left", fontsize="small")
+    bars.set_ylabel("pairs", color="#5a5a5a", y=0.02, ha="left", fontsize="small")
     bars.spines["top"].set_visible(False)
     bars.spines["right"].set_visible(False)
     ax.set_zorder(bars.get_zorder() + 1)

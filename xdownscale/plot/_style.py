@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xdownscale.core.errors import DataError, GridError, TimeAxisError
+from xdownscale.core.errors import DataError, GridError, TimeAxisError, check_option
 from xdownscale.core.optional import require
 
 # Okabe and Ito (2008), without the yellow that is lost on white
@@ -33,6 +35,14 @@ def new_axes(ax: Any, size: tuple[float, float] = (6.4, 4.2)) -> Any:
 def with_units(words: str, units: object) -> str:
     """Return an axis label, such as ``lag [km]``; units that nobody has told are left out."""
     return f"{words} [{units}]" if units else words
+
+
+def measuring(compute: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:
+    """Return a function of a field with these options; raise for those that it does not have."""
+    names = list(inspect.signature(compute).parameters)[1:]
+    for name in options:
+        check_option(f"option of {compute.__name__}", name, names)
+    return functools.partial(compute, **options)
 
 
 def named(
@@ -139,6 +149,19 @@ def legend(ax: Any, names: Sequence[str], **options: Any) -> None:
         ax.legend(frameon=False, fontsize="small", **options)
 
 
+def label_of(name: str, values: Any) -> str:
+    """Return what a legend calls a curve: its name, and that it has no result where it has none."""
+    if np.isfinite(np.asarray(values, float)).any():
+        return name
+    return f"{name} (no result)" if name else "no result"
+
+
+def say_no_result(ax: Any) -> None:
+    """Write into axes without a curve that there is none."""
+    place = {"transform": ax.transAxes, "ha": "center", "va": "center"}
+    ax.text(0.5, 0.5, "no result: nothing could be measured", color="#5a5a5a", **place)
+
+
 def tidy(ax: Any, x: str, y: str) -> Any:
     """Label the axes, add a light grid, and remove the upper and right spines."""
     ax.set(xlabel=x, ylabel=y)
@@ -149,11 +172,11 @@ def tidy(ax: Any, x: str, y: str) -> Any:
 
 
 def plain_ticks(axis: Any, values: Any) -> None:
-    """Label a logarithmic axis with a few plain numbers."""
+    """Label a logarithmic axis of positive values with a few plain numbers."""
     ticker = require("matplotlib.ticker", PURPOSE)
-    low = float(np.nanmin(values))
-    high = float(np.nanmax(values))
-    decades = np.log10(high / low) if low > 0 else 1.0
+    low = float(np.min(values))
+    high = float(np.max(values))
+    decades = np.log10(high / low)
     steps = (1.0, 2.0, 5.0) if decades < 2.5 else (1.0,)
     axis.set_major_locator(ticker.LogLocator(subs=steps))
     axis.set_major_formatter(ticker.FuncFormatter(lambda v, _: f"{v:g}"))

@@ -13,9 +13,12 @@ from xdownscale.plot._style import (
     COLOURS,
     DASHES,
     MARKERS,
+    label_of,
     legend,
+    measuring,
     named,
     new_axes,
+    say_no_result,
     tidy,
     units_of,
     variable,
@@ -26,7 +29,7 @@ _PLURALS = {"day": "days", "month": "months"}
 _SCORES = {"r2": "R² of a day with an earlier one", "rmse": "RMSE of a day to an earlier one"}
 
 
-def acf(results: Any, ax: Any = None) -> Any:
+def acf(results: Any, ax: Any = None, **options: Any) -> Any:
     """Plot autocorrelation functions as stems, with their confidence bands.
 
     Parameters
@@ -36,6 +39,9 @@ def acf(results: Any, ax: Any = None) -> Any:
         drawn side by side.
     ax : matplotlib axes, optional
         Where to draw; default the axes of a new figure.
+    **options
+        How fields are measured: options of `xdownscale.geostat.acf`. Results that are
+        given stay as they are.
 
     Returns
     -------
@@ -57,10 +63,10 @@ def acf(results: Any, ax: Any = None) -> Any:
     """
     from xdownscale.geostat import acf as compute
 
-    return _stems(results, compute, "acf", "autocorrelation", ax)
+    return _stems(results, measuring(compute, options), "acf", "autocorrelation", ax)
 
 
-def pacf(results: Any, ax: Any = None) -> Any:
+def pacf(results: Any, ax: Any = None, **options: Any) -> Any:
     """Plot partial autocorrelation functions as stems, with their confidence bands.
 
     Parameters, errors and result as for `acf`.
@@ -74,10 +80,10 @@ def pacf(results: Any, ax: Any = None) -> Any:
     """
     from xdownscale.geostat import pacf as compute
 
-    return _stems(results, compute, "pacf", "partial autocorrelation", ax)
+    return _stems(results, measuring(compute, options), "pacf", "partial autocorrelation", ax)
 
 
-def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
+def lag_curve(results: Any, ax: Any = None, score: str = "r2", **options: Any) -> Any:
     """Plot R2 or RMSE between fields by lag: mean, and 10 to 90 % quantiles.
 
     Parameters
@@ -88,6 +94,9 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
         Where to draw; default the axes of a new figure.
     score : {"r2", "rmse"}
         Which of the two the results are, or is computed.
+    **options
+        How fields are measured: options of `xdownscale.geostat.lag_r2` or `lag_rmse`. Results
+        that are given stay as they are.
 
     Returns
     -------
@@ -113,7 +122,7 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
     from xdownscale import geostat
 
     check_option("score", score, _SCORES)
-    compute = geostat.lag_r2 if score == "r2" else geostat.lag_rmse
+    compute = measuring(geostat.lag_r2 if score == "r2" else geostat.lag_rmse, options)
     curves = named(results, compute, f"geostat.lag_{score}", ["mean"], needs_time=True)
     ax = new_axes(ax)
     for place, (name, result) in enumerate(curves.items()):
@@ -130,9 +139,11 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2") -> Any:
             marker=MARKERS[place % 7],
             linestyle=DASHES[place % 7],
             markersize=4,
-            label=name,
+            label=label_of(name, result["mean"].values),
         )
-    ax.set_xticks(_whole_ticks(lag))
+    _set_lags(ax, [result["lag"].values for result in curves.values()])
+    if not any(np.isfinite(result["mean"].values).any() for result in curves.values()):
+        say_no_result(ax)
     legend(ax, list(curves))
     units = "1" if score == "r2" else units_of(result["mean"])
     return tidy(ax, _lag_label(curves), with_units(_SCORES[score], units))
@@ -153,7 +164,10 @@ def _stems(
         shift = 0.22 * (place - (len(curves) - 1) / 2)
         _stem(ax, variable(result, name), label, place, shift)
     ax.axhline(0, color="#000000", linewidth=0.8)
-    ax.set_xticks(_whole_ticks(variable(result, name)["lag"].values))
+    found = [variable(result, name) for result in curves.values()]
+    _set_lags(ax, [each["lag"].values for each in found])
+    if not any(np.isfinite(each.values).any() for each in found):
+        say_no_result(ax)
     legend(ax, list(curves))
     return tidy(ax, _lag_label(curves), with_units(words, "1"))
 
@@ -168,7 +182,7 @@ def _stem(ax: Any, curve: xr.DataArray, label: str, place: int, shift: float) ->
         ax.fill_between(lag[1:], -half[1:], half[1:], color=colour, alpha=0.15, linewidth=0)
     ax.vlines(lag + shift, 0, value, color=colour, linewidth=1.4)
     points = {"color": colour, "marker": MARKERS[place % 7], "markersize": 4, "linestyle": "none"}
-    ax.plot(lag + shift, value, label=label, **points)
+    ax.plot(lag + shift, value, label=label_of(label, value), **points)
 
 
 def _lag_label(curves: Mapping[str, Any]) -> str:
@@ -184,7 +198,9 @@ def _lag_label(curves: Mapping[str, Any]) -> str:
     return f"lag [{_PLURALS.get(units, units)}]"
 
 
-def _whole_ticks(lag: Any) -> Any:
-    """Return some ten ticks at whole lags."""
-    step = max(1, int(np.ceil((lag.max() - lag.min()) / 10)))
-    return np.arange(int(lag.min()), int(lag.max()) + 1, step)
+def _set_lags(ax: Any, lags: list[Any]) -> None:
+    """Set some ten ticks at whole lags of all curves."""
+    lag = np.concatenate(lags)
+    if lag.size:
+        step = max(1, int(np.ceil((lag.max() - lag.min()) / 10)))
+        ax.set_xticks(np.arange(int(lag.min()), int(lag.max()) + 1, step))

@@ -22,6 +22,7 @@ from xdownscale.core.errors import (
     XDownscaleWarning,
 )
 from xdownscale.core.normalization import Scaling
+from xdownscale.core.tables import SentenceTable
 from xdownscale.core.time import match_times
 from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.patches import PatchLayout
@@ -228,7 +229,7 @@ def _table(found: dict[str, float]) -> pd.DataFrame:
             "verdict": verdict,
             "sentence": words[0].upper() + words[1:] + ".",
         }
-    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("signature")
+    return SentenceTable(pd.DataFrame.from_dict(rows, orient="index").rename_axis("signature"))
 
 
 def _octave(name: str) -> Signature:

@@ -22,6 +22,7 @@ from xdownscale.core.coords import require_time
 from xdownscale.core.errors import OptionError, StorageError, TimeAxisError
 from xdownscale.core.files import as_path
 from xdownscale.core.optional import installed_version
+from xdownscale.core.storable import check_names, name_in_store
 from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.io import cf
 from xdownscale.prediction import chunks as chunking
@@ -60,6 +61,7 @@ def write_store(
         File that holds the model, unchanged.
     """
     where = _folder(store)
+    _check_names(fitted)
     plan = make_plan(fitted, coarse, request)
     chunking.check_chunks(plan)
     run = _Run(plan, workers.refer_to(fitted, path), where)
@@ -89,6 +91,17 @@ def _folder(given: str | PathLike[str]) -> Path:
     return as_path(given, "store").absolute()
 
 
+def _check_names(fitted: Fitted) -> None:
+    """Raise where a model of an earlier version generates fields that a store cannot name."""
+    for labels in fitted.targets:
+        check_names(labels.name, labels.dims, labels.coords.variables, "The model's fine record")
+
+
+def _named(fields: xr.DataArray | xr.Dataset, name: str) -> xr.Dataset:
+    """Return fields as a Dataset; a single variable under the name that it has in the store."""
+    return fields.to_dataset(name=name) if isinstance(fields, xr.DataArray) else fields
+
+
 class _Run:
     """One call of `predict_to_zarr`: `prepare` the store, then `write` what it lacks."""
 
@@ -96,6 +109,8 @@ class _Run:
         self.plan = plan
         self.reference = reference
         self.where = where
+        fitted = plan.fitted
+        self.name = name_in_store(fitted.labels.name, fitted.drivers[max(fitted.own[0], 0)])
 
     def prepare(self, chunks: Any) -> None:
         """Create the store, or check that an existing one has the same request."""
@@ -157,7 +172,7 @@ class _Run:
         shape = (request.realizations, plan.targets.size, len(plan.fitted.targets), ny, nx)
         chunks = (sizes["realization"][0], sizes["time"][0], 1, ny, nx)
         empty = label(plan, dask.array.empty(shape, chunks=chunks, dtype=np.float32))
-        ds = empty.to_dataset() if isinstance(empty, xr.DataArray) else empty
+        ds = _named(empty, self.name)
         step = plan.fitted.about.step
         lines = f"{cf.now()} xdownscale {plan.fitted.about.version} predict_to_zarr"
         full = cf.comply(
@@ -238,6 +253,7 @@ class _Run:
                 chunking.read_past(self.plan, piece),
                 *chunking.read_drivers(self.plan, piece.rows),
                 store=self.where,
+                name=self.name,
                 index=index,
                 chained=chained,
                 dask_key_name=f"fill-{uuid.uuid4().hex}-{number}",
@@ -301,6 +317,7 @@ def _fill(
     past: Any,
     *drivers: Any,
     store: Path,
+    name: str,
     index: tuple[int, int],
     chained: bool,
 ) -> Any:
@@ -308,11 +325,10 @@ def _fill(
     import zarr
 
     fields, state = chunking.predict_labelled(reference, piece, state, past, *drivers)
-    generated = fields.to_dataset() if isinstance(fields, xr.DataArray) else fields
     root: Any = zarr.open_group(store, mode="r+", use_consolidated=False)
-    for name, da in generated.data_vars.items():
+    for variable, da in _named(fields, name).data_vars.items():
         spans = {"realization": piece.members, require_time(da, "The maps"): piece.steps}
-        root[str(name)][tuple(spans.get(str(dim), slice(None)) for dim in da.dims)] = da.values
+        root[str(variable)][tuple(spans.get(str(dim), slice(None)) for dim in da.dims)] = da.values
     manifest = Manifest(store)
     # state first: a finished piece is never generated again, and the next one needs its state
     if chained:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -28,6 +28,7 @@ from xdownscale.core.errors import (
 from xdownscale.core.grids import require_rectilinear
 from xdownscale.core.normalization import Scaling
 from xdownscale.core.record import Record, canonical_grid
+from xdownscale.core.storable import TAKEN, check_names
 from xdownscale.core.values import check_values
 from xdownscale.preprocessing.outliers import OUTLIERS, Range, describe_suspects, screened
 
@@ -223,6 +224,8 @@ def check_pair(
     """
     known = variables(coarse, "The coarse record")
     wanted = variables(fine, "The fine record")
+    for da in wanted.values():
+        check_names(da.name, da.dims, da.coords, "The fine record")
     own = own_drivers(known, wanted, drivers)
     names = list(known)
     first = next(iter(wanted))
@@ -240,6 +243,7 @@ def check_pair(
             check_variable(known[driver], wanted[target])
     inputs = {name: _sorted(da) for name, da in known.items() if name != lead}
     outputs = {name: _sorted(da) for name, da in wanted.items() if name != first}
+    _say_left_out({*outputs.values(), whole})
     records = {name: inputs.get(name, lead_driver) for name in names}
     targets = {name: outputs.get(name, whole) for name in wanted}
     check_together(records, "coarse")
@@ -298,6 +302,21 @@ def screen_pair(pair: Pair, outliers: str) -> Pair:
         drivers=tuple(found[id(record)] for record in pair.drivers),
         targets=tuple(found[id(record)] for record in pair.targets),
     )
+
+
+def _say_left_out(targets: Iterable[Record]) -> None:
+    """Warn of coordinates of the fine record that generated fields cannot have."""
+    before = {name for record in targets for name in record.da.coords}
+    after = {name for record in targets for name in record.labels.coords.variables}
+    lost = {str(name) for name in before - after - TAKEN}
+    if lost:
+        warnings.warn(
+            f"Generated fields will not have the coordinates {', '.join(map(repr, sorted(lost)))} "
+            "of the fine record, because no file can hold them: they are objects, complex numbers, "
+            "or have names that files cannot have.",
+            XDownscaleWarning,
+            stacklevel=5,
+        )
 
 
 def check_together(records: Mapping[str, Record], kind: str) -> None:

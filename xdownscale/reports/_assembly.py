@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 from pathlib import Path
 from typing import Any
@@ -10,9 +11,10 @@ import pandas as pd
 import xarray as xr
 
 from xdownscale.core.errors import OptionError, StorageError
-from xdownscale.core.files import write_whole
+from xdownscale.core.files import as_path, write_whole
 from xdownscale.core.optional import require
 from xdownscale.reports import _page, _sections
+from xdownscale.reports._conclusion import conclude
 from xdownscale.reports._evidence import as_frame, judge
 from xdownscale.reports._records import Records, gather
 
@@ -118,7 +120,8 @@ def evidence(
     -------
     DataFrame
         A row for each statistic: ``diagnostic``, ``statistic``, ``prediction``; for each reference
-        its value, ``_low``, ``_high`` and ``_verdict`` (inside, below, above, not comparable);
+        its value, ``_low``, ``_high`` and ``_verdict`` (inside, below, above, not comparable,
+        too few days);
         ``sentence``.
 
     Examples
@@ -148,7 +151,7 @@ def _gathered(
 
 def _check_folder(path: str | os.PathLike[str]) -> None:
     """Raise `StorageError` before anything is computed if there is no such folder."""
-    folder = Path(os.path.realpath(path)).parent
+    folder = Path(os.path.realpath(as_path(path, "path"))).parent
     if not folder.is_dir():
         raise StorageError(
             f"{path} cannot be written: there is no folder {folder}. Make it, or give another path."
@@ -187,6 +190,7 @@ def _html(records: Records, about: str, draws: int, seed: int) -> str:
         "and a year may differ from those of the reference.",
         "soft",
     )
-    lead = _sections.summary(findings) + how
+    opening = f'<p class="conclusion">{html.escape(conclude(findings, records))}</p>'
+    lead = opening + _sections.summary(findings) + how
     sections = [(title, body) for title, body in listed if body]
     return _page.page(f"Report on {name}", lead, sections)

@@ -10,6 +10,7 @@ import xarray as xr
 
 from xdownscale import geostat, skill
 from xdownscale.core.coords import find_axes, require_time
+from xdownscale.core.errors import DataError
 from xdownscale.core.grids import Array, distances
 from xdownscale.core.time import match_times
 from xdownscale.geostat.variogram_models import fit_curve
@@ -96,9 +97,11 @@ class Diagnostic:
 def scope_of(fields: Mapping[str, xr.DataArray]) -> Scope:
     """Choose settings that serve all records: the prediction's extent, lags of the shortest one."""
     sample = np.concatenate([_thinned(f) for f in fields.values()])
+    if not sample.size:
+        raise DataError("No record has any value in the region and on the days that are judged.")
     return Scope(
         reach=min(_MAX_DISTANCE, 0.6 * _diagonal(fields["prediction"])),
-        resolved=_resolved(fields["coarse"]),
+        resolved=resolved_wavelength(fields["coarse"]),
         lags=_lags(min(days_of(f) for f in fields.values())),
         steps={name: f.sizes[require_time(f, "It")] / days_of(f) for name, f in fields.items()},
         edges=np.unique(np.quantile(sample, np.linspace(0, 1, _EDGES + 1))),
@@ -128,6 +131,7 @@ def _read_variogram(lag: Array, columns: Array, scope: Scope) -> dict[str, Array
     """Read off semivariance at three distances, and the spherical model of some resamples."""
     gamma, count, distance = np.split(columns, 3, axis=-1)
     places = [int(np.argmin(np.abs(lag - share * scope.reach))) for share in (0.1, 0.3, 0.9)]
+    places = list(dict.fromkeys(places))  # a small region has few lags
     found = {f"semivariance at {lag[p]:.0f} km": gamma[:, p] for p in places}
     draws = zip(distance[:_FITS], gamma, count, strict=False)
     fits = [fit_curve(*draw, "spherical").parameters for draw in draws]
@@ -136,7 +140,7 @@ def _read_variogram(lag: Array, columns: Array, scope: Scope) -> dict[str, Array
     return found | {"effective range in km": reach, "sill": psill + nugget, "nugget": nugget}
 
 
-def _resolved(coarse: xr.DataArray) -> float:
+def resolved_wavelength(coarse: xr.DataArray) -> float:
     """Return twice the longer grid spacing in the middle of a grid, km."""
     axes = find_axes(coarse)
     here = {axes.y: coarse.sizes[axes.y] // 2 - 1, axes.x: coarse.sizes[axes.x] // 2 - 1}
@@ -170,10 +174,18 @@ def _spectrum(field: xr.DataArray, scope: Scope) -> Curve:
 
 
 def _read_spectrum(wavelength: Array, power: Array, scope: Scope) -> dict[str, Array]:
-    """Read off d log(power) / d log(wavenumber) above and below the coarse resolution."""
+    """Read off power at the shortest wavelength, and slopes, short wavelengths first.
+
+    Slopes are d log(power) / d log(wavenumber), below and above the coarse resolution.
+    """
     limit = scope.resolved
-    bands = {"above": wavelength >= limit, "below": wavelength < limit}
-    return {
+    bands = {"below": wavelength < limit, "above": wavelength >= limit}
+    found = {}
+    if wavelength.size:
+        shortest = int(np.argmin(wavelength))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found[f"log10 power at {wavelength[shortest]:.0f} km"] = np.log10(power[:, shortest])
+    return found | {
         f"spectral slope {name} {limit:.0f} km": _slope(wavelength[inside], power[:, inside])
         for name, inside in bands.items()
     }
@@ -186,8 +198,8 @@ def _slope(wavelength: Array, power: Array) -> Array:
     x = -np.log(wavelength)
     x = x - x.mean()
     with np.errstate(divide="ignore", invalid="ignore"):
-        y = np.log(power)
-    slope: Array = (y @ x) / (x @ x)
+        y = np.log(np.where(power > 0, power, np.nan))  # no power has no slope
+        slope: Array = (y * x).sum(axis=-1) / (x @ x)
     return slope
 
 

@@ -8,13 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xdownscale.core.errors import DataError, GridError
+from xdownscale.core.errors import XDownscaleError
 from xdownscale.core.resampling import mean, resampled_means
+from xdownscale.core.tables import SentenceTable
 from xdownscale.reports._curves import DIAGNOSTICS, Curve, Diagnostic, Scope, scope_of
 from xdownscale.reports._intervals import BLOCK, interval
-from xdownscale.reports._records import Records
+from xdownscale.reports._records import LEAST, Records
 
 LEVEL = 0.95
+TOO_FEW = "too few days"
+FEWEST = 5  # days of a prediction that is judged
+BLOCKS = 3  # blocks that a reference must have
 NAMES = {"coarse": "the coarse record", "fine": "the fine record"}
 
 
@@ -33,12 +37,15 @@ class Finding:
         ``<name>``, ``<name>_low``, ``<name>_high``, ``<name>_verdict``; and ``sentence``.
     bands : dict of str to (ndarray, ndarray)
         Interval of the curve of each reference.
+    too_short : frozenset of str
+        References that have too few days, or the prediction has, for an interval to mean anything.
     """
 
     diagnostic: Diagnostic
     curves: dict[str, Curve]
     table: pd.DataFrame
     bands: dict[str, tuple[Any, Any]]
+    too_short: frozenset[str] = frozenset()
 
     def centre(self, name: str) -> Any:
         """Return the curve of a record."""
@@ -62,7 +69,7 @@ def _measured(diagnostic: Diagnostic, records: Records, scope: Scope) -> dict[st
     for name, field in records.fields.items():
         try:
             curves[name] = diagnostic.measure(field, scope)
-        except (DataError, GridError) as err:
+        except XDownscaleError as err:
             records.notes.append(f"No {diagnostic.key.replace('_', ' ')} of the {name}: {err}")
     return curves
 
@@ -76,6 +83,7 @@ def _finding(
         label: {"statistic": label, "prediction": float(value[0])} for label, value in own.items()
     }
     bands = {}
+    too_short = set()
     days = len(judged.per_step) / scope.steps["prediction"]
     for name in (n for n in curves if n != "prediction"):
         curve = curves[name]
@@ -83,13 +91,34 @@ def _finding(
         length = min(round(days * steps), len(curve.per_step))
         sample = resampled_means(curve.per_step, length, draws, seed, round(BLOCK * steps))
         bands[name] = interval(diagnostic.shape(sample), LEVEL)
+        if not enough_days(days, len(curve.per_step) / steps):
+            too_short.add(name)
         centre = diagnostic.read(curve.x, mean(curve.per_step)[None], scope)
         spread = diagnostic.read(curve.x, sample, scope)
-        for label in rows:
-            value = rows[label]["prediction"]
-            rows[label] |= _compared_with(name, value, centre.get(label), spread.get(label))
+        for label, row in rows.items():
+            value = row["prediction"]
+            row.update(_compared_with(name, value, centre.get(label), spread.get(label)))
+            if name in too_short:
+                row[f"{name}_verdict"] = TOO_FEW
     table = pd.DataFrame([{**row, "sentence": sentence(row)} for row in rows.values()])
-    return Finding(diagnostic=diagnostic, curves=curves, table=table, bands=bands)
+    return Finding(
+        diagnostic=diagnostic,
+        curves=curves,
+        table=table,
+        bands=bands,
+        too_short=frozenset(too_short),
+    )
+
+
+def enough_days(predicted: float, known: float) -> bool:
+    """Tell whether resampled stretches of a reference differ enough to judge by.
+
+    Examples
+    --------
+    >>> enough_days(3, 3), enough_days(30, 20), enough_days(30, 90)
+    (False, False, True)
+    """
+    return predicted >= FEWEST and known >= max(LEAST, BLOCKS * min(BLOCK, predicted))
 
 
 def _compared_with(name: str, value: float, centre: Any, spread: Any) -> dict[str, Any]:
@@ -139,6 +168,8 @@ def sentence(row: dict[str, Any]) -> str:
 
 
 def _part(row: dict[str, Any], name: str, said: dict[str, str]) -> str:
+    if said[name] == TOO_FEW:
+        return f"is not judged by {NAMES[name]} ({TOO_FEW})"
     if said[name] == "not comparable":
         return f"cannot be compared with {NAMES[name]}"
     span = f"{row[f'{name}_low']:.3g} to {row[f'{name}_high']:.3g}"
@@ -151,4 +182,4 @@ def as_frame(findings: list[Finding]) -> pd.DataFrame:
     """Concatenate the tables of all findings, with the diagnostic as first column."""
     tables = [f.table.assign(diagnostic=f.diagnostic.key) for f in findings]
     frame = pd.concat(tables, ignore_index=True)
-    return frame[["diagnostic", *[c for c in frame.columns if c != "diagnostic"]]]
+    return SentenceTable(frame[["diagnostic", *[c for c in frame.columns if c != "diagnostic"]]])

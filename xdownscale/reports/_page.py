@@ -27,6 +27,7 @@ h1 { font-size: 1.7rem; line-height: 1.25; margin: 0 0 .4rem; }
 h2 { font-size: 1.25rem; margin: 2.2rem 0 .4rem; border-top: 1px solid var(--line);
   padding-top: 1rem; }
 p, li { max-width: 46rem; }
+.conclusion { font-size: 1.15rem; font-weight: 600; }
 .soft { color: var(--soft); }
 .inside { color: var(--in); font-weight: 600; }
 .below, .above { color: var(--out); font-weight: 600; }

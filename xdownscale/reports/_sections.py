@@ -13,12 +13,12 @@ import xarray as xr
 
 from xdownscale import plot, skill
 from xdownscale.core.coords import require_time
-from xdownscale.core.errors import DataError, GridError, TimeAxisError
+from xdownscale.core.errors import DataError, GridError, TimeAxisError, XDownscaleError
 from xdownscale.core.grids import describe_grid
 from xdownscale.core.optional import installed_version, require
 from xdownscale.core.time import is_subdaily, step_text
 from xdownscale.reports import _page
-from xdownscale.reports._evidence import NAMES, Finding
+from xdownscale.reports._evidence import NAMES, TOO_FEW, Finding
 from xdownscale.reports._records import MEMBERS, Records, days_of, period, shared
 
 _PACKAGES = ("xarray-downscale", "numpy", "xarray", "pandas", "scipy", "matplotlib")
@@ -33,9 +33,11 @@ _LACKS = {  # why a table of the report has no such row
 def summary(findings: list[Finding]) -> str:
     """Count how many statistics lie inside the intervals of each reference."""
     parts = []
+    if any(found.too_short for found in findings):
+        parts.append(f"statistics with {TOO_FEW} are not judged")
     for name, words in NAMES.items():
         said = [v for f in findings for v in f.table.get(f"{name}_verdict", [])]
-        known = [v for v in said if v != "not comparable"]
+        known = [v for v in said if v in ("inside", "below", "above")]
         if known:
             inside = sum(v == "inside" for v in known)
             parts.append(f"{inside} of {len(known)} statistics lie inside the interval of {words}")
@@ -70,11 +72,20 @@ def _length(da: xr.DataArray) -> str:
 
 def maps(records: Records) -> str:
     """Plot maps of one time step, in the middle of those shared with the coarse record."""
+    try:
+        return _maps(records)
+    except XDownscaleError as err:
+        return _page.paragraph(f"No map: {err}")
+
+
+def _maps(records: Records) -> str:
     here = records.prediction if records.truth is None else records.truth
     common = shared(here, records.coarse)
     coarse = records.coarse if common.any() else None
     times = here[require_time(here, "It")].values
-    time = times[common] if common.any() else times
+    valued = _valued(here)
+    chosen = common & valued if (common & valued).any() else valued
+    time = times[chosen] if chosen.any() else times
     day = str(time[len(time) // 2])[: 16 if is_subdaily(times) else 10].replace(" ", "T")
     count = 1 + (coarse is not None) + 2 * (records.truth is not None)
     shape = (2, 2) if count == 4 else (1, count)
@@ -84,11 +95,25 @@ def maps(records: Records) -> str:
     return _page.figure(drawn[0].figure, f"Maps of {day}: {', '.join(titles)}.", f"{day}")
 
 
+def _valued(da: xr.DataArray) -> Any:
+    """Tell on which time steps a record has any value."""
+    time = require_time(da, "It")
+    values = np.moveaxis(np.isfinite(da.values), da.get_axis_num(time), 0)
+    return values.reshape(len(values), -1).any(axis=1)
+
+
 def against_truth(records: Records) -> str:
     """Table scores and baselines, and plot the calibration of an ensemble."""
     truth = records.truth
     if truth is None:
         return ""
+    try:
+        return _against(records, truth)
+    except XDownscaleError as err:
+        return _page.paragraph(f"No scores: {err}")
+
+
+def _against(records: Records, truth: xr.DataArray) -> str:
     scores = _scores(records, truth)
     many = is_subdaily(truth[require_time(truth, "The truth")])
     kind = f"times on {days_of(truth)} days" if many else "days"
@@ -131,7 +156,7 @@ def finding(found: Finding, records: Records) -> str:
         _page.paragraph(found.diagnostic.meaning)
         + _page.figure(ax.figure, words, caption)
         + _page.listing(verdicts)
-        + _page.table(_readable(found), "The numbers")
+        + _page.table(_readable(found, records), "The numbers")
     )
 
 
@@ -264,17 +289,26 @@ def _band(found: Finding, name: str, dim: str) -> dict[str, tuple[str, Any]]:
     return {"lower": (dim, low), "upper": (dim, high)}
 
 
-def _readable(found: Finding) -> pd.DataFrame:
+def _readable(found: Finding, records: Records) -> pd.DataFrame:
+    """Return a table of texts; values in transformed units have the physical ones beside them."""
     table = found.table.set_index("statistic")
-    columns: dict[str, Any] = {"prediction": [f"{v:.3g}" for v in table["prediction"]]}
+    physical = found.diagnostic.key == "distribution" and records.space.transform != "identity"
+    columns: dict[str, Any] = {"prediction": list(map(_number, table["prediction"]))}
     for name in found.bands:
+        bounds = zip(table[f"{name}_low"], table[f"{name}_high"], strict=True)
         columns[name] = [
-            "not measurable" if np.isnan(v) else f"{v:.3g} ({low:.3g} to {high:.3g})"
-            for v, low, high in zip(
-                table[name], table[f"{name}_low"], table[f"{name}_high"], strict=True
-            )
+            _number(value) if np.isnan(value) else f"{value:.3g} ({low:.3g} to {high:.3g})"
+            for value, (low, high) in zip(table[name], bounds, strict=True)
         ]
+    if physical:
+        for name in ("prediction", *found.bands):
+            values = records.space.untransform(table[name].to_numpy())
+            columns[f"{name} [{records.units}]"] = list(map(_number, values))
     return pd.DataFrame(columns, index=table.index)
+
+
+def _number(value: float) -> str:
+    return "not measurable" if np.isnan(value) else f"{value:.3g}"
 
 
 _DRAW: dict[str, Callable[[Finding, Any, Records], Any]] = {

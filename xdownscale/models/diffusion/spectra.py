@@ -50,7 +50,8 @@ def measure(fields: Array, valid: Array | None = None) -> Spectrum:
     ny, nx = fields.shape[-2:]
     power = _power(fields, True if valid is None else valid)
     radius = _radius((ny, nx))
-    edges = np.linspace(0, 0.5, min(ny, nx) // 2 + 1)
+    side = min((n for n in (ny, nx) if n > 1), default=2)  # a row of cells has one axis
+    edges = np.linspace(0, 0.5, side // 2 + 1)
     ring = np.digitize(radius.ravel(), edges) - 1
     inside = ring < len(edges) - 1
     count = np.bincount(ring[inside], minlength=len(edges) - 1)
