@@ -7,13 +7,16 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from xdownscale.core.errors import ModelFormatError, OptionError, StorageError, XDownscaleError
+from xdownscale.io.hub.address import without_secrets
 from xdownscale.io.hub.registry import Entry
 
+if TYPE_CHECKING:
+    from xdownscale.io.hub.http import Deadline
+
 _TIMEOUT = 20.0  # seconds that a server may be silent
-_SLOWEST = 1000  # lowest average rate, bytes per second
 _ATTEMPTS = 3
 _BLOCK = 2**16
 
@@ -72,10 +75,10 @@ def fetch(entry: Entry, url: str, *, progress: bool) -> Path:
     import pooch
 
     path = cached_path(entry)
-    download = _downloader(entry.bytes, progress=progress)
+    download = _downloader(url, entry.bytes, progress=progress)
     try:
         found = pooch.retrieve(
-            url,
+            without_secrets(url),  # pooch logs it
             known_hash=f"sha256:{entry.sha256}",
             fname=path.name,
             path=path.parent,
@@ -90,8 +93,9 @@ def fetch(entry: Entry, url: str, *, progress: bool) -> Path:
         ) from err
     except ValueError as err:
         raise ModelFormatError(
-            f"{url} is not the file that its registry names (SHA-256 {entry.sha256}): {err} It was "
-            "altered or is of another version; ask whoever serves it. Nothing was kept."
+            f"{without_secrets(url)} is not the file that its registry names (SHA-256 "
+            f"{entry.sha256}): {err} It was altered or is of another version; ask whoever serves "
+            "it. Nothing was kept."
         ) from err
     return Path(found)
 
@@ -115,7 +119,7 @@ def fetch_text(url: str, largest: int) -> bytes | None:
     """
     content = b""
     try:
-        for block in _retried(url, lambda: _stream(url, largest)):
+        for block in _retried(url, largest):
             content = content + block if block else b""
     except _MissingError:
         return None
@@ -126,12 +130,12 @@ class _MissingError(StorageError):
     """The server says that there is no such file."""
 
 
-def _downloader(size: int, *, progress: bool) -> Callable[[str, str, Any], None]:
+def _downloader(url: str, size: int, *, progress: bool) -> Callable[[str, str, Any], None]:
     """Return a downloader for pooch, which writes to a temporary file and checks the hash."""
 
-    def download(url: str, output_file: str, _: Any) -> None:
+    def download(_: str, output_file: str, __: Any) -> None:
         with Path(output_file).open("wb") as file, _bar(size, progress) as bar:
-            for block in _retried(url, lambda: _stream(url, size, exact=True)):
+            for block in _retried(url, size, exact=True):
                 _write_block(file, block, bar)
 
     return download
@@ -162,27 +166,32 @@ def _bar(size: int, wanted: bool) -> Iterator[Any]:
         yield bar
 
 
-def _retried(url: str, stream: Callable[[], Iterator[bytes]]) -> Iterator[bytes]:
+def _retried(url: str, size: int, *, exact: bool = False) -> Iterator[bytes]:
     """Yield an empty block and then the content; start again after a broken connection."""
     import requests
     import urllib3
 
+    from xdownscale.io.hub.http import Deadline
+
+    deadline = Deadline(timeout())
     for attempt in range(_ATTEMPTS):
         yield b""
         try:
-            yield from stream()
+            yield from _stream(url, size, deadline, exact=exact)
             return
-        except (requests.RequestException, urllib3.exceptions.HTTPError) as err:
+        except XDownscaleError:
+            raise
+        except (urllib3.exceptions.HTTPError, OSError, ValueError) as err:  # of requests, too
             answer = getattr(err, "response", None)
             if answer is not None and answer.status_code in (404, 410):
+                # the cause holds the address with its secrets
                 raise _MissingError(
                     _failure(url, f"the server answers {answer.status_code}")
-                ) from err
-            broken = not isinstance(err, _silences()) and (
-                answer is None or answer.status_code >= 500
-            )
+                ) from None
+            final = (*_silences(), ValueError, requests.TooManyRedirects)
+            broken = not isinstance(err, final) and (answer is None or answer.status_code >= 500)
             if attempt == _ATTEMPTS - 1 or not broken:
-                raise StorageError(_failure(url, _reason(err))) from err
+                raise StorageError(_failure(url, _reason(err))) from None
             time.sleep(0.2 * 2**attempt)
 
 
@@ -190,7 +199,7 @@ def _silences() -> tuple[type[Exception], ...]:
     import requests
     import urllib3
 
-    return requests.Timeout, urllib3.exceptions.TimeoutError
+    return requests.Timeout, urllib3.exceptions.TimeoutError, TimeoutError
 
 
 def _reason(err: Exception) -> str:
@@ -199,34 +208,32 @@ def _reason(err: Exception) -> str:
         return f"the server fell silent for {timeout():g} s (XDOWNSCALE_TIMEOUT)"
     if answer is not None:
         return f"the server answers {answer.status_code}"
-    return f"the connection failed {_ATTEMPTS} times ({type(err).__name__}: {str(err)[:120]})"
+    said = f"{type(err).__name__}: {without_secrets(str(err))[:120]}"
+    if isinstance(err, ValueError):
+        return f"it leads to no address that can be asked ({said})"
+    return f"the connection failed {_ATTEMPTS} times ({said})"
 
 
 def _failure(url: str, reason: str) -> str:
-    return f"{url} cannot be fetched: {reason}"
+    return f"{without_secrets(url)} cannot be fetched: {reason}"
 
 
-def _stream(url: str, size: int, *, exact: bool = False) -> Iterator[bytes]:
-    """Yield the blocks that a server sends; raise above `size` bytes or below the lowest rate."""
-    import requests
+def _stream(url: str, size: int, deadline: Deadline, *, exact: bool = False) -> Iterator[bytes]:
+    """Yield the blocks that a server sends; raise above `size` bytes or after the deadline."""
     import urllib3
 
-    limit = timeout()
-    start = time.monotonic()
+    from xdownscale.io.hub.http import opened
+
     count = 0
-    headers = {"Accept-Encoding": "identity"}
-    with requests.get(url, stream=True, timeout=limit, headers=headers) as response:
-        response.raise_for_status()
+    with opened(url, deadline, size) as response:
         read = getattr(response.raw, "read1", response.raw.read)
         while block := read(_BLOCK):
             count += len(block)
             if count > size:
                 raise ModelFormatError(
-                    f"{url} has more than the {size} bytes that it may have. It was altered or is "
-                    "of another version; ask whoever serves it. Nothing was kept."
+                    f"{without_secrets(url)} has more than the {size} bytes that it may have. It "
+                    "was altered or is of another version; ask whoever serves it. Nothing was kept."
                 )
-            if time.monotonic() - start > limit + count / _SLOWEST:
-                raise urllib3.exceptions.TimeoutError("too slow")
             yield block
     if exact and count < size:
         raise urllib3.exceptions.ProtocolError(f"it broke off after {count} of {size} bytes")

@@ -20,6 +20,7 @@ from xdownscale.core.errors import (
 )
 from xdownscale.core.files import write_whole
 from xdownscale.io.hub import download, registry
+from xdownscale.io.hub.address import below, without_secrets
 from xdownscale.io.hub.registry import Entry
 
 _LARGEST_REGISTRY = 10**7  # bytes
@@ -33,7 +34,11 @@ class _Location(NamedTuple):
     url: str
 
     def path_of(self, file: str) -> str:
-        return str(self.folder / file) if self.folder else f"{self.url.rstrip('/')}/{file}"
+        return str(self.folder / file) if self.folder else below(self.url, file)
+
+    @property
+    def shown(self) -> str:
+        return without_secrets(self.url)
 
 
 def find_model(name: str, *, progress: bool) -> Path:
@@ -84,8 +89,8 @@ def _location() -> _Location | None:
     if len(parts.scheme) < 2:  # a drive letter is no scheme
         return _Location(Path(given).expanduser(), given)
     raise OptionError(
-        f"{_URL} is {given!r}; give a folder, or an address that begins with file://, http:// or "
-        "https://."
+        f"{_URL} is {without_secrets(given)!r}; give a folder, or an address that begins with "
+        "file://, http:// or https://."
     )
 
 
@@ -101,7 +106,7 @@ def _find_entry(name: str, location: _Location | None) -> tuple[Entry, bool]:
     where = ""
     if location:
         held = "has no registry.json" if other is None else f"has {len(other)} models"
-        where = f" ({_URL} is {location.url!r}, which {held}.)"
+        where = f" ({_URL} is {location.shown!r}, which {held}.)"
     raise OptionError(
         f"Unknown pretrained model: {name!r}. There are {', '.join(map(repr, known))}."
         f"{nearest_name(name, known)}{where} For a model file of your own use xdownscale.load."
@@ -131,12 +136,12 @@ def _registry_of(location: _Location) -> dict[str, Entry] | None:
         content = _remote_registry(where)
     elif not location.folder.is_dir():
         raise StorageError(
-            f"{_URL} is {location.url!r}, and there is no such folder. Give the folder that "
+            f"{_URL} is {location.shown!r}, and there is no such folder. Give the folder that "
             "xdownscale.publish wrote to, or unset it for the models of the package."
         )
     else:
         content = _local_registry(Path(where))
-    return None if content is None else registry.read(content, where)
+    return None if content is None else registry.read(content, without_secrets(where))
 
 
 def _local_registry(path: Path) -> bytes | None:
@@ -170,7 +175,7 @@ def _remote_registry(url: str) -> bytes | None:
         )
         return kept.read_bytes()
     if content is not None:
-        registry.read(content, url)
+        registry.read(content, without_secrets(url))
         _keep_copy(kept, content)
     return content
 
