@@ -122,7 +122,7 @@ def test_lazy_until_asked(both, found):
 
     chunked = [da.chunk(time=7) for da in both]
     with dask.config.set(scheduler=refuse):
-        lazy = compare(*chunked, max_distance=300, max_lag=4)
+        lazy = compare(*chunked, max_distance=300, max_lag=4, transform="log10")
     xr.testing.assert_allclose(lazy.compute(), found)
 
 
@@ -143,8 +143,19 @@ def test_lags_of_different_steps_are_not_compared(both):
     assert (found.status.sel(diagnostic=["semivariogram", "distribution"]) == "done").all()
 
 
+def test_the_transform_is_chosen(both):
+    """Finding of a review: of temperatures below 0 nothing was left but a text."""
+    moved = [da - 5 for da in both]
+    found = compare(*moved, max_distance=300, max_lag=3)
+    assert found.attrs["transform"] == "identity"
+    assert (found.status == "done").all()
+    xr.testing.assert_identical(
+        found, compare(*moved, max_distance=300, max_lag=3, transform="identity")
+    )
+
+
 def test_a_reason_is_told_once(both):
-    found = compare(both[0] - 5, both[1], max_distance=300, max_lag=3)
+    found = compare(both[0] - 5, both[1], max_distance=300, max_lag=3, transform="log10")
     said = found.status.sel(field="this")
     assert "values are 0 or less" in said.sel(diagnostic="semivariogram").item()
     assert said.sel(diagnostic="pacf").item() == "As for semivariogram."

@@ -74,11 +74,11 @@ def test_four_points_by_hand():
 def test_log10_and_the_floor_by_hand():
     one, other = field([0.0, 1e-3, 1.0]), field([1e-2, 1e-2, 1.0])
     with pytest.raises(DataError, match="log10 needs values above 0"):
-        wasserstein(one, other)
+        wasserstein(one, other, transform="log10")
     # with the floor 1e-4: -4 -3 0 and -2 -2 0
     found = wasserstein(one, other, floor=1e-4, normalise=False)
     assert found.wasserstein.item() == pytest.approx((2 + 1 + 0) / 3)
-    assert found.wasserstein.attrs["units"] == "log10(1)"
+    assert "units" not in found.wasserstein.attrs  # nobody has told those of the records
     assert wasserstein(one, other, floor=1e-4).wasserstein.item() == pytest.approx(1 / 4)
 
 
@@ -442,11 +442,47 @@ def test_lazy_until_asked_and_the_same_in_memory(monkeypatch, kind, exact):
     by = {"season": "season", "height": (height, [0, 20, 40])}
     counting = Counting()
     with dask.config.set(scheduler=counting):
-        lazy = wasserstein(one.chunk(time=2), other.chunk(lat=3), kind, by=by)
+        lazy = wasserstein(one.chunk(time=2), other.chunk(lat=3), kind, by=by, transform="log10")
         assert counting.count == 0
         lazy = lazy.compute()
         assert counting.count == 1
-    xr.testing.assert_allclose(lazy, wasserstein(one, other, kind, by=by))
+    xr.testing.assert_allclose(lazy, wasserstein(one, other, kind, by=by, transform="log10"))
+    chosen = wasserstein(one.chunk(time=2), other.chunk(lat=3), kind, by=by)  # reads, and is lazy
+    assert chosen.wasserstein.chunks is not None
+    xr.testing.assert_allclose(chosen.compute(), wasserstein(one, other, kind, by=by))
+
+
+RNG = np.random.default_rng(0)
+QUANTITIES = {
+    "identity": 280 + 10 * RNG.normal(size=(5, 8, 9)),
+    "sqrt": np.where(RNG.random((5, 8, 9)) < 0.6, 0, RNG.gamma(0.5, 20, (5, 8, 9))),
+    "log10": RNG.lognormal(-2, 2, (5, 8, 9)),
+}
+
+
+@pytest.mark.parametrize("transform", QUANTITIES)
+@pytest.mark.parametrize("kind", ["daily", "pooled"])
+def test_the_transform_is_chosen(kind, transform):
+    """Finding of a review: with log10 as the default, rain and degrees Celsius failed."""
+    one = record(seed=1).isel(time=slice(5))
+    one = one.copy(data=QUANTITIES[transform][:, : one.shape[1], : one.shape[2]])
+    other = one.isel(time=slice(None, None, -1)).assign_coords(time=one.time) * 1.5
+    found = wasserstein(one, other, kind)
+    assert found.attrs["transform"] == transform
+    xr.testing.assert_identical(found, wasserstein(one, other, kind, transform=transform))
+    table = similarity_table(one, other, by=None)
+    pd.testing.assert_frame_equal(table, similarity_table(one, other, by=None, transform=transform))
+
+
+def test_a_floor_asks_for_log10():
+    one = record(seed=1)
+    found = wasserstein(one, one + 1, floor=0.1)
+    xr.testing.assert_identical(found, wasserstein(one, one + 1, floor=0.1, transform="log10"))
+
+
+def test_records_without_values():
+    one = record(seed=1)
+    assert np.isnan(wasserstein(one * np.nan, one).wasserstein).all()
 
 
 def test_inputs_stay_as_they_are_and_results_are_labelled():

@@ -506,6 +506,7 @@ def find_time(da: xr.DataArray) -> str | None:
     >>> find_time(xr.DataArray([1.0, 2.0], dims="x")) is None
     True
     """
+    require_array(da)
     dated = [str(d) for d in da.dims if d in da.coords and _tells_time(da.coords[d])]
     listed = [n for n in _candidates(da, "time") if n in da.dims]
     found = dated or listed

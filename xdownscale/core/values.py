@@ -50,6 +50,29 @@ def check_values(da: xr.DataArray, what: str = "The field") -> None:
     _check_decoded(da, what)
 
 
+def check_some(da: xr.DataArray, what: str = "The field") -> None:
+    """Raise as `check_values` does, and where an array has no value at all.
+
+    Parameters
+    ----------
+    da : DataArray
+        Lazy or not.
+    what : str
+        What it is, for the message.
+
+    Examples
+    --------
+    >>> check_some(xr.DataArray([1.0], dims="x")[:0], "The record")
+    Traceback (most recent call last):
+    ...
+    xdownscale.core.errors.DataError: The record has no value: its sizes are {'x': 0}...
+    """
+    check_values(da, what)
+    if not da.size:
+        sizes = {str(dim): size for dim, size in da.sizes.items()}
+        raise DataError(f"{what} has no value: its sizes are {sizes}. Was a selection empty?")
+
+
 def as_floats(da: xr.DataArray) -> xr.DataArray:
     """Return an array as float64 unless it is float32 or float64 already.
 

@@ -13,7 +13,7 @@ import xarray as xr
 from xdownscale.core.coords import auxiliary, find_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import has_grid
-from xdownscale.core.values import check_values
+from xdownscale.core.values import check_some
 
 VARIABLE = "variable"
 P = ParamSpec("P")
@@ -149,9 +149,9 @@ def _of_the_same_name(ds: xr.Dataset, name: str, what: str) -> xr.DataArray:
 
 def _check_records(arguments: Mapping[str, Any], first: str, other: str | None) -> None:
     """Raise unless the records of a diagnostic have values that it can take."""
-    check_values(arguments[first], "The record")
+    check_some(arguments[first], "The record")
     if other and isinstance(arguments.get(other), xr.DataArray):
-        check_values(arguments[other], f"The record {other!r}")
+        check_some(arguments[other], f"The record {other!r}")
 
 
 def _call(

@@ -18,6 +18,7 @@ from xdownscale.core.normalization import Scaling
 from xdownscale.core.space import space_of
 from xdownscale.core.streaming import RereadableArray, gather
 from xdownscale.core.units import transformed_units, units_of
+from xdownscale.core.values import check_some
 from xdownscale.geostat import _wasserstein_kernels
 from xdownscale.geostat._common_days import on_common_days
 from xdownscale.geostat._grouping import Groups, resolve
@@ -223,6 +224,8 @@ def similarity_table(
             f"regions names {list(regions)}, but by is {by!r}; put 'region' among by, or leave "
             "regions out."
         )
+    check_some(fields_a, "The first record")
+    check_some(fields_b, "The second record")
     one, other = on_common_days(fields_a, fields_b, ("The first record", "The second record"))
     boxes: dict[str, Any] = dict(normalise_regions(regions)) or {_WHOLE: None}
     names = list(resolve_seasons(seasons)) if "season" in ways else [_WHOLE]

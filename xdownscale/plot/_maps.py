@@ -13,6 +13,7 @@ from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import DataError, TimeAxisError, check_option
 from xdownscale.core.grids import cell_bounds, wrap_longitude
 from xdownscale.core.optional import require
+from xdownscale.core.values import check_values
 from xdownscale.plot._style import MEMBERS, PURPOSE, units_of, with_units
 
 _WIDE = 30.0  # ratio of the 99 % to the 1 % quantile from which "auto" takes a logarithmic scale
@@ -73,6 +74,9 @@ def maps(
     ['Truth', 'Prediction', 'Prediction minus truth']
     """
     check_option("scale", scale, ("auto", "linear", "log"))
+    for what, da in (("prediction", prediction), ("truth", truth), ("coarse record", coarse)):
+        if da is not None:
+            check_values(da, f"The {what}")
     panels = _panels(prediction, truth, coarse, time)
     require("matplotlib", PURPOSE)
     axes = _axes(len(panels) + (truth is not None), axes, panels[-1][1])

@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from xdownscale.config import DataConfig
 from xdownscale.core.blocks import Reader, at_once
 from xdownscale.core.coords import from_array, to_array
+from xdownscale.core.errors import GridError
 from xdownscale.core.grids import cell_centres, centres, wrap_longitude
 from xdownscale.core.normalization import Scaling
 from xdownscale.core.record import Record
@@ -47,6 +48,12 @@ def place_on(coarse: xr.DataArray, fine: xr.DataArray) -> npt.NDArray[np.float32
     """
     latitude, longitude = cell_centres(fine)
     lat, lon = centres(coarse)
+    for what, degrees in (("fine", latitude + longitude), ("coarse", lat.sum() + lon.sum())):
+        if not np.isfinite(degrees).all():
+            raise GridError(
+                f"The {what} grid has cells without latitude or longitude, so it is not known "
+                "where they lie. Cut them off, or fill the coordinates; their values may be NaN."
+            )
     if lat.ndim == 1:
         middle = (lon[0] + lon[-1]) / 2
         around = wrap_longitude(longitude, middle - 180)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from xdownscale.core.errors import OptionError, check_option
+from xdownscale.core.errors import GridError, OptionError, check_option
 from xdownscale.models.statistical import (
     MEANS,
     Analogues,
@@ -88,6 +88,11 @@ def fit_dressed(
 
 def fit_gaussian(training: Training, mean: str, count: int, seed: int) -> Make:
     """Fit a point estimate and correlated noise like its residual."""
+    if min(training.fine.shape[1:]) < 2:
+        raise GridError(
+            "gaussian needs a fine grid of 2 rows and columns or more, for the spectrum of its "
+            "noise; take dressed, or analogues."
+        )
     choice = _chosen(training, mean)
     noise = Gaussian.fit(choice.out_of_fold[:, None], training.fine[:, None], training.following)
 

@@ -46,6 +46,7 @@ from xdownscale.models.statistical.predictors import affordable, grid_indices
 from xdownscale.preprocessing import features
 from xdownscale.preprocessing.calendar_features import Calendar, calendar_numbers
 from xdownscale.preprocessing.features import Fields, place_on
+from xdownscale.preprocessing.outliers import screened
 from xdownscale.preprocessing.validation import (
     check_dims,
     check_together,
@@ -286,6 +287,7 @@ def read_training(
         As `regrid`, and if the records have no time step in common.
     """
     check_dims(fine, "The fine record")
+    screened(fine, "The fine record", "keep")
     target = Record(_sorted(fine.copy(data=finite(fine.data))), "The fine record")
     drivers = _drivers(coarse)
     lead = own_driver(coarse, fine, reading.driver)
@@ -350,6 +352,7 @@ def _drivers(coarse: Coarse) -> dict[str, Record]:
     found = {}
     for name, da in variables(coarse, "The coarse record").items():
         check_dims(da, "The coarse record")
+        screened(da, "The coarse record", "keep")
         found[name] = Record(_sorted(da.copy(data=finite(da.data))), "The coarse record")
     check_together(found, "coarse")
     return found

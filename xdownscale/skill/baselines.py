@@ -27,7 +27,7 @@ from xdownscale.core.errors import (
 from xdownscale.core.missing import finite
 from xdownscale.core.normalization import Scaling, choose_transform
 from xdownscale.core.time import rounded
-from xdownscale.core.values import check_values
+from xdownscale.core.values import check_some
 from xdownscale.regridding import regrid
 from xdownscale.skill._closed_forms import (
     fit_analogues,
@@ -100,7 +100,7 @@ def interpolate(
     >>> interpolate(coarse, fine, method="bilinear").sizes["lat"]
     3
     """
-    check_values(coarse, "The coarse record")
+    check_some(coarse, "The coarse record")
     name = require_time(coarse, "The coarse record")
     wanted = coarse.indexes[name] if time is None else to_index(time)
     days = coarse.isel({name: positions(coarse, wanted, "The coarse record", complete=True)})
@@ -156,7 +156,7 @@ def climatology(fine: xr.DataArray, time: Any, window_days: float = 15) -> xr.Da
     >>> climatology(fine, pd.date_range("2005-01-02", periods=1)).item()
     1.0
     """
-    check_values(fine, "The fine record")
+    check_some(fine, "The fine record")
     name = require_time(fine, "The fine record")
     if not window_days >= 0:
         raise OptionError(f"window_days is {window_days}; give a number of days, 0 or more.")
@@ -209,7 +209,7 @@ def persistence(fine: xr.DataArray, time: Any = None, lag: int = 1) -> xr.DataAr
     >>> persistence(fine).values.ravel()
     array([nan,  0.,  1.])
     """
-    check_values(fine, "The fine record")
+    check_some(fine, "The fine record")
     name = require_time(fine, "The fine record")
     if lag < 1:
         raise OptionError(f"lag is {lag}; give 1 (yesterday) or more days.")
@@ -250,7 +250,7 @@ def persistence_from_start(fine: xr.DataArray, time: Any) -> xr.DataArray:
     >>> persistence_from_start(fine, pd.date_range("2000-01-04", periods=2)).values.ravel()
     array([2., 2.])
     """
-    check_values(fine, "The fine record")
+    check_some(fine, "The fine record")
     name = require_time(fine, "The fine record")
     wanted = to_index(time)
     last = int(fine.indexes[name].argmax())
@@ -725,7 +725,7 @@ def _like(result: xr.DataArray, name: str, fine: xr.DataArray, time: pd.Index[An
     here = bare.rename({} if new == name else {name: new})
     here = here.assign_coords({**grid, new: (new, time, attrs)})
     order = fine.dims if axes.time else (new, *fine.dims)
-    kept = here.transpose(*[d for d in order if d in here.dims])
+    kept = here.transpose(..., *[d for d in order if d in here.dims])
     if axes.time:
         kept.name = fine.name
         kept.attrs = dict(fine.attrs)

@@ -1,0 +1,366 @@
+"""Every public function under awkward records: a right value, or an error of the library.
+
+Functions are found by introspection, so that a new one is swept too, or named in `LEFT_OUT` with
+the reason. Foreign exceptions and foreign warnings fail, and so does a result without any number
+for a record that has some.
+"""
+
+from __future__ import annotations
+
+import inspect
+import types
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import pytest
+import xarray as xr
+
+import xdownscale as xd
+from xdownscale import accessors
+from xdownscale.core.errors import XDownscaleError, XDownscaleWarning
+
+mpl.use("agg")
+STEPS, NY, NX = 16, 8, 9
+LAYOUT = xd.patches.PatchLayout((NY, NX), 4, 4, 0)
+
+
+def plain(seed: int = 0, steps: int = STEPS) -> xr.DataArray:
+    """Return a smooth record of positive values, of a degree and more."""
+    values = np.random.default_rng(seed).lognormal(size=(steps, NY + 2, NX + 2))
+    values = (values[:, 1:] + values[:, :-1])[..., 1:] + (values[:, 1:] + values[:, :-1])[..., :-1]
+    return xr.DataArray(
+        values[:, :NY, :NX],
+        coords={
+            "time": pd.date_range("2000-01-01", periods=steps),
+            "lat": ("lat", np.arange(NY) + 20.0, {"units": "degrees_north"}),
+            "lon": ("lon", np.arange(NX) + 40.0, {"units": "degrees_east"}),
+        },
+        dims=("time", "lat", "lon"),
+        name="dust",
+        attrs={"units": "kg m-2"},
+    )
+
+
+def _set(value: Any) -> xr.DataArray:
+    da = plain()
+    da.values[3, 2, 1] = value
+    return da
+
+
+def _with_time(values: Any, **attrs: Any) -> xr.DataArray:
+    return plain().assign_coords(time=("time", values, attrs))
+
+
+def _degrees(factor: float = 1.0, **attrs: Any) -> xr.DataArray:
+    da = plain()
+    coords = {n: (n, da[n].values * factor, da[n].attrs | attrs) for n in ("lat", "lon")}
+    return da.assign_coords(coords)
+
+
+def _curvilinear(hole: bool) -> xr.DataArray:
+    lat, lon = np.meshgrid(np.arange(NY) + 20.0, np.arange(NX) + 40.0, indexing="ij")
+    lon = lon + 0.05 * lat
+    if hole:
+        lat[:2, :2] = lon[:2, :2] = np.nan
+    da = plain().drop_vars(["lat", "lon"]).rename(lat="y", lon="x")
+    return da.assign_coords(lat=(("y", "x"), lat), lon=(("y", "x"), lon))
+
+
+def _rotated() -> xr.DataArray:
+    da = _curvilinear(False).rename(y="rlat", x="rlon")
+    for name, words in (("rlat", "grid_latitude"), ("rlon", "grid_longitude")):
+        attrs = {"standard_name": words, "units": "degrees"}
+        da = da.assign_coords({name: (name, np.arange(da.sizes[name]) - 4.0, attrs)})
+    return da
+
+
+def _pint() -> xr.DataArray:
+    import pint
+
+    return plain().copy(data=pint.UnitRegistry().Quantity(plain().values, "kg/m**2"))
+
+
+# the same numbers in other clothes: results must be those of the plain record
+SAME: dict[str, Callable[[], xr.DataArray]] = {
+    "plain": plain,
+    "latitude descends": lambda: plain().isel(lat=slice(None, None, -1)),
+    "other order of dims": lambda: plain().transpose("lon", "time", "lat"),
+    "longitudes below 0": lambda: plain().assign_coords(lon=plain().lon - 360),
+    "float32": lambda: plain().astype("float32"),
+    "lazy": lambda: plain().chunk(time=5),
+    "stamped at noon": lambda: _with_time(plain().time.values + np.timedelta64(12, "h")),
+    "cftime": lambda: plain().assign_coords(
+        time=xr.date_range("2000-01-01", periods=STEPS, use_cftime=True)
+    ),
+    "other names": lambda: plain().rename(lat="latitude", lon="longitude", time="valid_time"),
+    "harmless attributes": lambda: plain().assign_attrs(
+        _FillValue=np.nan, scale_factor=1.0, flag=b"bytes", valid_range=[0.0, 1e3]
+    ),
+    "auxiliary latitude": lambda: plain().assign_coords(
+        lat_geodetic=("lat", plain().lat.values + 0.1, {"standard_name": "latitude"})
+    ),
+    "times in disorder": lambda: plain().isel(time=[3, 0, 2, 1, *range(4, STEPS)]),
+}
+AWKWARD: dict[str, Callable[[], xr.DataArray]] = {
+    "no name": lambda: plain().rename(None),
+    "slash in the name": lambda: plain().rename("a/b"),
+    "no units": lambda: plain().drop_attrs(),
+    "whole numbers": lambda: (plain() * 100).astype("uint8"),
+    "booleans": lambda: plain() > 3,
+    "constant": lambda: plain() * 0 + 3,
+    "zeros": lambda: plain() * 0,
+    "all NaN": lambda: plain() * np.nan,
+    "land mask": lambda: plain().where(plain().lon > 43),
+    "one value": lambda: plain().where((plain().lon == 43) & (plain().lat == 23)),
+    "infinity": lambda: _set(np.inf),
+    "negative": lambda: plain() - 100,
+    "one step": lambda: plain(steps=1),
+    "three steps": lambda: plain(steps=3),
+    "no step": lambda: plain().isel(time=slice(0)),
+    "no time": lambda: plain().isel(time=0, drop=True),
+    "a day twice": lambda: _with_time(plain().time.values[[0, 0, *range(2, STEPS)]]),
+    "no date for a step": lambda: _with_time([np.datetime64("NaT"), *plain().time.values[1:]]),
+    "six hours": lambda: _with_time(pd.date_range("2000-01-01", periods=STEPS, freq="6h")),
+    "a gap": lambda: _with_time(plain().time.values + np.timedelta64(9, "D") * (np.arange(16) > 7)),
+    "360 days a year": lambda: plain().assign_coords(
+        time=xr.date_range("2000-01-01", periods=STEPS, calendar="360_day", use_cftime=True)
+    ),
+    "undecoded times": lambda: _with_time(np.arange(STEPS), units="days since 2000-01-01"),
+    "YYYYMMDD": lambda: _with_time(20000101 + np.arange(STEPS)),
+    "undecoded under an odd name": lambda: _with_time(
+        np.arange(STEPS), units="days since 2000-01-01"
+    ).rename(time="t"),
+    "dates beside the dimension": lambda: (
+        plain().rename(time="t").assign_coords(t=np.arange(STEPS), date=("t", plain().time.values))
+    ),
+    "valid time beside reference": lambda: _with_time(
+        plain().time.values, standard_name="forecast_reference_time"
+    ).assign_coords(
+        valid=("time", plain().time.values + np.timedelta64(2, "D"), {"standard_name": "time"})
+    ),
+    "two date axes": lambda: plain().expand_dims(start=plain().time.values[:1] - 864 * 10**11),
+    "radians": lambda: _degrees(np.pi / 180, units="radian"),
+    "metres": lambda: _degrees(1e5, units="m"),
+    "beyond the pole": lambda: plain().assign_coords(lat=plain().lat + 70),
+    "no longitude": lambda: plain().drop_vars("lon"),
+    "one row": lambda: plain().isel(lat=[2]),
+    "uneven latitudes": lambda: plain().assign_coords(lat=np.arange(NY) ** 1.5 + 20),
+    "rotated": _rotated,
+    "curvilinear": lambda: _curvilinear(False),
+    "curvilinear with holes": lambda: _curvilinear(True),
+    "fill value in attributes": lambda: _set(-9999.0).assign_attrs(_FillValue=-9999.0),
+    "packed": lambda: (plain() * 100).astype("int16").assign_attrs(scale_factor=0.01),
+    "1e30": lambda: _set(1e30),
+    "-9999": lambda: _set(-9999.0),
+    "beyond float32": lambda: plain() * 1e39,
+    "offset of 1e8": lambda: plain() + 1e8,
+    "time spans": lambda: plain().copy(data=(plain().values * 1e14).astype("timedelta64[ns]")),
+    "complex": lambda: plain() + 1j,
+    "texts": lambda: plain().astype(str),
+    "objects": lambda: plain().astype(object),
+    "pint": _pint,
+    "no array": lambda: plain().values,
+}
+# no number can be got from these, or none of a score or a diagnostic of theirs
+EMPTY = {
+    *("all NaN", "constant", "zeros", "one value", "one step", "three steps", "no step"),
+    *("no time", "one row", "booleans", "beyond float32"),
+}
+
+LEFT_OUT = {
+    "Downscaler": "an estimator: fit, predict and the others are swept as functions",
+    "DownscalerConfig": "takes no record",
+    "predict": "needs a model; swept below",
+    "predict_to_zarr": "needs a model and a disc; see tests/prediction",
+    "load": "takes no record",
+    "load_pretrained": "takes no record",
+    "preset": "takes no record",
+    "publish": "takes no record",
+    "report": "takes seconds for each record: see tests/reports",
+    "reports.report": "takes seconds for each record: see tests/reports",
+    "reports.evidence": "takes seconds for each record: see tests/reports",
+    "plot.rank_histogram": "draws a result, not a record",
+    "plot.spread_skill": "draws a result, not a record",
+    "skill.intervariable_correlation": "of Datasets of several variables",
+    "patches.Stitcher": "of arrays below the label line",
+    "patches.extract_array": "of arrays below the label line",
+    "patches.stitch_array": "of arrays below the label line",
+    "patches.stitch": "of patches, not of a record",
+    "baselines.fit_all": "every part of it is swept by itself",
+    "grids.cell_centres": "of a grid (y, x) alone, not of a record",
+    "grids.on_grid": "labels values, and takes no record of its own",
+    "downscale.stitch": "of patches, not of a record",
+    "downscale.predict": "needs a model; swept below",
+}
+NO_RECORD = {"config", "errors", "scaling", "windows", "datasets", "methods"}  # submodules
+RECORDS = {"da", "prediction", "coarse", "fine", "field", "fields_a", "source", "results", "grid"}
+RECORDS |= {"a"}
+SECOND = {"truth", "other", "reference", "fields_b", "fine_train", "target", "b"}
+FIXED: dict[str, Any] = {
+    "layout": LAYOUT,
+    "time": None,
+    "max_lag": 2,
+    "max_distance": 300.0,
+    "bins": 4,
+    "pairs": 300,
+    "bootstrap": 0,
+    "null": False,
+    "thresholds": [3.0],
+    "realizations": 2,
+    "neighbours": 3,
+    "progress": False,
+    "region": (40, 45, 20, 25),
+    "lags": 2,
+    "rows": [0],
+    "before": 1,
+    "after": 1,
+    "shifts": 100,
+    "days": 4,
+    "average": "time",
+    "what": "The record",
+}
+# of these every fourth record is swept, another fourth for the next function
+HEAVY = {
+    *("compare", "structure", "table", "per_day", "similarity_table", "maps", "dressed", "ridge"),
+    *("gaussian", "analogues", "bias_corrected", "quantile_mapped", "fit", "wasserstein"),
+    *("plot_maps", "variogram_score", "energy_score", "kge", "nse", "fss", "events", "describe"),
+}
+OF_TIMES = {"match_times", "check_overlap", "check_steps"}
+
+
+def _functions() -> Iterator[tuple[str, Callable[..., Any]]]:
+    """Yield every public function by its dotted name."""
+    for name in xd.__all__:
+        thing = getattr(xd, name)
+        if not isinstance(thing, types.ModuleType):
+            yield name, thing
+            continue
+        if name in NO_RECORD:
+            continue
+        own = getattr(thing, "__all__", None) or [
+            key for key, f in vars(thing).items() if getattr(f, "__module__", "") == thing.__name__
+        ]
+        for key in own:
+            f = getattr(thing, key)
+            if callable(f) and not key.startswith("_") and not isinstance(f, type):
+                yield f"{name}.{key}", f
+    for room in ("downscale", "geostat"):
+        kind = {"downscale": accessors.DownscaleAccessor, "geostat": accessors.GeostatAccessor}
+        for key in dir(kind[room]):
+            if not key.startswith("_"):
+                yield (
+                    f"{room}.{key}" if room == "downscale" else f"accessor.{key}",
+                    _method(room, key),
+                )
+
+
+def _method(room: str, key: str) -> Callable[..., Any]:
+    """Return a method of an accessor as a function of the record."""
+
+    def call(da: xr.DataArray, **options: Any) -> Any:
+        if not isinstance(da, xr.DataArray):
+            raise XDownscaleError("only a DataArray has accessors")
+        return getattr(getattr(da, room), key)(**options)
+
+    kind = {"downscale": accessors.DownscaleAccessor, "geostat": accessors.GeostatAccessor}[room]
+    rest = list(inspect.signature(getattr(kind, key)).parameters.values())[1:]
+    first = inspect.Parameter("da", inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    call.__signature__ = inspect.Signature([first, *rest])  # type: ignore[attr-defined]
+    return call
+
+
+FUNCTIONS = {name: f for name, f in _functions() if name not in LEFT_OUT}
+# arrays and grids below the labels, and times alone
+FUNCTIONS = {
+    name: f
+    for name, f in FUNCTIONS.items()
+    if name.split(".")[-1] not in OF_TIMES and {*inspect.signature(f).parameters} & RECORDS
+}
+DRESSED = {"preset": "dressed", "progress": False}
+
+
+def _arguments(f: Callable[..., Any], da: Any, good: xr.DataArray, which: int) -> dict[str, Any]:
+    """Return the arguments of a function: the awkward record, and a plain one beside it."""
+    given: dict[str, Any] = {}
+    for name, parameter in inspect.signature(f).parameters.items():
+        required = parameter.default is inspect.Parameter.empty
+        if name in RECORDS and not given:
+            given[name] = da if which == 0 else good
+        elif name in SECOND or (name in ("fine", "coarse") and required):
+            given[name] = good if which == 0 else da
+        elif name == "predictions":
+            given[name] = {"it": da if which == 0 else good}
+        elif name in FIXED and (required or FIXED[name] is not None):
+            given[name] = FIXED[name]
+        elif name == "preset":
+            given |= DRESSED
+    if "fine" in given and "time" in inspect.signature(f).parameters and "coarse" not in given:
+        given["time"] = plain().time[4:6]
+    return given
+
+
+def _numbers(found: Any) -> np.ndarray:
+    """Return the numbers of a result, whatever its kind."""
+    if isinstance(found, xr.DataArray):
+        numbers = found.dtype.kind in "fiub" and isinstance(found.data, np.ndarray)
+        kept = found.values if numbers or found.chunks else np.zeros(0)
+        return np.asarray(kept, float).ravel()
+    if isinstance(found, xr.Dataset):
+        parts = [_numbers(v) for v in found.data_vars.values() if v.dtype.kind == "f"]
+        return np.concatenate([*parts, np.zeros(0)])
+    if isinstance(found, pd.DataFrame):
+        return found.to_numpy(float).ravel()
+    if isinstance(found, dict):
+        return np.concatenate([*(_numbers(v) for v in found.values()), np.zeros(0)])
+    if isinstance(found, xd.Downscaler):
+        return np.array([v for v in found.skill_.values() if isinstance(v, float)])
+    return np.zeros(0)
+
+
+def _call(f: Callable[..., Any], da: Any, which: int) -> tuple[str, np.ndarray]:
+    """Call a function; return what is wrong, and the numbers that it returned."""
+    good = plain(1)
+    arguments = _arguments(f, da, good, which)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            warnings.simplefilter("ignore", XDownscaleWarning)
+            found = f(**arguments)
+            return "", _numbers(found)
+    except XDownscaleError as err:
+        return "" if len(str(err)) > 20 else f"error without a word: {err!r}", np.zeros(0)
+    except Exception as err:
+        return f"{type(err).__name__}: {str(err)[:150]}", np.zeros(0)
+    finally:
+        plt.close("all")
+
+
+def test_every_public_function_is_swept_or_left_out_for_a_reason():
+    everything = {name for name, _ in _functions()}
+    assert set(LEFT_OUT) <= everything
+    assert len(FUNCTIONS) > 60
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_no_foreign_exception_and_no_silent_nan(name):
+    f = FUNCTIONS[name]
+    roles = 2 if set(inspect.signature(f).parameters) & SECOND else 1
+    if name.startswith(("accessor.", "downscale.")):
+        roles = 1
+    wrong = []
+    step = 4 if name.split(".")[-1] in HEAVY or name.startswith("accessor.") else 1
+    step = 12 if name.endswith("compare") else step
+    start = list(FUNCTIONS).index(name) % step
+    for key, make in list((SAME | AWKWARD).items())[start::step]:
+        for which in range(roles):
+            problem, numbers = _call(f, make(), which)
+            if not problem and key not in EMPTY and numbers.size and np.isnan(numbers).all():
+                problem = "nothing but NaN, in silence"
+            if problem:
+                wrong.append(f"{key} ({('first', 'second')[which]} record): {problem}")
+    assert not wrong, "\n".join(wrong)
