@@ -38,7 +38,7 @@ def test_maps_are_labelled_as_the_fine_record(pair, model):
     assert maps.name == "t"
     assert maps.attrs["units"] == "K"
     assert "parallel prediction, seed 1" in maps.attrs["history"]
-    xr.testing.assert_identical(maps.lat, fine.lat)
+    np.testing.assert_array_equal(maps.lat, fine.lat)
     assert np.isfinite(maps).all()
     turned = coarse.isel(lat=slice(None, None, -1)).transpose("lon", "time", "lat").chunk(time=7)
     again = turned.downscale.predict(model, time=days, realizations=3, seed=1)
@@ -319,7 +319,7 @@ def test_unpaired_records_are_found_out_and_learnt_from_themselves(foreign):
         model = coarse.downscale.fit(fine, preset=fast_config(), progress=False)
     assert "self (The days are not paired" in repr(model)
     maps = coarse.downscale.predict(model, realizations=2)
-    assert maps.sizes["time"] == coarse.sizes["time"] - 5
+    assert maps.sizes["time"] == coarse.sizes["time"]
     assert maps.mean() == pytest.approx(fine.mean().item(), abs=0.3 * fine.std().item())
     assert maps.std() == pytest.approx(fine.std().item(), rel=0.3)
 

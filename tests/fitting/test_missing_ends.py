@@ -156,33 +156,32 @@ def test_the_option_is_in_the_file(pair, tmp_path):
 
 @pytest.mark.slow
 def test_training_with_missing_ends_helps_at_the_ends():
-    """Fine fields follow the tendency; the best guess of the last day is another than inside."""
+    """The fine field is the mean of two days of white noise: alone, the first is worth half.
+
+    Then the error is 0.5 of the coarse standard deviation; 0.7 if the copy is taken for the second.
+    """
     rng = np.random.default_rng(0)
-    coarse = make_pair(400, seed=3)[0].t
-    change = coarse.shift(time=-1) - coarse
-    truth = coarse + 1.5 * change
-    fine = truth.isel(time=slice(20, 420)).interp(
-        lat=np.arange(1.25, 11, 0.5), lon=np.arange(1.25, 9, 0.5)
-    )
-    fine = (fine + 0.05 * rng.normal(size=fine.shape)).astype("f4").rename("t")
-    fine.attrs = coarse.attrs
+    time = np.datetime64("2000-01-01") + np.arange(300)
+    degrees = np.arange(1.0, 13, 2)
+    coords = {"time": time, "lat": degrees, "lon": degrees}
+    coarse = xr.DataArray(rng.normal(size=(300, 6, 6)), coords=coords, name="t")
+    near = np.arange(1.25, 11, 0.5)
+    fine = coarse.rolling(time=2).mean().shift(time=-1)[10:290].interp(lat=near, lon=near)
     errors = {}
     for share in (0.0, 0.4):
         config = fast_config(
             method="unet",
-            data={"missing_ends": share, "window": 1, "extrapolate": "nearest"},
-            training={"mean_epochs": 12, "pretrain_epochs": 1},
-            network={"channels": (16, 16)},
+            data={"missing_ends": share, "window": 1, "lags": 1},
+            training={"mean_epochs": 12},
+            network={"channels": (16, 16), "encoder": "none"},
         )
         model = coarse.downscale.fit(fine, preset=config, progress=False, pairing="paired")
-        days = model.days("test").values[-30:]
-        found = []
-        for day in days:
-            stop = int(np.flatnonzero(coarse.time.values == day)[0]) + 1
-            known = coarse[:stop]
-            copy = known[-1:].assign_coords(time=known.time[-1:] + np.timedelta64(1, "D"))
-            known = xr.concat([known, copy], "time") if share == 0 else known
-            maps = xd.predict(known, model, time=[day])
-            found.append(float((maps - fine.sel(time=[day])).std()))
-        errors[share] = np.mean(found)
-    assert errors[0.4] < 0.95 * errors[0.0]
+        squares = []
+        for day in model.days("test").values[:20]:
+            row = int(np.flatnonzero(time == day)[0])
+            record = coarse[: row + 2].copy()
+            record[-1] = record[-2].values  # what stands in for a day that is missing
+            made = xd.predict(record, model, time=[day])
+            squares.append(float(np.square(made - fine.sel(time=[day])).mean()))
+        errors[share] = np.sqrt(np.mean(squares))
+    assert errors[0.4] < 0.9 * errors[0.0]
