@@ -455,7 +455,7 @@ def fit(
     cells, with residual fields of similar days ("dressed") or correlated noise, and analogues.
     Networks that correct the regression are trained on top, and kept only where the CRPS of
     held-out blocks of time says so by more than its standard error; the model's repr says what was
-    kept, and by how much. ``training=dict(max_minutes=...)`` limits the training of the networks.
+    kept, and by how much. ``training=dict(max_minutes=...)`` limits the whole call.
 
     Presets ``"fast"`` and ``"paper"`` have the two stages of arXiv 2512.05139: a small U-Net is
     trained to forecast the long coarse record one step ahead; its encoder, frozen, feeds the
