@@ -173,7 +173,7 @@ GEOSTAT = [
     ),
     (
         "wasserstein-log10",
-        lambda w: partial(geostat.wasserstein, w.fine, w.fine),
+        lambda w: partial(geostat.wasserstein, w.fine, w.fine, transform="log10"),
         DataError,
         "20328 of 38400 values are 0.*'asinh', 'sqrt' or 'identity'",
     ),

@@ -163,7 +163,7 @@ def test_results_of_other_dimensions_are_refused(ds):
 def test_errors_name_the_variable(ds):
     ds["t2m"] = ds.t2m - 5
     with pytest.raises(DataError) as caught:
-        ds.geostat.wasserstein(field(2))
+        ds.geostat.wasserstein(field(2), transform="log10")
     assert caught.value.__notes__ == ["This was found in the variable 't2m' of the Dataset."]
 
 

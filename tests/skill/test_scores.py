@@ -336,9 +336,9 @@ def test_a_scaling_with_a_floor_allows_zeros(three):
     predictions, truth = three
     truth[0, 0, 0] = 0
     with pytest.raises(DataError, match="'truth' cannot be scored in log10 units: 1 of 144"):
-        skill.table(predictions, truth)
+        skill.table(predictions, truth, "log10")
     with pytest.raises(DataError, match=r"'low' cannot be scored .* transform='identity'"):
-        skill.table({"low": truth - 1}, abs(truth) + 1)
+        skill.table({"low": truth - 1}, abs(truth) + 1, "log10")
     space = Scaling(transform="log10", floor=0.01, center=3.0, spread=2.0)
     found = skill.table(predictions, truth, space)
     raised = [np.log10(da.clip(min=0.01)) for da in (predictions["bicubic"], truth)]
@@ -425,7 +425,7 @@ def test_unknown_options_are_refused(three):
     predictions, truth = three
     with pytest.raises(OptionError, match="Did you mean 'pearson_r2'"):
         skill.table(predictions, truth, scores=["pearson"])
-    with pytest.raises(OptionError, match="Unknown transform: 'auto'"):
-        skill.table(predictions, truth, "auto")
+    with pytest.raises(OptionError, match="Unknown transform: 'ln'"):
+        skill.table(predictions, truth, "ln")
     with pytest.raises(OptionError, match="no prediction to score"):
         skill.table({}, truth)

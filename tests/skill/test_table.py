@@ -130,6 +130,28 @@ def test_masks_as_regions_and_lazy_records_change_nothing(record, monkeypatch):
     pd.testing.assert_frame_equal(skill.table(lazy, truth.chunk(time=9), **options), found)
 
 
+RNG = np.random.default_rng(0)
+QUANTITIES = {
+    "identity": lambda shape: -5 + 10 * RNG.normal(size=shape),
+    "sqrt": lambda shape: np.where(RNG.random(shape) < 0.6, 0, RNG.gamma(0.5, 20, shape)),
+    "log10": lambda shape: RNG.lognormal(-2, 2, shape),
+}
+
+
+@pytest.mark.parametrize("transform", QUANTITIES)
+def test_the_transform_is_chosen(record, transform):
+    """Finding of a review: with log10 as the default, rain and degrees Celsius failed."""
+    truth = record[1].copy(data=QUANTITIES[transform](record[1].shape))
+    mild = {"mild": truth * 0.9}
+    found = skill.table(mild, truth)
+    pd.testing.assert_frame_equal(found, skill.table(mild, truth, transform=transform))
+    expected = ["physical"] if transform == "identity" else [transform, "physical"]
+    assert list(dict.fromkeys(found.columns.get_level_values("units"))) == expected
+    xr.testing.assert_identical(
+        skill.per_day(mild, truth), skill.per_day(mild, truth, transform=transform)
+    )
+
+
 def test_each_chunk_is_read_once(record):
     predictions, truth = record
     reads = []
@@ -151,6 +173,7 @@ def test_each_chunk_is_read_once(record):
         by=("season", "region"),
         regions=REGIONS,
         baselines=None,
+        transform="log10",  # "auto" reads them once before
     )
     assert len(found) == 4
     assert sum(reads) == 80

@@ -417,8 +417,8 @@ def _row(a: xr.DataArray, b: xr.DataArray, options: Mapping[str, Any]) -> list[f
     days = a.sizes[require_time(a, "The first record")]
     if days == 0:
         return [np.nan] * 4 + [0]
-    daily = wasserstein(a, b, "daily", **options)
-    pooled = wasserstein(a, b, "pooled", **options)
+    daily = wasserstein(a, b, "daily", **options).compute()
+    pooled = wasserstein(a, b, "pooled", **options).compute()
     found = [daily[f"wasserstein_{part}"].item() for part in ("mean", "p10", "p90")]
     return [*found, pooled.wasserstein.item(), days]
 

@@ -9,7 +9,7 @@ import numpy as np
 import xarray as xr
 
 from xdownscale.core.alignment import onto_grid
-from xdownscale.core.coords import Axes
+from xdownscale.core.coords import Axes, require_array
 from xdownscale.core.errors import DataError, OptionError, check_option
 from xdownscale.core.grids import cell_weights
 from xdownscale.core.missing import finite
@@ -155,6 +155,7 @@ def require_members(prediction: xr.DataArray, what: str) -> int:
     -------
     int
     """
+    require_array(prediction)
     count = prediction.sizes.get(MEMBERS, 1)
     if count < 2:
         raise DataError(

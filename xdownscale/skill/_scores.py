@@ -9,6 +9,7 @@ import xarray as xr
 
 from xdownscale.core import units
 from xdownscale.core.alignment import Matched, match
+from xdownscale.core.coords import require_array
 from xdownscale.core.normalization import Scaling
 from xdownscale.skill import _kernels
 from xdownscale.skill._options import (
@@ -176,6 +177,7 @@ def crps(
     >>> crps(ensemble, truth).item()
     0.0
     """
+    require_array(prediction)
     if MEMBERS not in prediction.dims:
         prediction = prediction.expand_dims(MEMBERS)
     return _score("crps", _kernels.crps, prediction, truth, weights, transform, leading=(MEMBERS,))

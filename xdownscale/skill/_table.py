@@ -170,6 +170,7 @@ def table(
     lacking: dict[str, str] = {}
     cheap: list[str] = []
     if predictions:
+        checked_pairs(predictions, truth)  # before baselines are made of what cannot be scored
         ensembles = bool({*OF_ENSEMBLES, "spread_skill"} & set(scores))
         added = add_baselines(
             predictions, truth, baselines, coarse, train, space, ensembles=ensembles
