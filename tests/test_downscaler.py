@@ -36,8 +36,9 @@ class TestLabels:
         days = fine.time[30:33]
         maps = forced(model, coarse, fine, days, realizations=2)
         assert maps.dims == ("realization", "time", "lat", "lon")
-        xr.testing.assert_identical(maps.lat, fine.lat)
-        xr.testing.assert_identical(maps.lon, fine.lon)
+        xr.testing.assert_equal(maps.lat, fine.lat)
+        assert maps.lat.attrs == fine.lat.attrs | {"axis": "Y"}
+        xr.testing.assert_equal(maps.lon, fine.lon)
         np.testing.assert_array_equal(maps.time, days)
         assert maps.dtype == np.float32
         assert maps.attrs["units"] == "1"
