@@ -216,7 +216,7 @@ def test_an_axis_says_that_units_differ(ds):
     assert plot.semivariogram(result).get_ylabel() == "semivariance [various]"
     ds.t2m.attrs["units"] = ds.dust.attrs["units"] = "K"
     result = ds.geostat.semivariogram(**METHODS["semivariogram"])
-    assert plot.semivariogram(result).get_ylabel() == "semivariance [(K)^2]"
+    assert plot.semivariogram(result).get_ylabel() == "semivariance [K$^{2}$]"
 
 
 def same(found, alone):
