@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import matplotlib as mpl
+import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
@@ -22,9 +22,9 @@ NOISE = np.random.default_rng(0).normal(size=(3, 10, 12))
 
 @pytest.fixture(autouse=True)
 def _no_window():
-    mpl.use("agg")
+    plt.switch_backend("agg")
     yield
-    mpl.pyplot.close("all")
+    plt.close("all")
 
 
 def field(values, **attrs) -> xr.DataArray:
