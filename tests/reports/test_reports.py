@@ -495,8 +495,3 @@ def test_interpolation_that_fails_is_told_under_the_table(six_hourly):
     some = fine.isel(time=slice(10))  # the others are training days
     text = _sections.against_truth(gather(some, coarse.isel(lat=slice(2)), fine, "identity"))
     assert "Not in the table: bicubic, bilinear + bias, ridge (" in text
-
-
-def test_squares_of_units_are_written_as_such():
-    written = {"(K)2 km2": "K² km²", "(log10)^2": "(log10)²", "1": "1", "(kg m-2)^2": "(kg m-2)²"}
-    assert {units: _sections._powers(units) for units in written} == written

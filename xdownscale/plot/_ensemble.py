@@ -50,7 +50,7 @@ def rank_histogram(results: Any, ax: Any = None) -> Any:
     >>> import matplotlib; matplotlib.use("agg")
     >>> counts = xr.DataArray([3, 5, 4], dims="rank", coords={"rank": [0, 1, 2]})
     >>> rank_histogram(counts).get_ylabel()
-    'relative frequency [1]'
+    'relative frequency'
     """
     curves = named(results, None, "skill.rank_histogram", dim="rank")
     ax = new_axes(ax)
@@ -72,7 +72,7 @@ def rank_histogram(results: Any, ax: Any = None) -> Any:
     ax.xaxis.get_major_locator().set_params(integer=True)
     ax.margins(y=0.2)  # room for the legend
     legend(ax, ["calibrated"], ncols=2, loc="upper center")
-    return tidy(ax, "rank of the truth among the realizations", "relative frequency [1]")
+    return tidy(ax, "rank of the truth among the realizations", "relative frequency")
 
 
 def spread_skill(results: Any, ax: Any = None) -> Any:
@@ -102,7 +102,7 @@ def spread_skill(results: Any, ax: Any = None) -> Any:
     >>> import matplotlib; matplotlib.use("agg")
     >>> days = xr.Dataset({"spread": ("time", [1.0, 2.0]), "rmse": ("time", [1.1, 1.9])})
     >>> spread_skill(days).get_xlabel()
-    'spread [1]'
+    'spread'
     """
     curves = named(results, None, "skill.spread_skill", ["spread", "rmse"], _time_dim(results))
     ax = new_axes(ax, (4.8, 4.4))

@@ -13,11 +13,12 @@ from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import DataError, TimeAxisError, check_option
 from xdownscale.core.grids import cell_bounds, wrap_longitude
 from xdownscale.core.optional import require
+from xdownscale.core.time import is_subdaily
 from xdownscale.core.values import check_values
+from xdownscale.plot._colours import DIVERGING, RAIN, colour_scale, sample
 from xdownscale.plot._style import MEMBERS, PURPOSE, units_of, with_units
 
-_WIDE = 30.0  # ratio of the 99 % to the 1 % quantile from which "auto" takes a logarithmic scale
-_SAMPLE = 200_000
+_DATE = "_several_a_day"  # attribute of a selected field: its record has several steps a day
 
 
 def maps(
@@ -41,9 +42,11 @@ def maps(
         ([time,] lat, lon) on its own grid.
     time : time or text, optional
         Day to draw, as ``.sel(time=...)`` takes it; default the first day of the prediction.
-    scale : {"auto", "linear", "log"}
+    scale : {"auto", "linear", "log", "power"}
         Shared colour scale. ``"auto"`` is logarithmic for positive fields that span more than a
-        factor of 30 between their 1 % and 99 % quantiles.
+        factor of 30 between their 1 % and 99 % quantiles; a square root from zero in white
+        (``"power"``) for skewed fields without negative values that have many zeros, as rain; and
+        else linear. Values on both sides of zero have diverging colours with zero in white.
     axes : sequence of matplotlib axes, optional
         As many as there are panels; default those of a new figure, with cartopy's coastlines
         where cartopy is installed and plain degrees where it is not.
@@ -51,7 +54,8 @@ def maps(
     Returns
     -------
     ndarray of matplotlib axes
-        One for each panel, in the order above.
+        One for each panel, in the order above. Each has its date, if any, on the right. A field
+        without truth has the name of its variable as title: it may be any field.
 
     Raises
     ------
@@ -73,17 +77,17 @@ def maps(
     >>> [ax.get_title(loc="left") for ax in maps(field, truth=field)]
     ['Truth', 'Prediction', 'Prediction minus truth']
     """
-    check_option("scale", scale, ("auto", "linear", "log"))
+    check_option("scale", scale, ("auto", "linear", "log", "power"))
     for what, da in (("prediction", prediction), ("truth", truth), ("coarse record", coarse)):
         if da is not None:
             check_values(da, f"The {what}")
     panels = _panels(prediction, truth, coarse, time)
     require("matplotlib", PURPOSE)
     axes = _axes(len(panels) + (truth is not None), axes, panels[-1][1])
-    norm = _norm([field for _, field in panels], scale)
+    norm, colours = colour_scale([field.values for _, field in panels], scale)
     for ax, (title, field) in zip(axes, panels, strict=False):
-        mesh = _plot_map(ax, field, title, norm=norm, cmap="cividis")
-    words = str(prediction.attrs.get("long_name") or prediction.name or "value")
+        mesh = _plot_map(ax, field, title, norm=norm, cmap=colours)
+    words = _words(prediction, "value")
     place = "bottom" if len(axes) == 3 else "right"
     _colorbar(mesh, axes[: min(2, len(panels))], with_units(words, units_of(prediction)), place)
     if truth is not None:
@@ -100,13 +104,19 @@ def _panels(
     day = _first_time(prediction) if time is None else time
     middle = _middle(prediction)
     members = prediction.sizes.get(MEMBERS, 1)
-    own = "Prediction" if members == 1 else f"Prediction, realization 1 of {members}"
+    own = "Prediction" if truth is not None else _words(prediction, "Field")
+    own = own if members == 1 else f"Prediction, realization 1 of {members}"
     listed = [("Coarse", coarse), ("Truth", truth), (own, prediction)]
     return [
         (title, _centred(_one_time(da, day, title), middle))
         for title, da in listed
         if da is not None
     ]
+
+
+def _words(da: xr.DataArray, default: str) -> str:
+    """Return what the variable is called."""
+    return str(da.attrs.get("long_name") or da.name or default)
 
 
 def _first_time(da: xr.DataArray) -> Any:
@@ -120,7 +130,7 @@ def _one_time(da: xr.DataArray, day: Any, what: str) -> xr.DataArray:
     if MEMBERS in da.dims:
         da = da.isel({MEMBERS: 0})
     if axes.time is not None:
-        da = _select(da, axes.time, day, what)
+        da = _select(da, axes.time, day, what).assign_attrs({_DATE: is_subdaily(da[axes.time])})
     further = [str(d) for d in da.dims if d not in (axes.y, axes.x)]
     if further:
         raise DataError(f"{what} has the further dimensions {further}; select one entry of each.")
@@ -144,31 +154,6 @@ def _select(da: xr.DataArray, time: str, day: Any, what: str) -> xr.DataArray:
             "of all records with time=."
         ) from err
     return found
-
-
-def _norm(fields: list[xr.DataArray], scale: str) -> Any:
-    """Return the shared colour scale, from the 0.5 % to the 99.5 % quantile of all values."""
-    colors = require("matplotlib.colors", PURPOSE)
-    values = np.concatenate([_sample(field.values) for field in fields])
-    low, high = np.quantile(values, [0.005, 0.995])
-    positive = bool((values > 0).all())
-    if scale == "log" and not positive:
-        raise DataError(
-            "A logarithmic colour scale needs positive values, and there are others; give "
-            "scale='linear'."
-        )
-    if scale == "auto":
-        first, last = np.quantile(values, [0.01, 0.99])
-        scale = "log" if positive and last > _WIDE * first else "linear"
-    if not high > low:
-        apart = max(0.5, abs(low) / 1e3)
-        low, high = (low / 2, high * 2) if scale == "log" else (low - apart, high + apart)
-    return colors.LogNorm(low, high) if scale == "log" else colors.Normalize(low, high)
-
-
-def _sample(values: Any) -> Any:
-    flat = values[np.isfinite(values)].ravel()
-    return flat[:: max(1, flat.size // _SAMPLE)]
 
 
 def _axes(count: int, given: Any, field: xr.DataArray) -> Any:
@@ -261,6 +246,7 @@ def _plot_map(ax: Any, field: xr.DataArray, title: str, **options: Any) -> Any:
     mesh = ax.pcolormesh(lon, lat, field.values, rasterized=True, **options)
     ax.set_facecolor("#d9d9d9")  # cells without value
     ax.set_title(title, loc="left", fontsize="medium")
+    ax.set_title(_date(field), loc="right", fontsize="small", color="#5a5a5a")
     if hasattr(ax, "coastlines"):
         ax.gridlines(draw_labels=["left", "bottom"], alpha=0.2)
     return mesh
@@ -269,19 +255,38 @@ def _plot_map(ax: Any, field: xr.DataArray, title: str, **options: Any) -> Any:
 def _plot_difference(ax: Any, prediction: xr.DataArray, truth: xr.DataArray) -> Any:
     pair = match({"prediction": _without_scalars(prediction)}, _without_scalars(truth))
     difference = pair.predictions["prediction"] - pair.truth
-    values = np.abs(_sample(difference.values))
+    values = np.abs(sample([difference.values]))
     limit = float(np.quantile(values, 0.99)) if values.size else 0.0
     reach = {"vmin": -(limit or 1.0), "vmax": limit or 1.0}
-    return _plot_map(ax, difference, "Prediction minus truth", cmap="RdBu_r", **reach)
+    dated = difference.assign_coords(_scalars(prediction)).assign_attrs(prediction.attrs)
+    return _plot_map(ax, dated, "Prediction minus truth", cmap=DIVERGING, **reach)
 
 
 def _without_scalars(field: xr.DataArray) -> xr.DataArray:
-    return field.drop_vars([name for name, c in field.coords.items() if c.ndim == 0])
+    return field.drop_vars(list(_scalars(field)))
+
+
+def _scalars(field: xr.DataArray) -> dict[Any, Any]:
+    return {name: c for name, c in field.coords.items() if c.ndim == 0}
+
+
+def _date(field: xr.DataArray) -> str:
+    """Return the date of a field, with the hour where its record has several a day."""
+    stamps = [
+        c for c in _scalars(field).values() if c.dtype.kind == "M" or hasattr(c.item(), "strftime")
+    ]
+    if not stamps or stamps[0].isnull():
+        return ""
+    text = str(stamps[0].dt.strftime("%Y-%m-%d %H:%M").item())
+    return text if field.attrs.get(_DATE) else text[:10]
 
 
 def _colorbar(mesh: Any, axes: Any, label: str, place: str) -> None:
-    options = {"label": label, "location": place, "extend": "both", "pad": 0.02, "aspect": 25}
+    extend = "max" if mesh.cmap.name == RAIN else "both"
+    options = {"label": label, "location": place, "extend": extend, "pad": 0.02, "aspect": 25}
     bar = axes[0].figure.colorbar(mesh, ax=list(axes), **options)
+    if mesh.cmap.name == RAIN and place == "bottom":
+        bar.ax.locator_params(nbins=5)
     bar.outline.set_visible(False)
 
 

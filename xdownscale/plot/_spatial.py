@@ -12,6 +12,7 @@ from xdownscale.plot._style import (
     DASHES,
     GREY,
     MARKERS,
+    band,
     label_of,
     legend,
     measuring,
@@ -128,9 +129,8 @@ def power_spectrum(results: Any, ax: Any = None, **options: Any) -> Any:
         point = "o" if power.notnull().sum() == 1 else None  # one point makes no line
         ax.plot(power["wavelength"], power, color=colour, linestyle=dash, marker=point, label=label)
         if "lower" in result and "upper" in result:
-            low = result["lower"].where(power.notnull())
-            high = result["upper"].where(power.notnull())
-            ax.fill_between(power["wavelength"], low, high, color=colour, alpha=0.18, linewidth=0)
+            edges = [result[n].where(power.notnull()) for n in ("lower", "upper")]
+            band(ax, power["wavelength"].values, (edges[0], edges[1]), "band", colour)
         lengths.append(power["wavelength"].values[power.notnull().values])
     found = np.concatenate(lengths)
     if found.size:
@@ -148,14 +148,14 @@ def _variogram(ax: Any, result: xr.Dataset, name: str, place: int) -> None:
     dash = DASHES[place % 7]
     lag = result["lag"].values
     if "lower" in result and "upper" in result:
-        band = {"color": colour, "alpha": 0.18, "linewidth": 0}
-        ax.fill_between(lag, result["lower"].values, result["upper"].values, **band)
+        band(ax, lag, (result["lower"], result["upper"]), "95 % interval of the mean", colour)
     points = {"color": colour, "marker": marker, "markersize": 4, "linestyle": "none"}
     gamma = result["semivariance"].values
     ax.plot(lag, gamma, label=label_of(name or "observed", gamma), **points)
     fitted = bool(result["fit_ok"]) if "fit_ok" in result else "fit" in result
     if "fit" in result and fitted:
-        ax.plot(lag, result["fit"].values, color=colour, linestyle=dash, linewidth=1.6)
+        line = {"color": colour, "linestyle": dash, "linewidth": 1.6}
+        ax.plot(lag, result["fit"].values, label=None if name else "fit", **line)
 
 
 def _pair_bars(ax: Any, result: xr.Dataset) -> None:

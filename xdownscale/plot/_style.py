@@ -12,6 +12,7 @@ import xarray as xr
 
 from xdownscale.core.errors import DataError, GridError, TimeAxisError, check_option
 from xdownscale.core.optional import require
+from xdownscale.plot._units import units_text
 
 # Okabe and Ito (2008), without the yellow that is lost on white
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
@@ -33,8 +34,9 @@ def new_axes(ax: Any, size: tuple[float, float] = (6.4, 4.2)) -> Any:
 
 
 def with_units(words: str, units: object) -> str:
-    """Return an axis label, such as ``lag [km]``; units that nobody has told are left out."""
-    return f"{words} [{units}]" if units else words
+    """Return an axis label, such as ``lag [km]``; without brackets for pure numbers."""
+    shown = units_text(units)
+    return f"{words} [{shown}]" if shown else words
 
 
 def measuring(compute: Callable[..., Any], options: Mapping[str, Any]) -> Callable[..., Any]:
@@ -144,9 +146,28 @@ def units_of(da: Any) -> str:
 
 
 def legend(ax: Any, names: Sequence[str], **options: Any) -> None:
-    """Add a legend where there is a name to show."""
-    if any(names):
-        ax.legend(frameon=False, fontsize="small", **options)
+    """Add a legend where there is a name to show: of curves, then of their bands in grey."""
+    collections = require("matplotlib.collections", PURPOSE)
+    entries = list(zip(*ax.get_legend_handles_labels(), strict=True))
+    entries.sort(key=lambda entry: isinstance(entry[0], collections.PolyCollection))
+    is_band = [isinstance(handle, collections.PolyCollection) for handle, _ in entries]
+    if not any(names) and not any(is_band):
+        return
+    handles, labels = zip(*entries, strict=True) if entries else ((), ())
+    drawn = ax.legend(handles, labels, frameon=False, fontsize="small", **options)
+    for shown, grey in zip(drawn.legend_handles, is_band, strict=True):
+        if grey and len(names) > 1:
+            shown.set(facecolor=GREY, alpha=0.35)
+
+
+def band(
+    ax: Any, x: Any, edges: tuple[xr.DataArray, xr.DataArray], words: str, colour: str
+) -> None:
+    """Draw a band, which the legend names once: with `words`, or the attribute ``band`` of it."""
+    low, high = edges
+    said = str(low.attrs.get("band") or words)
+    label = None if any(c.get_label() == said for c in ax.collections) else said
+    ax.fill_between(x, low.values, high.values, color=colour, alpha=0.18, linewidth=0, label=label)
 
 
 def label_of(name: str, values: Any) -> str:

@@ -13,6 +13,7 @@ from xdownscale.plot._style import (
     COLOURS,
     DASHES,
     MARKERS,
+    band,
     label_of,
     legend,
     measuring,
@@ -59,7 +60,7 @@ def acf(results: Any, ax: Any = None, **options: Any) -> Any:
     >>> import matplotlib; matplotlib.use("agg")
     >>> result = xr.DataArray([1.0, 0.5], dims="lag", coords={"lag": [0, 1]}, name="acf")
     >>> acf(result).get_ylabel()
-    'autocorrelation [1]'
+    'autocorrelation'
     """
     from xdownscale.geostat import acf as compute
 
@@ -76,7 +77,7 @@ def pacf(results: Any, ax: Any = None, **options: Any) -> Any:
     >>> import matplotlib; matplotlib.use("agg")
     >>> result = xr.DataArray([1.0, 0.5], dims="lag", coords={"lag": [0, 1]}, name="pacf")
     >>> pacf(result).get_ylabel()
-    'partial autocorrelation [1]'
+    'partial autocorrelation'
     """
     from xdownscale.geostat import pacf as compute
 
@@ -101,7 +102,8 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2", **options: Any) -
     Returns
     -------
     matplotlib axes
-        The band reaches from the 10 % to the 90 % quantile of the days.
+        The band reaches from the 10 % to the 90 % quantile of the days, or is what the attribute
+        ``band`` of ``p10`` says.
 
     Raises
     ------
@@ -129,9 +131,7 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2", **options: Any) -
         colour = COLOURS[place % 7]
         lag = result["lag"].values
         if "p10" in result and "p90" in result:
-            low = result["p10"].values
-            high = result["p90"].values
-            ax.fill_between(lag, low, high, color=colour, alpha=0.18, linewidth=0)
+            band(ax, lag, (result["p10"], result["p90"]), "10 to 90 % quantiles", colour)
         ax.plot(
             lag,
             result["mean"].values,
@@ -139,7 +139,7 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2", **options: Any) -
             marker=MARKERS[place % 7],
             linestyle=DASHES[place % 7],
             markersize=4,
-            label=label_of(name, result["mean"].values),
+            label=label_of(name or "mean", result["mean"].values),
         )
     _set_lags(ax, [result["lag"].values for result in curves.values()])
     if not any(np.isfinite(result["mean"].values).any() for result in curves.values()):
@@ -178,8 +178,10 @@ def _stem(ax: Any, curve: xr.DataArray, label: str, place: int, shift: float) ->
     value = curve.values
     if "lower" in curve.coords and "upper" in curve.coords:
         # confidence intervals lie around the estimate; shown around zero they tell what is not zero
-        half = (curve["upper"].values - curve["lower"].values) / 2
-        ax.fill_between(lag[1:], -half[1:], half[1:], color=colour, alpha=0.15, linewidth=0)
+        half = ((curve["upper"] - curve["lower"]) / 2)[1:]
+        level = 100 * (1 - float(curve.attrs["alpha"])) if "alpha" in curve.attrs else None
+        words = f"{level:g} % band of zero" if level else "confidence band of zero"
+        band(ax, lag[1:], (-half, half), words, colour)
     ax.vlines(lag + shift, 0, value, color=colour, linewidth=1.4)
     points = {"color": colour, "marker": MARKERS[place % 7], "markersize": 4, "linestyle": "none"}
     ax.plot(lag + shift, value, label=label_of(label, value), **points)

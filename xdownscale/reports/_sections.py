@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -17,12 +16,14 @@ from xdownscale.core.errors import DataError, GridError, TimeAxisError, XDownsca
 from xdownscale.core.grids import describe_grid
 from xdownscale.core.optional import installed_version, require
 from xdownscale.core.time import is_subdaily, step_text
+from xdownscale.plot._style import band, legend, with_units
 from xdownscale.reports import _page
 from xdownscale.reports._evidence import NAMES, TOO_FEW, Finding
 from xdownscale.reports._records import MEMBERS, Records, days_of, period, shared
 
 _PACKAGES = ("xarray-downscale", "numpy", "xarray", "pandas", "scipy", "matplotlib")
 _SCORES = ("r2", "pearson_r2", "rmse", "mae")
+_INTERVAL = "95 % interval"
 _NO_TRAINING = "the fine record has no days besides those of the prediction"
 _LACKS = {  # why a table of the report has no such row
     "climatology": _NO_TRAINING,
@@ -90,7 +91,10 @@ def _maps(records: Records) -> str:
     count = 1 + (coarse is not None) + 2 * (records.truth is not None)
     shape = (2, 2) if count == 4 else (1, count)
     axes = _new_axes(*shape, (4.8 * shape[1], 3.7 * shape[0]), "compressed")
+    members = records.prediction.sizes.get(MEMBERS, 1)
     drawn = plot.maps(records.prediction, records.truth, coarse, time=day, axes=axes)
+    if records.truth is None and members == 1:
+        drawn[-1].set_title("Prediction", loc="left", fontsize="medium")
     titles = [ax.get_title(loc="left").lower() for ax in drawn]
     return _page.figure(drawn[0].figure, f"Maps of {day}: {', '.join(titles)}.", f"{day}")
 
@@ -205,12 +209,6 @@ def _new_axes(
     return drawn.subplots(rows, columns, squeeze=False).ravel()
 
 
-def _powers(units: str) -> str:
-    """Write squares of units with superscripts: K² km² for (K)2 km2, and (log10)²."""
-    text = re.sub(r"\(([^\s()]*[^\s()\d])\)\^?2", r"\1²", units)
-    return re.sub(r"(?<=[a-z)])\^?2\b", "²", text)
-
-
 def _names(found: Finding) -> list[str]:
     """Return the records in the order in which they are drawn: the prediction last, on top."""
     return [*found.bands, "prediction"]
@@ -219,7 +217,7 @@ def _names(found: Finding) -> list[str]:
 def _draw_variogram(found: Finding, ax: Any, records: Records) -> Any:
     curves = {}
     for name in _names(found):
-        units = {"units": _powers(found.curves[name].units)}
+        units = {"units": found.curves[name].units}
         data: dict[str, Any] = {"semivariance": ("lag", found.centre(name), units)}
         data |= _band(found, name, "lag")
         curves[name] = xr.Dataset(data, coords={"lag": found.curves[name].x})
@@ -233,7 +231,7 @@ def _draw_spectrum(found: Finding, ax: Any, records: Records) -> Any:
                 "power": (
                     "wavelength",
                     found.centre(name),
-                    {"units": _powers(found.curves[name].units)},
+                    {"units": found.curves[name].units},
                 ),
                 **_band(found, name, "wavelength"),
             },
@@ -245,19 +243,19 @@ def _draw_spectrum(found: Finding, ax: Any, records: Records) -> Any:
 
 
 def _draw_acf(found: Finding, ax: Any, records: Records) -> Any:
-    return _draw_lines(found, ax, "autocorrelation [1]")
+    return _draw_lines(found, ax, "autocorrelation")
 
 
 def _draw_lagged_r2(found: Finding, ax: Any, records: Records) -> Any:
-    return _draw_lines(found, ax, "R² of a day with an earlier one [1]")
+    return _draw_lines(found, ax, "R² of a day with an earlier one")
 
 
 def _draw_lines(found: Finding, ax: Any, label: str) -> Any:
     curves = {}
     for name in _names(found):
-        band = _band(found, name, "lag")
+        edges = _band(found, name, "lag")
         data = {"mean": ("lag", found.centre(name))}
-        data |= {new: band[old] for new, old in {"p10": "lower", "p90": "upper"}.items() if band}
+        data |= {new: edges[old] for new, old in {"p10": "lower", "p90": "upper"}.items() if edges}
         curves[name] = xr.Dataset(data, coords={"lag": found.curves[name].x})
     plot.lag_curve(curves, ax)
     ax.set_ylabel(label)
@@ -272,21 +270,21 @@ def _draw_distribution(found: Finding, ax: Any, records: Records) -> Any:
         x = found.curves[name].x
         if name in found.bands:
             low, high = found.bands[name]
-            ax.fill_between(x, low, high, color=colour, alpha=0.18, linewidth=0)
+            edges = (xr.DataArray(low), xr.DataArray(high))
+            band(ax, x, edges, _INTERVAL, colour)
         ax.plot(x, share, color=colour, linestyle=dash, label=name)
-    ax.legend(frameon=False, fontsize="small")
-    value = f"value [{records.transformed_units}]" if records.transformed_units else "value"
-    ax.set(xlabel=value, ylabel="share of values below [1]")
+    legend(ax, _names(found))
+    ax.set(xlabel=with_units("value", records.transformed_units), ylabel="share of values below")
     ax.grid(visible=True, alpha=0.1)
     ax.spines[["top", "right"]].set_visible(False)
     return ax
 
 
-def _band(found: Finding, name: str, dim: str) -> dict[str, tuple[str, Any]]:
+def _band(found: Finding, name: str, dim: str) -> dict[str, Any]:
     if name not in found.bands:
         return {}
     low, high = found.bands[name]
-    return {"lower": (dim, low), "upper": (dim, high)}
+    return {"lower": (dim, low, {"band": _INTERVAL}), "upper": (dim, high)}
 
 
 def _readable(found: Finding, records: Records) -> pd.DataFrame:
