@@ -783,7 +783,7 @@ _AUTO: _Tree = {
 }
 # No coarse field after the time step: the last one of a record can be downscaled.
 _STATISTICAL: _Tree = {"data": {"scaling": "standard", "lags": 1, "window": 1, "ahead": 0}}
-_FAST_ENDS: _Tree = {**_FAST, "data": {**_FAST["data"], "missing_ends": 0.2}}
+_FAST_ENDS: _Tree = {**_FAST, "data": {**_FAST["data"], "missing_ends": 0.1}}
 PRESETS: dict[str, tuple[str, _Tree, dict[str, _Tree]]] = {
     "fast": ("residual", _FAST_ENDS, {"tiny": {}, "base": _FAST_BASE, "large": _FAST_LARGE}),
     "paper": ("diffusion", {}, {"tiny": {}, "base": _PAPER_BASE}),

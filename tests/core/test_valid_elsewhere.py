@@ -156,7 +156,7 @@ NEMO = {
     "distribution": lambda c: c.geostat.distribution()["mean"],
     "wasserstein": lambda c: c.geostat.wasserstein(c + 1, transform=None).wasserstein,
     "semivariogram": lambda c: c.geostat.semivariogram(max_distance=400, bins=5).semivariance,
-    "region": lambda c: (xd.splits.region_mask(c, (40, 44, 21, 24)) & c[0].notna()).sum(),
+    "region": lambda c: (xd.splits.region_mask(c, (40, 44, 21, 24)) & np.isfinite(c[0])).sum(),
     "nse": lambda c: xd.skill.nse(c + 0.1, c, weights=True),
     "weights": xd.grids.cell_weights,
 }
@@ -167,7 +167,7 @@ def test_cells_without_coordinates_are_cells_without_values(name):
     """The oracle is the same record with coordinates there: it has no values on them either."""
     found, expected = NEMO[name](nemo()), NEMO[name](nemo(0.0))
     if name == "weights":
-        expected = expected.where(nemo().nav_lat.notna(), 0)
+        expected = expected.where(np.isfinite(nemo().nav_lat), 0)
     if name == "semivariogram":  # its pairs are drawn among other cells
         np.testing.assert_allclose(found, expected, rtol=0.3)
         return

@@ -308,5 +308,5 @@ def test_refusals():
         Regridder.between(COARSE, FINE, min_valid=1.5)
     with pytest.raises(GridError, match=r"shape \(3, 4\) does not end in the source grid's shape"):
         Regridder.between(COARSE, FINE).apply(np.zeros((3, 4)))
-    with pytest.raises(DataError, match="type complex128 cannot be interpolated"):
+    with pytest.raises(DataError, match="values of type complex128; give real numbers"):
         Regridder.between(COARSE, FINE).apply(plane(*COARSE) * 1j)

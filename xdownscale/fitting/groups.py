@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -68,7 +69,8 @@ def make_groups(
     weight : (y, x) float32 array
         See `GroupModel`; 0 outside.
     """
-    for name in [*(seasons or ()), *(regions or ())]:
+    named = [each for each in (seasons, regions) if isinstance(each, Mapping)]
+    for name in itertools.chain(*named):
         if not _can_name(name):
             raise OptionError(
                 f"{name!r} cannot name a season or region: names stand in paths. Give a text of up "

@@ -65,7 +65,7 @@ class ResidualStatistics(NamedTuple):
             "temperature": self.temperature,
         }
         if self.level is not None:
-            parts["level"] = self.level
+            parts["temperature"] = np.column_stack([self.temperature, self.level])
         parts["frequency"] = self.spectra[0].frequency
         parts["power"] = np.stack([spectrum.power for spectrum in self.spectra])
         return {f"residual.{name}": np.asarray(v, np.float32) for name, v in parts.items()}
@@ -76,14 +76,15 @@ class ResidualStatistics(NamedTuple):
         known = {n: np.asarray(state[f"residual.{n}"], np.float64) for n in (*_NAMES, "power")}
         frequency = np.asarray(state["residual.frequency"], np.float64)
         spectra = tuple(Spectrum(frequency, power) for power in np.atleast_2d(known["power"]))
-        level = state.get("residual.level")  # absent from files of version 0.1.0
+        temperature = np.atleast_2d(known["temperature"])
+        factors, level = np.split(temperature, [BANDS.size], axis=1)
         return cls(
             scale=known["scale"],
             shares=np.atleast_2d(known["memory"]),
             bands=known["bands"],
-            temperature=np.atleast_2d(known["temperature"]),
+            temperature=factors,
             spectra=spectra,
-            level=np.asarray(level, np.float64) if level is not None else None,
+            level=level[:, 0] if level.size else None,  # files of version 0.1.0 have none
         )
 
     @staticmethod
@@ -100,8 +101,8 @@ class ResidualStatistics(NamedTuple):
             "frequency": found["frequency"][:1],
             "power": (targets, *found["frequency"][:1]),
         }
-        if "residual.level" in state:
-            found["level"], wanted["level"] = np.shape(state["residual.level"]), (targets,)
+        if found["temperature"] == (targets, BANDS.size + 1):  # and that of the domain mean
+            wanted["temperature"] = found["temperature"]
         for name, shape in wanted.items():
             if found[name] != shape or f"residual.{name}" not in state:
                 raise ModelFormatError(
