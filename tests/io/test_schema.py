@@ -98,3 +98,11 @@ def test_hints_become_shapes():
     assert of_hint(tuple[float, float], whole) == [float]
     assert of_hint(dict[str, bool], whole) == {REST: bool}
     assert describe({REST: int}) == "a mapping of names"
+
+
+@pytest.mark.parametrize("thing", [b"[]", b"{}", b"1", b'"ab"'])
+def test_many_small_values_are_refused_before_anything_is_built(thing, monkeypatch):
+    content = b"[" + b",".join([thing] * 2_000_002) + b"]"
+    monkeypatch.setattr(schema.json, "loads", lambda *_, **__: pytest.fail("parsed"))
+    with pytest.raises(ModelFormatError, match="commas; at most"):
+        schema.parse(content)

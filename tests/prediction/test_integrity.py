@@ -12,7 +12,7 @@ import xarray as xr
 import zarr
 
 import xdownscale as xd
-from xdownscale.prediction import manifest
+from xdownscale.prediction import integrity, manifest
 from xdownscale.prediction import zarr as zarr_store
 
 STEPS = slice(10, 19)
@@ -174,6 +174,53 @@ def test_an_altered_manifest_is_refused(again, store, fact, value):
     facts["attributes"][fact] = value
     note.write_text(json.dumps(facts))
     with pytest.raises(xd.errors.XDownscaleError, match=r"altered or is damaged|begun otherwise"):
+        again()
+
+
+def forge(store, **changes):
+    """Change facts of a manifest, and give it the right hash again."""
+    note = store / "xdownscale/zarr.json"
+    tree = json.loads(note.read_text())
+    facts = {k: v for k, v in (tree["attributes"] | changes).items() if k != "sha256"}
+    tree["attributes"] = facts | {"sha256": integrity.digest(facts)}
+    note.write_text(json.dumps(tree))
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        *({"variables": {name: [0, 1, None, None]}} for name in ("../mine", "\0", "", "u", "..")),
+        *({"chunks": value} for value in ([[], []], [[9]], [[3, 3, 3], [0, 2]], [[10**9], [2]], 3)),
+        *({"tile": -1}, {"tile": []}, {"metadata": {"zarr.json": []}}, {"metadata": [["x"]]}),
+        *({"files": {name: "00"}} for name in ("/dev/zero", "../../x", "a/../../x", "\0", ".")),
+    ],
+)
+def test_a_forged_manifest_is_refused_and_nothing_is_deleted(again, store, changes):
+    mine = store.parent / "mine/c/0/0/0/0"
+    mine.parent.mkdir(parents=True)
+    mine.write_bytes(b"mine")
+    forge(store, **changes)
+    before = contents(store)
+    with pytest.raises(xd.errors.StorageError, match="altered or is damaged"):
+        again()
+    assert mine.read_bytes() == b"mine"
+    assert contents(store) == before
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 10**5, "[]", "", "{", '{"attributes": []}', '{"attributes": {}, "z": 1}', "nul", "\xff"],
+)
+def test_a_manifest_that_cannot_be_read_is_refused(again, store, text):
+    (store / "xdownscale/zarr.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(xd.errors.StorageError, match="altered or is damaged"):
+        again()
+
+
+def test_unknown_keys_in_a_manifest_are_refused(again, store):
+    note = store / "xdownscale/zarr.json"
+    note.write_text(json.dumps(json.loads(note.read_text()) | {"z": []}))
+    with pytest.raises(xd.errors.StorageError, match="altered or is damaged"):
         again()
 
 

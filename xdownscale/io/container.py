@@ -59,6 +59,7 @@ _PADDED = 4
 _MOST_DATASETS = 1000
 _MOST_VARIABLES = 12_000
 _MOST_LABELLED = 2500  # variables that pandas or cftime have to look at: indexes, and dates
+_MOST_COORDINATES = 200  # of one dataset: xarray compares each with each
 _MOST_DATES = 2 * 10**7
 _PACKAGES = ("xarray-downscale", "numpy", "xarray", "torch", "safetensors")
 _AGAIN = "Copy the file again from where it came, or save the model anew."
@@ -556,6 +557,9 @@ def _check_state(text: Any) -> None:
     _limit(len(datasets), _MOST_DATASETS, "datasets")
     _limit(len(variables), _MOST_VARIABLES, "variables")
     _limit(sum(v["dims"] == [n] for n, v in variables), _MOST_LABELLED, "coordinates")
+    for part in datasets:
+        own = sum(v["dims"] == [n] for n, v in part["variables"].items())
+        _limit(own, _MOST_COORDINATES, "coordinates in one dataset")
     _limit(sum(_is_date(v) for _, v in variables), _MOST_LABELLED, "variables of dates")
     texts = [variable["texts"] for _, variable in variables if "texts" in variable]
     padded = sum(len(part) * max(map(len, part), default=0) for part in texts)

@@ -12,6 +12,8 @@ from typing import Any, NamedTuple
 from xdownscale.core.errors import ModelFormatError, nearest_name
 
 _DEEPEST = 32
+_MOST_GROUPS = 200_000  # lists and mappings: each takes some 100 bytes, and time
+_MOST_VALUES = 2_000_000
 REST = "*"  # in a schema: the shape of all further members
 
 
@@ -40,8 +42,8 @@ def parse(content: bytes, what: str = "The text") -> Any:
     Raises
     ------
     ModelFormatError
-        If it is not JSON, has a member twice, a number that is not finite, or more than 32
-        levels.
+        If it is not JSON, has a member twice, a number that is not finite, more than 32 levels,
+        or more values than the library writes.
 
     Examples
     --------
@@ -53,6 +55,7 @@ def parse(content: bytes, what: str = "The text") -> Any:
     xdownscale.core.errors.ModelFormatError: The text cannot be understood: 'lags' is named twice...
     """
     try:
+        _check_count(content)
         found = json.loads(
             content.decode(),
             object_pairs_hook=_unique,
@@ -86,6 +89,16 @@ def _finite(text: str) -> float:
     if not math.isfinite(value):
         raise ValueError(f"{text} is no finite number")
     return value
+
+
+def _check_count(content: bytes) -> None:
+    """Raise, before anything is built, where small values would take far more than their text."""
+    groups, values = content.count(b"[") + content.count(b"{"), content.count(b",")
+    if groups > _MOST_GROUPS or values > _MOST_VALUES:
+        raise ValueError(
+            f"it has {groups} lists and mappings and {values} commas; at most {_MOST_GROUPS} and "
+            f"{_MOST_VALUES} are read"
+        )
 
 
 def _check_depth(value: Any) -> None:

@@ -9,14 +9,16 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from xdownscale.core import files, hashing
-from xdownscale.core.errors import ModelMismatchError, StorageError
+from xdownscale.core.errors import ModelFormatError, ModelMismatchError, StorageError
+from xdownscale.io import schema
+from xdownscale.io.schema import REST, Between
 from xdownscale.prediction import integrity
 from xdownscale.prediction.integrity import RECORD
 from xdownscale.prediction.rollout import RolloutState
@@ -28,6 +30,21 @@ _WRITTEN = "written"  # records of the files of each piece
 _FACTS = f"{GROUP}/zarr.json"
 _READERS = 4  # threads that hash files
 _PARTIAL = re.compile(r".*\.[0-9a-f]{32}\.partial")  # names that Zarr gives to unfinished files
+_COUNTS = [Between(1, 2**31)]
+_SCHEMA = {
+    "chunks": [_COUNTS],
+    "tile": (None, str, Between(1, 2**31)),
+    "variables": {REST: [(None, Between(0, 1))]},
+    "metadata": {REST: str},
+    "files": {REST: str},
+    REST: object,
+}
+_GROUP_SCHEMA = {
+    "attributes": {REST: object},
+    "zarr_format": Between(3, 3),
+    "node_type": str,
+    "consolidated_metadata?": object,
+}
 _WORDS = {
     "version": "version of xdownscale",
     "model": "model",
@@ -121,12 +138,30 @@ class Manifest:
                 "xarray.open_zarr."
             )
         said = {name: fact for name, fact in self.facts.items() if name != "sha256"}
-        if self.facts.get("sha256") != integrity.digest(said):
-            raise StorageError(
-                f"The manifest of {self.store} was altered or is damaged, and nothing was changed. "
-                f"Put {_FACTS} back from a copy; or remove the store, or give another path, and "
-                "call the same again."
-            )
+        if self.facts.get("sha256") != integrity.digest(said) or not _is_sound(self.facts):
+            raise _altered(self.store)
+
+    def check_pieces(self, variables: Mapping[str, Any], shape: tuple[int, int]) -> None:
+        """Raise unless the pieces are those of a request, and divide its fields only.
+
+        Anybody can compute the hash of a manifest, and what it names is deleted where it is not
+        as it was written.
+
+        Parameters
+        ----------
+        variables : mapping
+            As `create` was given it.
+        shape : tuple of int
+            Number of realizations and of times.
+
+        Raises
+        ------
+        StorageError
+            If the manifest was altered.
+        """
+        steps, members = self.facts["chunks"]
+        if self.facts["variables"] != variables or (sum(members), sum(steps)) != shape:
+            raise _altered(self.store)
 
     def check_metadata(self) -> None:
         """Raise unless metadata and coordinates of the store are as they were written.
@@ -267,15 +302,37 @@ def _remove(path: Path) -> None:
 
 def _read_facts(store: Path) -> dict[str, Any] | None:
     """Return the attributes of a manifest, or None where there is none."""
-    import zarr
-
-    if not (store / GROUP / "zarr.json").is_file():
-        return None
+    path = store / _FACTS
     try:
-        group = zarr.open_group(store, path=GROUP, mode="r")
-    except (ValueError, KeyError, OSError, TypeError):
-        return None
-    return dict(group.attrs)
+        if not path.is_file():
+            return None
+        found = schema.parse(path.read_bytes())
+        schema.check(found, _GROUP_SCHEMA, _FACTS)
+    except (ModelFormatError, OSError) as err:
+        raise _altered(store) from err
+    facts: dict[str, Any] = found["attributes"]
+    return facts
+
+
+def _altered(store: Path) -> StorageError:
+    return StorageError(
+        f"The manifest of {store} was altered or is damaged, and nothing was changed. Put {_FACTS} "
+        "back from a copy; or remove the store, or give another path, and call the same again."
+    )
+
+
+def _is_sound(facts: Mapping[str, Any]) -> bool:
+    """Tell whether facts have the form that `Manifest.create` gives them."""
+    try:
+        schema.check(facts, _SCHEMA, _FACTS)
+    except ModelFormatError:
+        return False
+    named = [PurePosixPath(name) for name in (*facts["metadata"], *facts["files"])]
+    inside = all(
+        not path.is_absolute() and path.parts and ".." not in path.parts and "\0" not in str(path)
+        for path in named
+    )
+    return inside and len(facts["chunks"]) == 2
 
 
 def _short(fact: Any) -> str:

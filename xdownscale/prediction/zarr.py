@@ -134,6 +134,8 @@ class _Run:
         if chunks != "auto":
             self.facts["chunks"] = _listed(chunking.settle_chunks(self.plan, chunks))
         self.manifest.check(self.facts)
+        count = (self.plan.request.realizations, self.plan.targets.size)
+        self.manifest.check_pieces(_variables(self._empty(count)), count)
         steps, members = self.manifest.facts["chunks"]
         self.sizes = {"time": tuple(steps), "realization": tuple(members)}
 
@@ -164,15 +166,8 @@ class _Run:
 
     def _write_template(self, folder: Path, sizes: chunking.ChunkSizes) -> dict[str, Any]:
         """Write everything but the fields; return which dimensions of them pieces divide."""
-        import dask.array
-
         plan = self.plan
-        request = plan.request
-        ny, nx = plan.fitted.carried.shape[1:]
-        shape = (request.realizations, plan.targets.size, len(plan.fitted.targets), ny, nx)
-        chunks = (sizes["realization"][0], sizes["time"][0], 1, ny, nx)
-        empty = label(plan, dask.array.empty(shape, chunks=chunks, dtype=np.float32))
-        ds = _named(empty, self.name)
+        ds = self._empty((sizes["realization"][0], sizes["time"][0]))
         step = plan.fitted.about.step
         lines = f"{cf.now()} xdownscale {plan.fitted.about.version} predict_to_zarr"
         full = cf.comply(
@@ -188,7 +183,18 @@ class _Run:
         full.to_zarr(
             folder, mode="w", compute=False, encoding=encoding, zarr_format=3, consolidated=False
         )
-        return {str(name): _divided(da) for name, da in ds.data_vars.items()}
+        return _variables(ds)
+
+    def _empty(self, chunks: tuple[int, int]) -> xr.Dataset:
+        """Return lazy fields without values, in pieces of so many realizations and times."""
+        import dask.array
+
+        plan = self.plan
+        ny, nx = plan.fitted.carried.shape[1:]
+        count = len(plan.fitted.targets)
+        shape = (plan.request.realizations, plan.targets.size, count, ny, nx)
+        empty = dask.array.empty(shape, chunks=(*chunks, 1, ny, nx), dtype=np.float32)
+        return _named(label(plan, empty), self.name)
 
     def write(self, progress: bool) -> None:
         """Generate and write the pieces that are not finished, or were lost since."""
@@ -269,6 +275,11 @@ class _Run:
                 "minute and call the same again: what they finish is kept."
             )
         return state
+
+
+def _variables(fields: xr.Dataset) -> dict[str, Any]:
+    """Return which dimensions of each variable pieces divide."""
+    return {str(name): _divided(da) for name, da in fields.data_vars.items()}
 
 
 def _divided(da: xr.DataArray) -> list[int | None]:
