@@ -192,7 +192,7 @@ STORES = [
         "store-broken-manifest",
         lambda w: again(w, store=broken_store(w)),
         StorageError,
-        "exists and is no store of.*remove what is there",
+        "The manifest of .* was altered or is damaged.*remove the store",
     ),
     (
         "store-disk-full",

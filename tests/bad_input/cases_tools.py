@@ -211,7 +211,7 @@ SHOWN = [
         "plot-day-not-there",
         lambda w: partial(plot.maps, w.fine, time="2031-01-01"),
         TimeAxisError,
-        "Prediction has no day 2031-01-01: it.*all records with time=",
+        "t has no day 2031-01-01: it.*all records with time=",
     ),
     (
         "plot-scale",

@@ -131,7 +131,7 @@ def test_without_missing_ends_they_are_refused(pair):
 def test_a_first_guess_needs_the_whole_window():
     config = fast_config(data={"first_guess": "ridge"})
     assert xd.methods.find("residual").missing_ends(config) == 0
-    assert xd.methods.find("residual").missing_ends(fast_config()) == 0.2
+    assert xd.methods.find("residual").missing_ends(fast_config()) == 0.1
 
 
 def test_methods_that_are_not_trained_so(pair):
@@ -147,7 +147,7 @@ def test_the_option_is_in_the_file(pair, tmp_path):
     model = fitted("fast")
     model.save(tmp_path / "m.xd")
     again = xd.load(tmp_path / "m.xd")
-    assert fitted_of(again).config.data.missing_ends == 0.2
+    assert fitted_of(again).config.data.missing_ends == 0.1
     last = pair[0].t.time[-1:]
     assert xd.predict(pair[0].t, again, time=last).identical(
         xd.predict(pair[0].t, model, time=last)
