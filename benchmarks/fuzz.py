@@ -55,8 +55,9 @@ def peak() -> float:
 
 def open_case(kind: str, number: int | None, seed: int, bench: Any, loud: bool = False) -> Any:
     """Open one case, the sound one without a number, and tell what came of it."""
-    import xdownscale as xd
     from fuzz_cases import KINDS as FUNCTIONS
+
+    import xdownscale as xd
 
     rng = None if number is None else np.random.default_rng([seed, KINDS.index(kind), number])
     outcome, text = "accepted", ""

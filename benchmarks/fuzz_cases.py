@@ -185,7 +185,13 @@ class Bench:
         times = self.coarse.time[STEPS]
         chunks = {"time": 2, "realization": 1}
         return xd.predict_to_zarr(
-            self.model, self.coarse, store, time=times, realizations=2, chunks=chunks, progress=False
+            self.model,
+            self.coarse,
+            store,
+            time=times,
+            realizations=2,
+            chunks=chunks,
+            progress=False,
         )
 
 
@@ -360,7 +366,9 @@ def hostile_checkpoint(rng: Rng, path: Path) -> None:
     else:
         members = _members(path)
         if how == "pickle":
-            name = pick(rng, (n for n in members if n.endswith(("data.pkl", "byteorder", "version"))))
+            name = pick(
+                rng, (n for n in members if n.endswith(("data.pkl", "byteorder", "version")))
+            )
             members[name] = damage(rng, members[name])
         packed = zipfile.ZIP_DEFLATED if how == "deflated" else zipfile.ZIP_STORED
         path.write_bytes(zipped(members, packed))
@@ -470,9 +478,19 @@ HEADERS = (
     *(b"Content-Length: -1", b"Content-Length: 1e3", b"Content-Length: 99999999999999999999"),
     *(b"Content-Length: 3, 4", b"Transfer-Encoding: chunked", b"Transfer-Encoding: gzip, chunked"),
     *(b"Content-Encoding: gzip", b"Content-Encoding: br, gzip, deflate, zstd", b"Location: /a"),
-    *(b"Location: //", b"Location: http://[::1", b"Location: \xff\xfe", b"Location: http://127.1:1/"),
-    *(b"Connection: close", b"Upgrade: h2c", b": x", b"no colon", b"X: " + b"x" * 70_000, b" fold"),
-    *(b"Set-Cookie: " + b"a=b; " * 1000, b"Content-Type: text/html; charset=\xff", b"Retry-After: 9"),
+    *(
+        b"Location: //",
+        b"Location: http://[::1",
+        b"Location: \xff\xfe",
+        b"Location: http://127.1:1/",
+    ),
+    *(b"Connection: close", b"Upgrade: h2c", b": x", b"no colon", b" fold"),
+    *(b"X: " + b"x" * 70_000,),
+    *(
+        b"Set-Cookie: " + b"a=b; " * 1000,
+        b"Content-Type: text/html; charset=\xff",
+        b"Retry-After: 9",
+    ),
 )
 STATUS = (
     *(b"200 OK", b"200", b"204 No", b"206 Part", b"301 Moved", b"302 Found", b"304 Same"),
@@ -540,7 +558,10 @@ def registry_answer(rng: Rng | None, folder: Path, bench: Bench) -> str:
         answers |= _hostile_answers(rng, model, bench)
     kinds = {True: "registry", False: "model"}
     bench.server.answer = lambda path: _served(answers[kinds["registry" in path]])
-    os.environ |= {"XDOWNSCALE_CACHE": str(folder / "cache"), "XDOWNSCALE_DATA_URL": bench.server.url}
+    os.environ |= {
+        "XDOWNSCALE_CACHE": str(folder / "cache"),
+        "XDOWNSCALE_DATA_URL": bench.server.url,
+    }
     repr(xd.load_pretrained("m", progress=False))
     kept = [path for path in folder.rglob("*") if path.is_file() and path.name.startswith("tmp")]
     return f"temporary files stay: {kept}" if kept else ""

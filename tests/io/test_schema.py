@@ -103,6 +103,6 @@ def test_hints_become_shapes():
 @pytest.mark.parametrize("thing", [b"[]", b"{}", b"1", b'"ab"'])
 def test_many_small_values_are_refused_before_anything_is_built(thing, monkeypatch):
     content = b"[" + b",".join([thing] * 2_000_002) + b"]"
-    monkeypatch.setattr(schema.json, "loads", lambda *_, **__: pytest.fail("parsed"))
+    monkeypatch.setattr(json, "loads", lambda *_, **__: pytest.fail("parsed"))
     with pytest.raises(ModelFormatError, match="commas; at most"):
-        schema.parse(content)
+        parse(content)

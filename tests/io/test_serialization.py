@@ -391,6 +391,13 @@ def many_date_variables(tree, arrays):
         tree["datasets"][0]["variables"][f"v{k}"] = entry
 
 
+def many_in_one(tree, arrays):
+    """Few for a file, but xarray compares each of a dataset with each."""
+    for k in range(250):
+        arrays[f"0/v{k}"] = np.zeros(1, np.int8)
+        tree["datasets"][0]["variables"][f"v{k}"] = {"dims": [f"v{k}"], "attrs": {}}
+
+
 def many_coordinates(tree, arrays):
     for k in range(3000):
         arrays[f"0/v{k}"] = np.zeros(1)
@@ -418,6 +425,7 @@ CRAFTED += [
     pytest.param(with_state(many_datasets), "datasets; at most 1000", id="datasets"),
     pytest.param(with_state(one_group_more), "such as 'group/other'", id="one group more"),
     pytest.param(with_state(many_date_variables), "variables of dates", id="date variables"),
+    pytest.param(with_state(many_in_one), "coordinates in one dataset; at most", id="one dataset"),
     pytest.param(with_state(many_coordinates), "coordinates; at most", id="coordinates"),
     pytest.param(with_state(dates_of_a_byte), "in less than 4 bytes", id="short dates"),
     pytest.param(with_state(no_carried_field), "carried fields are empty", id="no carried field"),

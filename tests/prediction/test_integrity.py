@@ -195,16 +195,25 @@ def forge(store, **changes):
         *({"files": {name: "00"}} for name in ("/dev/zero", "../../x", "a/../../x", "\0", ".")),
     ],
 )
-def test_a_forged_manifest_is_refused_and_nothing_is_deleted(again, store, changes):
+def test_a_forged_manifest_is_refused_and_nothing_is_deleted(drawer, record, store, changes):
     mine = store.parent / "mine/c/0/0/0/0"
     mine.parent.mkdir(parents=True)
     mine.write_bytes(b"mine")
     forge(store, **changes)
     before = contents(store)
     with pytest.raises(xd.errors.StorageError, match="altered or is damaged"):
-        again()
+        xd.predict_to_zarr(
+            drawer, record, store, time=record.time[STEPS], **OPTIONS | {"chunks": "auto"}
+        )
     assert mine.read_bytes() == b"mine"
     assert contents(store) == before
+
+
+@pytest.mark.parametrize("text", ["", "x", "[]", "[" * 10**5, "nul"])
+def test_a_forged_description_of_metadata_is_refused(again, store, text):
+    forge(store, metadata={"zarr.json": text})
+    with pytest.raises(xd.errors.StorageError, match=r"zarr\.json \(altered\)"):
+        again()
 
 
 @pytest.mark.parametrize(

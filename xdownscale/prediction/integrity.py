@@ -89,8 +89,8 @@ def check(store: Path, described: Mapping[str, Any]) -> None:
     """
     off = []
     for name, text in described["metadata"].items():
-        found = _parsed(store / name)
-        if found is None or not _holds(found, json.loads(text), root=name == _METADATA):
+        found, written = _parsed(store / name), _dict_of(text)
+        if found is None or written is None or not _holds(found, written, root=name == _METADATA):
             off.append(name)
     off += [n for n, record in described["files"].items() if record_of(store / n).hex() != record]
     if off:
@@ -116,8 +116,16 @@ def _canonical(value: Any) -> str:
 def _parsed(path: Path) -> dict[str, Any] | None:
     """Return JSON metadata, or None where there is none that can be read."""
     try:
-        found = json.loads(path.read_bytes())
-    except (ValueError, RecursionError, OSError):
+        return _dict_of(path.read_bytes())
+    except OSError:
+        return None
+
+
+def _dict_of(text: str | bytes) -> dict[str, Any] | None:
+    """Return a JSON mapping, or None where a text holds none."""
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
         return None
     return found if isinstance(found, dict) else None
 
