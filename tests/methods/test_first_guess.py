@@ -281,3 +281,10 @@ def test_the_share_that_is_kept_has_the_smallest_held_out_error():
     errors = [np.nanmean(np.square(truth[:, 0] - each * change[:, 0])) for each in tried]
     assert share[0] == pytest.approx(tried[np.argmin(errors)], abs=0.01)
     assert share[1] == 0  # what makes it worse is taken back altogether
+
+
+@pytest.mark.parametrize("preset", ["auto", "fast"])
+def test_a_budget_that_is_spent_before_training_begins_gives_a_model(preset):
+    coarse, model = fit(preset, network=SMALL, training={"max_minutes": 1e-4})
+    maps = coarse.downscale.predict(model, time=coarse.time[90:92], realizations=2)
+    assert np.isfinite(maps).all()
