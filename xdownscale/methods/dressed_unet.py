@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 
 REGRESSION_SHARE = 0.85  # of max_minutes
 LONG, SHORT = 48, 16  # epochs that are tried
+LEAST_LEFT = 0.25  # of the mean square, when regressions are averaged; an estimate may be below 0
 AVERAGED = 120  # time steps at which the regressions are averaged to see how much they agree
 
 
@@ -144,8 +145,9 @@ class DressedUNet(FieldUNetMethod):
         means = np.asarray(corrected + share[:, None, None] * added, np.float32)
         dressing = Dressing.fit(means, fine, censored=data.censored)
         left = left_error(fine - corrected, added, share_together, relative)
-        left = left / left_error(fine - corrected, added, share)
-        smaller = np.sqrt(np.where(np.isfinite(left), np.minimum(left, 1), 1))
+        single = left_error(fine - corrected, added, share)
+        ratio = np.where(single > 0, left / np.where(single > 0, single, 1), 1)
+        smaller = np.sqrt(np.clip(ratio, LEAST_LEFT, 1))
         residuals = np.asarray(dressing.residuals * smaller[:, None, None], np.float32)
         dressing = replace(dressing, residuals=residuals)
         state = training.state() | prefixed(dressing.to_state(), "dressing")

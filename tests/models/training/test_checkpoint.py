@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from xdownscale.core.errors import ModelFormatError, ModelMismatchError, StorageError
-from xdownscale.models.training.checkpoint import Checkpoints, restore
+from xdownscale.models.training.checkpoint import Checkpoints, TrainingState, restore
 
 
 def test_what_was_saved_comes_back(tmp_path):
@@ -250,3 +250,26 @@ def test_a_forged_schedule_is_refused(change):
     schedule = ReduceLROnPlateau(trained()[0])
     with pytest.raises(ModelFormatError, match="'plateau' is not what training wrote"):
         restore(schedule, schedule.state_dict() | change, "plateau")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"lr": [1.0, 2.0]},
+        {"epoch": True},
+        {"epoch": [[1, 2]]},
+        {"stage": [3]},
+        {"lr": None, "other": [1.0]},
+    ],
+)
+def test_a_forged_table_of_losses_is_refused(change):
+    network = torch.nn.Linear(2, 1)
+    content = dict(vars(TrainingState(weights=network.state_dict())))
+    content |= {"best": network.state_dict(), "average": network.state_dict()}
+    row = {"stage": ["s"], "epoch": [1], "train_loss": [1.0], "val_loss": [1.0]}
+    known = row | {"lr": [0.1], "seconds": [2.0]}
+    found = TrainingState.from_checkpoint(content | {"history": known}, "s", network)
+    assert found.history == known
+    forged = {n: column for n, column in (known | change).items() if column is not None}
+    with pytest.raises(ModelFormatError, match="'history' is not what training wrote"):
+        TrainingState.from_checkpoint(content | {"history": forged}, "s", network)

@@ -98,6 +98,8 @@ class TrainingState:
         fresh = vars(cls())
         wrong = sorted(content.keys() ^ fresh.keys())
         wrong += [n for n, v in fresh.items() if n in content and not _alike(content[n], v)]
+        if not wrong and not _is_history(content["history"], fresh["history"]):
+            wrong.append("history")
         shapes = {name: tensor.shape for name, tensor in network.state_dict().items()}
         trained = {name: shapes[name] for name in trainable(network)}
         for name, wanted in (("weights", shapes), ("best", trained), ("average", trained)):
@@ -117,6 +119,15 @@ def _alike(found: object, sample: object) -> bool:
     if isinstance(sample, dict):
         return isinstance(found, dict)
     return type(found) is type(sample) or (type(sample) is float and type(found) is int)
+
+
+def _is_history(found: dict[Any, Any], sample: Mapping[str, Any]) -> bool:
+    """Tell whether a table of losses has its columns, equally long, of texts or numbers."""
+    if list(found) != list(sample) or not all(type(column) is list for column in found.values()):
+        return False
+    kinds = {name: (str,) if name == "stage" else (int, float) for name in found}
+    cells = [type(cell) in kinds[name] for name, column in found.items() for cell in column]
+    return len({len(column) for column in found.values()}) == 1 and all(cells)
 
 
 def restore(fresh: Any, state: Mapping[str, Any], what: str) -> None:
