@@ -17,6 +17,7 @@ import xarray as xr
 from xdownscale.core.blocks import blocks, is_lazy
 from xdownscale.core.errors import DataError
 from xdownscale.core.units import same_units, units_of
+from xdownscale.core.values import check_values
 
 Array = npt.NDArray[Any]
 OUTLIERS = ("raise", "mask", "keep")
@@ -156,6 +157,7 @@ def screened(da: xr.DataArray, what: str, outliers: str) -> xr.DataArray:
     """
     if da.dtype.kind not in "iuf" or not da.ndim:
         return da
+    check_values(da, what)  # what attributes say of missing values tells more than a guess
     sample = _sample(da)
     known = find_range(sample, units_of(da))
     if known is None:
