@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from xdownscale.config import TrainingConfig
 from xdownscale.models.training.datasets import CoarseBatch
+from xdownscale.models.training.progress import Progress
 from xdownscale.models.training.trainer import run_stage
 
 
@@ -56,7 +57,7 @@ class Toy:
         return self.slope * self.network.weight.sum()
 
 
-def run(task, store=None, minutes=None, epochs=3, progress=False, **options):
+def run(task, store=None, minutes=None, epochs=3, progress=None, **options):
     options = {"optimizer": "adam", "weight_decay": 0.0, "ema_decay": 0.0} | options
     return run_stage(
         task,
@@ -66,5 +67,5 @@ def run(task, store=None, minutes=None, epochs=3, progress=False, **options):
         seed=0,
         device="cpu",
         store=store,
-        progress=progress,
+        progress=progress or Progress(shown=False),
     )

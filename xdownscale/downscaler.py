@@ -33,6 +33,8 @@ from xdownscale.fitting.fitted_model import Fitted, GroupModel
 from xdownscale.io import serialization
 from xdownscale.io.hub import load as pretrained
 from xdownscale.io.hub import publish as publishing
+from xdownscale.models.training.plan import duration
+from xdownscale.models.training.progress import Progress
 from xdownscale.prediction import chunks as chunking
 from xdownscale.prediction import diagnostics, zarr
 from xdownscale.prediction.predict import predict_maps
@@ -63,7 +65,7 @@ class Downscaler:
     checkpoint_dir : str or path, optional
         Folder of checkpoints, from which training resumes after an interruption.
     progress : bool
-        Show a progress bar.
+        Say what the training costs, show one bar, and say at the end how good the model is.
     pairing : {"auto", "paired", "self"}
         Whether the records show the same weather at the same time; see `xdownscale.fit`.
     outliers : {"raise", "mask", "keep"}
@@ -137,6 +139,7 @@ class Downscaler:
                 "season. Give seasons that do not overlap."
             )
         folder = self.checkpoint_dir
+        progress = Progress(self.progress)
         fitted, pair = fit_records(
             coarse,
             fine,
@@ -147,7 +150,7 @@ class Downscaler:
             seed=check_whole("seed", self.seed),
             device=self.device,
             checkpoint_dir=None if folder is None else as_path(folder, "checkpoint_dir"),
-            progress=self.progress,
+            progress=progress,
             drivers=drivers,
             pairing=self.pairing,
             outliers=self.outliers,
@@ -164,6 +167,9 @@ class Downscaler:
             )
         self._fitted = replace(fitted, about=replace(fitted.about, skill=skill))
         self._path = None
+        if self.progress:
+            progress.say(f"Fitted in {duration(progress.seconds)}.")
+            progress.say(diagnostics.standing(self._fitted, pair, self.device))
         return self
 
     def predict(
@@ -497,7 +503,9 @@ def fit(
         Folder for a checkpoint after each epoch. Calling again with the same folder, data and
         options resumes where training was interrupted.
     progress : bool
-        Show a progress bar.
+        Say on standard error (in a notebook: below the cell) what the training costs here, measured
+        on a batch of each stage, before it starts; show one bar with the time that is left; say at
+        the end how good the model is beside its best baseline on validation days.
     drivers : mapping, optional
         Fine variable -> the coarse variable that is the same quantity in the same units, or None
         where there is none. None: the one of the same name, or the only one.

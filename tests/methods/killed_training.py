@@ -40,7 +40,7 @@ def killed_training(folder: str, stage: str, epoch: int, moment: str) -> None:
 
     kind.loss, Path.replace = dying_loss, dying_replace
     config = small_config()
-    run = TrainingRun(config=config, seed=3, device="cpu", checkpoint_dir=folder, progress=False)
+    run = TrainingRun(config=config, seed=3, device="cpu", checkpoint_dir=folder)
     methods.find(config.method).train(small_arrays(), run)
 
 

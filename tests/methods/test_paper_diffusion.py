@@ -30,7 +30,7 @@ SCRIPT = Path(__file__).with_name("killed_training.py")
 
 
 def train(arrays, config, **options):
-    options = {"seed": 3, "device": "cpu", "progress": False} | options
+    options = {"seed": 3, "device": "cpu"} | options
     return methods.find("diffusion").train(arrays, TrainingRun(config=config, **options))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ from xdownscale.fitting import transfer
 from xdownscale.fitting.fitted_model import Fitted, GroupModel, ModelFacts
 from xdownscale.fitting.groups import Seasons, make_groups
 from xdownscale.fitting.pairing import settle_pairing
-from xdownscale.fitting.training_data import GroupDataset, train_group
+from xdownscale.fitting.training_data import PARTS, GroupDataset, train_group
+from xdownscale.models.training.progress import Progress, header
 from xdownscale.preprocessing import validation
 from xdownscale.preprocessing.outliers import screen_static
 from xdownscale.preprocessing.validation import Pair
@@ -47,7 +48,7 @@ def fit_records(
     seed: int,
     device: str,
     checkpoint_dir: Path | None,
-    progress: bool,
+    progress: Progress,
     drivers: Mapping[str, str | None] | None = None,
     pairing: str = "auto",
     encoder: Fitted | None = None,
@@ -115,20 +116,46 @@ def fit_records(
         dataset.check()
     parts = [dataset.fingerprint() for dataset in datasets]
     fingerprint = hashing.fingerprint(_fingerprint(pair, config), *parts)
-    models = {
-        dataset.group.name: train_group(
-            dataset,
-            device=device,
-            checkpoint_dir=checkpoint_dir,
-            progress=progress,
-            fingerprint=fingerprint,
-            minutes=minutes_for(config.training.max_minutes, started, len(datasets) - number),
-        )
-        for number, dataset in enumerate(datasets)
-    }
+    models = _train(datasets, device, checkpoint_dir, progress, fingerprint, started)
     origins = {each.group.name: each.encoder.origin for each in datasets if each.encoder}
     about = _facts(pair, fingerprint, seed, origins)
     return _fitted(pair, config, seasons, models, present, about), pair
+
+
+def _train(
+    datasets: Sequence[GroupDataset],
+    device: str,
+    checkpoint_dir: Path | None,
+    progress: Progress,
+    fingerprint: str,
+    started: float,
+) -> dict[str, GroupModel]:
+    """Train the groups one after another; say what that costs before the first."""
+    first = datasets[0]
+    names = [str(target.name) for target in first.pair.targets]
+    days = np.array([[len(getattr(d.split, part)) for part in PARTS] for d in datasets])
+    cells = np.array([d.weight.size for d in datasets])
+    coarse = first.pair.coarse.time.size
+    progress.say(header(first.config.method, names, days.sum(0).tolist(), coarse, len(datasets)))
+    sizes = days[:, 0] * cells / max(days[0, 0] * cells[0], 1)
+    limit = first.config.training.max_minutes
+    models = {}
+    try:
+        for number, dataset in enumerate(datasets):
+            progress.group(number, dataset.group.name)
+            models[dataset.group.name] = train_group(
+                dataset,
+                device=device,
+                checkpoint_dir=checkpoint_dir,
+                progress=progress,
+                fingerprint=fingerprint,
+                minutes=minutes_for(limit, started, len(datasets) - number),
+                sizes=() if number else sizes.tolist(),
+                limit=limit,
+            )
+    finally:
+        progress.close()
+    return models
 
 
 def minutes_for(most: float | None, started: float, groups: int) -> float | None:

@@ -6,7 +6,7 @@ import functools
 import json
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -42,6 +42,7 @@ from xdownscale.fitting.groups import Group, Seasons
 from xdownscale.fitting.transfer import Encoder
 from xdownscale.methods import Method, Trained
 from xdownscale.models.training.data import TrainingData
+from xdownscale.models.training.progress import Progress
 from xdownscale.models.training.run import TrainingRun
 from xdownscale.preprocessing import features, static_features, validation
 from xdownscale.preprocessing.calendar_features import Calendar, calendar_numbers
@@ -318,9 +319,11 @@ def train_group(
     *,
     device: str,
     checkpoint_dir: Path | None,
-    progress: bool,
+    progress: Progress,
     fingerprint: str,
     minutes: float | None = None,
+    sizes: Sequence[float] = (),
+    limit: float | None = None,
 ) -> GroupModel:
     """Train the networks of one group.
 
@@ -332,12 +335,16 @@ def train_group(
         ``"auto"``, ``"cpu"``, ``"cuda"`` or ``"mps"``.
     checkpoint_dir : Path or None
         Folder that training resumes from.
-    progress : bool
-        Show a progress bar.
+    progress : Progress
+        What a user sees of it.
     fingerprint : str
         Of data and configuration; a checkpoint with another one is refused.
     minutes : float or None
         Time for this group, from now on.
+    sizes : sequence of float, optional
+        Cost of each group over that of this one: say what all will cost, before this one starts.
+    limit : float or None
+        Time for all groups, for what is said.
 
     Returns
     -------
@@ -358,6 +365,8 @@ def train_group(
         minutes=minutes,
         started=started,
     )
+    if sizes:
+        say_costs(dataset.method, data, run, sizes, limit)
     trained = dataset.method.train(data, run)
     _check_trained(trained, dataset.method)
     return GroupModel(
@@ -373,6 +382,25 @@ def train_group(
         history=xr.Dataset({name: ("step", v) for name, v in trained.history.items()}),
         maps=maps,
     )
+
+
+def say_costs(
+    method: Method,
+    data: TrainingData,
+    run: TrainingRun,
+    sizes: Sequence[float],
+    limit: float | None,
+) -> None:
+    """Measure what the stages of a method cost, and say it, if a user sees the training."""
+    stages = method.plan(data, run) if run.progress.shown else ()
+    if not stages:
+        return
+    from xdownscale.models.device import resolve_device
+    from xdownscale.models.training.cost import measure
+
+    device = resolve_device(run.device)
+    costs = measure(stages, run.config.training, run.minutes, device)
+    run.progress.plan(costs, device, limit, sizes)
 
 
 def _check_trained(trained: Any, method: Method) -> None:

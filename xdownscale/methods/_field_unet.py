@@ -9,20 +9,24 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import GridError
-from xdownscale.methods._first_guess import CLIMATE, FirstGuess, fit_first_guess
+from xdownscale.methods._first_guess import CLIMATE, FirstGuess, NoGuess, fit_first_guess
 from xdownscale.methods._first_guess import describe as describe_guess
 from xdownscale.methods.base import Floats, Method, State
 from xdownscale.models.networks.channels import Sizes, field_inputs
+from xdownscale.models.training.plan import PlannedStage
 
 if TYPE_CHECKING:
     from xdownscale.methods._statistical import Records
     from xdownscale.models.networks.field_unet import FieldNet, FieldNetworks
     from xdownscale.models.sampling.fields import Guess
+    from xdownscale.models.training.data import TrainingData
+    from xdownscale.models.training.run import TrainingRun
     from xdownscale.models.training.stages import Stages
 
 NETWORK = frozenset(
@@ -107,6 +111,21 @@ class FieldUNetMethod(Method):
         """Return the number of regressions of the conditional mean."""
         return 0
 
+    def plan(self, data: TrainingData, run: TrainingRun) -> list[PlannedStage]:
+        """Return the stages of the encoder and of the networks that it feeds."""
+        run = replace(run, checkpoint_dir=None)
+        if self.guess_channels(run.config):
+            data = replace(data, guess=NoGuess(data))
+        training = FieldTraining(run.stages(data), self, to_train=False)
+        pretraining: list[PlannedStage] = []
+        if training.networks.encoder is not None:
+            pretraining = training.stages.planned_pretraining()
+        return [*pretraining, *self.planned(training)]
+
+    @abstractmethod
+    def planned(self, training: FieldTraining) -> list[PlannedStage]:
+        """Return the stages of the networks, as `train` trains them at most."""
+
     def load(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
     ) -> Any:
@@ -189,10 +208,16 @@ class FieldTraining:
         The method.
     records : Records, optional
         The time steps that the first guess is fitted on, where they were read before.
+    to_train : bool
+        Fit the first guess and pretrain the encoder; else stages are only planned.
     """
 
     def __init__(
-        self, stages: Stages, method: FieldUNetMethod, records: Records | None = None
+        self,
+        stages: Stages,
+        method: FieldUNetMethod,
+        records: Records | None = None,
+        to_train: bool = True,
     ) -> None:
         import torch
 
@@ -201,7 +226,8 @@ class FieldTraining:
 
         config = stages.run.config
         self.first_guess: State = {}
-        if method.guess_channels(config):
+        if to_train and method.guess_channels(config):
+            stages.run.progress.doing("first guess")
             stages.data, self.first_guess = fit_first_guess(
                 stages.data, config.data.first_guess, records
             )
@@ -220,7 +246,7 @@ class FieldTraining:
             config.network,
         )
         self.networks: FieldNetworks = networks.to(memory_format=torch.channels_last)
-        if self.networks.encoder is not None:
+        if to_train and self.networks.encoder is not None:
             stages.pretrain(self.networks.encoder)
 
     def state(self) -> State:

@@ -95,6 +95,16 @@ class Guesses:
         return np.asarray(fields[0])
 
 
+class NoGuess:
+    """Guesses of 0, of the right shape: what a batch costs does not depend on values."""
+
+    def __init__(self, data: TrainingData) -> None:
+        self._shape = ((1 + CLIMATE) * len(data.mask), *data.shape)
+
+    def __getitem__(self, row: int) -> Floats:
+        return np.zeros(self._shape, np.float32)
+
+
 def fit_first_guess(
     data: TrainingData, name: str, records: Records | None = None
 ) -> tuple[TrainingData, State]:

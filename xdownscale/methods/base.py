@@ -8,7 +8,7 @@ and what it can do; it trains (`Method.train`), and returns a sampler of a train
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol
 
@@ -20,6 +20,7 @@ from xdownscale.core.errors import OptionError
 from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.sampling.request import SampleRequest
 from xdownscale.models.training.data import TrainingData
+from xdownscale.models.training.plan import PlannedStage
 
 Floats = NDArray[np.float32]
 State = dict[str, Floats]
@@ -207,6 +208,33 @@ class Method(ABC):
         -------
         Trained
         """
+
+    def plan(self, data: TrainingData, run: Any) -> Sequence[PlannedStage]:
+        """Return the stages that `train` will train at most, by which their cost is measured.
+
+        Parameters
+        ----------
+        data, run
+            As for `train`. Nothing is fitted on them, and no file is written.
+
+        Returns
+        -------
+        sequence of PlannedStage
+            Empty where the cost is not known before, or is small.
+        """
+        return ()
+
+    def standing(self, config: DownscalerConfig, state: Mapping[str, Floats], units: str) -> str:
+        """Say how good a trained state is beside simpler methods; empty where it is not known.
+
+        Parameters
+        ----------
+        config, state
+            As for `describe`.
+        units : str
+            Of the target, where there is one and it has units.
+        """
+        return ""
 
     @abstractmethod
     def load(

@@ -24,6 +24,7 @@ from xdownscale.methods._field_unet import (
 )
 from xdownscale.methods.base import Floats, Trained
 from xdownscale.models.training.data import TrainingData
+from xdownscale.models.training.plan import PlannedStage
 
 if TYPE_CHECKING:
     from xdownscale.models.networks.field_unet import FieldNetworks
@@ -58,14 +59,20 @@ class Crps(FieldUNetMethod):
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
         """Train the encoder on the coarse record, then the generator on the fine one."""
-        from xdownscale.models.training.tasks import Generate
-
         stages = run.stages(data)
         training = FieldTraining(stages, self)
-        networks = training.networks
-        task = training.task(Generate, "generate", 20, networks.generator, train_encoder=True)
-        stages.train(task, GENERATOR_SHARE)
+        for each in self.planned(training):
+            stages.train(each.task, each.share, each.epochs)
         return Trained(state=training.state(), history=stages.history())
+
+    def planned(self, training: FieldTraining) -> list[PlannedStage]:
+        """Return the generator."""
+        from xdownscale.models.training.tasks import Generate
+
+        net = training.networks.generator
+        task = training.task(Generate, "generate", 20, net, train_encoder=True)
+        epochs = training.config.training.epochs
+        return [PlannedStage(task=task, epochs=epochs, share=GENERATOR_SHARE, kind="generate")]
 
     def sampler(
         self, networks: FieldNetworks, state: Mapping[str, Floats], guess: Guess | None

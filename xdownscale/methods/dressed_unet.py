@@ -43,6 +43,7 @@ from xdownscale.models.sampling.request import SampleRequest
 from xdownscale.models.statistical import Dressing
 from xdownscale.models.statistical.predictors import entry, prefixed, under
 from xdownscale.models.training.data import Rows, TrainingData, corrected_fields, read_rows
+from xdownscale.models.training.plan import PlannedStage
 
 if TYPE_CHECKING:
     from xdownscale.methods._statistical import Records
@@ -121,8 +122,8 @@ class DressedUNet(FieldUNetMethod):
         from xdownscale.models.training.residual import conditional_means, cross_fitted_means
         from xdownscale.models.training.tasks import fold_of
 
-        known = known_rows(data)
-        data = replace(data, train_targets=known, stop_targets=known[:0], tune_targets=known[:0])
+        data = _of_known(data)
+        known = data.train_targets
         stages = run.stages(data)
         training = FieldTraining(stages, self, records)
         networks = training.networks
@@ -130,6 +131,7 @@ class DressedUNet(FieldUNetMethod):
         folds = fold_of(known, count)
         train_regressions(training, known, folds)
         rows = known_part(known, data)
+        run.progress.doing("residuals of held-out blocks")
         means = cross_fitted_means(stages, networks, folds, count, known[:0])
         means = np.stack([means[int(row)] for row in rows])
         fine = np.where(data.mask, read_rows(data.fine, rows), np.float32(np.nan))
@@ -154,6 +156,17 @@ class DressedUNet(FieldUNetMethod):
         state["dressing.kept_share"] = share_together
         state["dressing.error"] = np.array([np.sqrt(np.nanmean(np.square(fine - means)))], "f4")
         return Trained(state=state, history=stages.history()), rows, means
+
+    def plan(self, data: TrainingData, run: TrainingRun) -> list[PlannedStage]:
+        """Return the stages, which see all known time steps."""
+        return super().plan(_of_known(data), run)
+
+    def planned(self, training: FieldTraining) -> list[PlannedStage]:
+        """Return the regressions, all for the larger number of epochs."""
+        from xdownscale.models.training.tasks import fold_of
+
+        known = training.stages.data.train_targets
+        return _planned(training, known, fold_of(known, training.regressions))
 
     def describe(self, config: DownscalerConfig, state: Mapping[str, Floats]) -> str:
         """Describe the networks, their error on held-out blocks, and the residual fields."""
@@ -197,31 +210,48 @@ def train_regressions(training: FieldTraining, known: Rows, folds: Rows) -> None
     noisy records, such as rain, are soon learnt by heart.
     """
     stages = training.stages
-    given = stages.run.config.training.mean_epochs
-    regressors = training.networks.regressors
-    unit = REGRESSION_SHARE / (len(regressors) + (SHORT / LONG if given is None else 0))
-    rows = [known[folds != k] if len(regressors) > 1 else known for k in range(len(regressors))]
+    first, *others = _planned(training, known, folds)
+    epochs = first.epochs
+    stages.train(first.task, first.share, epochs)
+    if training.config.training.mean_epochs is None:
+        short, *others = others
+        done = len(stages.histories[-1]["epoch"])
+        if done > (SHORT + LONG) / 2:  # else the time is too short for a choice
+            stages.train(short.task, short.share, short.epochs)
+            own = known[folds == 0]
+            nets = [each.task.network.net for each in (short, first)]
+            errors = [block_error(training, net, own) for net in nets]
+            if errors[0] < errors[1]:
+                nets[1].load_state_dict(nets[0].state_dict())
+                epochs = SHORT
+    for each in others:
+        stages.train(each.task, each.share, epochs)
 
-    def train(k: int, net: FieldNet, epochs: int, suffix: str = "") -> int:
-        task = training.task(Regress, f"regress{k}{suffix}", 10 + k, net, rows=rows[k])
-        stages.train(task, unit * min(1, epochs / LONG if suffix else 1), epochs)
-        return len(stages.histories[-1]["epoch"])
 
+def _planned(training: FieldTraining, known: Rows, folds: Rows) -> list[PlannedStage]:
+    """Return the regressions, the first one also for fewer epochs unless they are given."""
     from xdownscale.models.training.tasks import Regress
 
-    first = regressors[0]
-    start = copy.deepcopy(first)
-    epochs = given or LONG
-    done = train(0, first, epochs)
-    if given is None and done > (SHORT + LONG) / 2:  # else the time is too short for a choice
-        train(0, start, SHORT, "_short")
-        own = known[folds == 0]
-        errors = [block_error(training, net, own) for net in (start, first)]
-        if errors[0] < errors[1]:
-            first.load_state_dict(start.state_dict())
-            epochs = SHORT
-    for k, net in enumerate(regressors[1:], start=1):
-        train(k, net, epochs)
+    given = training.config.training.mean_epochs
+    nets = list(training.networks.regressors)
+    unit = REGRESSION_SHARE / (len(nets) + (SHORT / LONG if given is None else 0))
+    rows = [known[folds != k] if len(nets) > 1 else known for k in range(len(nets))]
+
+    def planned(k: int, net: FieldNet, epochs: int, share: float, name: str) -> PlannedStage:
+        task = training.task(Regress, name, 10 + k, net, rows=rows[k])
+        return PlannedStage(task=task, epochs=epochs, share=share, kind="regress")
+
+    stages = [planned(k, net, given or LONG, unit, f"regress{k}") for k, net in enumerate(nets)]
+    if given is None:
+        copied = copy.deepcopy(nets[0])
+        stages.insert(1, planned(0, copied, SHORT, unit * SHORT / LONG, "regress0_short"))
+    return stages
+
+
+def _of_known(data: TrainingData) -> TrainingData:
+    """Return the data with all known time steps to train on, and none held out."""
+    known = known_rows(data)
+    return replace(data, train_targets=known, stop_targets=known[:0], tune_targets=known[:0])
 
 
 def block_error(training: FieldTraining, net: FieldNet, rows: Rows) -> float:

@@ -14,6 +14,7 @@ the variance, this follows ``docs/explanation/method.md`` instead.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
@@ -24,12 +25,14 @@ from xdownscale.core.errors import OptionError
 from xdownscale.methods.base import Floats, Method, Trained
 from xdownscale.models.networks.channels import Sizes, patch_inputs
 from xdownscale.models.training.data import TrainingData, read_rows
+from xdownscale.models.training.plan import PlannedStage
 from xdownscale.patches.layout import PatchLayout
 
 if TYPE_CHECKING:
     from xdownscale.models.networks.unet import Networks
     from xdownscale.models.sampling.chain import ChainSampler
     from xdownscale.models.training.run import TrainingRun
+    from xdownscale.models.training.tasks import Denoise
 
 
 class PaperDiffusion(Method):
@@ -104,33 +107,26 @@ class PaperDiffusion(Method):
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
         """Train the encoder on the coarse record, then the denoiser on patches of the fine one."""
-        from xdownscale.models.diffusion.schedules import squared_cosine
-        from xdownscale.models.training.datasets import PatchGrid
-        from xdownscale.models.training.stages import PRETRAIN_SHARE, as_arrays
-        from xdownscale.models.training.tasks import Denoise
+        from xdownscale.models.training.stages import as_arrays
 
         config = run.config
-        layout = _training_layout(data.shape, config)
         stages = run.stages(data)
         networks = self._networks(config, data.sizes, run.seed, 2)
         networks.denoiser.bound.fill_(config.network.output_bound * _largest(data))
         if networks.encoder is not None:
             stages.pretrain(networks.encoder)
-        task = Denoise(
-            data=data,
-            network=networks,
-            rows=data.train_targets,
-            cutter=PatchGrid(layout, data.mask[0]),
-            arrange=patch_inputs,
-            seed=run.seed,
-            batch=config.training.batch_days,
-            name="denoise",
-            stage=2,
-            schedule=squared_cosine(config.diffusion.train_steps),
-            kind=config.diffusion.loss,
-        )
-        stages.train(task, 1 - PRETRAIN_SHARE if networks.encoder is not None else 1.0)
+        stages.train(_task(data, run, networks), _share(networks))
         return Trained(state=as_arrays(networks.state_dict()), history=stages.history())
+
+    def plan(self, data: TrainingData, run: TrainingRun) -> list[PlannedStage]:
+        """Return the stage of the encoder, and that of the denoiser."""
+        networks = self._networks(run.config, data.sizes, run.seed, 2)
+        stages = replace(run, checkpoint_dir=None).stages(data)
+        pretraining = [] if networks.encoder is None else stages.planned_pretraining()
+        task = _task(data, run, networks)
+        epochs = run.config.training.epochs
+        denoising = PlannedStage(task=task, epochs=epochs, share=_share(networks), kind="denoise")
+        return [*pretraining, denoising]
 
     def load(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
@@ -164,6 +160,34 @@ class PaperDiffusion(Method):
         networks: Networks = seeded(Networks, seed, stage, config.data.lags, known, config.network)
         fast: Networks = networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return fast
+
+
+def _task(data: TrainingData, run: TrainingRun, networks: Networks) -> Denoise:
+    from xdownscale.models.diffusion.schedules import squared_cosine
+    from xdownscale.models.training.datasets import PatchGrid
+    from xdownscale.models.training.tasks import Denoise
+
+    config = run.config
+    return Denoise(
+        data=data,
+        network=networks,
+        rows=data.train_targets,
+        cutter=PatchGrid(_training_layout(data.shape, config), data.mask[0]),
+        arrange=patch_inputs,
+        seed=run.seed,
+        batch=config.training.batch_days,
+        name="denoise",
+        stage=2,
+        schedule=squared_cosine(config.diffusion.train_steps),
+        kind=config.diffusion.loss,
+    )
+
+
+def _share(networks: Networks) -> float:
+    """Return the denoiser's part of the time."""
+    from xdownscale.models.training.stages import PRETRAIN_SHARE
+
+    return 1 - PRETRAIN_SHARE if networks.encoder is not None else 1.0
 
 
 def _training_layout(shape: tuple[int, int], config: DownscalerConfig) -> PatchLayout:

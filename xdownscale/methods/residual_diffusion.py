@@ -18,7 +18,9 @@ by side and are still coherent.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
 
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import OptionError
@@ -35,6 +37,7 @@ from xdownscale.methods.base import Floats, Trained
 from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.statistical.marginal import read_marginal
 from xdownscale.models.training.data import TrainingData
+from xdownscale.models.training.plan import PlannedStage
 
 if TYPE_CHECKING:
     from xdownscale.models.networks.field_unet import FieldNetworks
@@ -88,34 +91,33 @@ class ResidualDiffusion(FieldUNetMethod):
             measure_marginal,
             measure_residual,
         )
-        from xdownscale.models.training.tasks import DenoiseResidual, Regress, fold_of
+        from xdownscale.models.training.tasks import fold_of
 
         stages = run.stages(data)
         training = FieldTraining(stages, self)
         networks = training.networks
         count = training.regressions
         folds = fold_of(data.train_targets, count)
-        for k, net in enumerate(networks.regressors):
-            # Each regression leaves out one block of time; a single one leaves out nothing.
-            rows = data.train_targets[folds != k] if count > 1 else data.train_targets
-            task = training.task(Regress, f"regress{k}", 10 + k, net, rows=rows)
-            stages.train(task, REGRESSION_SHARE / count, run.config.training.mean_epochs)
+        for each in _regressions(training):
+            stages.train(each.task, each.share, each.epochs)
+        run.progress.doing("cross-fitted means")
         means = cross_fitted_means(stages, networks, folds, count)
         residual = measure_residual(data, means)
-        task = training.task(
-            DenoiseResidual,
-            "denoise",
-            20,
-            networks.generator,
-            means=means,
-            scale=residual.scale,
-            diffusion=run.config.diffusion,
-        )
-        stages.train(task, DENOISER_SHARE)
+        stages.train(_denoising(training, means, residual.scale), DENOISER_SHARE)
+        run.progress.doing("calibration")
         residual = calibrate_residual(stages, networks, residual, means)
         marginal = measure_marginal(stages, networks, residual)
         state = training.state() | residual.to_state() | marginal
         return Trained(state=state, history=stages.history())
+
+    def planned(self, training: FieldTraining) -> list[PlannedStage]:
+        """Return the regressions, and the denoiser."""
+        data = training.stages.data
+        none = np.broadcast_to(np.float32(0), (len(data.windows), *data.mask.shape))
+        task = _denoising(training, none, np.ones(len(data.mask)))
+        epochs = training.config.training.epochs
+        denoising = PlannedStage(task=task, epochs=epochs, share=DENOISER_SHARE, kind="denoise")
+        return [*_regressions(training), denoising]
 
     def sampler(
         self, networks: FieldNetworks, state: Mapping[str, Floats], guess: Guess | None
@@ -138,3 +140,38 @@ class ResidualDiffusion(FieldUNetMethod):
         super().check_state(state, config, sizes)
         ResidualStatistics.check_state(state, sizes.targets)
         read_marginal(state, sizes.targets)
+
+
+def _regressions(training: FieldTraining) -> list[PlannedStage]:
+    """Return the regressions: each leaves out one block of time, a single one leaves out none."""
+    from xdownscale.models.training.tasks import Regress, fold_of
+
+    rows = training.stages.data.train_targets
+    count = training.regressions
+    folds = fold_of(rows, count)
+    own = [rows[folds != k] if count > 1 else rows for k in range(count)]
+    epochs = training.config.training.mean_epochs or training.config.training.epochs
+    return [
+        PlannedStage(
+            task=training.task(Regress, f"regress{k}", 10 + k, net, rows=own[k]),
+            epochs=epochs,
+            share=REGRESSION_SHARE / count,
+            kind="regress",
+        )
+        for k, net in enumerate(training.networks.regressors)
+    ]
+
+
+def _denoising(training: FieldTraining, means: Any, scale: Any) -> Any:
+    """Return the task of the denoiser."""
+    from xdownscale.models.training.tasks import DenoiseResidual
+
+    return training.task(
+        DenoiseResidual,
+        "denoise",
+        20,
+        training.networks.generator,
+        means=means,
+        scale=scale,
+        diffusion=training.config.diffusion,
+    )

@@ -42,6 +42,7 @@ from xdownscale.models.statistical.blocks import time_blocks
 from xdownscale.models.statistical.ensembles import crps_fields
 from xdownscale.models.statistical.predictors import Array, entry, prefixed, under
 from xdownscale.models.training.data import Rows, TrainingData
+from xdownscale.models.training.plan import PlannedStage
 
 if TYPE_CHECKING:
     from xdownscale.models.training.run import TrainingRun
@@ -79,6 +80,7 @@ class Selected(DressedUNet):
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
         """Train all candidates, judge them on held-out blocks of time, and keep the best."""
+        run.progress.doing("closed forms, judged on held-out blocks")
         records = read_records(data)
         judged = np.arange(len(records.rows))[:: -(-len(records.rows) // MOST)]
         days = Judged(data, run, records, time_blocks(len(records.rows)), judged)
@@ -87,6 +89,7 @@ class Selected(DressedUNet):
         if self.networks and min(data.shape) >= smallest_side(run.config):
             own, rows, means = self.train_out_of_fold(data, run, records)
             assert np.array_equal(rows, records.rows)
+            run.progress.doing("judging the network on held-out blocks")
             scores[NETWORK] = days.dressed(means)
         best, error = choose(scores)
         state = own.state
@@ -102,6 +105,12 @@ class Selected(DressedUNet):
             "days": np.array([len(judged)], np.float32),
         }
         return Trained(state=state | prefixed(about, "judged"), history=own.history)
+
+    def plan(self, data: TrainingData, run: TrainingRun) -> list[PlannedStage]:
+        """Return the stages of the network, if one is trained."""
+        if not self.networks or min(data.shape) < smallest_side(run.config):
+            return []
+        return super().plan(data, run)
 
     def load(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
@@ -140,6 +149,21 @@ class Selected(DressedUNet):
         if method is None:
             return f"{said}; {_NETWORK.describe(config, _network_state(state))}"
         return f"{said}; {method.describe(config, under(state, 'closed'))}"
+
+    def standing(self, config: DownscalerConfig, state: Mapping[str, Floats], units: str) -> str:
+        """Say what was kept, its held-out CRPS, and that of the best of the others."""
+        method = _kept(state)
+        best = NETWORK if method is None else method.name
+        found = dict(zip(NAMES, state["judged.crps"].tolist(), strict=True))
+        said = (
+            f"CRPS {found.pop(best):.3g}{units} on {int(state['judged.days'][0])} time steps of "
+            f"held-out blocks by {best!r}, which is kept"
+        )
+        others = {name: crps for name, crps in found.items() if crps >= 0}
+        if others:
+            other = min(others, key=lambda name: others[name])
+            said += f"; the best of the others, {other!r}, has {others[other]:.3g}{units}"
+        return f"{said}."
 
 
 def _kept(state: Mapping[str, Floats]) -> Method | None:

@@ -21,6 +21,7 @@ from xdownscale.methods._field_unet import (
 )
 from xdownscale.methods.base import Floats, Trained
 from xdownscale.models.training.data import TrainingData
+from xdownscale.models.training.plan import PlannedStage
 
 if TYPE_CHECKING:
     from xdownscale.models.networks.field_unet import FieldNetworks
@@ -53,15 +54,27 @@ class UNet(FieldUNetMethod):
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
         """Train the encoder on the coarse record, then the regression on the fine one."""
-        from xdownscale.models.training.tasks import Regress
-
         stages = run.stages(data)
         training = FieldTraining(stages, self)
-        networks = training.networks
-        for net in networks.regressors:
-            task = training.task(Regress, "regress0", 10, net, train_encoder=True)
-            stages.train(task, REGRESSION_SHARE, run.config.training.mean_epochs)
+        for each in self.planned(training):
+            stages.train(each.task, each.share, each.epochs)
         return Trained(state=training.state(), history=stages.history())
+
+    def planned(self, training: FieldTraining) -> list[PlannedStage]:
+        """Return the regression."""
+        from xdownscale.models.training.tasks import Regress
+
+        options = training.config.training
+        epochs = options.mean_epochs or options.epochs
+        return [
+            PlannedStage(
+                task=training.task(Regress, "regress0", 10, net, train_encoder=True),
+                epochs=epochs,
+                share=REGRESSION_SHARE,
+                kind="regress",
+            )
+            for net in training.networks.regressors
+        ]
 
     def sampler(
         self, networks: FieldNetworks, state: Mapping[str, Floats], guess: Guess | None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
+from time import monotonic
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,6 +20,7 @@ from xdownscale.core.errors import (
     DataError,
     GridError,
     OptionError,
+    XDownscaleError,
     XDownscaleWarning,
 )
 from xdownscale.core.normalization import Scaling
@@ -36,6 +38,9 @@ from xdownscale.skill import baselines
 
 Array = npt.NDArray[Any]
 _VALIDATION_DAYS = 4  # that the skill in the repr is measured on
+_STANDING_DAYS = 16  # that a model is compared with baselines on, after it was fitted
+_STANDING_MEMBERS = 4
+_STANDING_SECONDS = 60.0  # most that this may take
 _VALIDATION_STEPS = 10  # most sampling steps for that
 _DRIFT_DAYS = 48  # days of the whole coarse record that drift is looked for on
 _SURE = 3.0  # standard errors
@@ -284,13 +289,21 @@ def _against_baselines(
     ratio = versus["ratio"][column][row]
     error = versus["error"][column][row]
     sure = f" +- {error:.2g}" if np.isfinite(error) else ""
-    units = "" if column[0] == "physical" else f" in {column[0]} units"
+    space, units = "", _units(fitted)
+    if column[0] != "physical":
+        space, units = f" in {column[0]} units", ""
     return _Comparison(
         ratio,
-        f"CRPS{units} {table.loc[row, column]:.3g}, that of the best baseline, {best}, "
-        f"{table.loc[best, column]:.3g}: {ratio:.3g}{sure} of it, "
+        f"CRPS{space} {table.loc[row, column]:.3g}{units}, that of the best baseline, {best}, "
+        f"{table.loc[best, column]:.3g}{units}: {ratio:.3g}{sure} of it, "
         f"on {table.attrs['days']} held-out time steps.",
     )
+
+
+def _units(fitted: Fitted) -> str:
+    """Return the units of the first target after a number; nothing where it has none."""
+    units = str(fitted.labels.attrs.get("units", ""))
+    return "" if units in ("", "1") else f" {units}"
 
 
 def _baselines(
@@ -320,12 +333,19 @@ def _training_days(fitted: Fitted, fine: xr.DataArray, judged: xr.DataArray) -> 
     return fine.isel({name: np.flatnonzero(match_times(fine[name], days) >= 0)})
 
 
-def _days(fitted: Fitted, coarse: Any, fine: xr.DataArray, count: int) -> Array:
+def _days(
+    fitted: Fitted,
+    coarse: Any,
+    fine: xr.DataArray,
+    count: int,
+    parts: tuple[str, ...] = ("test", "validation"),
+) -> Array:
     """Choose test days, else validation days, that can be generated and have a truth."""
     time = fine[require_time(fine, "The fine record")]
     record = _own_record(fitted, coarse)
     given = record[require_time(record, "The coarse record")]
-    parts = ("test", "validation") if fitted.method.holds_out_validation else ("test",)
+    if not fitted.method.holds_out_validation:
+        parts = ("test",)
     for part in parts:
         listed = [
             model.split["time"][model.split["part"].values == part]
@@ -522,11 +542,7 @@ def validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, float
         "stride": sampling.size - 2 * sampling.halo,
     }
     cheap = replace(fitted, config=fitted.config.override(sampling=quick))
-    drivers: xr.DataArray | xr.Dataset = pair.coarse.da
-    if len(pair.drivers) > 1:
-        drivers = xr.Dataset(
-            {name: each.da for name, each in zip(pair.names, pair.drivers, strict=True)}
-        )
+    drivers, _ = _records_of(pair)
     scores: dict[str, list[float]] = {}
     for name, model in fitted.models.items():
         days = model.split["time"][model.split["part"].values == "validation"]
@@ -548,6 +564,76 @@ def validation_skill(fitted: Fitted, pair: Pair, device: str) -> dict[str, float
             if np.isfinite(value):
                 scores.setdefault(str(score), []).append(float(value))
     return {score: float(np.mean(values)) for score, values in scores.items()}
+
+
+def standing(fitted: Fitted, pair: Pair, device: str) -> str:
+    """Say how good a model is beside its best baseline, on time steps other than test days.
+
+    Parameters
+    ----------
+    fitted : Fitted
+        The model, just trained.
+    pair : Pair
+        The records that it was trained on.
+    device : str
+        Where the networks run.
+
+    Returns
+    -------
+    str
+        One or two sentences; the last names `Downscaler.check`.
+    """
+    if not fitted.method.holds_out_validation:
+        state = fitted.any_group.state
+        units = "" if len(fitted.targets) > 1 else _units(fitted)
+        said = fitted.method.standing(fitted.config, state, units)
+        said = said or f"Fitted: {fitted.method.describe(fitted.config, state)}."
+        if len(fitted.models) > 1:
+            said = f"Group {fitted.any_group.group.name!r}: {said}"
+    else:
+        said = _on_validation_days(fitted, pair, device)
+    return f"{said} model.check(coarse, fine) looks for known failures on test days."
+
+
+def _on_validation_days(fitted: Fitted, pair: Pair, device: str) -> str:
+    """Compare some realizations of validation days with the baselines."""
+    if fitted.about.pairing == "self" or fitted.own[0] < 0:
+        return "Its skill cannot be measured: the coarse record has no field of the same time."
+    coarse, fine = _records_of(pair)
+    try:
+        members = _STANDING_MEMBERS if fitted.method.is_stochastic(fitted.config) else 1
+        chosen = _days(fitted, coarse, fine, _STANDING_DAYS, ("validation",))
+        request = Request(time=chosen, realizations=members, device=device)
+        if "teacher_forced" in fitted.method.modes(fitted.config):
+            request = replace(request, mode="teacher_forced", history=fine)
+        request = replace(request, time=_affordable(fitted, coarse, request))
+        against = _against_baselines(fitted, coarse, fine, _maps(fitted, coarse, request))
+    except XDownscaleError as problem:
+        return f"Its skill could not be measured: {problem}"
+    return against.sentence or "It could not be compared with baselines."
+
+
+def _affordable(fitted: Fitted, coarse: Any, request: Request) -> Array:
+    """Return as many of the time steps of a request as take a minute, evenly spread; 4 at least.
+
+    Where the time of the fit was limited, they take a tenth of that at most.
+    """
+    limit = fitted.config.training.max_minutes
+    seconds = _STANDING_SECONDS if limit is None else min(_STANDING_SECONDS, 6 * limit)
+    chosen = np.asarray(request.time)
+    started = monotonic()
+    _maps(fitted, coarse, replace(request, time=chosen[:1], realizations=1))
+    each = (monotonic() - started) * request.realizations
+    count = int(np.clip(seconds / max(each, 1e-3), 4, chosen.size))
+    return np.asarray(chosen[np.unique(np.linspace(0, chosen.size - 1, count).astype(int))])
+
+
+def _records_of(pair: Pair) -> tuple[xr.DataArray | xr.Dataset, xr.DataArray]:
+    """Return the coarse records, and the first fine one."""
+    if len(pair.drivers) == 1:
+        return pair.coarse.da, pair.fine.da
+    drivers = {name: each.da for name, each in zip(pair.names, pair.drivers, strict=True)}
+    return xr.Dataset(drivers), pair.fine.da
 
 
 def _truth_of(generated: xr.DataArray, pair: Pair) -> xr.DataArray:

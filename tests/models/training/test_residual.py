@@ -84,7 +84,7 @@ def train(given, folds, monkeypatch):
         diffusion={"folds": folds},
         training={"epochs": 1, "mean_epochs": 1},
     )
-    run = TrainingRun(config=config, seed=0, device="cpu", progress=False)
+    run = TrainingRun(config=config, seed=0, device="cpu")
     trained = methods.find("residual").train(given, run)
     monkeypatch.undo()
     return trained.state, seen[0][given.train_targets]

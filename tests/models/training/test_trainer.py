@@ -22,6 +22,8 @@ from xdownscale.models.training.checkpoint import Checkpoints
 from xdownscale.models.training.datasets import CoarseBatch, PatchGrid
 from xdownscale.models.training.lightning_module import cause_of
 from xdownscale.models.training.optimizer import make_optimizer, trainable
+from xdownscale.models.training.plan import StageCost
+from xdownscale.models.training.progress import Progress
 from xdownscale.models.training.tasks import Denoise
 from xdownscale.patches import PatchLayout
 
@@ -283,10 +285,17 @@ def test_an_interruption_is_an_interruption():
 
 @pytest.mark.parametrize("progress", [False, True])
 def test_the_progress_bar_can_be_switched_off(progress, capfd):
-    run(Toy(), epochs=1, progress=progress)
+    shown = Progress(shown=progress)
+    cost = StageCost(name="toy", epochs=1, updates=2, seconds=1.0)
+    shown.plan([cost], "cpu", None)
+    shown.stage("toy")
+    run(Toy(), epochs=1, progress=shown)
+    shown.close()
     out, err = capfd.readouterr()
-    assert ("Epoch" in out + err) == progress
-    assert "GPU available" not in out + err
+    assert ("toy (1 of 1)" in err) == progress
+    assert out == ""
+    assert "Epoch" not in err
+    assert "GPU available" not in err
 
 
 def make_denoise(arrays, config):

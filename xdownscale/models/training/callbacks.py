@@ -19,6 +19,7 @@ from xdownscale.models.training.ema import ExponentialMovingAverage
 from xdownscale.models.training.lightning_module import StageModule
 from xdownscale.models.training.lr_schedule import cosine
 from xdownscale.models.training.optimizer import trainable
+from xdownscale.models.training.progress import Progress
 
 
 class StageCallback(Callback):
@@ -37,6 +38,8 @@ class StageCallback(Callback):
         Where a checkpoint is written after every epoch.
     has_validation : bool
         Whether there are held-out time steps; else the training loss decides.
+    progress : Progress
+        Whose bar is moved.
     result : path, optional
         File in which a forked process leaves the final state for the one that forked it.
     """
@@ -47,12 +50,14 @@ class StageCallback(Callback):
         minutes: float | None,
         store: Checkpoints | None,
         has_validation: bool,
+        progress: Progress,
         result: Path | None = None,
     ) -> None:
         self.epochs = epochs
         self.minutes = minutes
         self.store = store
         self.has_validation = has_validation
+        self.progress = progress
         self.result = result
         self.train_loss = float("nan")
         self.val_loss = float("nan")
@@ -82,8 +87,7 @@ class StageCallback(Callback):
         state = pl_module.state
         if config.rate != "cosine":
             return
-        planned = self.epochs * max(1, int(trainer.num_training_batches))
-        progress = state.updates / planned
+        progress = state.updates / self._planned(trainer)
         if self.minutes is not None:
             spent = state.seconds + time.monotonic() - self.since
             spent = _of_first_process(trainer, spent)
@@ -98,10 +102,18 @@ class StageCallback(Callback):
             return
         pl_module.state.updates += 1
         self.ema.update(pl_module.state.updates)
+        share = pl_module.state.updates / self._planned(trainer)
         if self.minutes is not None:
             spent = pl_module.state.seconds + time.monotonic() - self.since
-            if _of_first_process(trainer, spent) >= 60 * self.minutes:
-                trainer.should_stop = True
+            spent = _of_first_process(trainer, spent)
+            trainer.should_stop = trainer.should_stop or spent >= 60 * self.minutes
+            share = max(share, spent / (60 * self.minutes))
+        if trainer.is_global_zero:
+            self.progress.advance(share)
+
+    def _planned(self, trainer: Trainer) -> int:
+        """Return the updates of all epochs."""
+        return self.epochs * max(1, int(trainer.num_training_batches))
 
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: StageModule) -> None:  # type: ignore[override]
         """Validate the averaged weights: they are the ones that will be used."""

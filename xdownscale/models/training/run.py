@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from xdownscale.config import DownscalerConfig
 from xdownscale.models.training.data import Floats, TrainingData
+from xdownscale.models.training.progress import Progress
 
 if TYPE_CHECKING:
     from xdownscale.models.training.stages import Stages
@@ -33,8 +34,8 @@ class TrainingRun:
     checkpoint_dir : path or None
         Folder for a checkpoint and a CSV table of losses after every epoch; training resumes from
         what is there.
-    progress : bool
-        Show a progress bar.
+    progress : Progress
+        What a user sees of the training.
     fingerprint : str
         Of the data. A folder with another fingerprint or configuration is refused.
     encoder : mapping or None
@@ -49,7 +50,7 @@ class TrainingRun:
     seed: int
     device: str = "auto"
     checkpoint_dir: str | Path | None = None
-    progress: bool = True
+    progress: Progress = field(default_factory=lambda: Progress(shown=False))
     fingerprint: str = ""
     encoder: Mapping[str, Floats] | None = None
     minutes: float | None = None

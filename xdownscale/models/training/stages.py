@@ -18,6 +18,7 @@ from xdownscale.models.networks.unet import Forecaster
 from xdownscale.models.networks.weights import fill, seeded
 from xdownscale.models.training.checkpoint import Checkpoints
 from xdownscale.models.training.data import Floats, TrainingData
+from xdownscale.models.training.plan import PlannedStage
 from xdownscale.models.training.run import TrainingRun
 from xdownscale.models.training.tasks import Forecast, Task
 from xdownscale.models.training.trainer import run_stage
@@ -68,6 +69,7 @@ class Stages:
             Most epochs; by default ``training.epochs``.
         """
         training = self.run.config.training
+        self.run.progress.stage(task.name)
         history = run_stage(
             task,
             training,
@@ -88,16 +90,27 @@ class Stages:
         ModelFormatError
             If given weights do not fit the configuration.
         """
+        if self.run.encoder is not None:
+            fill(encoder, self.run.encoder, "encoder.")
+            return
+        task = self._forecast()
+        self.train(task, PRETRAIN_SHARE, self.run.config.training.pretrain_epochs)
+        encoder.load_state_dict(task.network.encoder.state_dict())
+
+    def _forecast(self) -> Forecast:
         run = self.run
         config = run.config
-        if run.encoder is not None:
-            fill(encoder, run.encoder, "encoder.")
-            return
         drivers = self.data.sizes.drivers
         forecaster = seeded(Forecaster, run.seed, 1, config.data.lags, config.network, drivers)
-        task = Forecast(self.data, forecaster, config.diffusion.loss, run.seed)
-        self.train(task, PRETRAIN_SHARE, config.training.pretrain_epochs)
-        encoder.load_state_dict(forecaster.encoder.state_dict())
+        return Forecast(self.data, forecaster, config.diffusion.loss, run.seed)
+
+    def planned_pretraining(self) -> list[PlannedStage]:
+        """Return what `pretrain` will train; nothing where it takes the weights from a model."""
+        if self.run.encoder is not None:
+            return []
+        epochs = self.run.config.training.pretrain_epochs
+        task = self._forecast()
+        return [PlannedStage(task=task, epochs=epochs, share=PRETRAIN_SHARE, kind="pretrain")]
 
     def history(self) -> dict[str, NDArray[Any]]:
         """Return the losses of all stages, one row for each epoch.

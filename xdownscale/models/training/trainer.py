@@ -26,6 +26,7 @@ from xdownscale.core.errors import XDownscaleWarning
 from xdownscale.models.device import resolve_precision
 from xdownscale.models.training.checkpoint import Checkpoints, TrainingState
 from xdownscale.models.training.optimizer import trainable
+from xdownscale.models.training.progress import Progress
 from xdownscale.models.training.tasks import Task
 
 
@@ -38,7 +39,7 @@ def run_stage(
     seed: int,
     device: str,
     store: Checkpoints | None,
-    progress: bool,
+    progress: Progress,
 ) -> dict[str, list[Any]]:
     """Train a stage, or what is left of it, and leave the best weights in its network.
 
@@ -58,8 +59,8 @@ def run_stage(
         ``"cpu"``, ``"cuda"`` or ``"mps"``.
     store : Checkpoints or None
         Where the checkpoints are; a finished stage is only read.
-    progress : bool
-        Show a progress bar.
+    progress : Progress
+        What a user sees of it.
 
     Returns
     -------
@@ -100,11 +101,15 @@ def _fit(
     seed: int,
     device: str,
     store: Checkpoints | None,
-    progress: bool,
+    progress: Progress,
 ) -> None:
     """Train from `state` to the end of the stage; changes the task's network and the state."""
     from xdownscale.models.training.callbacks import StageCallback
-    from xdownscale.models.training.distributed import forked_processes, is_forked
+    from xdownscale.models.training.distributed import (
+        forked_processes,
+        is_forked,
+        shows_progress,
+    )
     from xdownscale.models.training.lightning_module import StageModule
 
     has_validation = len(task.stopping()) > 0  # type: ignore[arg-type]
@@ -113,13 +118,13 @@ def _fit(
     around = forked_processes() if forked else contextlib.nullcontext()
     with tempfile.TemporaryDirectory() as folder, around:
         result = Path(folder) / "state.pt" if forked else None
+        bar = progress if shows_progress(forked) else Progress(shown=False)
         trainer = _lightning_trainer(
             config,
             device,
             epochs=epochs - state.epoch,
-            callback=StageCallback(epochs, minutes, store, has_validation, result),
+            callback=StageCallback(epochs, minutes, store, has_validation, bar, result),
             has_validation=has_validation,
-            progress=progress,
             folder=folder,
         )
         try:
@@ -133,6 +138,7 @@ def _fit(
             vars(state).update(torch.load(result, weights_only=True))
             task.network.load_state_dict(state.weights)
     task.network.to("cpu")
+    progress.advance(1.0)
 
 
 def _lightning_trainer(
@@ -142,18 +148,12 @@ def _lightning_trainer(
     epochs: int,
     callback: Any,
     has_validation: bool,
-    progress: bool,
     folder: str,
 ) -> Any:
     """Return Lightning's trainer, without its own checkpoints, logs and summaries."""
     from lightning.pytorch import Trainer
 
-    from xdownscale.models.training.distributed import (
-        environment_of,
-        is_forked,
-        shows_progress,
-        strategy_of,
-    )
+    from xdownscale.models.training.distributed import environment_of, strategy_of
 
     return Trainer(
         accelerator="gpu" if device == "cuda" else device,
@@ -172,7 +172,7 @@ def _lightning_trainer(
         logger=False,
         enable_checkpointing=False,
         enable_model_summary=False,
-        enable_progress_bar=progress and shows_progress(is_forked(config, device)),
+        enable_progress_bar=False,
         default_root_dir=folder,
     )
 
