@@ -13,7 +13,7 @@ from records import TINY, fast_config, make_pair, make_record
 from xdownscale.core.errors import XDownscaleWarning
 from xdownscale.models.training import cost
 from xdownscale.models.training.plan import StageCost
-from xdownscale.models.training.progress import Progress, _limits
+from xdownscale.models.training.progress import Progress, limits
 from xdownscale.prediction import diagnostics
 
 OF_FIELDS = ("residual", "crps", "unet", "dressed_unet", "selected")
@@ -185,8 +185,8 @@ def test_groups_share_one_bar(watched, capfd):
     ],
 )
 def test_the_limit_of_time_is_said_where_it_is_reached(total, minutes, said):
-    assert said in _limits(total, "cpu", minutes)
-    assert ("depends on this machine" in _limits(total, "cpu", minutes)) == ("stopped" in said)
+    assert said in limits(total, "cpu", minutes)
+    assert ("depends on this machine" in limits(total, "cpu", minutes)) == ("stopped" in said)
 
 
 def test_the_cost_counts_batches_validation_and_the_share_of_the_time(monkeypatch):

@@ -81,7 +81,7 @@ class Progress:
         total = sum(cost.total for cost in costs) * sum(sizes)
         several = f" for each of {len(sizes)} groups" if len(sizes) > 1 else ""
         self.say(f"  Stages{several}: {describe(costs)}.")
-        self.say(f"  Cost: {_limits(total, device, minutes)}")
+        self.say(f"  Cost: {limits(total, device, minutes)}")
         self._bar = _Bar(total)
 
     def group(self, number: int, name: str) -> None:
@@ -124,8 +124,23 @@ class Progress:
             self._bar = None
 
 
-def _limits(total: float, device: str, minutes: float | None) -> str:
-    """Say how long a training takes at most, and what ends it earlier."""
+def limits(total: float, device: str, minutes: float | None) -> str:
+    """Say how long a training takes at most, and what ends it earlier.
+
+    Parameters
+    ----------
+    total : float
+        Seconds of all stages.
+    device : str
+        Where they are trained.
+    minutes : float or None
+        Time for the whole call.
+
+    Examples
+    --------
+    >>> limits(3600, "cpu", 5)[:29]
+    'stopped after 5 min (max_minu'
+    """
     if minutes is not None and total > 0.9 * 60 * minutes:
         return (
             f"stopped after {minutes:g} min (max_minutes), before all epochs are trained; what is "
