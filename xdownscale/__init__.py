@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from xdownscale.downscaler import (
         Downscaler,
         fit,
+        inspect,
         load,
         load_pretrained,
         predict,
@@ -57,6 +58,7 @@ _HOMES = {
     "Downscaler": "downscaler",
     "DownscalerConfig": "config",
     "fit": "downscaler",
+    "inspect": "downscaler",
     "load": "downscaler",
     "load_pretrained": "downscaler",
     "predict": "downscaler",
@@ -93,6 +95,7 @@ __all__ = [
     "datasets",
     "errors",
     "fit",
+    "inspect",
     "geostat",
     "grids",
     "labels",

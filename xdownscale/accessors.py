@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from xdownscale.config import DownscalerConfig
     from xdownscale.core.normalization import Scaling
     from xdownscale.downscaler import Downscaler
+    from xdownscale.fitting.inspection import Inspection
     from xdownscale.patches import PatchLayout
 
 
@@ -57,6 +58,41 @@ class _Downscale:
             pairing=pairing,
             encoder=encoder,
             outliers=outliers,
+        )
+
+    def inspect(
+        self,
+        fine: xr.DataArray | xr.Dataset,
+        static: xr.DataArray | xr.Dataset | None = None,
+        preset: str | DownscalerConfig = "auto",
+        seasons: Sequence[str] | Mapping[str, Sequence[int]] | None = None,
+        regions: Mapping[str, Any] | None = None,
+        transform: str | Mapping[str, str] = "auto",
+        seed: int = 0,
+        device: str = "auto",
+        drivers: Mapping[str, str | None] | None = None,
+        pairing: str = "auto",
+        outliers: str = "raise",
+        *,
+        measure: bool = True,
+    ) -> Inspection:
+        """Show what stands between two records and a fit; see `xdownscale.inspect`."""
+        from xdownscale.downscaler import inspect
+
+        return inspect(
+            self._obj,
+            fine,
+            static=static,
+            preset=preset,
+            seasons=seasons,
+            regions=regions,
+            transform=transform,
+            seed=seed,
+            device=device,
+            drivers=drivers,
+            pairing=pairing,
+            outliers=outliers,
+            measure=measure,
         )
 
     def predict(

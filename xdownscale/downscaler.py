@@ -28,8 +28,10 @@ from xdownscale.core.errors import (
 from xdownscale.core.files import as_path
 from xdownscale.core.normalization import TRANSFORMS
 from xdownscale.fitting import fitted_model
+from xdownscale.fitting.faults import Asked
 from xdownscale.fitting.fit import fit_records
 from xdownscale.fitting.fitted_model import Fitted, GroupModel
+from xdownscale.fitting.inspection import Inspection, inspect_records
 from xdownscale.io import serialization
 from xdownscale.io.hub import load as pretrained
 from xdownscale.io.hub import publish as publishing
@@ -580,6 +582,70 @@ def fit(
         outliers=outliers,
     )
     return model.fit(coarse, fine, static=static, drivers=drivers, encoder=encoder)
+
+
+def inspect(
+    coarse: xr.DataArray | xr.Dataset,
+    fine: xr.DataArray | xr.Dataset,
+    static: xr.DataArray | xr.Dataset | None = None,
+    preset: str | DownscalerConfig = "auto",
+    seasons: Sequence[str] | Mapping[str, Sequence[int]] | None = None,
+    regions: Mapping[str, Any] | None = None,
+    transform: str | Mapping[str, str] = "auto",
+    seed: int = 0,
+    device: str = "auto",
+    drivers: Mapping[str, str | None] | None = None,
+    pairing: str = "auto",
+    outliers: str = "raise",
+    *,
+    measure: bool = True,
+) -> Inspection:
+    """Show what stands between two records and `fit`, and what a fit would cost here.
+
+    Every check of `fit` is made, also those behind the first that fails; each fault has the line
+    of code that mends it, where there is one. Records that are not in memory are read once.
+
+    Parameters
+    ----------
+    coarse, fine, static, preset, seasons, regions, transform, seed, device, drivers, pairing,
+    outliers
+        As for `fit`.
+    measure : bool
+        Measure a batch of each stage of the training, for minutes and memory: seconds.
+
+    Returns
+    -------
+    Inspection
+        Tables ``records`` (variables, times, gaps, grids, ranges, missing values), ``together``
+        (common time steps, pairing, transform, split, patches, cost, memory) and ``faults``;
+        ``ok`` says whether `fit` would begin. Jupyter shows all of it.
+
+    Raises
+    ------
+    OptionError
+        Unknown preset, season or option.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd, xarray as xr, xdownscale as xd
+    >>> def record(step, units):
+    ...     axis = np.arange(0, 8, step)
+    ...     coords = {"time": pd.date_range("2000-01-01", periods=40), "lat": axis, "lon": axis}
+    ...     values = np.random.default_rng(0).normal(280, 9, (40, axis.size, axis.size))
+    ...     da = xr.DataArray(values, coords, name="t", attrs={"units": units})
+    ...     return da if units == "K" else da - 273.15
+    >>> found = xd.inspect(record(2.0, "K"), record(0.5, "degC").assign_attrs(units="degC"))
+    >>> found.ok, found.faults.check.tolist()
+    (False, ['units', 'grids'])
+    >>> found.faults.code[0]
+    "fine = (fine + 273.15).assign_attrs(fine.attrs, units='K')"
+    """
+    owner = Downscaler(preset=preset, seasons=seasons, transform=transform)
+    named = None if seasons is None else splits.resolve_seasons(seasons)
+    asked = Asked(
+        owner._config(), drivers, pairing, outliers, named, regions, check_whole("seed", seed)
+    )
+    return inspect_records(coarse, fine, static, asked, device=device, measure=measure)
 
 
 def predict(

@@ -158,6 +158,35 @@ def said(units: str | None) -> str:
     return repr(units) if units else f"{units!r} (empty, which is not '1')"
 
 
+def conversion(given: str | None, wanted: str | None) -> tuple[float, float] | None:
+    """Return scale and offset from one unit to another; None where they cannot be converted.
+
+    Parameters
+    ----------
+    given, wanted : str or None
+        Units as attributes spell them.
+
+    Returns
+    -------
+    (float, float) or None
+        A value in `wanted` is scale times the value in `given`, plus offset.
+
+    Examples
+    --------
+    >>> conversion("K", "degC"), conversion("g kg-1", "kg kg-1"), conversion("K", "m")
+    ((1.0, -273.15), (0.001, 0.0), None)
+    """
+    meanings = [_meaning(" ".join(str(each).split())) for each in (given, wanted)]
+    if None in (given, wanted) or None in meanings:
+        return None
+    (dimension, low, high), (other, own_low, own_high) = meanings  # type: ignore[misc]
+    if dimension != other or own_high == own_low:
+        return None
+    scale = (high - low) / (own_high - own_low)
+    offset = (low - own_low) / (own_high - own_low)
+    return float(f"{scale:.12g}"), float(f"{offset:.12g}")
+
+
 @lru_cache(maxsize=256)
 def _meaning(text: str) -> tuple[str, float, float] | None:
     """Return the dimension of a unit, and 0 and 1 of it in base units; None if not understood."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 import warnings
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ from xdownscale.core import time as time_axis
 from xdownscale.core.errors import (
     DataError,
     OptionError,
+    XDownscaleError,
     XDownscaleWarning,
     nearest_name,
 )
@@ -27,6 +30,7 @@ from xdownscale.core.grids import centres
 from xdownscale.core.missing import ever_present, missing_share
 from xdownscale.core.optional import installed_version
 from xdownscale.fitting import transfer
+from xdownscale.fitting.faults import Asked, find_faults, joined
 from xdownscale.fitting.fitted_model import Fitted, GroupModel, ModelFacts
 from xdownscale.fitting.groups import Seasons, make_groups
 from xdownscale.fitting.pairing import settle_pairing
@@ -81,18 +85,80 @@ def fit_records(
         from xdownscale.models.device import check_devices
 
         check_devices(device, config.training.devices, config.training.strategy)
+    asked = Asked(config, drivers, pairing, outliers, seasons, regions, seed)
+    try:
+        ready = prepare(coarse, fine, static, asked, encoder)
+    except XDownscaleError as err:
+        raise _with_others(err, coarse, fine, static, asked) from None
+    datasets = ready.datasets
+    parts = [dataset.fingerprint() for dataset in datasets]
+    fingerprint = hashing.fingerprint(_fingerprint(ready.pair, ready.config), *parts)
+    models = _train(datasets, device, checkpoint_dir, progress, fingerprint, started)
+    origins = {each.group.name: each.encoder.origin for each in datasets if each.encoder}
+    about = _facts(ready.pair, fingerprint, seed, origins)
+    return _fitted(ready.pair, ready.config, seasons, models, ready.present, about), ready.pair
+
+
+def _with_others(
+    error: XDownscaleError, coarse: Any, fine: Any, static: Any, asked: Asked
+) -> XDownscaleError:
+    """Return an error that names all faults; records on disc are not read for it."""
+    with contextlib.suppress(Exception):  # a search of broken records must not hide the first fault
+        return joined(error, find_faults(coarse, fine, static, asked, read_lazy=False))
+    return error
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prepared:
+    """Checked records, before anything is trained.
+
+    Attributes
+    ----------
+    pair : Pair
+        Records.
+    config : DownscalerConfig
+        Options; those for records that learn from their own averages differ from what was given.
+    datasets : list of GroupDataset
+        One for each group.
+    present : (y, x) bool array
+        Coarse cells that ever have a value.
+    """
+
+    pair: Pair
+    config: DownscalerConfig
+    datasets: list[GroupDataset]
+    present: npt.NDArray[np.bool_]
+
+
+def prepare(
+    coarse: xr.DataArray | xr.Dataset,
+    fine: xr.DataArray | xr.Dataset,
+    static: xr.DataArray | xr.Dataset | None,
+    asked: Asked,
+    encoder: Fitted | None,
+) -> Prepared:
+    """Validate the records and split them into groups; raise at the first fault.
+
+    Parameters
+    ----------
+    coarse, fine, static, encoder
+        As for `fit_records`.
+    asked : Asked
+        Options.
+    """
+    config, seed = asked.config, asked.seed
     coarse, fine = (blocks.chunked(record) for record in (coarse, fine))
-    pair = validation.check_pair(coarse, fine, config.data, drivers)
-    pair = validation.screen_pair(pair, outliers)
-    static = screen_static(static, outliers)
+    pair = validation.check_pair(coarse, fine, config.data, asked.drivers)
+    pair = validation.screen_pair(pair, asked.outliers)
+    static = screen_static(static, asked.outliers)
     _check_method(pair, config)
     transfer.check_transfer(encoder, config, len(pair.drivers))
-    pair = settle_pairing(pair, pairing, seed)
+    pair = settle_pairing(pair, asked.pairing, seed)
     if pair.pairing == "self":
-        config = _for_averages(config, pair.reason, warn=pairing == "auto")
+        config = _for_averages(config, pair.reason, warn=asked.pairing == "auto")
     method = methods.find(config.method)
     blend = config.data.blend if method.blends else 0
-    groups = list(make_groups(pair, seasons, regions, blend))
+    groups = list(make_groups(pair, asked.seasons, asked.regions, blend))
     for _, weight in groups:
         method.check_shape((weight.shape[0], weight.shape[1]), config)
     present = np.all([ever_present(driver.array) for driver in pair.drivers], axis=0)
@@ -105,7 +171,7 @@ def fit_records(
             group=group,
             weight=weight,
             config=config,
-            seasons=seasons,
+            seasons=asked.seasons,
             missing=missing,
             seed=seed,
             encoder=transfer.encoder_of(encoder, group.name),
@@ -114,12 +180,7 @@ def fit_records(
     ]
     for dataset in datasets:
         dataset.check()
-    parts = [dataset.fingerprint() for dataset in datasets]
-    fingerprint = hashing.fingerprint(_fingerprint(pair, config), *parts)
-    models = _train(datasets, device, checkpoint_dir, progress, fingerprint, started)
-    origins = {each.group.name: each.encoder.origin for each in datasets if each.encoder}
-    about = _facts(pair, fingerprint, seed, origins)
-    return _fitted(pair, config, seasons, models, present, about), pair
+    return Prepared(pair=pair, config=config, datasets=datasets, present=present)
 
 
 def _train(
@@ -134,10 +195,9 @@ def _train(
     first = datasets[0]
     names = [str(target.name) for target in first.pair.targets]
     days = np.array([[len(getattr(d.split, part)) for part in PARTS] for d in datasets])
-    cells = np.array([d.weight.size for d in datasets])
     coarse = first.pair.coarse.time.size
     progress.say(header(first.config.method, names, days.sum(0).tolist(), coarse, len(datasets)))
-    sizes = days[:, 0] * cells / max(days[0, 0] * cells[0], 1)
+    sizes = group_sizes(datasets)
     limit = first.config.training.max_minutes
     models = {}
     try:
@@ -150,12 +210,24 @@ def _train(
                 progress=progress,
                 fingerprint=fingerprint,
                 minutes=minutes_for(limit, started, len(datasets) - number),
-                sizes=() if number else sizes.tolist(),
+                sizes=() if number else sizes,
                 limit=limit,
             )
     finally:
         progress.close()
     return models
+
+
+def group_sizes(datasets: Sequence[GroupDataset]) -> list[float]:
+    """Return the cost of each group over that of the first: training time steps times cells.
+
+    Parameters
+    ----------
+    datasets : sequence of GroupDataset
+        One for each group.
+    """
+    sizes = [dataset.split.train.size * dataset.weight.size for dataset in datasets]
+    return [size / max(sizes[0], 1) for size in sizes]
 
 
 def minutes_for(most: float | None, started: float, groups: int) -> float | None:
@@ -205,7 +277,7 @@ def _for_averages(config: DownscalerConfig, reason: str, *, warn: bool) -> Downs
         warnings.warn(
             f"{reason} Learning from averages of the fine record (pairing='self').",
             XDownscaleWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
     # the averages end where the fine record ends, half a coarse cell inside its edges
     return config.override(data={"extrapolate": config.data.extrapolate or "nearest"})

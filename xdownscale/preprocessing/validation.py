@@ -233,11 +233,7 @@ def check_pair(
     # the first target and its driver decide the common time steps of all
     lead_driver, whole = _check_two(known[lead], wanted[first], data, same=own[first] is not None)
     rows, lead_target = _common_steps(lead_driver, whole)
-    if rows.size < data.lags + 2:
-        raise TimeAxisError(
-            f"The records have {rows.size} days in common; a model with lags={data.lags} needs at "
-            f"least lags + 2 = {data.lags + 2}. Give a longer fine record or fewer lags."
-        )
+    check_enough(rows.size, data.lags)
     for target, driver in own.items():
         if driver is not None:
             check_variable(known[driver], wanted[target])
@@ -263,6 +259,27 @@ def check_pair(
         targets=tuple(kept),
         own=tuple(-1 if own[t] is None else names.index(str(own[t])) for t in wanted),
     )
+
+
+def check_enough(days: int, lags: int) -> None:
+    """Raise where two records have too few common time steps.
+
+    Parameters
+    ----------
+    days : int
+        Common time steps.
+    lags : int
+        Preceding ones that a model sees.
+
+    Raises
+    ------
+    TimeAxisError
+    """
+    if days < lags + 2:
+        raise TimeAxisError(
+            f"The records have {days} days in common; a model with lags={lags} needs at "
+            f"least lags + 2 = {lags + 2}. Give a longer fine record or fewer lags."
+        )
 
 
 def screen_pair(pair: Pair, outliers: str) -> Pair:
@@ -315,7 +332,7 @@ def _say_left_out(targets: Iterable[Record]) -> None:
             "of the fine record, because no file can hold them: they are objects, complex numbers, "
             "or have names that files cannot have.",
             XDownscaleWarning,
-            stacklevel=5,
+            stacklevel=6,
         )
 
 
@@ -378,21 +395,46 @@ def _check_two(
     if same:
         check_variable(one.da, other.da)
     if data.engine == "separable":
-        _check_finer(one, other)
+        check_finer(one, other)
         if data.extrapolate is None:
             latitude, longitude = grids.grid_axes(one.da, "The coarse grid")
             grids.check_coverage(latitude, longitude, *grids.centres(other.grid))
-    if 0 not in (one.step, other.step) and one.step != other.step:
-        raise TimeAxisError(
-            f"The coarse record has a time step of {one.step / 3600:g} hours and the fine one of "
-            f"{other.step / 3600:g} hours. Bring both to one step, for instance with "
-            ".resample(time='1D').mean()."
-        )
+    check_same_step(one, other)
     return one, other
 
 
-def _check_finer(coarse: Record, fine: Record) -> None:
-    """Raise where the fine record has the larger cells: the two may have been swapped."""
+def check_same_step(coarse: Record, fine: Record) -> None:
+    """Raise where the time steps of two records differ.
+
+    Parameters
+    ----------
+    coarse, fine : Record
+        Their times ascend.
+
+    Raises
+    ------
+    TimeAxisError
+    """
+    if 0 not in (coarse.step, fine.step) and coarse.step != fine.step:
+        raise TimeAxisError(
+            f"The coarse record has a time step of {coarse.step / 3600:g} hours and the fine one "
+            f"of {fine.step / 3600:g} hours. Bring both to one step, for instance with "
+            ".resample(time='1D').mean()."
+        )
+
+
+def check_finer(coarse: Record, fine: Record) -> None:
+    """Raise where the fine record has the larger cells: the two may have been swapped.
+
+    Parameters
+    ----------
+    coarse, fine : Record
+        On rectilinear grids.
+
+    Raises
+    ------
+    GridError
+    """
     found = []
     for record in (coarse, fine):
         sizes = [np.abs(np.diff(d)) for d in grids.centres(record.grid)]
