@@ -301,7 +301,8 @@ def _arguments(f: Callable[..., Any], da: Any, good: xr.DataArray, which: int) -
         elif name in FIXED and (required or FIXED[name] is not None):
             given[name] = FIXED[name]
         elif name == "preset":
-            given |= DRESSED
+            known = inspect.signature(f).parameters
+            given |= {key: value for key, value in DRESSED.items() if key in known}
     if "fine" in given and "time" in inspect.signature(f).parameters and "coarse" not in given:
         given["time"] = plain().time[4:6]
     return given

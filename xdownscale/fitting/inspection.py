@@ -219,7 +219,7 @@ def _time_facts(da: xr.DataArray) -> dict[str, str]:
     except XDownscaleError:
         return {"times": f"{time.size}, no dates"}
     if numbers.size < 2:
-        return {"times": f"{time.size}: {str(time.values[0])[:19]}"}
+        return {"times": ", ".join([str(time.size), *(str(each)[:19] for each in time.values)])}
     steps = np.diff(numbers)
     step = int(pd.Series(steps).mode().iloc[0])
     gaps = steps > step
@@ -252,6 +252,8 @@ def _grid_facts(da: xr.DataArray) -> dict[str, str]:
 def _range(da: xr.DataArray) -> str:
     """Say the range and the share of missing values of some time steps."""
     time = str(find_axes(da).time)
+    if not da.size:
+        return "none"
     rows = np.unique(np.linspace(0, da.sizes[time] - 1, _LOOK).astype(int))
     values = np.asarray(da.isel({time: rows}).values, dtype=float)
     good = np.isfinite(values)

@@ -121,7 +121,11 @@ def _words(da: xr.DataArray, default: str) -> str:
 
 def _first_time(da: xr.DataArray) -> Any:
     time = find_axes(da).time
-    return None if time is None else da[time].values[0]
+    if time is None:
+        return None
+    if not da.sizes[time]:
+        raise TimeAxisError("The field has no time step to draw; give one that has some.")
+    return da[time].values[0]
 
 
 def _one_time(da: xr.DataArray, day: Any, what: str) -> xr.DataArray:
