@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -31,6 +31,23 @@ if TYPE_CHECKING:
     from xdownscale.models.sampling.chain import ChainSampler
     from xdownscale.models.training.run import TrainingRun
 
+PATCHES = frozenset({"patch_size", "patch_stride"})
+NETWORK = frozenset(
+    {
+        "size",
+        "channels",
+        "encoder_channels",
+        "attention",
+        "encoder",
+        "forecaster",
+        "norm",
+        "dropout",
+        "driver_skip",
+        "output_bound",
+    }
+)
+COVERING = frozenset({"size", "stride", "halo", "taper", "batch_size"})
+
 
 class PaperDiffusion(Method):
     """Diffusion of the fine field, patch by patch, given the fine fields before it."""
@@ -43,35 +60,10 @@ class PaperDiffusion(Method):
     calendar = "period"
     encoder_input = "fine lags"
     uses: ClassVar[Mapping[str, frozenset[str]]] = {
-        "data": frozenset({"patch_size", "patch_stride"}),
-        "network": frozenset(
-            {
-                "size",
-                "channels",
-                "encoder_channels",
-                "attention",
-                "encoder",
-                "forecaster",
-                "norm",
-                "dropout",
-                "driver_skip",
-                "output_bound",
-            }
-        ),
+        "data": PATCHES,
+        "network": NETWORK,
         "diffusion": frozenset({"schedule", "train_steps", "loss"}),
-        "sampling": frozenset(
-            {
-                "sampler",
-                "steps",
-                "size",
-                "stride",
-                "halo",
-                "taper",
-                "noise",
-                "batch_size",
-                "constraint",
-            }
-        ),
+        "sampling": COVERING | {"sampler", "steps", "noise"},
     }
 
     def window(self, config: DownscalerConfig) -> tuple[int, int]:
@@ -105,10 +97,8 @@ class PaperDiffusion(Method):
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
         """Train the encoder on the coarse record, then the denoiser on patches of the fine one."""
-        from xdownscale.models.diffusion.schedules import squared_cosine
         from xdownscale.models.training.datasets import PatchGrid
         from xdownscale.models.training.stages import PRETRAIN_SHARE, as_arrays
-        from xdownscale.models.training.tasks import Denoise
 
         config = run.config
         layout = _training_layout(data.shape, config)
@@ -117,7 +107,8 @@ class PaperDiffusion(Method):
         networks.denoiser.bound.fill_(config.network.output_bound * _largest(data))
         if networks.encoder is not None:
             stages.pretrain(networks.encoder)
-        task = Denoise(
+        task = self.task(
+            config,
             data=data,
             network=networks,
             rows=data.train_targets,
@@ -125,35 +116,53 @@ class PaperDiffusion(Method):
             arrange=patch_inputs,
             seed=run.seed,
             batch=config.training.batch_days,
-            name="denoise",
             stage=2,
-            schedule=squared_cosine(config.diffusion.train_steps),
             kind=config.diffusion.loss,
         )
         stages.train(task, 1 - PRETRAIN_SHARE if networks.encoder is not None else 1.0)
-        return Trained(state=as_arrays(networks.state_dict()), history=stages.history())
+        state = as_arrays(networks.state_dict()) | stages.forecaster
+        return Trained(state=state, history=stages.history())
+
+    def task(self, config: DownscalerConfig, **options: Any) -> Any:
+        """Return the task of the second stage; `options` are those of every task on patches."""
+        from xdownscale.models.diffusion.schedules import squared_cosine
+        from xdownscale.models.training.tasks import Denoise
+
+        return Denoise(
+            name="denoise", schedule=squared_cosine(config.diffusion.train_steps), **options
+        )
+
+    def sampler(self, networks: Networks) -> ChainSampler:
+        """Return a sampler of trained networks."""
+        from xdownscale.models.sampling.chain import ChainSampler
+
+        return ChainSampler(networks)
 
     def load(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
     ) -> ChainSampler:
         """Build the networks, load their weights and return a sampler."""
+        from xdownscale.models.networks.state import trained_weights
         from xdownscale.models.networks.weights import fill
-        from xdownscale.models.sampling.chain import ChainSampler
 
         self.check_state(state, config, sizes)
         networks = self._networks(config, sizes, 0, 0)
-        fill(networks, state, "")
-        return ChainSampler(networks.eval())
+        fill(networks, trained_weights(state), "")
+        return self.sampler(networks.eval())
 
     def check_state(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
     ) -> None:
         """Compare names and shapes of the weights with the networks of the configuration."""
+        from xdownscale.models.networks.forecasters import check_forecaster
+        from xdownscale.models.networks.state import trained_weights
         from xdownscale.models.networks.unet import Networks
         from xdownscale.models.networks.weights import check_fit
 
         known = sizes.static + sizes.calendar
-        check_fit(partial(Networks, config.data.lags, known, config.network), state)
+        build = partial(Networks, config.data.lags, known, config.network)
+        check_fit(build, trained_weights(state))
+        check_forecaster(state, config.network, sizes)
 
     def _networks(self, config: DownscalerConfig, sizes: Sizes, seed: int, stage: int) -> Networks:
         import torch

@@ -397,3 +397,11 @@ class Networks(nn.Module):
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
             features = self.encoder(fine_lags)
         return self.denoiser.condition(features, known)
+
+    def regression(self, conditioned: Conditioned) -> Tensor:
+        """Return the field (B, 1, H, W) without a chain: noisy field and step are held at 0."""
+        step = torch.zeros(
+            len(conditioned.driver), dtype=torch.long, device=conditioned.driver.device
+        )
+        out: Tensor = self.denoiser(torch.zeros_like(conditioned.driver), step, conditioned)
+        return out
