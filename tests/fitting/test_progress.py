@@ -22,6 +22,9 @@ OF_FIELDS = ("residual", "crps", "unet", "dressed_unet", "selected")
 def config_of(name, **options):
     if name == "diffusion":
         return xd.preset("paper", **TINY)
+    if name == "patch_unet":
+        own = TINY | {"sampling": {k: v for k, v in TINY["sampling"].items() if k != "steps"}}
+        return xd.preset("paper", method=name, **own)
     training = {"epochs": 2, "mean_epochs": 2, "pretrain_epochs": 2}
     if name == "crps":
         del training["mean_epochs"]
@@ -67,7 +70,7 @@ def watched(monkeypatch):
     monkeypatch.setattr("xdownscale.downscaler.Progress", Watched)
 
 
-@pytest.mark.parametrize("name", ["diffusion", *OF_FIELDS])
+@pytest.mark.parametrize("name", ["diffusion", "patch_unet", *OF_FIELDS])
 def test_what_is_planned_is_what_is_trained(name, watched, capfd):
     fit(name)
     seen = Watched.last

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
@@ -32,7 +32,23 @@ if TYPE_CHECKING:
     from xdownscale.models.networks.unet import Networks
     from xdownscale.models.sampling.chain import ChainSampler
     from xdownscale.models.training.run import TrainingRun
-    from xdownscale.models.training.tasks import Denoise
+
+PATCHES = frozenset({"patch_size", "patch_stride"})
+NETWORK = frozenset(
+    {
+        "size",
+        "channels",
+        "encoder_channels",
+        "attention",
+        "encoder",
+        "forecaster",
+        "norm",
+        "dropout",
+        "driver_skip",
+        "output_bound",
+    }
+)
+COVERING = frozenset({"size", "stride", "halo", "taper", "batch_size"})
 
 
 class PaperDiffusion(Method):
@@ -46,34 +62,10 @@ class PaperDiffusion(Method):
     calendar = "period"
     encoder_input = "fine lags"
     uses: ClassVar[Mapping[str, frozenset[str]]] = {
-        "data": frozenset({"patch_size", "patch_stride"}),
-        "network": frozenset(
-            {
-                "size",
-                "channels",
-                "encoder_channels",
-                "attention",
-                "encoder",
-                "norm",
-                "dropout",
-                "driver_skip",
-                "output_bound",
-            }
-        ),
+        "data": PATCHES,
+        "network": NETWORK,
         "diffusion": frozenset({"schedule", "train_steps", "loss"}),
-        "sampling": frozenset(
-            {
-                "sampler",
-                "steps",
-                "size",
-                "stride",
-                "halo",
-                "taper",
-                "noise",
-                "batch_size",
-                "constraint",
-            }
-        ),
+        "sampling": COVERING | {"sampler", "steps", "noise"},
     }
 
     def window(self, config: DownscalerConfig) -> tuple[int, int]:
@@ -115,15 +107,48 @@ class PaperDiffusion(Method):
         networks.denoiser.bound.fill_(config.network.output_bound * _largest(data))
         if networks.encoder is not None:
             stages.pretrain(networks.encoder)
-        stages.train(_task(data, run, networks), _share(networks))
-        return Trained(state=as_arrays(networks.state_dict()), history=stages.history())
+        stages.train(self._second_stage(data, run, networks), _share(networks))
+        state = as_arrays(networks.state_dict()) | stages.forecaster
+        return Trained(state=state, history=stages.history())
+
+    def _second_stage(self, data: TrainingData, run: TrainingRun, networks: Networks) -> Any:
+        from xdownscale.models.training.datasets import PatchGrid
+
+        config = run.config
+        return self.task(
+            config,
+            data=data,
+            network=networks,
+            rows=data.train_targets,
+            cutter=PatchGrid(_training_layout(data.shape, config), data.mask[0]),
+            arrange=patch_inputs,
+            seed=run.seed,
+            batch=config.training.batch_days,
+            stage=2,
+            kind=config.diffusion.loss,
+        )
+
+    def task(self, config: DownscalerConfig, **options: Any) -> Any:
+        """Return the task of the second stage; `options` are those of every task on patches."""
+        from xdownscale.models.diffusion.schedules import squared_cosine
+        from xdownscale.models.training.tasks import Denoise
+
+        return Denoise(
+            name="denoise", schedule=squared_cosine(config.diffusion.train_steps), **options
+        )
+
+    def sampler(self, networks: Networks) -> ChainSampler:
+        """Return a sampler of trained networks."""
+        from xdownscale.models.sampling.chain import ChainSampler
+
+        return ChainSampler(networks)
 
     def plan(self, data: TrainingData, run: TrainingRun) -> list[PlannedStage]:
         """Return the stage of the encoder, and that of the denoiser."""
         networks = self._networks(run.config, data.sizes, run.seed, 2)
         stages = replace(run, checkpoint_dir=None).stages(data)
         pretraining = [] if networks.encoder is None else stages.planned_pretraining()
-        task = _task(data, run, networks)
+        task = self._second_stage(data, run, networks)
         epochs = run.config.training.epochs
         denoising = PlannedStage(task=task, epochs=epochs, share=_share(networks), kind="denoise")
         return [*pretraining, denoising]
@@ -132,23 +157,27 @@ class PaperDiffusion(Method):
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
     ) -> ChainSampler:
         """Build the networks, load their weights and return a sampler."""
+        from xdownscale.models.networks.state import trained_weights
         from xdownscale.models.networks.weights import fill
-        from xdownscale.models.sampling.chain import ChainSampler
 
         self.check_state(state, config, sizes)
         networks = self._networks(config, sizes, 0, 0)
-        fill(networks, state, "")
-        return ChainSampler(networks.eval())
+        fill(networks, trained_weights(state), "")
+        return self.sampler(networks.eval())
 
     def check_state(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
     ) -> None:
         """Compare names and shapes of the weights with the networks of the configuration."""
+        from xdownscale.models.networks.forecasters import check_forecaster
+        from xdownscale.models.networks.state import trained_weights
         from xdownscale.models.networks.unet import Networks
         from xdownscale.models.networks.weights import check_fit
 
         known = sizes.static + sizes.calendar
-        check_fit(partial(Networks, config.data.lags, known, config.network), state)
+        build = partial(Networks, config.data.lags, known, config.network)
+        check_fit(build, trained_weights(state))
+        check_forecaster(state, config.network, sizes)
 
     def _networks(self, config: DownscalerConfig, sizes: Sizes, seed: int, stage: int) -> Networks:
         import torch
@@ -160,27 +189,6 @@ class PaperDiffusion(Method):
         networks: Networks = seeded(Networks, seed, stage, config.data.lags, known, config.network)
         fast: Networks = networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return fast
-
-
-def _task(data: TrainingData, run: TrainingRun, networks: Networks) -> Denoise:
-    from xdownscale.models.diffusion.schedules import squared_cosine
-    from xdownscale.models.training.datasets import PatchGrid
-    from xdownscale.models.training.tasks import Denoise
-
-    config = run.config
-    return Denoise(
-        data=data,
-        network=networks,
-        rows=data.train_targets,
-        cutter=PatchGrid(_training_layout(data.shape, config), data.mask[0]),
-        arrange=patch_inputs,
-        seed=run.seed,
-        batch=config.training.batch_days,
-        name="denoise",
-        stage=2,
-        schedule=squared_cosine(config.diffusion.train_steps),
-        kind=config.diffusion.loss,
-    )
 
 
 def _share(networks: Networks) -> float:

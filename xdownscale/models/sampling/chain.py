@@ -1,4 +1,4 @@
-"""Generate fields by a diffusion chain on the field itself, patch by patch or in one piece."""
+"""Generate fields patch by patch or in one piece, by a diffusion chain or in one evaluation."""
 
 from __future__ import annotations
 
@@ -32,10 +32,13 @@ class ChainSampler:
     ----------
     networks : Networks
         In evaluation mode.
+    regression : bool
+        They were trained without noise: one evaluation gives the field, and there is no chain.
     """
 
-    def __init__(self, networks: Networks) -> None:
+    def __init__(self, networks: Networks, regression: bool = False) -> None:
         self.networks = networks
+        self.regression = regression
 
     def sample(self, request: SampleRequest) -> Floats:
         """Generate fields; they depend on seed, realization, time and conditions alone.
@@ -63,7 +66,10 @@ class ChainSampler:
         place = resolve_device(request.device)
         given = request.conditions
         sampling = _Sampling(
-            self.networks.to(place).eval(), replace(request, device=place), self._stacked(given)
+            self.networks.to(place).eval(),
+            replace(request, device=place),
+            self._stacked(given),
+            self.regression,
         )
         with torch.inference_mode():
             whole = request.stitching == "whole"
@@ -98,9 +104,14 @@ class _Sampling:
         Conditions and options; its device is the networks'.
     stacked : ndarray (n, known + fine lags, y, x)
         Channels of every time step.
+    regression : bool
+        Evaluate the networks once, without noise.
     """
 
-    def __init__(self, networks: Networks, request: SampleRequest, stacked: Floats) -> None:
+    def __init__(
+        self, networks: Networks, request: SampleRequest, stacked: Floats, regression: bool
+    ) -> None:
+        self.regression = regression
         given = request.conditions
         fields = list(range(len(given.keys)))
         members = given.members
@@ -192,6 +203,8 @@ class _Sampling:
         known, fine_lags = torch.split(channels, [channels.shape[1] - lags, lags], 1)
         when = torch.from_numpy(np.ascontiguousarray(calendar, dtype=np.float32)).to(device)
         conditioned = self.networks.condition(known, when, fine_lags)
+        if self.regression:
+            return self.networks.regression(conditioned).cpu()
 
         def denoiser(x: Tensor, step: int) -> Tensor:
             steps = torch.full((len(x),), step, device=x.device)

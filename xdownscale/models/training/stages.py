@@ -14,6 +14,7 @@ from torch import nn
 
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import DataError
+from xdownscale.models.networks.forecasters import kept_weights
 from xdownscale.models.networks.unet import Forecaster
 from xdownscale.models.networks.weights import fill, seeded
 from xdownscale.models.training.checkpoint import Checkpoints
@@ -45,6 +46,9 @@ class Stages:
     ----------
     histories : list of dict
         Losses of the finished stages.
+    forecaster : dict of ndarray
+        What a state keeps of the forecaster that `pretrain` trained, under ``forecaster. ...``;
+        empty where it trained none.
     """
 
     def __init__(
@@ -55,6 +59,7 @@ class Stages:
         self.device = device
         self.store = store
         self.histories: list[History] = []
+        self.forecaster: dict[str, Floats] = {}
 
     def train(self, task: Task, share: float, epochs: int | None = None) -> None:
         """Train one stage.
@@ -96,6 +101,7 @@ class Stages:
         task = self._forecast()
         self.train(task, PRETRAIN_SHARE, self.run.config.training.pretrain_epochs)
         encoder.load_state_dict(task.network.encoder.state_dict())
+        self.forecaster = as_arrays(kept_weights(task.network, self.run.config.network))
 
     def _forecast(self) -> Forecast:
         run = self.run

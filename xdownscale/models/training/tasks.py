@@ -16,7 +16,7 @@ from xdownscale.models.diffusion.noise_scales import noise_inputs
 from xdownscale.models.diffusion.preconditioning import preconditioning
 from xdownscale.models.diffusion.schedules import Schedule, add_noise
 from xdownscale.models.networks.field_unet import FieldNet, Inputs, coarse_features
-from xdownscale.models.networks.unet import Encoder, Forecaster, Networks
+from xdownscale.models.networks.unet import Forecaster, Networks
 from xdownscale.models.training.data import Rows, TrainingData
 from xdownscale.models.training.datasets import (
     Arrange,
@@ -175,6 +175,20 @@ class Denoise(FineTask):
         return masked_loss(self.kind, clean, batch.target, batch.valid)
 
 
+@dataclass(kw_only=True)
+class RegressPatch(FineTask):
+    """Estimates the fine field by the network of `Denoise`, without noise."""
+
+    network: Networks
+    kind: str
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the error of the estimate over valid pixels."""
+        conditioned = self.network.condition(batch.known, batch.calendar, batch.encoder)
+        field = self.network.regression(conditioned)
+        return masked_loss(self.kind, field, batch.target, batch.valid)
+
+
 class EncodedNet(nn.Module):
     """A field U-Net and the encoder whose features are among its inputs.
 
@@ -182,13 +196,13 @@ class EncodedNet(nn.Module):
     ----------
     net : FieldNet
         The network.
-    encoder : Encoder or None
+    encoder : Module or None
         Of the coarse record; shared by all networks.
     train_encoder : bool
         Whether the encoder is trained further here.
     """
 
-    def __init__(self, net: FieldNet, encoder: Encoder | None, train_encoder: bool) -> None:
+    def __init__(self, net: FieldNet, encoder: nn.Module | None, train_encoder: bool) -> None:
         super().__init__()
         self.net = net
         self.train_encoder = train_encoder
