@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         reports,
         skill,
         splits,
+        study,
     )
     from xdownscale.config import DownscalerConfig, preset
     from xdownscale.core import coords as labels
@@ -84,6 +85,7 @@ _ROOMS = {
     "scaling": "core.normalization",
     "skill": "skill",
     "splits": "splits",
+    "study": "study",
     "windows": "patches.layout",
 }
 
@@ -115,6 +117,7 @@ __all__ = [
     "scaling",
     "skill",
     "splits",
+    "study",
     "windows",
 ]
 
