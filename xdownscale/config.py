@@ -820,9 +820,8 @@ def preset(name: str = "auto", **sections: Any) -> DownscalerConfig:
         networks, which are fitted in seconds. ``"fast"``: a regression and diffusion of its
         residual, both of whole fields, from a window of coarse time steps. ``"paper"``: the method
         of arXiv 2512.05139, where ``network=dict(size="base")`` gives the published code's scale
-        with its 40 lags and 1000 ancestral steps. ``"asdm"``: one small network for every pixel, fed
-        with its own last values. The default size ``"tiny"`` trains on a CPU in
-        minutes.
+        with its 40 lags and 1000 ancestral steps. ``"asdm"``: one small network for every pixel,
+        fed with its own last values. The default size ``"tiny"`` trains on a CPU in minutes.
     **sections
         Section (``data``, ``network``, ``diffusion``, ``training``, ``sampling``) -> mapping of
         the keys to change; ``method="crps"`` or ``"unet"`` beside ``"fast"``.
