@@ -232,6 +232,7 @@ FIXED: dict[str, Any] = {
 HEAVY = {
     *("compare", "structure", "table", "per_day", "similarity_table", "maps", "dressed", "ridge"),
     *("gaussian", "analogues", "bias_corrected", "quantile_mapped", "fit", "wasserstein"),
+    "pointwise",
     *("plot_maps", "variogram_score", "energy_score", "kge", "nse", "fss", "events", "describe"),
     *("bias", "mae", "pearson_r2", "r2", "crps", "ralsd", "regrid", "regrid_static", "lag_curve"),
 }

@@ -793,10 +793,27 @@ _AUTO: _Tree = {
 }
 # No coarse field after the time step: the last one of a record can be downscaled.
 _STATISTICAL: _Tree = {"data": {"scaling": "standard", "lags": 1, "window": 1, "ahead": 0}}
+# Plateau and early stopping as in the public code of 2021.
+_ASDM: _Tree = {
+    "data": {"lags": 1},
+    "network": {"encoder": "none"},
+    "diffusion": {"loss": "mse"},
+    "training": {
+        "epochs": 40,
+        "batch_days": 1,
+        "optimizer": "adam",
+        "weight_decay": 0.0,
+        "plateau_patience": 3,
+        "plateau_factor": 0.1,
+        "patience": 5,
+    },
+    "sampling": {"sampler": "mean"},
+}
 _FAST_ENDS: _Tree = {**_FAST, "data": {**_FAST["data"], "missing_ends": 0.1}}
 PRESETS: dict[str, tuple[str, _Tree, dict[str, _Tree]]] = {
     "fast": ("residual", _FAST_ENDS, {"tiny": {}, "base": _FAST_BASE, "large": _FAST_LARGE}),
     "paper": ("diffusion", {}, {"tiny": {}, "base": _PAPER_BASE}),
+    "asdm": ("asdm", _ASDM, {"tiny": {}}),
     "auto": ("selected", _AUTO, {"tiny": {}, "base": _FAST_BASE, "large": _FAST_LARGE}),
     **{name: (name, _STATISTICAL, {"tiny": {}}) for name in ("dressed", "gaussian", "analogues")},
 }
@@ -813,8 +830,8 @@ def preset(name: str = "auto", **sections: Any) -> DownscalerConfig:
         networks, which are fitted in seconds. ``"fast"``: a regression and diffusion of its
         residual, both of whole fields, from a window of coarse time steps. ``"paper"``: the method
         of arXiv 2512.05139, where ``network=dict(size="base")`` gives the published code's scale
-        with its 40 lags and 1000 ancestral steps. The default size ``"tiny"`` trains on a CPU in
-        minutes.
+        with its 40 lags and 1000 ancestral steps. ``"asdm"``: one small network for every pixel,
+        fed with its own last values. The default size ``"tiny"`` trains on a CPU in minutes.
     **sections
         Section (``data``, ``network``, ``diffusion``, ``training``, ``sampling``) -> mapping of
         the keys to change; ``method="crps"`` or ``"unet"`` beside ``"fast"``, and

@@ -12,10 +12,18 @@ from records import fast_config, fitted, fitted_of, make_pair
 from xdownscale.core.errors import ModelFormatError, OptionError, XDownscaleWarning
 from xdownscale.fitting.fitted_model import sizes_of
 
-NETWORKS = ("diffusion", "residual", "crps", "unet", "dressed_unet", "selected")
+NETWORKS = ("diffusion", "residual", "crps", "unet", "dressed_unet", "selected", "asdm")
 STATISTICAL = ("dressed", "gaussian", "analogues")
 BUILT_IN = NETWORKS + STATISTICAL
 each_method = pytest.mark.parametrize("name", BUILT_IN)
+
+
+def config_of(name):
+    if name in STATISTICAL:
+        return xd.preset(name)
+    if name == "asdm":
+        return xd.preset(name, data={"extrapolate": "nearest"}, training={"epochs": 1})
+    return fast_config(method=name)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +34,7 @@ def model():
     def of(name):
         if name not in models:
             coarse, fine = (record["t"] for record in make_pair(60))
-            config = xd.preset(name) if name in STATISTICAL else fast_config(method=name)
+            config = config_of(name)
             models[name] = coarse.downscale.fit(fine, preset=config, progress=False)
         return models[name]
 

@@ -128,6 +128,94 @@ def test_transformed_units(fields):
     xr.testing.assert_allclose(skill.nse(prediction, truth, transform="log10"), expected)
 
 
+def test_nse_over_space_is_r2_of_each_day(fields):
+    truth, prediction = fields(9, seed=1), fields(9, seed=2)
+    truth[3] = np.nan
+    truth[4] = 0.1  # constant
+    truth[5, 1:3, 2] = np.nan
+    for options in ({}, {"weights": True}, {"transform": "log10"}):
+        found = skill.nse(prediction, truth, over="space", reduce=False, **options)
+        daily = skill.r2(prediction, truth, **options)
+        np.testing.assert_array_equal(found, daily)
+        mean = skill.nse(prediction, truth, over="space", **options)
+        assert mean.item() == pytest.approx(daily.mean().item())
+    assert (found.name, found.dims) == ("nse", ("time",))
+    expected = scores.continuous.nse(prediction, truth, reduce_dims=["lat", "lon"])
+    found = skill.nse(prediction, truth, over="space", reduce=False)
+    kept = np.setdiff1d(np.arange(9), [3, 4])
+    np.testing.assert_allclose(found[kept], expected[kept])
+    assert np.isnan(found[[3, 4]]).all()
+
+
+@pytest.mark.parametrize("method", ["2009", "2012"])
+def test_kge_over_space_is_that_of_the_scores_package(fields, method):
+    truth, prediction = fields(9, seed=1), 3 * fields(9, seed=2)
+    prediction[2, 0] = np.nan
+    expected = scores.continuous.kge(
+        prediction, truth, reduce_dims=["lat", "lon"], include_components=True, method=method
+    )
+    found = skill.kge(prediction, truth, over="space", method=method, reduce=False)
+    assert found.kge.dims == ("time",)
+    pairs = [("kge", "kge"), ("r", "rho"), ("beta", "beta")]
+    pairs.append(("gamma", "gamma" if method == "2012" else "alpha"))
+    for ours, theirs in pairs:
+        np.testing.assert_allclose(found[ours], expected[theirs], rtol=1e-9)
+    mean = skill.kge(prediction, truth, over="space", method=method)
+    assert mean.kge.item() == pytest.approx(expected.kge.mean().item())
+    assert mean.attrs["method"] == method
+
+
+def test_kge_over_space_by_hand():
+    """A field that is doubled and raised by 1: r = 1, gamma = 2, beta = (2 m + 1) / m."""
+    edges = {"time": xr.date_range("2000-01-01", periods=2), "lat": [0.0], "lon": [0.0, 1, 2]}
+    truth = xr.DataArray([[[1.0, 2, 6]], [[5.0, 5, 5]]], coords=edges)
+    found = skill.kge(2 * truth + 1, truth, over="space", reduce=False)
+    assert found.attrs["method"] == "2009"
+    first = found.isel(time=0)
+    parts = [first[name].item() for name in ("r", "beta", "gamma", "kge")]
+    beta = 7 / 3
+    np.testing.assert_allclose(parts, [1, beta, 2, 1 - np.hypot(beta - 1, 1)])
+    assert all(np.isnan(part[1]) for part in found.values())  # a constant day has none
+    # weights 3, 1, 0: mean 1.25, so beta = (2 * 1.25 + 1) / 1.25
+    weights = xr.DataArray([[3.0, 1, 0]], truth[0].drop_vars("time").coords)
+    found = skill.kge(2 * truth + 1, truth, over="space", weights=weights, reduce=False)
+    assert found.beta[0].item() == pytest.approx(2.8)
+    assert found.gamma[0].item() == pytest.approx(2)
+
+
+def test_over_space_lazy_records_give_the_same(fields, computes):
+    truth, prediction = fields(9, seed=1), fields(9, seed=2)
+    prediction[1, 2, 2] = np.nan
+    turned = prediction.isel(lat=slice(None, None, -1)).transpose("lon", "lat", "time")
+    lazy = (turned.chunk(time=2, lat=3), truth.chunk(time=4))
+    found = skill.kge(*lazy, over="space", reduce=False)
+    daily = skill.nse(*lazy, over="space", reduce=False)
+    assert computes.calls == 0
+    xr.testing.assert_allclose(
+        found.compute(), skill.kge(prediction, truth, over="space", reduce=False)
+    )
+    np.testing.assert_allclose(daily, skill.r2(prediction, truth))
+
+
+def test_both_over_space_in_tables(fields):
+    truth, prediction = fields(9, seed=1), fields(9, seed=2)
+    names = ["kge_space", "nse_space", "r2", "kge"]
+    daily = skill.per_day({"it": prediction}, truth, "log10", names[:3])
+    kge = skill.kge(prediction, truth, over="space", reduce=False).kge
+    np.testing.assert_allclose(daily.sel(score="kge_space", units="physical")[0], kge)
+    assert np.isnan(daily.sel(score="kge_space", units="log10")).all()
+    for unit in ("log10", "physical"):
+        both = daily.sel(units=unit)
+        np.testing.assert_array_equal(both.sel(score="nse_space"), both.sel(score="r2"))
+    found = skill.table({"it": prediction}, truth, "log10", names, baselines=None)
+    assert found.loc["it", ("physical", "kge_space")] == pytest.approx(kge.mean().item())
+    over_time = skill.kge(prediction, truth).kge.item()
+    assert found.loc["it", ("physical", "kge")] == pytest.approx(over_time)
+    assert np.isnan(found.loc["it", ("log10", "kge_space")])
+    spread = found.attrs["sd"][("physical", "kge_space")]["it"]
+    assert spread == pytest.approx(kge.std(ddof=1).item())
+
+
 def test_bad_input(fields):
     truth = fields()
     with pytest.raises(TimeAxisError, match="The truth has no time"):
@@ -136,3 +224,9 @@ def test_bad_input(fields):
         skill.kge(truth, truth[0].drop_vars("time"))
     with pytest.raises(OptionError, match="Unknown method of kge: '2010'"):
         skill.kge(truth, truth, method="2010")
+    for score in (skill.nse, skill.kge):
+        with pytest.raises(OptionError, match=r"Unknown dimensions to score over: 'pixels'"):
+            score(truth, truth, over="pixels")
+    for name in ("log10", "log1p"):
+        with pytest.raises(OptionError, match=rf"no sense in {name} units; give transform=None"):
+            skill.kge(truth, truth, over="space", transform=name)

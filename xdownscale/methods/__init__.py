@@ -11,6 +11,7 @@ import pandas as pd
 from xdownscale.core import plugins
 from xdownscale.core.plugins import register
 from xdownscale.methods.analogues import AnalogueMethod
+from xdownscale.methods.asdm import Asdm
 from xdownscale.methods.base import Method, Sampler, Trained
 from xdownscale.methods.crps import Crps
 from xdownscale.methods.dressed import Dressed
@@ -30,6 +31,7 @@ for _method in (
     ResidualDiffusion,
     Crps,
     UNet,
+    Asdm,
     *_STATISTICAL,
     DressedUNet,
     Selected,

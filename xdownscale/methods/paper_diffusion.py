@@ -18,13 +18,11 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
-
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import OptionError
 from xdownscale.methods.base import Floats, Method, Trained
 from xdownscale.models.networks.channels import Sizes, patch_inputs
-from xdownscale.models.training.data import TrainingData, read_rows
+from xdownscale.models.training.data import TrainingData, largest_magnitude
 from xdownscale.models.training.plan import PlannedStage
 from xdownscale.patches.layout import PatchLayout
 
@@ -104,7 +102,7 @@ class PaperDiffusion(Method):
         config = run.config
         stages = run.stages(data)
         networks = self._networks(config, data.sizes, run.seed, 2)
-        networks.denoiser.bound.fill_(config.network.output_bound * _largest(data))
+        networks.denoiser.bound.fill_(config.network.output_bound * largest_magnitude(data))
         if networks.encoder is not None:
             stages.pretrain(networks.encoder)
         stages.train(self._second_stage(data, run, networks), _share(networks))
@@ -200,12 +198,3 @@ def _share(networks: Networks) -> float:
 
 def _training_layout(shape: tuple[int, int], config: DownscalerConfig) -> PatchLayout:
     return PatchLayout(shape, config.data.patch_size, config.data.patch_stride, 0, "uniform")
-
-
-def _largest(data: TrainingData) -> float:
-    """Return the largest magnitude of the scaled training fields, at least 1."""
-    largest = 1.0
-    for row in data.train_targets:
-        values = np.abs(read_rows(data.fine, [int(row)]))
-        largest = max(largest, float(np.max(values, where=~np.isnan(values), initial=0.0)))
-    return largest

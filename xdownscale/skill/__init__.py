@@ -1,7 +1,8 @@
 """Scores of a prediction against the truth, and tables of scores.
 
 Over the pixels of each day: `r2`, `pearson_r2`, `rmse`, `mae`, `bias`, `crps`, and of whole fields
-`energy_score`, `variogram_score`. Over time at each pixel: `nse`, `kge`. Of ensembles:
+`energy_score`, `variogram_score`. Over time at each pixel, or over the pixels of each day: `nse`,
+`kge`. Of ensembles:
 `spread_skill`, `spread_skill_by_scale`, `rank_histogram`. Of extremes: `events`, `fss`. Of
 spectra: `ralsd`. Of several variables: `intervariable_correlation`. Tables: `table` of scores,
 `describe` of fields.

@@ -11,9 +11,10 @@ import xarray as xr
 
 from xdownscale.core.blocks import day_slices
 from xdownscale.core.coords import find_axes, require_time
-from xdownscale.core.errors import OptionError
+from xdownscale.core.errors import OptionError, check_whole
 from xdownscale.core.moments import Moments
 from xdownscale.core.quantiles import QuantileCounts
+from xdownscale.core.time import days
 from xdownscale.core.values import check_values
 from xdownscale.skill._groups import By, Group, Seasons, check_by, crops, make_groups
 from xdownscale.skill._options import check_quantiles
@@ -27,6 +28,8 @@ def describe(
     regions: Mapping[str, Any] | None = None,
     seasons: Seasons = SEASONS,
     quantiles: Sequence[float] = (0.25, 0.5, 0.75),
+    n_days: bool = False,
+    buffer_days: int = 0,
 ) -> pd.DataFrame:
     """Summarise fields by season and region: mean, standard deviation, minimum, quantiles, maximum.
 
@@ -41,6 +44,12 @@ def describe(
         As for `table`.
     quantiles : sequence of float
         Between 0 and 1.
+    n_days : bool
+        Give the number of days of each row that have a value, as the first column ``n_days``.
+    buffer_days : int
+        Days before each year's season that count as days of it too, as far as the record has them.
+        45 and ``n_days`` make table 1 of arXiv:2512.05139, where days of one season therefore
+        stand in the row of the next as well.
 
     Returns
     -------
@@ -52,9 +61,11 @@ def describe(
     Raises
     ------
     OptionError
-        If there is no field, a way of grouping is unknown, or a quantile not between 0 and 1.
+        If there is no field, a way of grouping is unknown, a quantile not between 0 and 1, or the
+        buffer no whole number of 0 or more, or of use without seasons.
     GridError, TimeAxisError
-        If a region holds no cell, a field has no time, or no day lies in the seasons.
+        If a region holds no cell, a field has no time (with a buffer: or one twice), or no day
+        lies in the seasons.
     DataError
         If a group of a field has no finite value.
 
@@ -72,20 +83,31 @@ def describe(
     season field
     DJF    dust    2.0  1.414214  1.0  2.0  3.0
     MAM    dust    4.0  2.828427  2.0  4.0  6.0
+    >>> describe({"dust": dust}, quantiles=[0.5], n_days=True, buffer_days=45).n_days.tolist()
+    [1, 2]
     """
     if not fields:
         raise OptionError("There is no field to describe; give a mapping of name to DataArray.")
     check_quantiles(quantiles)
     ways = check_by(by, regions)
-    found: dict[tuple[str, ...], tuple[int, list[float]]] = {}
+    check_whole("buffer_days", buffer_days, least=0)
+    if buffer_days and "season" not in ways:
+        raise OptionError(
+            f"buffer_days is {buffer_days} and by is {by!r}: the days before a season have no row "
+            "without seasons. Give by='season', or leave buffer_days out."
+        )
+    found: dict[tuple[str, ...], tuple[int, int, list[float]]] = {}
     for name, da in fields.items():
-        for group, values in _described(da, name, ways, regions, seasons, quantiles):
+        grouping = (ways, regions, seasons, buffer_days)
+        for group, values in _described(da, name, grouping, quantiles):
             found[(*group.words, name)] = values
     words = list(dict.fromkeys(label[:-1] for label in found))
     order = [(*w, name) for w in words for name in fields if (*w, name) in found]
     index = pd.MultiIndex.from_tuples(order, names=[*ways, "field"])
     columns = ["mean", "sd", "min", *[f"p{100 * q:g}" for q in quantiles], "max"]
-    frame = pd.DataFrame([found[label][1] for label in order], index, columns)
+    frame = pd.DataFrame([found[label][2] for label in order], index, columns)
+    if n_days:
+        frame.insert(0, "n_days", [found[label][1] for label in order])
     if not ways:
         frame.index = index.get_level_values("field")
     units = {name: str(da.attrs.get("units", "")) for name, da in fields.items()}
@@ -97,57 +119,66 @@ def describe(
 def _described(
     da: xr.DataArray,
     name: str,
-    ways: tuple[str, ...],
-    regions: Mapping[str, Any] | None,
-    seasons: Seasons,
+    grouping: tuple[tuple[str, ...], Mapping[str, Any] | None, Seasons, int],
     quantiles: Sequence[float],
-) -> list[tuple[Group, tuple[int, list[float]]]]:
-    """Summarise each group of a field; both passes read the field once for all groups."""
+) -> list[tuple[Group, tuple[int, int, list[float]]]]:
+    """Summarise each group of a field; both passes read the field once for all groups.
+
+    `grouping` has the ways of grouping, the regions, the seasons and the days before them.
+    """
+    ways, regions, seasons, buffer_days = grouping
     check_values(da, f"The field {name!r}")
     time = require_time(da, f"The field {name!r}")
     axes = find_axes(da)
     parts = crops(da, regions)
-    groups = make_groups(da[time], ways, list(parts), seasons)
+    groups = make_groups(da[time], ways, list(parts), seasons, buffer_days)
     order = da.transpose(time, ..., axes.y, axes.x)
+    dates = days(da[time])
 
-    def blocks() -> Iterator[list[Any]]:
+    def blocks() -> Iterator[list[tuple[Any, Any]]]:
         for part in day_slices([order], time):
             block = order.isel({time: part}).values
-            yield [parts[g.region].cut(block[g.days[part]]) for g in groups]
+            yield [
+                (parts[g.region].cut(block[g.days[part]]), dates[part][g.days[part]])
+                for g in groups
+            ]
 
     summaries = [_RunningSummary(quantiles) for _ in groups]
     for cut in blocks():
-        for summary, block in zip(summaries, cut, strict=True):
-            summary.first(block)
+        for summary, (block, on) in zip(summaries, cut, strict=True):
+            summary.first(block, on)
     for cut in blocks():
-        for summary, block in zip(summaries, cut, strict=True):
+        for summary, (block, _) in zip(summaries, cut, strict=True):
             summary.counts.second(block)
     return [(group, summary.finished()) for group, summary in zip(groups, summaries, strict=True)]
 
 
 class _RunningSummary:
-    """Running moments, quantiles, minimum and maximum of blocks."""
+    """Running moments, quantiles, minimum and maximum of blocks, and the days with a value."""
 
     def __init__(self, quantiles: Sequence[float]) -> None:
         self.counts = QuantileCounts(quantiles)
         self.moments = Moments()
         self.low = np.inf
         self.high = -np.inf
+        self.days: set[int] = set()
 
-    def first(self, block: Any) -> None:
-        """Add a block of any shape; what is not finite is left out."""
+    def first(self, block: Any, dates: Any) -> None:
+        """Add a block (time, ...) of some dates; what is not finite is left out."""
         self.counts.first(block)
-        good = block[np.isfinite(block)].astype(float)
+        known = np.isfinite(block)
+        self.days.update(dates[known.any(axis=tuple(range(1, block.ndim)))].tolist())
+        good = block[known].astype(float)
         self.moments.add(good)
         self.low = min(self.low, good.min(initial=np.inf))
         self.high = max(self.high, good.max(initial=-np.inf))
 
-    def finished(self) -> tuple[int, list[float]]:
-        """Return the count, and mean, standard deviation, minimum, quantiles, maximum."""
+    def finished(self) -> tuple[int, int, list[float]]:
+        """Return numbers of values and days; mean, spread, minimum, quantiles, maximum."""
         moments = self.moments
         middle = self.counts.result().tolist()
         numbers = (moments.mean, moments.spread(ddof=1), self.low, *middle, self.high)
-        return moments.count, [float(x) for x in numbers]
+        return moments.count, len(self.days), [float(x) for x in numbers]
 
 
 def over_days(daily: xr.DataArray) -> xr.Dataset:

@@ -10,7 +10,14 @@ import xarray as xr
 
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import OptionError, TimeAxisError, check_option
-from xdownscale.splits import normalise_regions, region_mask, resolve_seasons, season_of
+from xdownscale.core.time import check_unique, seconds
+from xdownscale.splits import (
+    normalise_regions,
+    region_mask,
+    resolve_seasons,
+    season_of,
+    season_windows,
+)
 
 Seasons = str | Sequence[str] | Mapping[str, Sequence[int]]
 By = str | Sequence[str] | None
@@ -123,7 +130,11 @@ def _extent(inside: Any) -> slice:
 
 
 def make_groups(
-    time: xr.DataArray, ways: tuple[str, ...], regions: Sequence[str], seasons: Seasons
+    time: xr.DataArray,
+    ways: tuple[str, ...],
+    regions: Sequence[str],
+    seasons: Seasons,
+    buffer_days: int = 0,
 ) -> list[Group]:
     """Return the groups of days and regions, in the order of seasons, then regions.
 
@@ -137,6 +148,8 @@ def make_groups(
         Names of the regions.
     seasons : str, sequence of str or mapping
         As for `resolve_seasons`; one without a day is left out.
+    buffer_days : int
+        Days before each year's season that belong to its group too.
 
     Returns
     -------
@@ -148,7 +161,7 @@ def make_groups(
         If no day lies in any season.
     """
     everything = {WHOLE: np.ones(time.size, bool)}
-    days = _days_of(time, seasons) if "season" in ways else everything
+    days = _days_of(time, seasons, buffer_days) if "season" in ways else everything
     found = []
     for season, here in days.items():
         for region in regions:
@@ -157,7 +170,7 @@ def make_groups(
     return found
 
 
-def _days_of(time: xr.DataArray, seasons: Seasons) -> dict[str, Any]:
+def _days_of(time: xr.DataArray, seasons: Seasons, buffer_days: int) -> dict[str, Any]:
     named = season_of(time, seasons)
     found = {name: named == name for name in resolve_seasons(seasons)}
     kept = {name: days for name, days in found.items() if days.any()}
@@ -166,4 +179,18 @@ def _days_of(time: xr.DataArray, seasons: Seasons) -> dict[str, Any]:
             f"None of the {time.size} days lies in the seasons {list(found)}; give the seasons "
             "that the days lie in, with seasons=[...]."
         )
-    return kept
+    return _with_buffer(time, seasons, kept, buffer_days) if buffer_days else kept
+
+
+def _with_buffer(
+    time: xr.DataArray, seasons: Seasons, kept: dict[str, Any], buffer_days: int
+) -> dict[str, Any]:
+    """Add the days of context before each season, as `season_windows` finds them."""
+    check_unique(time.to_index(), "The record")
+    order = np.argsort(seconds(time), kind="stable")
+    months = {name: given for name, given in resolve_seasons(seasons).items() if name in kept}
+    found = {}
+    for name, (index, _) in season_windows(time[order], months, buffer_days).items():
+        found[name] = np.zeros(time.size, bool)
+        found[name][order[index]] = True
+    return found

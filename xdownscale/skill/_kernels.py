@@ -62,6 +62,30 @@ def pearson_r2(p: Any, t: Any, w: Any = None) -> Any:
     return _covariance(p, t, good, w) ** 2 / (_variance(p, good, w) * _variance(t, good, w))
 
 
+def kge_parts(p: Any, t: Any, w: Any = None, *, method: str = "2009") -> tuple[Any, ...]:
+    """Return the Kling-Gupta efficiency, correlation, ratio of means, ratio of spreads.
+
+    Gupta et al. (2009), equation 9; with ``method="2012"`` spreads are over the means (Kling et al.
+    2012). NaN in all where a field is constant or a mean is 0.
+    """
+    good = _good(p, t)
+    variance_p = _variance(p, good, w)
+    variance_t = _variance(t, good, w)
+    mean_p = mean(p, good, w)
+    mean_t = mean(t, good, w)
+    r = _covariance(p, t, good, w) / np.sqrt(variance_p * variance_t)
+    beta = mean_p / np.where(mean_t != 0, mean_t, np.nan)
+    gamma = np.sqrt(variance_p / variance_t)
+    if method == "2012":
+        gamma = gamma / np.where(beta != 0, beta, np.nan)
+    found = 1 - np.sqrt((r - 1) ** 2 + (beta - 1) ** 2 + (gamma - 1) ** 2)
+    return tuple(np.where(np.isnan(found), np.nan, part) for part in (found, r, beta, gamma))
+
+
+def kge(p: Any, t: Any, w: Any = None) -> Any:
+    return kge_parts(p, t, w)[0]
+
+
 def crps(members: Any, t: Any, w: Any = None) -> Any:
     """Return the fair CRPS of ``(..., member, y, x)`` against ``(..., y, x)``."""
     count = members.shape[-3]
@@ -211,4 +235,7 @@ KERNELS: dict[str, Callable[..., Any]] = {
     "rmse": rmse,
     "mae": mae,
     "bias": bias,
+    "nse_space": r2,
+    "kge_space": kge,
 }
+PHYSICAL = ("kge_space",)  # scores that have no sense in transformed units

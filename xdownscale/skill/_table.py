@@ -20,7 +20,7 @@ from xdownscale.core.values import check_values
 from xdownscale.skill._baseline_rows import Baselines, add_baselines
 from xdownscale.skill._ensemble import spread_skill
 from xdownscale.skill._groups import WHOLE, By, Crop, Group, Seasons, check_by, crops, make_groups
-from xdownscale.skill._kernels import KERNELS, crps, energy, variogram
+from xdownscale.skill._kernels import KERNELS, PHYSICAL, crps, energy, variogram
 from xdownscale.skill._multivariate import table_offsets
 from xdownscale.skill._options import (
     MEMBERS,
@@ -235,7 +235,9 @@ def per_day(
         physical ones alone. ``"auto"`` reads all values and chooses as `choose_transform` does:
         ``"log10"`` for skewed values above 0, physical units for temperatures.
     scores : sequence of str
-        Of ``"r2"``, ``"pearson_r2"``, ``"rmse"``, ``"mae"``, ``"bias"``; ``"crps"``, which for a
+        Of ``"r2"``, ``"pearson_r2"``, ``"rmse"``, ``"mae"``, ``"bias"``; ``"nse_space"`` and
+        ``"kge_space"``, the `nse` (the same as ``"r2"``) and the `kge` of 2009 over the pixels of a
+        day, the second in physical units alone, else NaN; ``"crps"``, which for a
         single field is its mean absolute error; ``"energy"``, the `energy_score`, for a single
         field its RMSE; and ``"variogram"``, the `variogram_score` of order 0.5 over pairs of
         pixels up to 3 pixels apart.
@@ -436,13 +438,19 @@ def _block_scores(
                 candidate = candidate.mean(axis=0)
             elif row.kind == "first":
                 candidate = candidate[0]
-            scored.append([_daily_score(s, row.kind, candidate, target, weights) for s in scores])
+            makes_sense = [s not in PHYSICAL or unit == "physical" for s in scores]
+            scored.append(
+                [
+                    _daily_score(s, row.kind if sense else "none", candidate, target, weights)
+                    for s, sense in zip(scores, makes_sense, strict=True)
+                ]
+            )
     return np.array(found)
 
 
 def _daily_score(score: str, kind: str, candidate: Any, target: Any, weights: Any) -> Any:
     if score in KERNELS:
-        if kind == "ensemble":
+        if kind in ("ensemble", "none"):
             return np.full(len(target), np.nan)
         return KERNELS[score](candidate, target, weights)
     members = np.moveaxis(candidate, 0, -3) if kind == "ensemble" else candidate[:, None]

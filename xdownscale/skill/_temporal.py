@@ -1,22 +1,25 @@
-"""Scores over time at each pixel: Nash-Sutcliffe and Kling-Gupta efficiency.
+"""Nash-Sutcliffe and Kling-Gupta efficiency, over time at each pixel or over the pixels of a day.
 
-Each is made of sums over time, which dask adds up chunk by chunk, so a lazy record is read once and
-never held. (`scores.continuous.nse` and `kge` subtract a mean first, and so hold the record;
-they are the oracles of the tests.)
+Over time each is made of sums over time, which dask adds up chunk by chunk, so a lazy record is
+read once and never held. (`scores.continuous.nse` and `kge` subtract a mean first, and so hold the
+record; they are the oracles of the tests.)
 """
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import xarray as xr
 
 from xdownscale.core.alignment import Matched
 from xdownscale.core.coords import require_time
-from xdownscale.core.errors import check_option
-from xdownscale.skill._options import Weights, pixel_weights
-from xdownscale.skill._scores import Transform, paired
+from xdownscale.core.errors import OptionError, check_option
+from xdownscale.skill import _kernels
+from xdownscale.skill._options import Weights, pixel_weights, scaling_of
+from xdownscale.skill._scores import Transform, apply_kernel, paired
 
+OVER = ("time", "space")
 _ROUNDING = 1e-28  # share of the squared mean below which a variance is rounding
 _CANCELLED = 1e-14  # share of the mean square below which a difference of squares is rounding
 
@@ -25,32 +28,39 @@ def nse(
     prediction: xr.DataArray,
     truth: xr.DataArray,
     *,
+    over: str = "time",
     weights: Weights = False,
     transform: Transform = None,
     reduce: bool = True,
 ) -> xr.DataArray:
     """Return the Nash-Sutcliffe efficiency: 1 - SSE/SST over time at each pixel, mean over pixels.
 
+    Or over the pixels of each day, where it is the score `r2`, mean over days.
+
     Parameters
     ----------
     prediction, truth : DataArray
         (time, lat, lon) on one grid, dims in any order; scored on their common days. Further
         dims of the prediction, such as realizations, are kept.
+    over : {"time", "space"}
+        What is summed over: the days of a pixel, as in hydrology, or the pixels of a day, as in
+        table A1 of arXiv:2512.05139.
     weights, transform
-        As for `r2`; the weights are those of the mean over pixels.
+        As for `r2`; the weights are those of the mean over pixels, and over space those of the
+        sums.
     reduce : bool
-        False gives the map (lat, lon) instead of its mean.
+        False gives the map (lat, lon), over space the series (time), instead of its mean.
 
     Returns
     -------
     DataArray
         Dimensionless. Pixels with fewer than two days, or a constant truth, are NaN in the map
-        and left out of the mean. Lazy where the input is.
+        and left out of the mean; so are days with fewer than two pixels. Lazy where the input is.
 
     Raises
     ------
     GridError, TimeAxisError, DataError, OptionError
-        As for `r2`; and if the truth has no time.
+        As for `r2`; for an unknown `over`; and if the truth has no time.
 
     References
     ----------
@@ -63,26 +73,36 @@ def nse(
     >>> truth = xr.DataArray([[[1.0]], [[2.0]], [[3.0]]], coords=edges)
     >>> round(nse(truth + 1, truth).item(), 6)
     -0.5
+    >>> both = xr.concat([truth, truth + 4], "lon").assign_coords(lon=[0.0, 1.0])
+    >>> nse(both + 1, both, over="space", reduce=False).values
+    array([0.75, 0.75, 0.75])
     """
+    check_option("dimensions to score over", over, OVER)
     time = require_time(truth, "The truth")
     pairs = paired(prediction, truth, transform)
     shares = pixel_weights(weights, pairs.truth, pairs.axes)
+    if over == "space":
+        daily = apply_kernel(_kernels.r2, pairs, shares)
+        return _named(daily, time if reduce else None, "nse", _NSE)
     p, t = _common(pairs.predictions["prediction"], pairs.truth)
     moments = _moments(p, t, time)
     found = 1 - ((p - t) ** 2).sum(time) / moments.n_steps / moments.variance_t
-    return _finished(found, "nse", "Nash-Sutcliffe efficiency", pairs, shares, reduce=reduce)
+    return _finished(found, "nse", _NSE, pairs, shares, reduce=reduce)
 
 
 def kge(
     prediction: xr.DataArray,
     truth: xr.DataArray,
     *,
-    method: str = "2012",
+    over: str = "time",
+    method: str | None = None,
     weights: Weights = False,
     transform: Transform = None,
     reduce: bool = True,
 ) -> xr.Dataset:
     """Return the Kling-Gupta efficiency over time at each pixel and its parts; means over pixels.
+
+    Or over the pixels of each day; means over days.
 
     ``kge = 1 - sqrt((r - 1)^2 + (beta - 1)^2 + (gamma - 1)^2)``: r the correlation, beta the
     ratio of the means, gamma that of the coefficients of variation (Kling et al. 2012) or, with
@@ -90,23 +110,23 @@ def kge(
 
     Parameters
     ----------
-    prediction, truth, weights, transform, reduce
+    prediction, truth, over, weights, transform, reduce
         As for `nse`. In logarithms means lie near 0 and beta loses its sense: prefer physical
-        units.
-    method : {"2012", "2009"}
-        What gamma is.
+        units. Over space a logarithm is refused.
+    method : {"2012", "2009"}, optional
+        What gamma is; default ``"2012"``, over space ``"2009"``, as in arXiv:2512.05139.
 
     Returns
     -------
     Dataset
         ``kge``, ``r``, ``beta``, ``gamma``, all dimensionless, with ``attrs["method"]``. Each
-        is 1 for a perfect prediction. A pixel where either field is constant or the truth has
-        mean 0 is NaN in all four. Lazy where the input is.
+        is 1 for a perfect prediction. A pixel (over space: a day) where either field is constant
+        or the truth has mean 0 is NaN in all four. Lazy where the input is.
 
     Raises
     ------
     GridError, TimeAxisError, DataError, OptionError
-        As for `nse`; and for an unknown method.
+        As for `nse`; for an unknown method; and over space for a logarithm.
 
     References
     ----------
@@ -122,21 +142,56 @@ def kge(
     >>> float(found.beta), round(float(found.gamma), 6), round(float(found.kge), 6)
     (2.0, 1.0, 0.0)
     """
+    check_option("dimensions to score over", over, OVER)
+    method = method or ("2012" if over == "time" else "2009")
     check_option("method of kge", method, ("2012", "2009"))
     time = require_time(truth, "The truth")
+    if over == "space":
+        _refuse_logarithm(transform)
     pairs = paired(prediction, truth, transform)
     shares = pixel_weights(weights, pairs.truth, pairs.axes)
+    if over == "space":
+        return _kge_over_space(pairs, shares, method, time if reduce else None)
     p, t = _common(pairs.predictions["prediction"], pairs.truth)
     parts = _parts(_moments(p, t, time), method)
-    names = {"kge": "Kling-Gupta efficiency", "r": "correlation over time"}
-    names |= {"beta": "ratio of the means", "gamma": _GAMMA[method]}
     found = {
         name: _finished(parts[name], name, long, pairs, shares, reduce=reduce)
-        for name, long in names.items()
+        for name, long in _kge_names("time", method).items()
     }
     return xr.Dataset(found, attrs={"method": method})
 
 
+def _kge_names(over: str, method: str) -> dict[str, str]:
+    """Return the names of the parts, and their long names."""
+    names = {"kge": "Kling-Gupta efficiency", "r": f"correlation over {over}"}
+    return names | {"beta": "ratio of the means", "gamma": _GAMMA[method]}
+
+
+def _refuse_logarithm(transform: Transform) -> None:
+    """Raise `OptionError` for a logarithm, whose means may lie on both sides of 0."""
+    name = scaling_of(transform).transform
+    if name.startswith("log"):
+        raise OptionError(
+            f"The Kling-Gupta efficiency holds a ratio of means, which has no sense in {name} "
+            "units; give transform=None, for physical ones."
+        )
+
+
+def _kge_over_space(
+    pairs: Matched, shares: xr.DataArray | None, method: str, time: str | None
+) -> xr.Dataset:
+    """Return the parts over the pixels of each day, or their means over `time`."""
+    names = _kge_names("space", method)
+    kernel = partial(_kernels.kge_parts, method=method)
+    parts = apply_kernel(kernel, pairs, shares, outputs=((),) * len(names))
+    found = {
+        name: _named(part, time, name, long)
+        for part, (name, long) in zip(parts, names.items(), strict=True)
+    }
+    return xr.Dataset(found, attrs={"method": method})
+
+
+_NSE = "Nash-Sutcliffe efficiency"
 _GAMMA = {
     "2012": "ratio of the coefficients of variation",
     "2009": "ratio of the standard deviations",
@@ -216,4 +271,10 @@ def _finished(
     if reduce:
         dims = [pairs.axes.y, pairs.axes.x]
         found = (found if shares is None else found.weighted(shares)).mean(dims)
+    return _named(found, None, name, long_name)
+
+
+def _named(found: xr.DataArray, mean_over: str | None, name: str, long_name: str) -> xr.DataArray:
+    """Name a score, after its mean over one dimension where that is asked."""
+    found = found if mean_over is None else found.mean(mean_over)
     return found.rename(name).assign_attrs({"long_name": long_name, "units": "1"})

@@ -121,6 +121,8 @@ class Training:
         The fine record, which lends its labels.
     lazy : bool
         Whether the coarse record is read when it is looked at.
+    time : DataArray (n,)
+        Times as the coarse record has them.
     """
 
     coarse: Any
@@ -135,6 +137,7 @@ class Training:
     scaling: Scaling
     record: Record
     lazy: bool
+    time: xr.DataArray
 
     def predictors(self, rows: Rows) -> Predictors:
         """Return what is known of some time steps; their windows must be."""
@@ -288,7 +291,7 @@ def read_training(
     """
     check_dims(fine, "The fine record")
     screened(fine, "The fine record", "keep")
-    target = Record(_sorted(fine.copy(data=finite(fine.data))), "The fine record")
+    target = Record(ascending(fine.copy(data=finite(fine.data))), "The fine record")
     drivers = _drivers(coarse)
     lead = own_driver(coarse, fine, reading.driver)
     check_variable(drivers[lead].da, fine)
@@ -340,7 +343,7 @@ def own_driver(coarse: Coarse, fine: xr.DataArray, said: str | None = None) -> s
     return next(iter(known))
 
 
-def _sorted(da: xr.DataArray) -> xr.DataArray:
+def ascending(da: xr.DataArray) -> xr.DataArray:
     """Return a record whose times ascend, without a warning."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", XDownscaleWarning)
@@ -353,7 +356,7 @@ def _drivers(coarse: Coarse) -> dict[str, Record]:
     for name, da in variables(coarse, "The coarse record").items():
         check_dims(da, "The coarse record")
         screened(da, "The coarse record", "keep")
-        found[name] = Record(_sorted(da.copy(data=finite(da.data))), "The coarse record")
+        found[name] = Record(ascending(da.copy(data=finite(da.data))), "The coarse record")
     check_together(found, "coarse")
     return found
 
@@ -392,6 +395,7 @@ NEEDED = {  # training days of each baseline
     "persistence": 1,
     "bias_corrected": 2,
     "ridge": 12,
+    "pointwise": 12,
     "dressed": 12,
     "gaussian": 12,
     "analogues": 12,
@@ -438,6 +442,7 @@ def _scaled(
         scaling=own,
         record=target,
         lazy=any(is_lazy(driver.array) for driver in drivers.values()),
+        time=record.time,
     )
 
 

@@ -1,9 +1,9 @@
 """Baselines of downscaling: what takes seconds, and what a network has to beat.
 
 `interpolate`, `climatology` and `persistence` need no fit. `bias_corrected`, `quantile_mapped` and
-`ridge` are fitted in closed form on training days; `dressed`, `gaussian` and `analogues` are
-ensembles. Each returns a DataArray on the fine grid for the days asked, with the dimensions, their
-order and the name of the fine record.
+`ridge` are fitted in closed form on training days, and `pointwise`, which sees yesterday's fine
+field; `dressed`, `gaussian` and `analogues` are ensembles. Each returns a DataArray on the fine
+grid for the days asked, with the dimensions, their order and the name of the fine record.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from xdownscale.skill._closed_forms import (
     fit_gaussian,
     fit_point,
 )
+from xdownscale.skill._pointwise import FineFields, fit_pointwise, forced, free_running
 from xdownscale.skill._training import (
     Coarse,
     Reading,
@@ -659,6 +660,89 @@ def analogues(
         training, neighbours, components, None if kind == "auto" else kind, realizations, seed
     )
     return labelled(training, asked, make, realizations)
+
+
+def pointwise(
+    coarse: Coarse,
+    fine_train: xr.DataArray,
+    time: Any = None,
+    *,
+    static: xr.DataArray | xr.Dataset | None = None,
+    mode: str = "autoregressive",
+    history: xr.DataArray | None = None,
+    target_day: bool = True,
+    method: str = "bicubic",
+    driver: str | None = None,
+    transform: str = "auto",
+    extrapolate: str | None = None,
+) -> xr.DataArray:
+    """Predict all pixels by one linear equation from yesterday's fine value and the coarse field.
+
+    ``y_t = a + b y_(t-1) + c x_(t-1) + d x_t + e s + f season``, least squares over all pixels and
+    training days together, in transformed units: y the fine value of a pixel, x the interpolated
+    coarse one, s latitude, longitude and static fields, season sine and cosine of the day of the
+    year (and of the hour, of sub-daily records). A control for every system that sees yesterday's
+    fine field: method ``"asdm"`` is its nonlinear form.
+
+    Parameters
+    ----------
+    coarse, fine_train, time, method, driver, transform, extrapolate
+        As for `bias_corrected`.
+    static : DataArray or Dataset, optional
+        Static fields (lat, lon) on any grid, such as the elevation.
+    mode : {"autoregressive", "teacher_forced"}
+        ``"autoregressive"``: a time step is predicted from the prediction of the one before; a run
+        of consecutive time steps begins with the field of `history` before it, or where there is
+        none with the interpolated coarse field. ``"teacher_forced"``: from the field of `history`
+        before it, which no downscaling of unseen times has.
+    history : DataArray, optional
+        Fine fields that are known; default `fine_train`.
+    target_day : bool
+        The coarse field of the time step itself is a predictor. Without it this is a forecast.
+
+    Returns
+    -------
+    DataArray
+        As of `bias_corrected`; NaN too where the coarse record lacks the time step before and,
+        teacher-forced, where `history` does. Lazy where `coarse` is and teacher-forced; a free
+        run is computed at once.
+
+    Raises
+    ------
+    DataError, GridError, TimeAxisError
+        As `bias_corrected`; 12 training days are needed, two of them right after another; if
+        `history` has other units or another grid, or a static field varies in time.
+    OptionError
+        For an unknown `mode`.
+
+    Notes
+    -----
+    A missing pixel of yesterday's field is replaced by the interpolated coarse value of that day;
+    in the fit it is left out.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> days = pd.date_range("2000-01-01", periods=60)
+    >>> edges = {"time": days, "lat": [0.0, 1.0], "lon": [0.0, 1.0]}
+    >>> coarse = xr.DataArray(rng.normal(size=(60, 2, 2)), coords=edges)
+    >>> fine = coarse.copy()
+    >>> for day in range(1, 60):
+    ...     fine[day] = 0.8 * fine[day - 1] + coarse[day]
+    >>> found = pointwise(coarse, fine[:50], days[50:], method="bilinear")
+    >>> bool(abs(found - fine[50:]).max() < 1e-4)
+    True
+    """
+    check_option("mode", mode, ("autoregressive", "teacher_forced"))
+    reading = Reading(
+        window=1, method=method, extrapolate=extrapolate, transform=transform, driver=driver
+    )
+    training, asked = read_training(coarse, fine_train, time, reading, "pointwise")
+    model = fit_pointwise(training, static, target_day)
+    known = FineFields(training, fine_train if history is None else history, "history")
+    if mode == "teacher_forced":
+        return labelled(training, asked, forced(model, known))
+    return labelled(training, asked, free_running(model, known, asked.rows), lazy=False)
 
 
 def fit_all(

@@ -63,7 +63,7 @@ class Scene:
         fine = self.records.of(piece.area)
         time = str(fine.dims[0])
         truth = fine.sel({time: period_of(fine[time], piece.season, PURGE).test})
-        row, field = next(reversed(piece.fields(self.out).items()))
+        field = list(piece.fields(self.out).values())[-1]  # free-running
         field = labelled(field, truth)
         if "realization" in field.dims:
             field = field.isel(realization=0, drop=True)

@@ -16,7 +16,7 @@ SQUARED_CORRELATION = pd.DataFrame(
 ).T
 
 NOTES = (
-    "The paper's \"R2\" in Table 3 is the squared correlation over the pixels of a day, averaged "
+    'The paper\'s "R2" in Table 3 is the squared correlation over the pixels of a day, averaged '
     "over test days; it does not see bias or scale. Compare it with the column pearson_r2, not "
     "with r2.",
     "Its RMSE are in three units: log10 for the DDPM, log10 scaled to [0, 1] for the U-Net, and "

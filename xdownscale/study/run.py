@@ -247,9 +247,7 @@ def _check_same(known: Mapping[str, Any], about: Mapping[str, Any], folder: Path
             )
 
 
-def _train(
-    plan: Plan, records: StudyRecords, folder: Path, only: str | None
-) -> dict[Piece, str]:
+def _train(plan: Plan, records: StudyRecords, folder: Path, only: str | None) -> dict[Piece, str]:
     """Run what is not done, and return what failed."""
     pieces = plan.pieces()
     groups = dict.fromkeys(piece.group for piece in pieces)
@@ -278,9 +276,7 @@ def _train(
     return problems
 
 
-def _seconds(
-    todo: Sequence[Piece], plan: Plan, spent: Sequence[tuple[Piece, float]]
-) -> float:
+def _seconds(todo: Sequence[Piece], plan: Plan, spent: Sequence[tuple[Piece, float]]) -> float:
     """Estimate the time for some pieces, by what pieces of the same system took so far."""
     guess = 60 * 1.3 * (plan.effort.minutes or 10)
     known: dict[str, list[float]] = {}
@@ -289,9 +285,7 @@ def _seconds(
     return sum(float(np.mean(known.get(piece.system, [guess]))) for piece in todo)
 
 
-def _finish(
-    plan: Plan, records: StudyRecords, folder: Path, problems: Mapping[Piece, str]
-) -> Path:
+def _finish(plan: Plan, records: StudyRecords, folder: Path, problems: Mapping[Piece, str]) -> Path:
     """Make tables, figures and the page of all pieces that are done."""
     done = [piece for piece in plan.pieces() if piece.is_done(folder)]
     if not done:

@@ -49,7 +49,9 @@ SYSTEMS: dict[str, System] = {
     ),
     "fast": System(label="regression + residual diffusion", preset="fast"),
     "fast_unshuffle": System(
-        label="the same on squares of 4 pixels", preset="fast", options={"network": {"unshuffle": 4}}
+        label="the same on squares of 4 pixels",
+        preset="fast",
+        options={"network": {"unshuffle": 4}},
     ),
     "crps": System(label="CRPS generator", preset="fast", options={"method": "crps"}),
     "auto": System(label="auto", preset="auto"),

@@ -11,7 +11,7 @@ import pandas as pd
 import xarray as xr
 
 from xdownscale import geostat, skill
-from xdownscale.core.errors import XDownscaleError, XDownscaleWarning
+from xdownscale.core.errors import XDownscaleWarning
 from xdownscale.splits import resolve_seasons
 from xdownscale.study.groups import CLOSED, PURGE, Piece
 from xdownscale.study.records import StudyRecords
@@ -195,7 +195,10 @@ def pivoted(scores: pd.DataFrame, column: str) -> pd.DataFrame:
     mean = scores[column].groupby(level=["row", "area", "season"], sort=False).mean()
     sd = scores[f"{column} sd"].groupby(level=["row", "area", "season"], sort=False).mean()
     said = mean.map("{:.3f}".format) + sd.map(lambda x: f" ({x:.3f})" if np.isfinite(x) else "")
-    return said.where(mean.notna(), "").unstack(["area", "season"]).fillna("")
+    said = said.where(mean.notna(), "").rename("said").reset_index()
+    rows = list(dict.fromkeys(said["row"]))
+    table = said.pivot_table("said", "row", ["area", "season"], aggfunc="first", sort=False)
+    return table.reindex(rows).fillna("")
 
 
 def systems(scores: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
@@ -230,8 +233,3 @@ def systems(scores: pd.DataFrame, facts: pd.DataFrame) -> pd.DataFrame:
 def _system(row: str, known: pd.Index) -> str:
     found = [name for name in known if row == name or row.startswith((f"{name} [", f"{name} ("))]
     return max(found, key=len, default=CLOSED)
-
-
-def failed(error: XDownscaleError) -> str:
-    """Return what a page says of a table that cannot be made."""
-    return str(error)

@@ -149,6 +149,15 @@ def read_rows(array: Any, rows: Any) -> Floats:
     return np.stack([np.asarray(array[int(row)], dtype=np.float32) for row in rows])
 
 
+def largest_magnitude(data: TrainingData) -> float:
+    """Return the largest magnitude of the scaled training fields, at least 1."""
+    largest = 1.0
+    for row in data.train_targets:
+        values = np.abs(read_rows(data.fine, [int(row)]))
+        largest = max(largest, float(np.max(values, where=~np.isnan(values), initial=0.0)))
+    return largest
+
+
 def read_lags(data: TrainingData, row: int) -> Floats:
     """Return the coarse fields before a fine time step, ``(lags, d, yc, xc)``."""
     if not data.lags.shape[1]:

@@ -16,6 +16,7 @@ from xdownscale.models.diffusion.noise_scales import noise_inputs
 from xdownscale.models.diffusion.preconditioning import preconditioning
 from xdownscale.models.diffusion.schedules import Schedule, add_noise
 from xdownscale.models.networks.field_unet import FieldNet, Inputs, coarse_features
+from xdownscale.models.networks.pixel_net import PixelNetworks
 from xdownscale.models.networks.unet import Forecaster, Networks
 from xdownscale.models.training.data import Rows, TrainingData
 from xdownscale.models.training.datasets import (
@@ -226,6 +227,19 @@ class Regress(FineTask):
         """Return the mean squared error over valid pixels."""
         mean = regression(self.network, batch.inputs)
         return masked_loss("mse", mean, batch.target, batch.valid)
+
+
+@dataclass(kw_only=True)
+class RegressPixels(FineTask):
+    """Estimates the fine field from lagged ones, of every pixel by itself."""
+
+    network: PixelNetworks
+    kind: str
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the error over valid pixels."""
+        mean = self.network(batch.known, batch.calendar, batch.encoder)
+        return masked_loss(self.kind, mean, batch.target, batch.valid)
 
 
 @dataclass(kw_only=True)
