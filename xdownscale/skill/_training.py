@@ -121,6 +121,10 @@ class Training:
         The fine record, which lends its labels.
     lazy : bool
         Whether the coarse record is read when it is looked at.
+    grid : DataArray
+        Grid of `coarse`, ``(y, x)``.
+    own : int
+        Number of the target's own driver in `coarse`.
     """
 
     coarse: Any
@@ -135,6 +139,12 @@ class Training:
     scaling: Scaling
     record: Record
     lazy: bool
+    grid: xr.DataArray
+    own: int
+
+    def own_fields(self, rows: Rows) -> Array:
+        """Return the target's own coarse fields (n, yc, xc) at some time steps."""
+        return np.asarray(self.coarse[self.windows[rows, 0]])[:, self.own]
 
     def predictors(self, rows: Rows) -> Predictors:
         """Return what is known of some time steps; their windows must be."""
@@ -391,6 +401,7 @@ NEEDED = {  # training days of each baseline
     "climatology": 1,
     "persistence": 1,
     "bias_corrected": 2,
+    "kriging": 2,
     "ridge": 12,
     "dressed": 12,
     "gaussian": 12,
@@ -438,6 +449,8 @@ def _scaled(
         scaling=own,
         record=target,
         lazy=any(is_lazy(driver.array) for driver in drivers.values()),
+        grid=record.grid[box],
+        own=list(parts).index(lead),
     )
 
 
