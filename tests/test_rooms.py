@@ -134,9 +134,7 @@ ANSWERS = [
         "skill/_scales.py",
         "def spread_skill_by_scale",
     ),
-    Answer(
-        "Where are semivariogram models?", "variogram", "geostat/variogram_models.py", "spherical"
-    ),
+    Answer("Where are semivariogram models?", "variogram", "core/variogram_models.py", "spherical"),
     Answer("Where are power spectra?", "spectrum", "geostat/spectrum.py", "power_spectrum"),
     Answer("Where is the structure tensor?", "structure", "geostat/structure.py", "anisotropy"),
     Answer("Where is the Wasserstein distance?", "wasserstein", "geostat/wasserstein.py", "pooled"),

@@ -508,6 +508,29 @@ class GeostatAccessor(_Geostat):
         super().__init__(da)
         self._da = da
 
+    def krige(
+        self,
+        target: xr.DataArray | xr.Dataset,
+        variogram: xr.Dataset | Mapping[str, Any] | None = None,
+        static: xr.DataArray | xr.Dataset | None = None,
+        *,
+        model: str = "exponential",
+        neighbours: int | None = None,
+        extrapolate: str | None = None,
+    ) -> xr.Dataset:
+        """Krige coarse fields to a fine grid, coherently; see `xdownscale.geostat.krige`."""
+        from xdownscale.geostat import krige
+
+        return krige(
+            self._da,
+            target,
+            variogram=variogram,
+            static=static,
+            model=model,
+            neighbours=neighbours,
+            extrapolate=extrapolate,
+        )
+
     def plot_maps(
         self,
         truth: xr.DataArray | None = None,

@@ -816,6 +816,7 @@ PRESETS: dict[str, tuple[str, _Tree, dict[str, _Tree]]] = {
     "asdm": ("asdm", _ASDM, {"tiny": {}}),
     "auto": ("selected", _AUTO, {"tiny": {}, "base": _FAST_BASE, "large": _FAST_LARGE}),
     **{name: (name, _STATISTICAL, {"tiny": {}}) for name in ("dressed", "gaussian", "analogues")},
+    "kriging": ("kriging", {"data": {"scaling": "standard", "lags": 1}}, {"tiny": {}}),
 }
 
 
@@ -826,12 +827,12 @@ def preset(name: str = "auto", **sections: Any) -> DownscalerConfig:
     ----------
     name : str
         ``"auto"``: the best closed-form method, and networks on top of it where held-out CRPS says
-        so. ``"dressed"``, ``"gaussian"`` and ``"analogues"``: the methods of these names, without
-        networks, which are fitted in seconds. ``"fast"``: a regression and diffusion of its
-        residual, both of whole fields, from a window of coarse time steps. ``"paper"``: the method
-        of arXiv 2512.05139, where ``network=dict(size="base")`` gives the published code's scale
-        with its 40 lags and 1000 ancestral steps. ``"asdm"``: one small network for every pixel,
-        fed with its own last values. The default size ``"tiny"`` trains on a CPU in minutes.
+        so. ``"dressed"``, ``"gaussian"``, ``"analogues"`` and ``"kriging"``: the methods of these
+        names, without networks, which are fitted in seconds. ``"fast"``: a regression and diffusion
+        of its residual, both of whole fields, from a window of coarse time steps. ``"paper"``: the
+        method of arXiv 2512.05139, where ``network=dict(size="base")`` gives the published code's
+        scale with its 40 lags and 1000 ancestral steps. ``"asdm"``: one small network for every
+        pixel, fed with its own last values. The default size ``"tiny"`` trains on a CPU in minutes.
     **sections
         Section (``data``, ``network``, ``diffusion``, ``training``, ``sampling``) -> mapping of
         the keys to change; ``method="crps"`` or ``"unet"`` beside ``"fast"``, and

@@ -53,8 +53,8 @@ class Downscaler:
     Parameters
     ----------
     preset : str or DownscalerConfig
-        ``"auto"``, ``"fast"``, ``"paper"``, ``"dressed"``, ``"gaussian"`` or ``"analogues"``, or a
-        configuration from `xdownscale.preset`.
+        ``"auto"``, ``"fast"``, ``"paper"``, ``"dressed"``, ``"gaussian"``, ``"analogues"``,
+        ``"kriging"``, or a configuration from `xdownscale.preset`.
     seasons : sequence of str, mapping, optional
         ``("DJF", "MAM", "JJA", "SON")`` trains one model for each; None trains one for all.
     regions : mapping, optional
@@ -542,8 +542,8 @@ def fit(
         Time-independent fields on any grid, such as elevation; brought to the fine grid by area
         average.
     preset : str or DownscalerConfig
-        ``"auto"``, ``"fast"``, ``"paper"``, ``"dressed"``, ``"gaussian"`` or ``"analogues"``, or a
-        configuration from `xdownscale.preset`.
+        ``"auto"``, ``"fast"``, ``"paper"``, ``"dressed"``, ``"gaussian"``, ``"analogues"``,
+        ``"kriging"``, or a configuration from `xdownscale.preset`.
     seasons : sequence of str or mapping, optional
         ``("DJF", "MAM", "JJA", "SON")``, or name -> months: one model for each. None: one model.
     regions : mapping, optional

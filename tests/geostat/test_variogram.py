@@ -19,10 +19,10 @@ from scipy.sparse import csr_matrix
 import xdownscale as xd
 from xdownscale.core.errors import DataError, GridError, OptionError
 from xdownscale.core.grids import distances
+from xdownscale.core.variogram_models import MODELS, SHAPES, fit_curve, fit_curves
 from xdownscale.geostat import semivariogram
 from xdownscale.geostat._pair_sampling import Pairs, sample_pairs
 from xdownscale.geostat.variogram import block_length, daily_curves, mean_curve
-from xdownscale.geostat.variogram_models import MODELS, SHAPES, fit_curve, fit_curves
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # of its own imports

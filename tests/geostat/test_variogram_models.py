@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import optimize, special
 
-from xdownscale.geostat.variogram_models import MODELS, evaluate, fit_curve
+from xdownscale.core.variogram_models import MODELS, evaluate, fit_curve
 
 SHAPED = ("matern", "stable")
 

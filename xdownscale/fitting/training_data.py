@@ -45,6 +45,7 @@ from xdownscale.models.training.data import TrainingData
 from xdownscale.models.training.progress import Progress
 from xdownscale.models.training.run import TrainingRun
 from xdownscale.preprocessing import features, static_features, validation
+from xdownscale.preprocessing.block_averages import coarse_blocks
 from xdownscale.preprocessing.calendar_features import Calendar, calendar_numbers
 from xdownscale.preprocessing.features import place_on
 from xdownscale.preprocessing.quantile_mapping import QuantileMap, fit_map
@@ -555,6 +556,7 @@ def training_data(dataset: GroupDataset, maps: tuple[QuantileMap, ...]) -> Train
         coarse_windows=np.where(usable[:, None], windows, -1),
         physical=functools.partial(to_physical, dataset.scalings),
         censored=tuple(scaling.censored for scaling in dataset.scalings),
+        blocks=functools.partial(coarse_blocks, pair.coarse.grid, dataset.grid, data.extrapolate),
     )
 
 

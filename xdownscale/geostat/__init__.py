@@ -8,6 +8,8 @@ and longitude (curves over time: and a time axis), and the results are joined al
 ``variable``, with the units of the variables as the coordinate ``units``. Attributes that differ
 between the variables are dropped. A Dataset without any variable has an empty result, so that
 ``xr.map_over_datasets(semivariogram, tree)`` works on a DataTree with empty nodes.
+
+`krige` is no diagnostic: it takes a coarse DataArray to a fine grid.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from __future__ import annotations
 from xdownscale.geostat.autocorrelation import acf, pacf
 from xdownscale.geostat.compare import compare
 from xdownscale.geostat.distribution import distribution
+from xdownscale.geostat.kriging import krige
 from xdownscale.geostat.lag_scores import lag_r2, lag_rmse
 from xdownscale.geostat.pairing import diagnose_pairing
 from xdownscale.geostat.patch_size import advise_patch
@@ -30,6 +33,7 @@ __all__ = [
     "compare",
     "diagnose_pairing",
     "distribution",
+    "krige",
     "lag_r2",
     "lag_rmse",
     "pacf",

@@ -14,9 +14,9 @@ from xdownscale.core.coords import Labels, Unlabelled, to_array
 from xdownscale.core.errors import DataError, OptionError, check_option
 from xdownscale.core.grids import Array
 from xdownscale.core.missing import finite
+from xdownscale.core.variogram_models import MESSAGE, MODELS, SHAPES, fit_curves
 from xdownscale.geostat._pair_sampling import DIRECTIONS, TOLERANCE, Pairs, sample_pairs
 from xdownscale.geostat._variables import for_each_variable
-from xdownscale.geostat.variogram_models import MESSAGE, MODELS, SHAPES, fit_curves
 
 ESTIMATORS = ("matheron", "cressie", "dowd", "genton")
 MIN_CELLS = 100

@@ -17,6 +17,7 @@ from xdownscale.methods.crps import Crps
 from xdownscale.methods.dressed import Dressed
 from xdownscale.methods.dressed_unet import DressedUNet
 from xdownscale.methods.gaussian import GaussianNoise
+from xdownscale.methods.kriging import Kriging
 from xdownscale.methods.paper_diffusion import PaperDiffusion
 from xdownscale.methods.patch_unet import PatchUNet
 from xdownscale.methods.residual_diffusion import ResidualDiffusion
@@ -25,7 +26,7 @@ from xdownscale.methods.unet import UNet
 
 __all__ = ["Method", "Sampler", "Trained", "available", "find", "register"]
 
-_STATISTICAL = (Dressed, GaussianNoise, AnalogueMethod)
+_STATISTICAL = (Dressed, GaussianNoise, AnalogueMethod, Kriging)
 for _method in (
     PaperDiffusion,
     ResidualDiffusion,

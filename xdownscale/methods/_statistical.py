@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -29,6 +29,11 @@ if TYPE_CHECKING:
     from xdownscale.models.training.run import TrainingRun
 
 POINT_ESTIMATES = ("auto", *MEANS)
+_POSITION = 2  # static fields that are latitude and longitude
+
+
+def _none() -> Floats:
+    return np.empty((0, 0, 0), np.float32)
 
 
 class StatisticalMethod(Method):
@@ -93,6 +98,12 @@ class Records:
         Whether the next row is the next time step.
     censored : tuple of (float, float) or None
         For each target the threshold of dry values and the smallest one; None where it has few.
+    own : tuple of int
+        For each target its own driver; -1 where it has none.
+    static : ndarray (s, y, x)
+        Static fields that were given, in [-1, 1].
+    blocks : callable or None
+        As of `TrainingData`.
     """
 
     rows: Rows
@@ -100,6 +111,9 @@ class Records:
     fine: Floats
     following: Any
     censored: tuple[tuple[float, float] | None, ...] = ()
+    own: tuple[int, ...] = ()
+    static: Floats = field(default_factory=_none)
+    blocks: Callable[[], Any] | None = None
     _fitted: dict[tuple[str, bool], PointEstimates] = field(default_factory=dict, repr=False)
 
     @property
@@ -173,6 +187,9 @@ def read_records(data: TrainingData, rows: Rows | None = None) -> Records:
         fine=fine,
         following=following,
         censored=data.censored,
+        own=data.own,
+        static=data.static[_POSITION:],
+        blocks=data.blocks,
     )
 
 

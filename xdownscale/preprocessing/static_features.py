@@ -52,6 +52,24 @@ def static_fields(
     return np.stack([_unit_range(np.asarray(layer, np.float64)) for layer in layers])
 
 
+def covariates(static: xr.DataArray | xr.Dataset, grid: xr.DataArray) -> npt.NDArray[np.float64]:
+    """Return static fields on the fine grid alone, each in [-1, 1].
+
+    Parameters
+    ----------
+    static : DataArray or Dataset
+        As for `static_fields`.
+    grid : DataArray
+        Fine grid, ``(y, x)``.
+
+    Returns
+    -------
+    (s, y, x) array
+    """
+    layers = [_static_layer(field, grid) for field in _static_list(static)]
+    return np.stack([_unit_range(np.asarray(layer, np.float64)) for layer in layers]).astype(float)
+
+
 def _static_list(static: xr.DataArray | xr.Dataset | None) -> list[xr.DataArray]:
     """Return the static variables that have a grid."""
     if static is None:

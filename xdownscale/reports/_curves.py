@@ -13,7 +13,7 @@ from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import DataError
 from xdownscale.core.grids import Array, distances
 from xdownscale.core.time import match_times
-from xdownscale.geostat.variogram_models import fit_curve
+from xdownscale.core.variogram_models import fit_curve
 from xdownscale.reports._records import days_of
 from xdownscale.skill.baselines import persistence
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from xdownscale.core.errors import GridError, OptionError, check_option
 from xdownscale.models.statistical import (
@@ -20,6 +21,9 @@ from xdownscale.models.statistical import (
     choose_mean,
 )
 from xdownscale.models.statistical.choice import CANDIDATES
+from xdownscale.models.statistical.conditional import ConditionalSimulation, KrigingOptions
+from xdownscale.preprocessing.block_averages import coarse_blocks
+from xdownscale.preprocessing.static_features import covariates
 from xdownscale.skill._training import Array, Make, Rows, Training
 
 KINDS = ("auto", "additive", "ratio")
@@ -134,6 +138,38 @@ def fit_analogues(
         return found.member(near, driver, seed, realization, key)
 
     return _ensemble(training, prepare, member, count, seed)
+
+
+def fit_kriging(
+    training: Training,
+    options: KrigingOptions,
+    static: xr.DataArray | xr.Dataset | None,
+    count: int | None,
+    seed: int,
+) -> Make:
+    """Fit trend and variogram, and solve for kriging weights; `count` simulations, or the mean."""
+    grid = training.record.grid
+    # that the coarse grid covers the fine one was checked where it was interpolated
+    blocks = coarse_blocks(training.grid, grid, "nearest")
+    layers = None if static is None else covariates(static, grid)
+    model = ConditionalSimulation.fit(
+        blocks,
+        training.own_fields(training.rows),
+        training.fine,
+        options,
+        layers,
+        training.following,
+    )
+
+    def make(rows: Rows) -> Array:
+        mean = np.stack([model.predict(field) for field in training.own_fields(rows)])
+        if count is None:
+            return training.physical(mean)
+        keys = training.keys[rows].tolist()
+        errors = [model.error(seed, number, keys, step=training.step) for number in range(count)]
+        return training.physical(mean + np.stack(errors))
+
+    return make
 
 
 def _chosen(training: Training, mean: str) -> Choice:

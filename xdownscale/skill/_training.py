@@ -123,6 +123,10 @@ class Training:
         Whether the coarse record is read when it is looked at.
     time : DataArray (n,)
         Times as the coarse record has them.
+    grid : DataArray
+        Grid of `coarse`, ``(y, x)``.
+    own : int
+        Number of the target's own driver in `coarse`.
     """
 
     coarse: Any
@@ -138,6 +142,12 @@ class Training:
     record: Record
     lazy: bool
     time: xr.DataArray
+    grid: xr.DataArray
+    own: int
+
+    def own_fields(self, rows: Rows) -> Array:
+        """Return the target's own coarse fields (n, yc, xc) at some time steps."""
+        return np.asarray(self.coarse[self.windows[rows, 0]])[:, self.own]
 
     def predictors(self, rows: Rows) -> Predictors:
         """Return what is known of some time steps; their windows must be."""
@@ -394,6 +404,7 @@ NEEDED = {  # training days of each baseline
     "climatology": 1,
     "persistence": 1,
     "bias_corrected": 2,
+    "kriging": 2,
     "ridge": 12,
     "pointwise": 12,
     "dressed": 12,
@@ -443,6 +454,8 @@ def _scaled(
         record=target,
         lazy=any(is_lazy(driver.array) for driver in drivers.values()),
         time=record.time,
+        grid=record.grid[box],
+        own=list(parts).index(lead),
     )
 
 

@@ -74,6 +74,8 @@ class TrainingData:
     censored : tuple of (float, float) or None
         For each target the threshold up to which values are censored, such as dry days, and the
         smallest value; None where it is not censored. Empty where no target is.
+    blocks : callable or None
+        Returns the coarse cells as averages over fine cells (`statistical.kriging.Blocks`).
     """
 
     coarse: Any
@@ -99,6 +101,7 @@ class TrainingData:
     guess: Any = None
     physical: Callable[[Any], Any] = _as_given
     censored: tuple[tuple[float, float] | None, ...] = ()
+    blocks: Callable[[], Any] | None = None
 
     @property
     def sizes(self) -> Sizes:

@@ -11,9 +11,9 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from xdownscale.core.grids import Array
-
+Array = npt.NDArray[Any]
 MODELS = ("spherical", "exponential", "gaussian", "matern", "cubic", "stable")
 SHAPES = {"matern": "smoothness", "stable": "shape"}  # names of the fourth parameter
 MESSAGE = "<U120"
@@ -182,7 +182,7 @@ def _gaussian(h: Array, reach: float) -> Array:
 
 
 def _matern(h: Array, reach: float, smoothness: float) -> Array:
-    return 1.0 - _matern_correlation(h * (_matern_reach(float(smoothness)) / reach), smoothness)
+    return 1.0 - _matern_correlation(h * (matern_reach(float(smoothness)) / reach), smoothness)
 
 
 def _matern_correlation(x: Array, smoothness: float) -> Array:
@@ -196,7 +196,7 @@ def _matern_correlation(x: Array, smoothness: float) -> Array:
 
 
 @lru_cache(maxsize=4096)
-def _matern_reach(smoothness: float) -> float:
+def matern_reach(smoothness: float) -> float:
     """Return where the correlation of the Matern model falls to that of the others' ranges."""
     from scipy.optimize import brentq
 
