@@ -13,6 +13,7 @@ import xarray as xr
 from xdownscale.core.coords import auxiliary, find_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import has_grid, with_bounds, without_bounds
+from xdownscale.core.units import units_of
 from xdownscale.core.values import check_some
 
 VARIABLE = "variable"
@@ -175,7 +176,7 @@ def _call(
 def _combine(results: Mapping[str, xr.Dataset], ds: xr.Dataset) -> xr.Dataset:
     """Put the results of all variables side by side, along the dimension ``variable``."""
     _check_same_dims(results)
-    units = [str(ds[name].attrs.get("units", "")) for name in results]
+    units = [units_of(ds[name]) or "" for name in results]
     index = xr.DataArray(list(results), dims=VARIABLE, name=VARIABLE)
     first = next(iter(results.values()))
     # coordinates of the Dataset belong to all of its variables; those that were computed do not

@@ -17,6 +17,7 @@ from xdownscale.core.errors import OptionError
 from xdownscale.core.grids import cell_weights, has_grid
 from xdownscale.core.quantiles import DIGIT, count_digits, floats, narrow
 from xdownscale.core.streaming import RereadableArray, as_dask, gather
+from xdownscale.core.units import units_of
 from xdownscale.core.values import as_floats
 from xdownscale.geostat._variables import for_each_variable
 
@@ -204,7 +205,7 @@ def _labelled(
     levels: Array,
     attrs: dict[str, Any],
 ) -> xr.Dataset:
-    units = {"units": da.attrs["units"]} if "units" in da.attrs else {}
+    units: dict[str, Any] = {"units": units_of(da)} if "units" in da.attrs else {}
     about = {
         "count": ("number of values", {"units": "1"}),
         "mean": ("mean", units),
