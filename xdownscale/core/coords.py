@@ -552,7 +552,7 @@ def _tells_time(values: xr.DataArray) -> bool:
 
 def _is_undecoded(values: xr.DataArray) -> bool:
     """Tell whether numbers are times that were not decoded: CF units, or YYYYMMDD."""
-    units = str(values.attrs.get("units", ""))
+    units = units_of(values) or ""
     if " since " in units or " as %Y" in units:
         return True
     if values.dtype.kind not in "iu" or values.ndim != 1 or not values.size:

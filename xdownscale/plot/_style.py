@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xdownscale.core import units
 from xdownscale.core.errors import DataError, GridError, TimeAxisError, check_option
 from xdownscale.core.optional import require
 from xdownscale.plot._units import units_text
@@ -142,7 +143,7 @@ def variable(result: xr.Dataset | xr.DataArray, name: str) -> xr.DataArray:
 
 def units_of(da: Any) -> str:
     """Return the units of an array, an empty text where it has none."""
-    return str(da.attrs.get("units") or "")
+    return units.units_of(da) or ""
 
 
 def legend(ax: Any, names: Sequence[str], **options: Any) -> None:

@@ -56,7 +56,7 @@ class Records:
     @property
     def units(self) -> str:
         """Units of the values."""
-        return str(self.prediction.attrs.get("units") or "")
+        return units_of(self.prediction) or ""
 
     @property
     def transformed_units(self) -> str:
@@ -109,7 +109,7 @@ def gather(
     references = {"coarse": inside, "fine": _reference(fine, training, notes)}
     seasonal = {n: _season(da, one, n, notes) for n, da in references.items() if da is not None}
     space = choose_transform([one.data, *(da.data for da in seasonal.values())], transform)
-    units = _transformed(space.transform, str(one.attrs.get("units") or ""))
+    units = _transformed(space.transform, units_of(one) or "")
     fields = {
         name: da.copy(data=space.transform_only(da.data)).assign_attrs(units=units)
         for name, da in {"prediction": one, **seasonal}.items()

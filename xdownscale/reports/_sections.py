@@ -16,6 +16,7 @@ from xdownscale.core.errors import DataError, GridError, TimeAxisError, XDownsca
 from xdownscale.core.grids import describe_grid
 from xdownscale.core.optional import installed_version, require
 from xdownscale.core.time import is_subdaily, step_text
+from xdownscale.core.units import units_of
 from xdownscale.plot._style import band, legend, with_units
 from xdownscale.reports import _page
 from xdownscale.reports._evidence import NAMES, TOO_FEW, Finding
@@ -54,7 +55,7 @@ def records_table(records: Records) -> str:
         if da is not None:
             rows[name] = {
                 "variable": f"{da.attrs.get('long_name') or da.name or 'unnamed'}",
-                "units": str(da.attrs.get("units") or "not told"),
+                "units": units_of(da) or "not told",
                 "period": period(da),
                 "days": _length(da),
                 "realizations": str(da.sizes.get(MEMBERS, "-")),
