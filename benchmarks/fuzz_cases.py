@@ -459,9 +459,7 @@ def use(model: Any, record: Any) -> str:
     """Generate days with a model; say what is wrong with them."""
     repr(model)
     model._repr_html_()
-    if (
-        model.config_.sampling.steps > STEPS_SAMPLED
-    ):  # up to 10,000 are allowed, and take their time
+    if model.config_.sampling.steps > STEPS_SAMPLED:  # 10,000 are allowed, and take their time
         model = model.with_sampling(steps=STEPS_SAMPLED)
     with warnings.catch_warnings(record=True) as told:
         warnings.simplefilter("always")
