@@ -8,11 +8,9 @@ number for a record that has some.
 from __future__ import annotations
 
 import inspect
-import tempfile
 import types
 import warnings
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -27,9 +25,14 @@ from xdownscale import accessors
 from xdownscale.core.errors import XDownscaleError, XDownscaleWarning
 
 mpl.use("agg")
-FOLDER = tempfile.TemporaryDirectory()  # of pages that are written
 STEPS, NY, NX = 16, 8, 9
 LAYOUT = xd.patches.PatchLayout((NY, NX), 4, 4, 0)
+
+
+@pytest.fixture(autouse=True)
+def page(tmp_path, monkeypatch):
+    """Pages are written to a folder of the test."""
+    monkeypatch.setitem(FIXED, "path", tmp_path / "report.html")
 
 
 def plain(seed: int = 0, steps: int = STEPS) -> xr.DataArray:
@@ -257,7 +260,6 @@ FIXED: dict[str, Any] = {
     "average": "time",
     "what": "The record",
     "draws": 20,
-    "path": Path(FOLDER.name) / "report.html",
 }
 # of these every fifth record is swept, another fifth for the next function
 HEAVY = {
@@ -353,7 +355,7 @@ def _numbers(found: Any) -> np.ndarray:
         parts = [_numbers(v) for v in found.data_vars.values() if v.dtype.kind == "f"]
         return np.concatenate([*parts, np.zeros(0)])
     if isinstance(found, pd.DataFrame):
-        return found.to_numpy(float).ravel()
+        return found.select_dtypes("number").to_numpy(float).ravel()
     if isinstance(found, dict):
         return np.concatenate([*(_numbers(v) for v in found.values()), np.zeros(0)])
     if isinstance(found, xd.Downscaler):
