@@ -58,3 +58,11 @@ def test_no_value_has_no_quantile():
     counts.first(np.array([np.nan]))
     with pytest.raises(DataError, match="no finite value"):
         counts.second(np.array([np.nan]))
+
+
+@pytest.mark.parametrize("value", [1e39, -1e300, 4e38])
+def test_values_beyond_float32_are_named_and_not_left_out(value):
+    counts = quantiles.QuantileCounts([0.5])
+    with pytest.raises(DataError, match=r"values up to .*, and quantiles are of values up to 3\.4"):
+        counts.first(np.array([1.0, value, np.nan]))
+    counts.first(np.array([1.0, 3e38, np.inf, np.nan]))

@@ -206,6 +206,14 @@ _NO_HEAD = np.zeros(1, np.uint64)
 
 
 def _finite(block: Any) -> Array:
-    """Return the finite values of a block, as float32."""
-    values = np.asarray(block, dtype=np.float32).ravel()
-    return values[np.isfinite(values)]
+    """Return the finite values of a block, as float32; raise `DataError` where it is too small."""
+    given = np.asarray(block).ravel()
+    given = given[np.isfinite(given)]
+    most = float(np.finfo(np.float32).max)
+    size = float(max(given.max(initial=0), -float(given.min(initial=0))))
+    if size > most:
+        raise DataError(
+            f"There are values up to {size:g}, and quantiles are of values up to {most:.3g} "
+            "(float32). Convert the record to a larger unit, or mask what is no value."
+        )
+    return given.astype(np.float32, copy=False)

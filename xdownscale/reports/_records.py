@@ -14,6 +14,7 @@ from xdownscale.core.grids import describe_grid, same_grid
 from xdownscale.core.normalization import Scaling, choose_transform
 from xdownscale.core.time import check_calendars, check_time, days, match_times, months
 from xdownscale.core.units import odd_one_out, said, units_of
+from xdownscale.core.values import check_some
 
 MEMBERS = "realization"
 LEAST = 10  # days below which a record says too little
@@ -151,6 +152,7 @@ def _checked(da: Any, name: str) -> xr.DataArray:
             f"{name} is a {type(da).__name__}; give a DataArray (time, lat, lon), such as one "
             "variable of a Dataset."
         )
+    check_some(da, f"{name!r}")
     time = require_time(da, f"{name!r}")
     axes = find_axes(da)
     known = {time, axes.y, axes.x, *([MEMBERS] if name == "prediction" else [])}
