@@ -262,3 +262,12 @@ def test_an_error_says_which_of_several_fields_it_is_about():
         plot.semivariogram({"large": RAIN, "small": small})
     with pytest.raises(DataError, match=r"^The grid has 9 cells"):
         plot.semivariogram(small)
+
+
+def test_a_logarithmic_colour_bar_has_plain_numbers():
+    (ax,) = plot.maps(field(0.1 * np.exp(NOISE)), scale="log")
+    ax.figure.canvas.draw()
+    bar = ax.figure.axes[-1]
+    texts = [t.get_text() for t in bar.get_yticklabels() + bar.get_yticklabels(minor=True)]
+    assert {"0.05", "0.1", "0.2"} <= set(texts)
+    assert not any("$" in text for text in texts)
