@@ -328,7 +328,10 @@ def auxiliary(ds: xr.Dataset) -> set[str]:
     own = {
         str(name)
         for name, da in ds.data_vars.items()
-        if not da.ndim or da.dtype.kind in "SU" or _are_bounds(str(name), da)
+        if not da.ndim
+        or da.dtype.kind in "SU"
+        or "grid_mapping_name" in da.attrs
+        or _are_bounds(str(name), da)
     }
     return own | (named & {str(name) for name in ds.data_vars})
 
