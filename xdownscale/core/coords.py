@@ -311,8 +311,8 @@ def auxiliary(ds: xr.Dataset) -> set[str]:
     -------
     set of str
         Variables that an attribute of another one names (``bounds``, ``climatology``,
-        ``grid_mapping``, ``cell_measures``), grid mappings, and variables that are bounds by their
-        name and last dimension.
+        ``grid_mapping``, ``cell_measures``), grid mappings, variables that are bounds by their
+        name and last dimension, single values (a ``crs`` that no attribute names), and texts.
 
     Examples
     --------
@@ -328,7 +328,10 @@ def auxiliary(ds: xr.Dataset) -> set[str]:
     own = {
         str(name)
         for name, da in ds.data_vars.items()
-        if "grid_mapping_name" in da.attrs or _are_bounds(str(name), da)
+        if not da.ndim
+        or da.dtype.kind in "SU"
+        or "grid_mapping_name" in da.attrs
+        or _are_bounds(str(name), da)
     }
     return own | (named & {str(name) for name in ds.data_vars})
 

@@ -216,4 +216,4 @@ def _finite(block: Any) -> Array:
             f"There are values up to {size:g}, and quantiles are of values up to {most:.3g} "
             "(float32). Convert the record to a larger unit, or mask what is no value."
         )
-    return given.astype(np.float32, copy=False)
+    return np.asarray(given, np.float32)
