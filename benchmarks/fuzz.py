@@ -4,9 +4,10 @@ python benchmarks/fuzz.py [--seconds 180] [--seed 0] [--case KIND:NUMBER]
 
 Model files, checkpoints, manifests of stores and answers of a registry's server are damaged, or
 forged with right hashes (`fuzz_cases.py`). A child process opens one after another; this one
-watches it. The library may do what is asked, or raise its own error. All else fails: another
-exception, a wrong field, a process that dies, no answer for 30 seconds, or 300 MB of memory above
-the start. The exit status is 1 then. ``--case`` repeats one case in this process.
+watches it. A model that loads is asked for two days of a small record. The library may do what is
+asked, or raise its own error. All else fails: another exception, a wrong field, NaN in silence, a
+process that dies, no answer for 30 seconds, or 300 MB of memory above the start. The exit status is
+1 then. ``--case`` repeats one case in this process.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ KINDS = ("model file", "checkpoint", "store manifest", "registry answer")
 HANG = 30.0  # seconds
 MOST = 300.0  # MB above the start
 FLOOD = 2000.0  # MB above the start at which a process is stopped
-START = 240.0  # seconds that a process may take to begin
+START = 600.0  # seconds that a process may take to begin
 FAILURES = 20  # after which nothing is tried any more
 
 

@@ -26,9 +26,16 @@ import numpy as np
 from common import SMALL_NETWORK, small_records
 
 MODELS = Path(__file__).parents[1] / "tests/golden/models"
-NAMES = ("crps", "diffusion", "residual", "regions", "seasons", "two_variables", "unet")
+NAMES = (
+    *("chained", "crps", "diffusion", "regions", "residual", "seasons", "self_paired"),
+    *("two_variables", "unet"),
+)
+CLOSED_FORMS = ("dressed", "gaussian", "analogues")  # fitted here: fast
 SILENCE = "0.3"  # seconds that a server may be silent
 STEPS = slice(8, 14)
+DAYS = 12  # of the records that loaded models are asked about
+ASKED = slice(6, 8)
+STEPS_SAMPLED = 20
 LARGE = 2_000_000  # bytes of the largest answers and parts
 
 NASTY: list[Any] = [
@@ -39,6 +46,7 @@ NASTY: list[Any] = [
 ]
 
 Rng = np.random.Generator
+Arrays = dict[str, Any]
 Members = dict[str, bytes]
 
 
@@ -159,6 +167,11 @@ class Bench:
         os.environ |= {"XDOWNSCALE_TIMEOUT": SILENCE, "NO_PROXY": "*"}
         self.members = {name: _members(MODELS / f"{name}.xd") for name in NAMES}
         self.coarse, self.fine = small_records(60, (24, 24), 4)
+        for name in CLOSED_FORMS:
+            path = folder / f"{name}.xd"
+            self.coarse.downscale.fit(self.fine, preset=name, progress=False).save(path)
+            self.members[name] = _members(path)
+        self.records = {name: _record_of(forge(part)) for name, part in self.members.items()}
         training = {"epochs": 2, "pretrain_epochs": 1}
         data = {"extrapolate": "nearest", "crop": 16}
         self.preset = xd.preset(
@@ -193,6 +206,37 @@ class Bench:
             chunks=chunks,
             progress=False,
         )
+
+
+def _record_of(content: bytes) -> Any:
+    """Return a coarse record that a sound model can be asked about, a few days long."""
+    import xarray as xr
+
+    fitted = loaded(content)._fitted
+    grid = fitted.coarse_grid.drop_attrs()
+    time = xr.date_range(fitted.about.fine_period[0][:10], periods=DAYS)
+    shape = (DAYS, *grid.shape)
+    rng = np.random.default_rng(0)
+    found = {}
+    for name, scaling, units in zip(
+        fitted.drivers, fitted.any_group.driver_scalings, fitted.about.coarse_units, strict=True
+    ):
+        values = scaling.inverse(np.clip(rng.normal(size=shape), -0.9, 0.9).astype(np.float32))
+        da = xr.DataArray(values, {"time": time, **grid.coords}, ("time", *grid.dims), name=name)
+        found[name] = da if units is None else da.assign_attrs(units=units)
+    return xr.Dataset(found)
+
+
+def loaded(content: bytes) -> Any:
+    """Return the model that a file holds."""
+    import tempfile
+
+    import xdownscale as xd
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "m.xd")
+        path.write_bytes(content)
+        return xd.load(path)
 
 
 def _members(path: Path) -> Members:
@@ -322,28 +366,127 @@ def spoil_archive(rng: Rng, members: Members) -> bytes:
     return damage(rng, content)
 
 
+def spoil_weights(rng: Rng, members: Members) -> None:
+    """Weights of other values, types, shapes and names than were trained; few or all of them."""
+    from safetensors.numpy import load, save
+
+    arrays = load(members["weights.safetensors"])
+    names = sorted(arrays)
+    share = pick(rng, (0.0, 0.1, 1.0))
+    chosen = [name for name in names if rng.random() < share] or [pick(rng, names)]
+    how = pick(rng, WEIGHTS)
+    for name in chosen:
+        how(rng, arrays, name)
+    members["weights.safetensors"] = save({k: np.ascontiguousarray(v) for k, v in arrays.items()})
+
+
+def _one_value(rng: Rng, arrays: Arrays, name: str) -> None:
+    """Another value in one place."""
+    if arrays[name].size:
+        changed = arrays[name].copy()
+        changed.flat[int(rng.integers(changed.size))] = pick(rng, VALUES)
+        arrays[name] = changed
+
+
+def _all_values(rng: Rng, arrays: Arrays, name: str) -> None:
+    """Another value everywhere, or a factor."""
+    value = np.float32(pick(rng, VALUES))
+    with np.errstate(all="ignore"):
+        changed = arrays[name] * value if rng.random() < 0.5 else np.full_like(arrays[name], value)
+    arrays[name] = changed.astype(arrays[name].dtype)
+
+
+def _type(rng: Rng, arrays: Arrays, name: str) -> None:
+    kind = pick(rng, (np.float64, np.float16, np.int8, np.uint64, np.int32, bool))
+    with np.errstate(all="ignore"):
+        arrays[name] = arrays[name].astype(kind)
+
+
+def _shape(rng: Rng, arrays: Arrays, name: str) -> None:
+    old = arrays[name]
+    if old.ndim:
+        shapes = [old.ravel(), old[None], old[..., None], old.T, old[:0], old[..., :-1]]
+    else:
+        shapes = [old[None], np.zeros(0, old.dtype)]
+    arrays[name] = pick(rng, shapes)
+
+
+def _name(rng: Rng, arrays: Arrays, name: str) -> None:
+    """Remove, add or exchange names."""
+    other = pick(rng, sorted(arrays))
+    how = pick(rng, ("lacks", "new", "other", "exchanged"))
+    if how == "lacks":
+        arrays.pop(name, None)
+    elif how == "new":
+        arrays[pick(rng, (f"{name}x", "all/residual.scale", "x", "/", f"all/{name}"))] = arrays[
+            name
+        ]
+    elif how == "other":
+        arrays[name] = arrays[other]
+    else:
+        arrays[name], arrays[other] = arrays[other], arrays[name]
+
+
+WEIGHTS = (_one_value, _one_value, _all_values, _all_values, _type, _shape, _name)
+VALUES = (np.nan, np.inf, -np.inf, 0.0, -1.0, 1e-38, 1e4, -1e4, 1e10, 1e19, 3e38, -3e38, 10**6)
+
 MEMBERS = (
-    *(spoil_json, spoil_json, spoil_json, grow_json),
+    *(spoil_json, spoil_json, spoil_json, grow_json, spoil_weights, spoil_weights, spoil_weights),
     *(spoil_bytes, spoil_header, spoil_values, many_parts),
 )
 
 
-def hostile_model(rng: Rng, bench: Bench) -> bytes:
-    """Return a model file that is damaged, or forged with right hashes."""
-    members = dict(bench.members[pick(rng, NAMES)])
-    if rng.random() < 0.25:
-        return spoil_archive(rng, members)
+def hostile_model(rng: Rng, bench: Bench) -> tuple[bytes, str]:
+    """Return a model file that is damaged, or forged with right hashes; and what it was."""
+    name = pick(rng, sorted(bench.members))
+    members = dict(bench.members[name])
+    if rng.random() < 0.2:
+        return spoil_archive(rng, members), name
     pick(rng, MEMBERS)(rng, members)
-    return forge(members)
+    return forge(members), name
 
 
 def model_file(rng: Rng | None, folder: Path, bench: Bench) -> str:
-    """Load a model file."""
-    import xdownscale as xd
+    """Load a model file, and generate two days with it."""
+    if rng is None:
+        found = [use(loaded(forge(part)), bench.records[n]) for n, part in bench.members.items()]
+        return "; ".join(filter(None, found))
+    content, name = hostile_model(rng, bench)
+    return use(loaded(content), bench.records[name])
 
-    content = forge(dict(bench.members["crps"])) if rng is None else hostile_model(rng, bench)
-    (folder / "m.xd").write_bytes(content)
-    repr(xd.load(folder / "m.xd"))
+
+def use(model: Any, record: Any) -> str:
+    """Generate days with a model; say what is wrong with them."""
+    repr(model)
+    model._repr_html_()
+    if model.config_.sampling.steps > STEPS_SAMPLED:  # 10,000 are allowed, and take their time
+        model = model.with_sampling(steps=STEPS_SAMPLED)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fields = model.predict(record, time=record.time[ASKED], seed=1)
+    if any("come out NaN" in str(each.message) for each in told):
+        return ""  # whole days, and it was said
+    return not_finite(model._fitted, fields)
+
+
+def not_finite(fitted: Any, fields: Any) -> str:
+    """Say where fields have no number, of the cells that the model predicts."""
+    import xarray as xr
+
+    known = np.zeros((len(fitted.targets), *fitted.carried.shape[1:]), bool)
+    for model in fitted.models.values():
+        weight = model.weight >= 0.5
+        known[:, *model.group.window] |= model.masks & weight
+    parts = [fields] if isinstance(fields, xr.DataArray) else list(fields.data_vars.values())
+    for labels, part, mask in zip(fitted.targets, parts, known, strict=True):
+        axes = labels.axes
+        inner = [d for d in part.dims if d not in (axes.y, axes.x)]
+        values = part.sortby([axes.y, axes.x]) if {axes.y, axes.x} <= set(part.indexes) else part
+        good = np.isfinite(values.transpose(*inner, axes.y, axes.x).values)
+        if not good[..., mask].all():
+            return (
+                f"{int((~good[..., mask]).sum())} of {good[..., mask].size} values are not finite"
+            )
     return ""
 
 
@@ -575,7 +718,7 @@ def _hostile_answers(rng: Rng, model: bytes, bench: Bench) -> dict[str, list[byt
     if how == "answer":
         return {"registry": hostile_answer(rng, registry)}
     if how == "model":  # the registry vouches for what is served
-        forged = hostile_model(rng, bench)
+        forged, _ = hostile_model(rng, bench)
         return {"registry": [whole(_registry(forged))], "model": [whole(forged)]}
     if how == "model answer":
         return {"model": hostile_answer(rng, model)}

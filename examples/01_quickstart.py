@@ -107,47 +107,16 @@ for name, found in model.check(drivers, known, days=6, realizations=4).iterrows(
 # %% [markdown]
 # ## Keep it
 #
-# The prediction is a labelled array like any other.
+# The prediction is a labelled array like any other. The figure shows the first realization of one
+# day beside the coarse record and the truth.
 
 # %%
 maps.to_netcdf(options.output / "dust_fine_2005-11.nc")
 
 # %%
-import matplotlib.pyplot as plt
-from matplotlib.colors import LogNorm
-from matplotlib.ticker import LogLocator, NullLocator
-
 day = "2005-11-15"
-truth = fine.sel(time=day)
-generated = maps.sel(time=day).isel(realization=0)
-coarse = ds.dust.sel(time_coarse=day)
-norm = LogNorm(float(truth.min()), float(truth.max()))
-figure, axes = plt.subplots(2, 2, figsize=(11, 7.6), sharex=True, sharey=True, layout="constrained")
-panels = [
-    ("Coarse record (0.5° x 0.625°)", coarse, coarse.lon_coarse, coarse.lat_coarse),
-    ("Truth (0.0625°)", truth, fine.lon, fine.lat),
-    ("Prediction, one realization", generated, fine.lon, fine.lat),
-]
-for axis, (title, field, lon, lat) in zip(axes.flat, panels, strict=False):
-    mesh = axis.pcolormesh(lon, lat, field, norm=norm, cmap="cividis", rasterized=True)
-    axis.set_title(title, loc="left", fontsize=11)
-bar = figure.colorbar(mesh, ax=axes[0, 1], label="dust optical thickness [1]")
-bar.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-bar.ax.yaxis.set_major_formatter("{x:g}")
-bar.ax.yaxis.set_minor_locator(NullLocator())
-difference = generated - truth
-limit = float(abs(difference).quantile(0.99))
-mesh = axes[1, 1].pcolormesh(
-    fine.lon, fine.lat, difference, vmin=-limit, vmax=limit, cmap="RdBu_r", rasterized=True
-)
-axes[1, 1].set_title("Prediction minus truth", loc="left", fontsize=11)
-figure.colorbar(mesh, ax=axes[1, 1], label="difference [1]", extend="both")
-for axis in axes.flat:
-    axis.set(xlim=(fine.lon[0], fine.lon[-1]), ylim=(fine.lat[0], fine.lat[-1]))
-for axis in axes[1]:
-    axis.set_xlabel("longitude [°E]")
-for axis in axes[:, 0]:
-    axis.set_ylabel("latitude [°N]")
+axes = maps.geostat.plot_maps(fine, ds.dust, time=day, scale="log")
+figure = axes[0].figure
 figure.suptitle(f"Dust on {day}, a fine field that the model never saw", x=0.01, ha="left")
 figure.savefig(options.output / "quickstart.png", dpi=130)
 print(f"written to {options.output}/ after {(time.perf_counter() - started) / 60:.1f} minutes")

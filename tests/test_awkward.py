@@ -1,8 +1,8 @@
 """Every public function under awkward records: a right value, or an error of the library.
 
-Functions are found by introspection, so that a new one is swept too, or named in `LEFT_OUT` with
-the reason. Foreign exceptions and foreign warnings fail, and so does a result without any number
-for a record that has some.
+Functions are found by introspection: a new one is swept, or named in `LEFT_OUT` with the reason,
+or fails a test. Foreign exceptions and foreign warnings fail, and so does a result without any
+number for a record that has some.
 """
 
 from __future__ import annotations
@@ -27,6 +27,12 @@ from xdownscale.core.errors import XDownscaleError, XDownscaleWarning
 mpl.use("agg")
 STEPS, NY, NX = 16, 8, 9
 LAYOUT = xd.patches.PatchLayout((NY, NX), 4, 4, 0)
+
+
+@pytest.fixture(autouse=True)
+def page(tmp_path, monkeypatch):
+    """Pages are written to a folder of the test."""
+    monkeypatch.setitem(FIXED, "path", tmp_path / "report.html")
 
 
 def plain(seed: int = 0, steps: int = STEPS) -> xr.DataArray:
@@ -175,36 +181,62 @@ EMPTY = {
 # documented: images with more missing cells than max_missing come out NaN
 DOCUMENTED = {("skill.ralsd", "land mask")}
 
+_NUMBERS = "of numbers below the labels"
+_TABLE = "of a table of scores, not of records"
 LEFT_OUT = {
     "Downscaler": "an estimator: fit, predict and the others are swept as functions",
     "DownscalerConfig": "takes no record",
     "predict": "needs a model; swept below",
-    "predict_to_zarr": "needs a model and a disc; see tests/prediction",
+    "predict_to_zarr": "needs a model and a disc; swept below",
     "load": "takes no record",
     "load_pretrained": "takes no record",
     "preset": "takes no record",
     "publish": "takes no record",
-    "report": "takes seconds for each record: see tests/reports",
-    "reports.report": "takes seconds for each record: see tests/reports",
-    "reports.evidence": "takes seconds for each record: see tests/reports",
-    "plot.rank_histogram": "draws a result, not a record",
-    "plot.spread_skill": "draws a result, not a record",
-    "skill.intervariable_correlation": "of Datasets of several variables",
-    "patches.extract_array": "of arrays below the label line",
-    "patches.stitch_array": "of arrays below the label line",
+    "reports.report": "the same function as report",
+    "plot.rank_histogram": "draws a result of skill.rank_histogram, which is swept",
+    "plot.spread_skill": "draws a result of skill.spread_skill, which is swept",
+    "skill.intervariable_correlation": "of Datasets of several variables; swept below",
+    "skill.describe": "of several records by name; swept below",
+    "skill.per_day": "of several records by name; swept below",
+    "skill.over_days": "of scores of days, such as skill.rmse gives",
+    **dict.fromkeys(
+        ("skill.format_table", "skill.left_out_note", "skill.to_latex", "skill.to_markdown"), _TABLE
+    ),
+    "patches.extract_array": _NUMBERS,
+    "patches.stitch_array": _NUMBERS,
     "patches.stitch": "of patches, not of a record",
-    "baselines.fit_all": "every part of it is swept by itself",
     "grids.cell_centres": "of a grid (y, x) alone, not of a record",
     "grids.on_grid": "labels values, and takes no record of its own",
-    "plot.power_spectrum": "draws no result yet where there is none: see tests/plot",
-    "accessor.plot_power_spectrum": "draws no result yet where there is none: see tests/plot",
+    **dict.fromkeys(
+        (
+            *("grids.cell_bounds", "grids.spacing", "grids.wrap_longitude", "grids.latitude_axis"),
+            *("grids.longitude_axis", "grids.outside", "grids.check_coverage", "grids.cell_areas"),
+            *("grids.has_width", "grids.distances", "labels.is_yyyymmdd", "splits.day_first"),
+        ),
+        _NUMBERS,
+    ),
+    "labels.from_array": "of an array and the labels that labels.to_array gave",
+    "labels.auxiliary": "of a Dataset of one record",
+    "baselines.place_in_year": "of a pandas index",
+    "splits.check_split": "of a split and its windows",
+    "splits.windows_around": "of rows of times that were checked",
+    "splits.normalise_regions": "takes no record",
+    "splits.resolve_seasons": "takes no record",
     "downscale.stitch": "of patches, not of a record",
-    "downscale.predict": "needs a model; swept below",
+    "downscale.predict": "one call of predict",
 }
-NO_RECORD = {"config", "errors", "scaling", "windows", "datasets", "methods"}  # submodules
+NO_RECORD = {
+    "config": "options",
+    "errors": "exceptions, and checks of options",
+    "scaling": "of arrays below the labels",
+    "windows": "of numbers of pixels",
+    "datasets": "opens files and downloads: see tests/datasets",
+    "methods": "names of methods",
+}
 RECORDS = {"da", "prediction", "coarse", "fine", "field", "fields_a", "source", "results", "grid"}
-RECORDS |= {"a"}
+RECORDS |= {"a", "time", "predictions"}
 SECOND = {"truth", "other", "reference", "fields_b", "fine_train", "target", "b"}
+OF_TIMES = {"match_times", "check_overlap", "check_steps"}
 FIXED: dict[str, Any] = {
     "layout": LAYOUT,
     "time": None,
@@ -227,6 +259,7 @@ FIXED: dict[str, Any] = {
     "days": 4,
     "average": "time",
     "what": "The record",
+    "draws": 20,
 }
 # of these every fifth record is swept, another fifth for the next function
 HEAVY = {
@@ -236,7 +269,7 @@ HEAVY = {
     *("plot_maps", "variogram_score", "energy_score", "kge", "nse", "fss", "events", "describe"),
     *("bias", "mae", "pearson_r2", "r2", "crps", "ralsd", "regrid", "regrid_static", "lag_curve"),
 }
-OF_TIMES = {"match_times", "check_overlap", "check_steps"}
+STEPS_OF = {"compare": 12, "fit_all": 12, "evidence": 16, "report": 16}  # of the heaviest
 
 
 def _functions() -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -279,26 +312,31 @@ def _method(room: str, key: str) -> Callable[..., Any]:
 
 
 FUNCTIONS = {name: f for name, f in _functions() if name not in LEFT_OUT}
-# arrays and grids below the labels, and times alone
-FUNCTIONS = {
-    name: f
-    for name, f in FUNCTIONS.items()
-    if name.split(".")[-1] not in OF_TIMES and {*inspect.signature(f).parameters} & RECORDS
-}
 DRESSED = {"preset": "dressed", "progress": False}
+
+
+def _is_of_times(f: Callable[..., Any]) -> bool:
+    """Tell whether a function takes times, not records."""
+    first = next(iter(inspect.signature(f).parameters), "")
+    return first == "time" or getattr(f, "__name__", "") in OF_TIMES
+
+
+def _times(da: Any) -> Any:
+    """Return the times of a record; the record itself where it has none."""
+    return da["time"] if isinstance(da, xr.DataArray) and "time" in da.coords else da
 
 
 def _arguments(f: Callable[..., Any], da: Any, good: xr.DataArray, which: int) -> dict[str, Any]:
     """Return the arguments of a function: the awkward record, and a plain one beside it."""
     given: dict[str, Any] = {}
+    if _is_of_times(f):
+        da, good = _times(da), _times(good)
     for name, parameter in inspect.signature(f).parameters.items():
         required = parameter.default is inspect.Parameter.empty
-        if name in RECORDS and not given:
+        if name in RECORDS and required and not given:
             given[name] = da if which == 0 else good
         elif name in SECOND or (name in ("fine", "coarse") and required):
             given[name] = good if which == 0 else da
-        elif name == "predictions":
-            given[name] = {"it": da if which == 0 else good}
         elif name in FIXED and (required or FIXED[name] is not None):
             given[name] = FIXED[name]
         elif name == "preset":
@@ -319,7 +357,7 @@ def _numbers(found: Any) -> np.ndarray:
         parts = [_numbers(v) for v in found.data_vars.values() if v.dtype.kind == "f"]
         return np.concatenate([*parts, np.zeros(0)])
     if isinstance(found, pd.DataFrame):
-        return found.to_numpy(float).ravel()
+        return found.select_dtypes("number").to_numpy(float).ravel()
     if isinstance(found, dict):
         return np.concatenate([*(_numbers(v) for v in found.values()), np.zeros(0)])
     if isinstance(found, xd.Downscaler):
@@ -347,9 +385,49 @@ def _call(f: Callable[..., Any], da: Any, which: int) -> tuple[str, np.ndarray]:
 
 
 def test_every_public_function_is_swept_or_left_out_for_a_reason():
-    everything = {name for name, _ in _functions()}
-    assert set(LEFT_OUT) <= everything
-    assert len(FUNCTIONS) > 60
+    everything = dict(_functions())
+    assert set(LEFT_OUT) <= set(everything)
+    assert set(FUNCTIONS) == set(everything) - set(LEFT_OUT)
+    assert all(len(reason) > 5 for reason in (LEFT_OUT | NO_RECORD).values())
+    blind = [name for name, f in FUNCTIONS.items() if not _swept(f)]
+    assert not blind, f"no record reaches {blind}: name their parameter in RECORDS, or LEFT_OUT"
+    modules = {name for name in xd.__all__ if isinstance(getattr(xd, name), types.ModuleType)}
+    assert set(NO_RECORD) <= modules
+    rooms = {name.split(".")[0] for name in everything if "." in name}
+    assert rooms == (modules - set(NO_RECORD)) | {"accessor", "downscale"}
+
+
+def _swept(f: Callable[..., Any]) -> bool:
+    """Tell whether the sweep gives a function the awkward record."""
+    mark = plain(steps=2).rename("mark")
+    other = plain(steps=2).rename("other")
+    parts = _arguments(f, mark, other, 0).values()
+    marks = (mark, *((_times(mark),) if _is_of_times(f) else ()))
+    same = [any(part is each or _alike(part, each) for each in marks) for part in parts]
+    return any(same)
+
+
+def _alike(part: Any, mark: xr.DataArray) -> bool:
+    return isinstance(part, xr.DataArray) and part.name == mark.name and part.identical(mark)
+
+
+@pytest.mark.parametrize("place", ["geostat", "skill", "downscale", "geostat accessor"])
+def test_a_new_public_function_without_an_entry_fails(monkeypatch, place):
+    def brand_new(numbers):
+        """Take no record."""
+
+    if place in ("geostat", "skill"):
+        module = getattr(xd, place)
+        monkeypatch.setattr(module, "brand_new", brand_new, raising=False)
+        monkeypatch.setattr(module, "__all__", [*module.__all__, "brand_new"])
+    else:
+        kind = accessors.DownscaleAccessor if place == "downscale" else accessors.GeostatAccessor
+        monkeypatch.setattr(kind, "brand_new", brand_new, raising=False)
+    found = {name for name, _ in _functions()} - set(FUNCTIONS) - set(LEFT_OUT)
+    assert [name.split(".")[1] for name in found] == ["brand_new"]
+    with pytest.raises(AssertionError):
+        test_every_public_function_is_swept_or_left_out_for_a_reason()
+    assert not _swept(brand_new)
 
 
 @pytest.mark.parametrize("name", FUNCTIONS)
@@ -360,7 +438,7 @@ def test_no_foreign_exception_and_no_silent_nan(name):
         roles = 1
     wrong = []
     step = 5 if name.split(".")[-1] in HEAVY or name.startswith("accessor.") else 1
-    step = 12 if name.endswith("compare") else step
+    step = STEPS_OF.get(name.split(".")[-1], step)
     start = list(FUNCTIONS).index(name) % step
     for key, make in list((SAME | AWKWARD).items())[start::step]:
         for which in range(roles):
@@ -408,4 +486,57 @@ def test_predict():
             problem = "nothing but NaN, in silence"
         if problem:
             wrong.append(f"{key}: {problem}")
+    assert not wrong, "\n".join(wrong)
+
+
+def _several(f: Callable[..., Any]) -> Callable[[Any, xr.DataArray], Any]:
+    """Return a function of several records as one of an awkward record and a plain one."""
+    return {
+        "describe": lambda da, good: f({"it": da, "good": good}, ("season",)),
+        "per_day": lambda da, good: f({"it": da, "good": good}, good),
+        "intervariable_correlation": lambda da, good: f(_pair(da), _pair(good)),
+    }[f.__name__]
+
+
+def _pair(da: Any) -> Any:
+    """Return a Dataset of a record and its square."""
+    if not isinstance(da, xr.DataArray):
+        return da
+    return xr.Dataset({"u": da.rename("u"), "v": (da * da).rename("v")})
+
+
+@pytest.mark.parametrize("name", ["describe", "per_day", "intervariable_correlation"])
+def test_functions_of_several_records(name):
+    f = _several(getattr(xd.skill, name))
+    wrong = []
+    for key, make in list((SAME | AWKWARD).items())[::2]:
+        if name == "intervariable_correlation" and key in ("texts", "objects", "time spans"):
+            continue  # have no square
+        da = make()
+        problem, numbers = _call(lambda da: f(da, plain(1)), da, 0)
+        empty = numbers.size > 0 and np.isnan(numbers).all()
+        if not problem and empty and key not in EMPTY:
+            problem = "nothing but NaN, in silence"
+        if problem:
+            wrong.append(f"{key}: {problem}")
+    assert not wrong, "\n".join(wrong)
+
+
+def test_predict_to_zarr(tmp_path):
+    """A store of a record is written whole, or nothing is left there."""
+    model = xd.fit(plain(steps=40), plain(1, steps=40), **DRESSED)
+    wrong = []
+    for number, (key, make) in enumerate(list((SAME | AWKWARD).items())[::3]):
+        where = tmp_path / f"{number}.zarr"
+        da = make()
+        problem, numbers = _call(
+            lambda da, where=where: xd.predict_to_zarr(model, da, where, progress=False).load(),
+            da,
+            0,
+        )
+        if not problem and numbers.size and np.isnan(numbers).all() and key not in EMPTY:
+            problem = "nothing but NaN, in silence"
+        left = [path.name for path in tmp_path.iterdir() if path != where]
+        if problem or [name for name in left if not name[0].isdigit()]:
+            wrong.append(f"{key}: {problem} {left}")
     assert not wrong, "\n".join(wrong)

@@ -12,6 +12,8 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
+from records import fitted, make_pair, make_record
+from xdownscale.core.errors import DataError
 
 PAGES = Path(__file__).parents[1] / "docs" / "howto"
 
@@ -63,3 +65,36 @@ def test_the_page_on_trained_models_runs(tmp_path, monkeypatch):
     code = transfer.replace("network=", quick).replace("encoder=xd", "progress=False, encoder=xd")
     exec(compile(code, "pretrained.md", "exec"), space)
     assert "taken over from" in repr(space["model"])
+
+
+def section(page, heading):
+    """Return the code of one section of a page."""
+    text = (PAGES / page).read_text("utf-8")
+    body = text.split(f"\n## {heading}\n")[1].split("\n## ")[0]
+    return "\n".join(re.findall(r"```python\n(.*?)```", body, re.DOTALL))
+
+
+def test_the_section_on_values_that_cannot_be_right_runs():
+    fine = make_record(0.25, 40)
+    values = fine.values.copy()
+    values[3, 2, 1] = -9999.0
+    space = {"coarse": make_record(1.0, 60, margin=1), "fine": fine.copy(data=values)}
+    with pytest.raises(DataError, match=r"-9999 .*2000-01-04.*outliers='mask'"):
+        xd.fit(space["coarse"], space["fine"], preset="dressed", progress=False)
+    masked, kept = section("fit_and_predict.md", "Values that cannot be right").strip().split("\n")
+    exec(compile(masked, "fit_and_predict.md", "exec"), space)
+    assert float(xd.predict(space["coarse"], space["model"]).min()) > -1
+    exec(compile(kept, "fit_and_predict.md", "exec"), space)
+    assert space["model"].outliers == "keep"
+
+
+def test_the_section_on_the_ends_of_a_record_runs():
+    coarse = make_pair(60)[0].t
+    space = {"coarse": coarse, "xd": xd, "model": fitted("fast")}
+    code = section("fit_and_predict.md", "The first and the last days of a record")
+    exec(compile(code, "fit_and_predict.md", "exec"), space)
+    assert space["config"].data.missing_ends == 0.1
+    assert space["newest"].time.values == coarse.time.values[-1]
+    assert bool(np.isfinite(space["newest"]).all())
+    first = xd.predict(coarse, xd.fit(*(r.t for r in make_pair(60)), preset="dressed"))
+    assert first.time.values[0] == coarse.time.values[1]  # as the section says

@@ -421,11 +421,14 @@ class _Geostat:
         thresholds: Sequence[float] = (),
         *,
         tail: float = 0.01,
+        weighted: bool = True,
     ) -> xr.Dataset:
         """Return moments, quantiles and tail index; see `xdownscale.geostat.distribution`."""
         from xdownscale.geostat import distribution
 
-        return distribution(self._obj, quantiles=quantiles, thresholds=thresholds, tail=tail)
+        return distribution(
+            self._obj, quantiles=quantiles, thresholds=thresholds, tail=tail, weighted=weighted
+        )
 
     def plot_semivariogram(self, ax: Any = None, pair_counts: bool = True, **options: Any) -> Any:
         """Plot the semivariogram; see `xdownscale.plot.semivariogram`."""

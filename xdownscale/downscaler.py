@@ -908,7 +908,8 @@ def load_pretrained(name: str, *, progress: bool = True) -> Downscaler:
     the SHA-256 that the registry names. It is looked for in the package, in the cache
     (``XDOWNSCALE_CACHE``, else the user's cache folder) and then in that place; what was fetched
     over a network stays in the cache. A server that is silent for ``XDOWNSCALE_TIMEOUT`` seconds
-    (20) is given up.
+    (20) is given up, and so is one that has not sent everything after twice as long and a second
+    more for every 50 kB of the file.
 
     Parameters
     ----------

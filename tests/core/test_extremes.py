@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from scipy import stats
 
+from xdownscale.core import extremes
 from xdownscale.core.extremes import dry_threshold, largest_value, return_level
 
 
@@ -60,3 +63,42 @@ def test_records_with_few_equal_values_have_no_threshold():
     assert dry_threshold(wind, 0.0) is None
     assert dry_threshold(np.zeros(10), 0.0) is None
     assert dry_threshold(np.full(10, np.nan), 0.0) is None
+
+
+def rainy(days=400, cells=(20, 30), dtype="f4"):
+    rng = np.random.default_rng(7)
+    rain = rng.gamma(0.7, 6, size=(days, *cells)) * (rng.random((days, *cells)) < 0.4)
+    rain[::40, 3:5] = np.nan
+    rain[:, 7, 7] = np.nan
+    return rain.round(1).astype(dtype)
+
+
+@pytest.mark.parametrize("part", [1, 1000, 1 << 20])
+def test_how_many_values_are_looked_at_at_once_changes_no_bit(part, monkeypatch):
+    rain = rainy()
+    good = rain[np.isfinite(rain)].astype(float)
+    above = good[good > 1e-6 * good.max()]
+    flat = rain.reshape(len(rain), -1).astype(float)
+    wet = np.where(flat > 0.05, flat, np.nan)
+    wet = wet[:, np.isfinite(wet).sum(0) >= 20]
+    high = np.nanquantile(wet, 0.95, axis=0)
+    excess = (wet / high)[wet / high > 1] - 1
+    level = return_level(excess, excess.size / good.size, 365_250)
+    monkeypatch.setattr(extremes, "_PART", part)
+    assert dry_threshold(rain, 0.0) == np.quantile(above, 0.001) / 2
+    assert largest_value(rain, 0.0, 0.05, 365.25) == (1 + level) * high.max()
+
+
+def test_no_copy_of_a_large_record_is_made():
+    rain = rainy(days=2000, cells=(60, 80))
+    wind = rain + np.float32(3)
+    wind += np.arange(wind.size, dtype="f4").reshape(wind.shape) / wind.size
+    tracemalloc.start()
+    for threshold, field in ((None, wind), (0.05, rain)):
+        tracemalloc.reset_peak()
+        if threshold is None:
+            assert dry_threshold(field, float(np.nanmin(field))) is None
+        else:
+            largest_value(field, 0.0, threshold, 365.25)
+        assert tracemalloc.get_traced_memory()[1] < 6e7  # as float64 the record is 77 MB
+    tracemalloc.stop()

@@ -49,7 +49,7 @@ def test_quantiles_of_blocks_are_those_of_numpy_and_of_the_diagnostic(size):
         da = xr.DataArray(
             values[:990].reshape(11, 90), coords={"lat": np.arange(11.0), "lon": np.arange(90.0)}
         )
-        found = geostat.distribution(da, quantiles=levels).value
+        found = geostat.distribution(da, quantiles=levels, weighted=False).value
         np.testing.assert_allclose(found, quantiles.record_quantiles(da, levels), rtol=1e-12)
 
 
@@ -58,3 +58,11 @@ def test_no_value_has_no_quantile():
     counts.first(np.array([np.nan]))
     with pytest.raises(DataError, match="no finite value"):
         counts.second(np.array([np.nan]))
+
+
+@pytest.mark.parametrize("value", [1e39, -1e300, 4e38])
+def test_values_beyond_float32_are_named_and_not_left_out(value):
+    counts = quantiles.QuantileCounts([0.5])
+    with pytest.raises(DataError, match=r"values up to .*, and quantiles are of values up to 3\.4"):
+        counts.first(np.array([1.0, value, np.nan]))
+    counts.first(np.array([1.0, 3e38, np.inf, np.nan]))

@@ -235,3 +235,12 @@ def test_spread_out_days_and_single_times_stand_against_anything_of_their_kind()
 )
 def test_steps_in_words(freq, text):
     assert step_text(pd.date_range("2000", periods=3, freq=freq)) == text
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_a_single_time_has_no_step_in_words(count):
+    times = pd.date_range("2000-01-01", periods=count)
+    with pytest.raises(TimeAxisError, match=f"There are {count} times, no two of which differ"):
+        step_text(times)
+    with pytest.raises(TimeAxisError, match="no two of which differ"):
+        step_text(pd.DatetimeIndex(["2000-01-01"] * 2))

@@ -126,3 +126,23 @@ def test_baselines_are_in_the_units_of_the_truth():
     for given in ({"coarse": field("degC")}, {"train": field("degC")}):
         with pytest.raises(DataError, match="'degC' and the truth in 'K'"):
             xd.skill.table({"mine": truth}, truth, transform=None, **given)
+
+
+@pytest.mark.parametrize("given", [b"K", np.bytes_(b"kelvin"), b"K\0"])
+def test_units_in_bytes_are_those_of_their_text(given):
+    assert units.same_units(given, "K")
+    assert not units.same_units(given, "degC")
+    bytes_, text = field(None), field("K", 1.0)
+    bytes_.attrs["units"] = given
+    xr.testing.assert_equal(xd.skill.rmse(bytes_, text), xd.skill.rmse(field("K"), text))
+    with pytest.raises(DataError, match="degC"):
+        xd.skill.rmse(bytes_, field("degC"))
+    for found in (
+        bytes_.geostat.distribution()["mean"],
+        bytes_.geostat.lag_rmse(max_lag=1)["mean"],
+        bytes_.to_dataset().geostat.acf(max_lag=1)["units"][0],
+        bytes_.geostat.wasserstein(text, transform=None)["wasserstein"],
+        xd.skill.rmse(bytes_, text),
+    ):
+        said = [found.item() if found.name == "units" else found.attrs.get("units", "K")]
+        assert all(isinstance(one, str) and "b'" not in one for one in said), (found.name, said)

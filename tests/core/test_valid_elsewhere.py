@@ -10,7 +10,9 @@ import xarray as xr
 import xdownscale as xd
 from records import make_record
 from xdownscale.core.coords import auxiliary
+from xdownscale.core.errors import GridError
 from xdownscale.core.units import same_units
+from xdownscale.preprocessing.validation import variables
 
 COARSE, FINE = make_record(1.0, 60, margin=1), make_record(0.25, 40)
 
@@ -47,6 +49,15 @@ class TestDatasets:
             plain[name].attrs.clear()
         assert auxiliary(plain) == set(ds.data_vars) - {"dust"}
         assert auxiliary(xr.Dataset({"a": FINE, "b": FINE})) == set()
+
+    def test_single_values_and_texts_are_no_variables(self):
+        """A grid mapping whose reference was lost by arithmetic; names of days."""
+        names = ("time", [f"day {i}" for i in range(FINE.time.size)])
+        ds = xr.Dataset({"dust": FINE, "spatial_ref": 0, "model": "x", "names": names})
+        assert auxiliary(ds) == {"spatial_ref", "model", "names"}
+        assert list(variables(ds, "The record")) == ["dust"]
+        with pytest.raises(GridError, match="No latitude found in spatial_ref"):
+            variables(ds[["spatial_ref"]], "The record")
 
     def test_fit_and_predict(self):
         expected = xd.fit(COARSE, FINE, preset="dressed", progress=False)

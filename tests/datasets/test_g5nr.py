@@ -177,6 +177,24 @@ def test_a_missing_value_of_one_time_is_missing(tmp_path):
     assert np.isnan(dust).sum() == 1
 
 
+@pytest.mark.parametrize("fill", [1e20, -1e15, -9999.0])
+@pytest.mark.parametrize("stated", ["_FillValue", "missing_value", "fmissing_value", "nowhere"])
+def test_other_fill_values_than_the_published_one(fill, stated, tmp_path):
+    values = half_hours(0)
+    values[7, 3, 4] = fill
+    attrs = dict.fromkeys(["missing_value", "fmissing_value", "vmax", "vmin", "valid_range"])
+    options = {"fill": np.float32(fill), "fill_attributes": (stated,), "attrs": attrs}
+    if stated in attrs:
+        attrs[stated] = np.float32(fill)
+    write_day(tmp_path, "20060910", values, **options)
+    if stated == "nowhere" and fill == -9999:
+        with pytest.raises(DataError, match=r"1 values of 'DUEXTTAU' equal to -9999, which looks"):
+            open_g5nr(tmp_path).compute()
+        return
+    dust = open_g5nr(tmp_path).values[0]
+    assert np.argwhere(np.isnan(dust)).tolist() == [[3, 4]]
+
+
 def test_both_records_bear_the_same_days(record, tmp_path):
     """What fit asks of a coarse and a fine record: the same hour of the same days."""
     for date in record[1]:

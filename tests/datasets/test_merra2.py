@@ -134,6 +134,59 @@ def test_any_of_the_fill_attributes_will_do(only, tmp_path):
     assert np.isnan(dust).sum() == 1
 
 
+ALL = ("_FillValue", "missing_value", "fmissing_value")
+
+
+def stating(fill, only):
+    """Options of a file that states a fill value in some attributes, the published one never."""
+    stated = {name: np.float32(fill) if name in only else None for name in ALL[1:]}
+    bounds = dict.fromkeys(["vmax", "vmin", "valid_range"])
+    return {"fill": np.float32(fill), "fill_attributes": only, "attrs": stated | bounds}
+
+
+@pytest.mark.parametrize("only", [ALL, *((name,) for name in ALL), ALL[1:], ()], ids=str)
+@pytest.mark.parametrize("fill", [1e20, -1e15, -9999.0])
+def test_other_fill_values_than_the_published_one(fill, only, tmp_path):
+    values = hourly(0)
+    expected = values.mean(axis=0)
+    expected[5, 6] = np.nan
+    values[3, 5, 6] = fill
+    published.write_merra2(tmp_path, "20200101", values, GRID, **stating(fill, only))
+    if only or abs(fill) >= 1e15:
+        np.testing.assert_allclose(open_merra2(tmp_path).values[0], expected, rtol=1e-5)
+    else:
+        with pytest.raises(DataError, match=rf"1 values of 'DUEXTTAU' equal to {fill:g}, which"):
+            open_merra2(tmp_path).compute()
+
+
+def test_the_published_fill_value_beside_another_one(tmp_path):
+    """A subset service states its own fill value, and leaves those of the original in the data."""
+    values = hourly(0)
+    values[3, 5, 6] = 1e15
+    values[4, 7, 8] = 1e20
+    values[5, 9, 10] = -9999
+    options = stating(1e20, ("_FillValue",))
+    options["attrs"]["fmissing_value"] = np.float32(-9999)
+    options["fill_attributes"] = ("_FillValue", "fmissing_value")
+    published.write_merra2(tmp_path, "20200101", values, GRID, **options)
+    missing = np.argwhere(np.isnan(open_merra2(tmp_path).values[0]))
+    assert missing.tolist() == [[5, 6], [7, 8], [9, 10]]
+
+
+def test_a_fill_value_in_some_hours_of_all_cells(tmp_path):
+    values = hourly(0)
+    values[3] = -9999
+    published.write_merra2(tmp_path, "20200101", values, GRID, **stating(-9999, ALL[2:]))
+    assert np.isnan(open_merra2(tmp_path).values).all()
+
+
+def test_values_that_look_like_fill_values_among_their_like_are_kept(tmp_path):
+    values = hourly(0) * 200 - 150
+    values[3, 5, 6] = -99.0
+    published.write_merra2(tmp_path, "20200101", values, GRID, **stating(1e15, ALL))
+    np.testing.assert_allclose(open_merra2(tmp_path).values[0], values.mean(axis=0), rtol=1e-4)
+
+
 def test_packed_values_are_unpacked(tmp_path):
     values = np.random.default_rng(0).integers(0, 30000, SHAPE).astype(np.int16)
     scale = {"scale_factor": np.float32(1e-4), "add_offset": np.float32(0.5)}

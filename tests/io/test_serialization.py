@@ -419,7 +419,70 @@ def no_carried_field(tree, arrays):
     assert variables["carried"]["dims"][0] == "time"
 
 
+def foreign_coordinate(tree, arrays):
+    """A coordinate on a dimension that the fine grid lacks: no field could have it."""
+    variables = tree["datasets"][tree["groups"].index("fine")]["variables"]
+    arrays["0/other"] = np.zeros(2)
+    variables["other"] = {"dims": ["elsewhere"], "attrs": {}}
+
+
+def long_coordinate(tree, arrays):
+    arrays["0/other"] = np.zeros(2)
+    tree["datasets"][0]["variables"]["other"] = {"dims": ["lat"], "attrs": {}}
+
+
+def many_scalars(tree, arrays):
+    """Few enough to be read, but the axes of fields with them are looked for for minutes."""
+    entry = {"dims": [], "attrs": {}, "texts": [""], "shape": []}
+    variables = tree["datasets"][tree["groups"].index("fine")]["variables"]
+    variables |= {f"x{k}": entry for k in range(1000)}
+
+
+def with_weights(change):
+    """Change arrays of weights."""
+
+    def changed(members):
+        arrays = safetensors.numpy.load(members["weights.safetensors"])
+        change(arrays)
+        members["weights.safetensors"] = safetensors.numpy.save(arrays)
+
+    return changed
+
+
+def one_weight(value, number=0):
+    def change(arrays):
+        name = sorted(arrays)[number]
+        arrays[name] = arrays[name].copy()
+        arrays[name].flat[-1] = value
+
+    return with_weights(change)
+
+
+def drift_of(*lengths):
+    names = ("all/drift.level", "all/drift.spread")
+    parts = {n: np.ones(k, np.float32) for n, k in zip(names, lengths, strict=False)}
+    return with_weights(lambda arrays: arrays.update(parts))
+
+
 CRAFTED += [
+    *(
+        pytest.param(one_weight(value, number), "1 of .* not finite", id=f"{value} in {number}")
+        for value in (np.nan, np.inf, -np.inf)
+        for number in (0, -1)
+    ),
+    *(
+        pytest.param(
+            with_weights(lambda a, n=f"all/residual.{name}": a.update({n: -a[n] - 1})),
+            "go down to -",
+            id=f"negative {name}",
+        )
+        for name in ("memory", "bands", "scale", "power")
+    ),
+    pytest.param(drift_of(2, 3), "'drift.level' and 'drift.spread' have the shapes", id="drift"),
+    pytest.param(drift_of(3), "'drift.level' and 'drift.spread' have the shapes", id="half drift"),
+    pytest.param(with_state(foreign_coordinate), "has the dimension .*elsewhere", id="foreign"),
+    pytest.param(with_state(long_coordinate), "has the sizes|conflicting sizes", id="long"),
+    pytest.param(with_state(many_scalars), "more than 200", id="scalars"),
     pytest.param(with_state(many_texts), "would take 7.* side by side", id="sum of texts"),
     pytest.param(with_state(many_variables), "12.* variables; at most", id="variables"),
     pytest.param(with_state(many_datasets), "datasets; at most 1000", id="datasets"),

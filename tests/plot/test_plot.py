@@ -117,6 +117,11 @@ BANDS = {
     plot.pacf: ["confidence band of zero"],
     plot.lag_curve: ["10 to 90 % quantiles"],
 }
+MEASURED_BANDS = {  # of results that know their confidence level
+    **BANDS,
+    plot.acf: ["95 % band of zero"],
+    plot.pacf: ["95 % band of zero"],
+}
 
 
 @every
@@ -199,7 +204,7 @@ def test_a_field_gives_the_stems_of_its_result(name, coarse):
 
 def test_an_rmse_curve_of_a_field_has_its_units(field):
     ax = plot.lag_curve(field.assign_attrs(units="K"), score="rmse")
-    assert ax.get_ylabel() == "RMSE of a day to an earlier one [K]"
+    assert ax.get_ylabel() == "RMSE of a field to an earlier one [K]"
     np.testing.assert_allclose(ax.lines[0].get_ydata(), geostat.lag_rmse(field)["mean"])
 
 
@@ -375,9 +380,13 @@ def test_maps_refuse_what_cannot_be_drawn(field):
         plot.maps(field, field.isel(time=slice(5)), time="2000-02-10")
     with pytest.raises(DataError, match="There are 3 panels and 1 axes; give 3"):
         plot.maps(field, field, axes=[object()])
-    with pytest.raises(DataError, match="has no value on that day"):
+    with pytest.raises(
+        DataError, match=r"^dust has no value on that day; choose another with time=\.$"
+    ):
         plot.maps(field * np.nan)
-    with pytest.raises(DataError, match=r"has the further dimensions \['level'\]"):
+    with pytest.raises(
+        DataError, match=r"^dust has the further dimensions \['level'\]; select one"
+    ):
         plot.maps(field.expand_dims(level=2))
     with pytest.raises(DataError, match="logarithmic colour scale needs positive values"):
         plot.maps(field - 1, scale="log")
@@ -402,7 +411,7 @@ def test_of_an_ensemble_the_first_realization_is_drawn():
     for draw in (plot.acf, plot.pacf, plot.lag_curve, plot.semivariogram, plot.power_spectrum):
         both = draw({"drawn": da, "truth": da[0]})
         labels = [text.get_text() for text in both.get_legend().get_texts()]
-        assert labels[:2] == ["drawn, realization 1 of 2", "truth"]
+        assert labels == ["drawn, realization 1 of 2", "truth", *MEASURED_BANDS.get(draw, [])]
         one, same = draw(da), draw(da[0])
         for a, b in zip(one.get_lines(), same.get_lines(), strict=True):
             np.testing.assert_array_equal(a.get_ydata(), b.get_ydata())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import warnings
 
 import dask
+import numpy as np
 import pytest
 import xarray as xr
 import zarr
@@ -316,6 +318,23 @@ def damage_key(path):
     note.write_text(json.dumps(facts))
 
 
+def forged_state(**changes):
+    """Change a saved state, and give it the right hash: of lags the shape, of others the value."""
+
+    def damage(path):
+        place = next(path.glob("xdownscale/walk/*/*/_all"))
+        group = zarr.open_group(place, mode="r+")
+        lags = np.asarray(group["memory"][:])
+        lags = changes.get("lags", lambda values: values)(lags)
+        named = ("key", "group", "watched")
+        said = {name: changes.get(name, group.attrs[name]) for name in named}
+        group.update_attributes({**said, "sha256": manifest._digest(said, lags)})
+        del group["memory"]
+        group.create_array("memory", data=lags)
+
+    return damage
+
+
 def lose_state(path):
     shutil.rmtree(path / "xdownscale/walk")
 
@@ -324,8 +343,25 @@ def nothing(_):
     pass
 
 
-@pytest.mark.parametrize("damage", [damage_memory, damage_key, lose_state, nothing])
-@pytest.mark.parametrize("lost", [None, 1])
+FORGED = [
+    forged_state(lags=lambda lags: lags[:, :1]),
+    forged_state(lags=lambda lags: lags[:1]),
+    forged_state(lags=lambda lags: lags[..., :-1]),
+    forged_state(lags=lambda lags: lags.ravel()),
+    forged_state(watched=[[0.0, 1.0]]),
+    forged_state(watched=[["x"] * 3]),
+    forged_state(key="x"),
+    forged_state(group=[]),
+]
+
+
+DAMAGED = (damage_memory, damage_key, lose_state, nothing)
+
+
+@pytest.mark.parametrize(
+    ("damage", "lost"),
+    [*itertools.product(DAMAGED, [None, 1]), *((damage, None) for damage in FORGED)],
+)
 def test_a_stopped_run_continues_from_a_sound_state_only(
     walker, record, walked, tmp_path, monkeypatch, damage, lost
 ):

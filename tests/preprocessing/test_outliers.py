@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dask.array
 import numpy as np
 import pytest
 import xarray as xr
@@ -9,6 +10,7 @@ import xarray as xr
 import xdownscale as xd
 from records import make_record
 from xdownscale.core.errors import DataError, ModelMismatchError, OptionError
+from xdownscale.preprocessing import outliers
 from xdownscale.preprocessing.outliers import find_range, screened
 
 RNG = np.random.default_rng(0)
@@ -159,3 +161,35 @@ class TestFit:
     def test_unknown_word(self):
         with pytest.raises(OptionError, match="Unknown outliers: 'drop'"):
             self.COARSE.downscale.fit(self.FINE, outliers="drop", progress=False)
+
+
+@pytest.mark.parametrize("units", ["K", None])
+@pytest.mark.parametrize("bad", [(), (1e30,), (-9999.0, 1e20), (0.0, -3.0), (-32768.0,), (999.0,)])
+def test_one_reading_finds_what_two_found(bad, units):
+    """The oracle looks at every value; only blocks that hold suspicious ones are read again."""
+    rng = np.random.default_rng(len(bad))
+    values = (280 + 10 * rng.standard_normal((200, 3, 4))).astype("f4")
+    rows = rng.choice(200, len(bad), replace=False)
+    values[rows, 1, 2] = bad
+    values[5] = np.nan
+    read = []
+
+    def note(block):
+        read.append(len(block))
+        return block
+
+    lazy = dask.array.from_array(values, chunks=(40, 3, 4))
+    lazy = lazy.map_blocks(note, dtype=values.dtype, meta=values[:0])
+    da = xr.DataArray(lazy, dims=("time", "y", "x"), attrs={"units": units} if units else {})
+    sample, ends = outliers._surveyed(da)
+    assert sum(read) == 200
+    looked = np.unique(np.linspace(0, 199, 64).astype(int))
+    np.testing.assert_array_equal(sample, values[looked].ravel())
+    known = outliers.find_range(sample, units)
+    suspects = known.suspects(values)
+    count, first = outliers._search(da, known, ends)
+    assert count == suspects.sum()
+    assert first == (tuple(np.argwhere(suspects)[0]) if count else ())
+    assert sum(read) == 200 + 40 * len(np.unique(np.flatnonzero(suspects.any((1, 2))) // 40))
+    masked = outliers.screened(da, "It", "mask").values
+    np.testing.assert_array_equal(masked, np.where(suspects, np.nan, values))

@@ -170,6 +170,13 @@ def test_too_few_days_are_not_judged(tmp_path):
     assert enough_days(30, 30)
 
 
+def test_missing_cells_are_the_cause_that_is_named_and_not_too_few_days():
+    """More days would not help."""
+    masked = FINE.where(FINE.lon > 4)
+    said = concluded(masked.isel(time=slice(3)), masked.isel(time=slice(3)))
+    assert said.startswith("The power spectrum has no result, as where cells are missing: whether")
+
+
 def test_without_a_fine_record_short_scales_are_unknown():
     assert concluded(FINE, None).startswith("There is no fine record to compare with")
 

@@ -311,8 +311,8 @@ def auxiliary(ds: xr.Dataset) -> set[str]:
     -------
     set of str
         Variables that an attribute of another one names (``bounds``, ``climatology``,
-        ``grid_mapping``, ``cell_measures``), grid mappings, and variables that are bounds by their
-        name and last dimension.
+        ``grid_mapping``, ``cell_measures``), grid mappings, variables that are bounds by their
+        name and last dimension, single values (a ``crs`` that no attribute names), and texts.
 
     Examples
     --------
@@ -328,7 +328,10 @@ def auxiliary(ds: xr.Dataset) -> set[str]:
     own = {
         str(name)
         for name, da in ds.data_vars.items()
-        if "grid_mapping_name" in da.attrs or _are_bounds(str(name), da)
+        if not da.ndim
+        or da.dtype.kind in "SU"
+        or "grid_mapping_name" in da.attrs
+        or _are_bounds(str(name), da)
     }
     return own | (named & {str(name) for name in ds.data_vars})
 
@@ -552,7 +555,7 @@ def _tells_time(values: xr.DataArray) -> bool:
 
 def _is_undecoded(values: xr.DataArray) -> bool:
     """Tell whether numbers are times that were not decoded: CF units, or YYYYMMDD."""
-    units = str(values.attrs.get("units", ""))
+    units = units_of(values) or ""
     if " since " in units or " as %Y" in units:
         return True
     if values.dtype.kind not in "iu" or values.ndim != 1 or not values.size:

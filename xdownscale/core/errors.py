@@ -1,4 +1,4 @@
-"""Exceptions and warnings of the library, and checks of options and types.
+"""Exceptions and warnings of the library, and checks of options, types and saved arrays.
 
 Each message says what was found, what is allowed and what to do about it.
 """
@@ -9,6 +9,8 @@ import difflib
 import operator
 from collections.abc import Iterable
 from typing import Any
+
+import numpy as np
 
 
 class XDownscaleError(Exception):
@@ -147,3 +149,30 @@ def require_real(dtype: Any, what: str) -> None:
             "decode_timedelta=False."
         )
     raise DataError(f"{what} has values of type {dtype}; {hint}")
+
+
+def check_finite(name: str, values: Any) -> None:
+    """Raise `ModelFormatError` where an array of a saved state has values that are not finite.
+
+    Parameters
+    ----------
+    name : str
+        Of the array, for the message.
+    values : ndarray
+        Of any shape.
+
+    Examples
+    --------
+    >>> check_finite("encoder.w", np.array([1.0, 2.0], np.float32))
+    >>> check_finite("encoder.w", np.array([1.0, np.nan], np.float32))
+    Traceback (most recent call last):
+    ...
+    xdownscale.core.errors.ModelFormatError: The weights 'encoder.w' have 1 of 2 values that are...
+    """
+    bad = int(np.size(values) - np.isfinite(values).sum())
+    if bad:
+        raise ModelFormatError(
+            f"The weights {name!r} have {bad} of {np.size(values)} values that are not finite; "
+            "fields made with them would have no values. The file was altered, or its training "
+            "went wrong: copy it again from where it came, or fit again."
+        )

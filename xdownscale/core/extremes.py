@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ _TRACE = 0.001  # quantile of the larger values, half of which is the threshold
 _HIGH = 0.95  # quantile of a cell's larger values, above which they are its tail
 _FEWEST = 50  # values of a tail
 _SHARPEST = 0.5  # shape of a tail; above it has no variance, which no rain gauge shows
+_PART = 1 << 20  # values that are looked at at once
 _FITTED = 20_000  # values that a tail is fitted on
 
 
@@ -40,13 +42,27 @@ def dry_threshold(values: Array, least: float) -> float | None:
     >>> dry_threshold(np.linspace(3.0, 5.0, 30), 3.0) is None
     True
     """
-    good = values[np.isfinite(values)].astype(np.float64)
-    if not good.size:
+    count = 0
+    highest = -np.inf
+    for part in _finite_parts(values):
+        count += part.size
+        highest = max(highest, float(part.max(initial=-np.inf)))
+    if not count:
         return None
-    above = good[good > least + _ROUNDING * (float(good.max()) - least)]
-    if not above.size or 1 - above.size / good.size <= MANY:
+    cut = least + _ROUNDING * (highest - least)
+    larger = sum(int((part > cut).sum()) for part in _finite_parts(values))
+    if not larger or 1 - larger / count <= MANY:
         return None
-    return float(least + (np.quantile(above, _TRACE) - least) / 2)
+    above = np.concatenate([part[part > cut] for part in _finite_parts(values)])
+    return float(least + (np.quantile(above, _TRACE, overwrite_input=True) - least) / 2)
+
+
+def _finite_parts(values: Array) -> Iterator[Array]:
+    """Iterate over the finite values as float64, some at a time: a record may be large."""
+    flat = values.reshape(-1)
+    for start in range(0, flat.size, _PART):
+        part = flat[start : start + _PART]
+        yield part[np.isfinite(part)].astype(np.float64)
 
 
 def largest_value(fields: Array, least: float, threshold: float, steps: float) -> float:
@@ -74,20 +90,27 @@ def largest_value(fields: Array, least: float, threshold: float, steps: float) -
     ----------
     Hosking and Wallis (1997), doi:10.1017/CBO9780511529443; Coles (2001), chapter 4.
     """
-    flat = fields.reshape(len(fields), -1).astype(np.float64)
+    flat = fields.reshape(len(fields), -1)
     highest = float(np.nanmax(flat))
-    flat = flat[:, np.isfinite(flat).any(0)]
-    wet = np.where(flat > threshold, flat - least, np.nan)
-    wet = wet[:, np.isfinite(wet).sum(0) >= 1 / (1 - _HIGH)]
-    if not wet.size:
-        return least + 2 * (highest - least)
-    high = np.nanquantile(wet, _HIGH, axis=0)
-    ratio = wet / high
-    excess = ratio[ratio > 1] - 1
+    count = 0
+    scales = []
+    parts = []
+    cells = max(1, _PART // len(flat))
+    for start in range(0, flat.shape[1], cells):
+        some = flat[:, start : start + cells].astype(np.float64)
+        count += int(np.isfinite(some).sum())
+        wet = np.where(some > threshold, some - least, np.nan)
+        wet = wet[:, np.isfinite(wet).sum(0) >= 1 / (1 - _HIGH)]
+        if wet.size:
+            high = np.nanquantile(wet, _HIGH, axis=0)
+            ratio = wet / high
+            parts.append(ratio[ratio > 1] - 1)
+            scales.append(float(high.max()))
+    excess = np.concatenate(parts) if parts else np.zeros(0)
     if excess.size < _FEWEST:
         return least + 2 * (highest - least)
-    level = return_level(excess, excess.size / flat[np.isfinite(flat)].size, YEARS * steps)
-    return max(highest, float(least + (1 + level) * high.max()))
+    level = return_level(excess, excess.size / count, YEARS * steps)
+    return max(highest, float(least + (1 + level) * max(scales)))
 
 
 def return_level(excess: Array, rate: float, steps: float) -> float:

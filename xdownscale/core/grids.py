@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -138,6 +138,7 @@ Bounds = tuple[Array | None, Array | None]
 """Lower and upper edges (n, 2) of the latitudes and of the longitudes, where they are known."""
 
 NO_BOUNDS: Bounds = (None, None)
+_EDGES = (("_south_edge", "_north_edge"), ("_west_edge", "_east_edge"))  # see `with_bounds`
 
 
 def latitude_axis(latitude: Array, what: str = "The grid", bounds: Array | None = None) -> Axis:
@@ -433,6 +434,7 @@ def has_width(axis: Axis) -> bool:
 
 
 Grid = xr.DataArray | xr.Dataset
+GridT = TypeVar("GridT", xr.DataArray, xr.Dataset)
 
 
 def distances(lat1: Any, lon1: Any, lat2: Any, lon2: Any) -> Array:
@@ -605,7 +607,7 @@ def given_bounds(grid: Grid) -> Bounds:
     Parameters
     ----------
     grid : DataArray or Dataset
-        A DataArray cannot bear bounds.
+        A DataArray bears none, unless it is one from `with_bounds`.
 
     Returns
     -------
@@ -624,10 +626,69 @@ def given_bounds(grid: Grid) -> Bounds:
     array([[0., 3.],
            [3., 9.]])
     """
-    if not isinstance(grid, xr.Dataset):
-        return NO_BOUNDS
-    axes = find_axes(grid_template(grid))
-    return _bounds_of(grid, axes.latitude), _bounds_of(grid, axes.longitude)
+    if isinstance(grid, xr.Dataset):
+        axes = find_axes(grid_template(grid))
+        return _bounds_of(grid, axes.latitude), _bounds_of(grid, axes.longitude)
+    latitude, longitude = (
+        np.stack([grid[name].values for name in names], axis=-1)
+        if all(name in grid.coords and grid[name].ndim == 1 for name in names)
+        else None
+        for names in _EDGES
+    )
+    return latitude, longitude
+
+
+def with_bounds(da: xr.DataArray, ds: xr.Dataset) -> xr.DataArray:
+    """Return a variable of a Dataset with the bounds of its cells, which xarray leaves behind.
+
+    The edges are four coordinates along latitude and longitude, so that they follow selections;
+    `without_bounds` takes them off what is returned to callers.
+
+    Parameters
+    ----------
+    da : DataArray
+        With latitude and longitude.
+    ds : Dataset
+        That it is from.
+
+    Returns
+    -------
+    DataArray
+        As it was where there are no bounds, or latitude and longitude are two-dimensional.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset(
+    ...     {"lat_bnds": (("lat", "bnds"), [[0.0, 3.0], [3.0, 9.0]])},
+    ...     coords={"lat": ("lat", [2.0, 6.0], {"bounds": "lat_bnds"}), "lon": [0.0, 1.0]},
+    ... )
+    >>> field = with_bounds(ds.lat * ds.lon, ds)
+    >>> given_bounds(field.isel(lat=[1]))[0]
+    array([[3., 9.]])
+    >>> list(without_bounds(field).coords)
+    ['lat', 'lon']
+    """
+    axes = find_axes(da)
+    coords: dict[str, Any] = {}
+    for names, axis in zip(_EDGES, (axes.latitude, axes.longitude), strict=True):
+        bounds = _bounds_of(ds, axis)
+        if bounds is not None:
+            coords |= {name: (ds[axis].dims[0], bounds[:, k]) for k, name in enumerate(names)}
+    return da.assign_coords(coords)
+
+
+def without_bounds(found: GridT) -> GridT:
+    """Return a result without the edges of `with_bounds`.
+
+    Parameters
+    ----------
+    found : DataArray or Dataset
+
+    Returns
+    -------
+    DataArray or Dataset
+    """
+    return found.drop_vars([name for names in _EDGES for name in names], errors="ignore")
 
 
 def _bounds_of(grid: xr.Dataset, name: str) -> Array | None:
@@ -691,8 +752,8 @@ def cell_weights(da: xr.DataArray) -> xr.DataArray:
     -------
     DataArray
         (y, x): areas in km2, or cosines of latitude where cells have no edges: on curvilinear
-        grids and such of one row or column. 0 where a curvilinear grid has no coordinates (NEMO
-        leaves out processors on land).
+        grids and such of one row or column without bounds. 0 where a curvilinear grid has no
+        coordinates (NEMO leaves out processors on land).
 
     Examples
     --------
@@ -701,8 +762,8 @@ def cell_weights(da: xr.DataArray) -> xr.DataArray:
     array([1. , 0.5])
     """
     axes = find_axes(da)
-    if axes.rectilinear and min(da.sizes[axes.y], da.sizes[axes.x]) > 1:
-        return area(da)
+    if axes.rectilinear and all(has_width(axis) for axis in grid_axes(da)):
+        return without_bounds(area(da))
     latitude = da[axes.latitude]
     cosine = latitude.copy(data=np.cos(np.deg2rad(latitude.values.astype(float))))
     weights = cosine.fillna(0) * xr.ones_like(da[axes.longitude], dtype=float)

@@ -20,6 +20,7 @@ from xdownscale.core.errors import DataError
 Array = NDArray[Any]
 DIGIT = 16
 _SIZE = 1 << DIGIT
+_PIECE = 1 << 22  # values whose weights of up to 2^30 float64 sums without rounding
 
 
 def keys(values: Array) -> Array:
@@ -39,7 +40,7 @@ def floats(found: Array, dtype: np.dtype[Any]) -> Array:
     return np.where(found & sign, found ^ sign, ~found).view(dtype)
 
 
-def count_digits(values: Array, known: int, heads: Array) -> Array:
+def count_digits(values: Array, known: int, heads: Array, weights: Array | None = None) -> Array:
     """Count the next digit of the values behind each head.
 
     Parameters
@@ -50,6 +51,8 @@ def count_digits(values: Array, known: int, heads: Array) -> Array:
         Number of leading bits that are known.
     heads : array of uint64, shape (p,)
         These bits, ascending and unique; one 0 where none is known.
+    weights : array of int, shape (n,), optional
+        How often each value counts, up to 2^30 times; once by default.
 
     Returns
     -------
@@ -64,9 +67,21 @@ def count_digits(values: Array, known: int, heads: Array) -> Array:
         hit = heads[place] == head
         number = number[hit]
         place = place[hit]
+        weights = None if weights is None else weights[hit]
     digit = (number >> np.uint64(left - DIGIT)) & np.uint64(_SIZE - 1)
     flat = place * _SIZE + digit.astype(np.intp)
-    return np.bincount(flat, minlength=heads.size * _SIZE).reshape(heads.size, _SIZE)
+    return _sums(flat, weights, heads.size * _SIZE).reshape(heads.size, _SIZE)
+
+
+def _sums(places: Array, weights: Array | None, size: int) -> Array:
+    """Count what stands at each place, each value as often as its whole-numbered weight."""
+    if weights is None:
+        return np.bincount(places, minlength=size)
+    total = np.zeros(size, np.int64)
+    for start in range(0, places.size, _PIECE):
+        part = slice(start, start + _PIECE)
+        total += np.bincount(places[part], weights[part], size).astype(np.int64)
+    return total
 
 
 def narrow(counts: Array, ranks: Array, heads: Array) -> tuple[Array, Array]:
@@ -191,6 +206,14 @@ _NO_HEAD = np.zeros(1, np.uint64)
 
 
 def _finite(block: Any) -> Array:
-    """Return the finite values of a block, as float32."""
-    values = np.asarray(block, dtype=np.float32).ravel()
-    return values[np.isfinite(values)]
+    """Return the finite values of a block, as float32; raise `DataError` where it is too small."""
+    given = np.asarray(block).ravel()
+    given = given[np.isfinite(given)]
+    most = float(np.finfo(np.float32).max)
+    size = float(max(given.max(initial=0), -float(given.min(initial=0))))
+    if size > most:
+        raise DataError(
+            f"There are values up to {size:g}, and quantiles are of values up to {most:.3g} "
+            "(float32). Convert the record to a larger unit, or mask what is no value."
+        )
+    return np.asarray(given, np.float32)

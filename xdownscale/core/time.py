@@ -255,6 +255,11 @@ def step_text(time: Any) -> str:
     -------
     str
 
+    Raises
+    ------
+    TimeAxisError
+        If there are no two times.
+
     Examples
     --------
     >>> import pandas as pd
@@ -262,6 +267,11 @@ def step_text(time: Any) -> str:
     '6 hours'
     """
     steps, counts = np.unique(np.diff(np.unique(seconds(time))), return_counts=True)
+    if not steps.size:
+        raise TimeAxisError(
+            f"There are {np.size(time)} times, no two of which differ: they have no time step. "
+            "Give two or more."
+        )
     step = int(steps[np.argmax(counts)])
     units = (("day", DAY), ("hour", 3600), ("minute", 60), ("second", 1))
     name, size = next((name, size) for name, size in units if step % size == 0)

@@ -46,9 +46,18 @@ def units_of(thing: Any) -> str | None:
     >>> import xarray as xr
     >>> units_of(xr.DataArray(1.0, attrs={"units": " K"})), units_of(xr.DataArray(1.0))
     ('K', None)
+    >>> units_of(xr.DataArray(1.0, attrs={"units": b"K"}))
+    'K'
     """
     found = thing.attrs.get("units")
-    return None if found is None else str(found).strip()
+    return None if found is None else _text(found).strip()
+
+
+def _text(units: Any) -> str:
+    """Return units as text; h5py and old files give them as bytes."""
+    if isinstance(units, bytes):
+        return units.decode("utf-8", "replace").rstrip("\0")
+    return str(units)
 
 
 def transformed_units(units: str | None, transform: str) -> str | None:
@@ -96,8 +105,8 @@ def same_units(first: str | None, second: str | None) -> bool:
     """
     if first is None or second is None:
         return True
-    one = " ".join(str(first).split())
-    other = " ".join(str(second).split())
+    one = " ".join(_text(first).split())
+    other = " ".join(_text(second).split())
     if one == other:
         return True
     if "" in (one, other):

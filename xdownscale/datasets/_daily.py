@@ -20,8 +20,13 @@ from xdownscale.core.errors import DataError, TimeAxisError, XDownscaleWarning, 
 from xdownscale.core.grids import Array
 from xdownscale.datasets._granules import check_files, held_slots, reading
 from xdownscale.datasets._subset import Window, check_axes
+from xdownscale.preprocessing.outliers import FILLS, find_range
 
 _DIMS = ("time", "lat", "lon")
+# GMAO states its fill value, 1e15, in three attributes; a subset file may have any of them, or none
+_FILL_ATTRIBUTES = ("_FillValue", "missing_value", "fmissing_value")
+_LARGEST = 0.99e15  # and 1e20, 1e30 of other programs: no variable has such values
+_ROUNDING = 1e-6  # relative: a fill value may have been written in fewer digits
 
 STANDARD_NAMES = {
     "DUEXTTAU": "atmosphere_optical_thickness_due_to_dust_ambient_aerosol_particles",
@@ -281,14 +286,15 @@ def read_file(path: Path, source: Source) -> tuple[Array, list[int]]:
     Returns
     -------
     values : ndarray, shape (t, y, x)
-        Fill values are NaN.
+        Fill values are NaN: those of the attributes, and everything of 1e15 or more.
     slots : list of int
         Position of each value in the day.
 
     Raises
     ------
     DataError
-        If the file is damaged, on another grid, or of another day than its name says.
+        If the file is damaged, on another grid, of another day than its name says, or has a fill
+        value that no attribute states.
     """
     check_files([path])
     with _dataset(path) as ds:
@@ -298,9 +304,47 @@ def read_file(path: Path, source: Source) -> tuple[Array, list[int]]:
         window = source.window
         parts = [field[:, window.rows, columns].values for columns in window.columns]
         values = np.concatenate(parts, axis=-1).astype(np.float32, copy=False)
-        # GMAO states its fill value in three attributes; a subset file may have only this one
-        fill = float(field.attrs.get("fmissing_value", 1e15))
-    return np.where(values >= 0.99 * fill, np.float32(np.nan), values), slots
+        fills = _fills(field)
+    return _without_fills(values, fills, source.variable, path), slots
+
+
+def _fills(field: xr.DataArray) -> Array:
+    """Return the fill values that a file states, in units of its unpacked values.
+
+    xarray masks those of two of the attributes, and only where the numbers are equal to the bit.
+    """
+    stated = [{**field.encoding, **field.attrs}.get(name) for name in _FILL_ATTRIBUTES]
+    found = np.array([number for given in stated for number in _numbers(given)])
+    scale = float(field.encoding.get("scale_factor", 1.0))
+    offset = float(field.encoding.get("add_offset", 0.0))
+    return np.unique(found * scale + offset)
+
+
+def _numbers(given: Any) -> list[float]:
+    """Return the numbers of an attribute other than 0, which is a value too; none of a text."""
+    try:
+        found = np.atleast_1d(np.asarray(given, dtype=float)).ravel()
+    except (TypeError, ValueError):
+        return []
+    return [float(number) for number in found if np.isfinite(number) and number != 0]
+
+
+def _without_fills(values: Array, fills: Array, variable: str, path: Path) -> Array:
+    """Return values with NaN for fill values; raise for one that no attribute states."""
+    near = np.zeros(values.shape, bool)
+    for fill in fills.tolist():
+        near |= np.abs(values - fill) <= _ROUNDING * abs(fill)
+    left: Array = np.where(near | (np.abs(values) >= _LARGEST), np.float32(np.nan), values)
+    usual = np.isin(left, np.array(FILLS, np.float32))
+    known = find_range(left) if usual.any() else None
+    bad = usual if known is None else usual & known.suspects(left)
+    if bad.any():
+        raise DataError(
+            f"{path} has {int(bad.sum())} values of {variable!r} equal to {left[bad][0]:g}, which "
+            "looks like a fill value that none of its attributes states. Give a file as it was "
+            "published, or set its attribute _FillValue, e.g. with ncatted."
+        )
+    return left
 
 
 def _check_grid(ds: xr.Dataset, source: Source, path: Path) -> None:

@@ -16,6 +16,7 @@ from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import DataError, GridError, StorageError
 from xdownscale.core.grids import Array
 from xdownscale.core.optional import require
+from xdownscale.core.units import units_of
 from xdownscale.datasets._granules import check_files, find_trouble, reading
 from xdownscale.datasets._subset import check_axes
 
@@ -148,7 +149,7 @@ def _one_field(ds: xr.Dataset, variable: str | None, path: Path) -> xr.DataArray
 
 
 def _check_metres(field: xr.DataArray, path: Path) -> None:
-    units = str(field.attrs.get("units", "m")).strip().lower()
+    units = ("m" if (found := units_of(field)) is None else found).lower()
     if units not in _METRES:
         raise DataError(
             f"{field.name!r} of {path} is in {field.attrs['units']!r}; elevation must be in m. "

@@ -54,18 +54,19 @@ def open_g5nr(
     DataArray
         ``(time, lat, lon)``, float32, in the units of the file; dask, one chunk for each day.
         The mean of the times of a UTC day (00:00 to 23:30 of an instantaneous collection, 00:15
-        to 23:45 of an averaged one) has the time stamp 00:00, as in `open_merra2`. Fill
-        values are NaN, and so is a cell with a missing time. A day without any file is left
-        out, and a warning counts such days. Longitudes ascend without a jump, in the convention
-        of `region`.
+        to 23:45 of an averaged one) has the time stamp 00:00, as in `open_merra2`. Fill values
+        (of the file's attributes, and 1e15 or more) are NaN, and so is a cell with a missing
+        time. A day without any file is left out, and a warning counts such days. Longitudes
+        ascend without a jump, in the convention of `region`.
 
     Raises
     ------
     OptionError
         If an option cannot be used.
     DataError
-        If a file is empty, truncated, an HTML page, of another time than its name says or on
-        another grid (the last two when it is read), or has no such variable; names the file.
+        If a file is empty, truncated, an HTML page, or has no such variable; and, when it is read,
+        if it is of another time than its name says, on another grid, or has a fill value, such as
+        -9999, that no attribute states. Names the file.
     GridError
         If the region reaches beyond the files.
     StorageError

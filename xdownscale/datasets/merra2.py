@@ -68,17 +68,18 @@ def open_merra2(
     DataArray
         ``(time, lat, lon)``, float32, in the units of the file; dask, one chunk for each day.
         The mean of the 24 hours of a UTC day has the time stamp 00:00, by which the library
-        pairs daily records. Fill values are NaN, and so is a cell with a missing hour. A day
-        without a file is left out, and a warning counts such days. Longitudes ascend without a
-        jump, in the convention of `region`.
+        pairs daily records. Fill values (of the file's attributes, and 1e15 or more) are NaN, and
+        so is a cell with a missing hour. A day without a file is left out, and a warning counts
+        such days. Longitudes ascend without a jump, in the convention of `region`.
 
     Raises
     ------
     OptionError
         If an option cannot be used.
     DataError
-        If a file is empty, truncated, an HTML page, of another day than its name says or on
-        another grid (the last two when it is read), or has no such variable; names the file.
+        If a file is empty, truncated, an HTML page, or has no such variable; and, when it is read,
+        if it is of another day than its name says, on another grid, or has a fill value, such as
+        -9999, that no attribute states. Names the file.
     GridError
         If the region reaches beyond the files.
     StorageError

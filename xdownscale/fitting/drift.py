@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from xdownscale.core.errors import DriftError
+from xdownscale.core.errors import DriftError, ModelFormatError
 
 Array = npt.NDArray[Any]
 NAMES = ("mean", "variance", "semivariance of neighbours")
@@ -38,10 +38,23 @@ class Reference(NamedTuple):
 
     @classmethod
     def from_state(cls, state: Mapping[str, Array]) -> Reference | None:
-        """Read what `to_state` returned; None where there is nothing."""
+        """Read what `to_state` returned; None where there is nothing.
+
+        Raises
+        ------
+        ModelFormatError
+            If it has another shape.
+        """
         if "drift.level" not in state:
             return None
-        return cls(np.asarray(state["drift.level"]), np.asarray(state["drift.spread"]))
+        found = [np.asarray(state.get(f"drift.{name}", ())) for name in cls._fields]
+        shapes = [part.shape for part in found]
+        if shapes != [(len(NAMES),)] * 2:
+            raise ModelFormatError(
+                f"The weights 'drift.level' and 'drift.spread' have the shapes {shapes}, and must "
+                f"have {(len(NAMES),)}. The file was altered: save the model again."
+            )
+        return cls(*found)
 
 
 def compare(field: Array, driver: Array) -> Array:

@@ -29,6 +29,7 @@ from xdownscale.core.errors import (
 from xdownscale.core.grids import centres
 from xdownscale.core.missing import ever_present, missing_share
 from xdownscale.core.optional import installed_version
+from xdownscale.core.units import units_of
 from xdownscale.fitting import transfer
 from xdownscale.fitting.faults import Asked, find_faults, joined
 from xdownscale.fitting.fitted_model import Fitted, GroupModel, ModelFacts
@@ -362,7 +363,7 @@ def _fitted(
 
 def _facts(pair: Pair, fingerprint: str, seed: int, encoder: dict[str, Any]) -> ModelFacts:
     """Return the facts about the training that a user or a later check wants to know."""
-    units = [driver.attrs.get("units") for driver in pair.drivers]
+    units = [units_of(driver) for driver in pair.drivers]
     coarse_time = pair.coarse.time if pair.long is None else pair.long[0].time
     return ModelFacts(
         coarse_units=tuple(unit if unit is None else str(unit) for unit in units),

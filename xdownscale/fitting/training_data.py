@@ -171,7 +171,7 @@ class GroupDataset:
         if least is None or not rows.size:
             return scaling
         window = (slice(None), *self.group.window)
-        fields = np.concatenate(list(_Blocks(target.array[window], rows)))
+        fields = _Blocks(target.array[window], rows).held()
         threshold = dry_threshold(fields, least)
         if threshold is None:
             return scaling
@@ -297,6 +297,15 @@ class _Blocks:
                 self.low = min(self.low, float(np.fmin.reduce(block, axis=None)))
                 self.high = max(self.high, float(np.fmax.reduce(block, axis=None)))
                 yield block
+
+    def held(self) -> npt.NDArray[Any]:
+        """Return all blocks as one array; it is the only copy in memory."""
+        out = np.empty((self._rows.size, *self._array.shape[1:]), self._array.dtype)
+        start = 0
+        for block in self:
+            out[start : start + len(block)] = block
+            start += len(block)
+        return out
 
 
 class _Chain:

@@ -6,8 +6,9 @@ that do the heavy work are imported inside the functions that use them.
 A diagnostic takes a DataArray, or a Dataset: then it is applied to each variable that has latitude
 and longitude (curves over time: and a time axis), and the results are joined along the dimension
 ``variable``, with the units of the variables as the coordinate ``units``. Attributes that differ
-between the variables are dropped. A Dataset without any variable has an empty result, so that
-``xr.map_over_datasets(semivariogram, tree)`` works on a DataTree with empty nodes.
+between the variables are dropped. Areas of cells are those within the CF bounds of the Dataset,
+which a variable that is taken out of it leaves behind. A Dataset without any variable has an empty
+result, so that ``xr.map_over_datasets(semivariogram, tree)`` works on a DataTree with empty nodes.
 
 `krige` is no diagnostic: it takes a coarse DataArray to a fine grid.
 """

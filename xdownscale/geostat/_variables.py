@@ -12,7 +12,8 @@ import xarray as xr
 
 from xdownscale.core.coords import auxiliary, find_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
-from xdownscale.core.grids import has_grid
+from xdownscale.core.grids import has_grid, with_bounds, without_bounds
+from xdownscale.core.units import units_of
 from xdownscale.core.values import check_some
 
 VARIABLE = "variable"
@@ -47,7 +48,8 @@ def for_each_variable(
     Returns
     -------
     callable
-        A decorator. Without a Dataset the decorated function is called as it is.
+        A decorator. Without a Dataset the decorated function is called as it is. The variables of
+        a Dataset are weighted by the areas within its CF bounds.
 
     Examples
     --------
@@ -99,7 +101,7 @@ def for_each_variable(
 def fields_of(ds: xr.Dataset, *, needs_time: bool = False) -> dict[str, xr.DataArray]:
     """Return the variables of a Dataset that have a grid, and a time axis where one is needed.
 
-    Bounds of coordinates and cell areas are no fields.
+    Each bears the bounds of its cells. Bounds of coordinates and cell areas are no fields.
 
     Raises
     ------
@@ -108,7 +110,7 @@ def fields_of(ds: xr.Dataset, *, needs_time: bool = False) -> dict[str, xr.DataA
     """
     beside = auxiliary(ds)
     on_grid = {
-        str(name): da
+        str(name): with_bounds(da, ds)
         for name, da in ds.data_vars.items()
         if str(name) not in beside and has_grid(da)
     }
@@ -144,7 +146,8 @@ def _of_the_same_name(ds: xr.Dataset, name: str, what: str) -> xr.DataArray:
             f"{what} has no variable {name!r} to hold against that of the record; it has "
             f"{list(ds.data_vars)}. Rename it, or select the variables that both have."
         )
-    return ds[name]
+    da = ds[name]
+    return with_bounds(da, ds) if has_grid(da) else da
 
 
 def _check_records(arguments: Mapping[str, Any], first: str, other: str | None) -> None:
@@ -167,13 +170,13 @@ def _call(
     except Exception as err:
         err.add_note(f"This was found in the variable {name!r} of the Dataset.")
         raise
-    return result.to_dataset() if isinstance(result, xr.DataArray) else result
+    return without_bounds(result.to_dataset() if isinstance(result, xr.DataArray) else result)
 
 
 def _combine(results: Mapping[str, xr.Dataset], ds: xr.Dataset) -> xr.Dataset:
     """Put the results of all variables side by side, along the dimension ``variable``."""
     _check_same_dims(results)
-    units = [str(ds[name].attrs.get("units", "")) for name in results]
+    units = [units_of(ds[name]) or "" for name in results]
     index = xr.DataArray(list(results), dims=VARIABLE, name=VARIABLE)
     first = next(iter(results.values()))
     # coordinates of the Dataset belong to all of its variables; those that were computed do not

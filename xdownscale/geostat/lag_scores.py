@@ -19,6 +19,7 @@ from xdownscale.core.errors import check_option
 from xdownscale.core.grids import cell_weights
 from xdownscale.core.missing import finite
 from xdownscale.core.streaming import RereadableArray, as_dask, like_input, slabs
+from xdownscale.core.units import units_of
 from xdownscale.geostat._lags import Series, lag_coordinate, pairs, series_of
 from xdownscale.geostat._variables import for_each_variable
 
@@ -131,7 +132,7 @@ def _curves(da: xr.DataArray, max_lag: int, weighted: bool, kind: str) -> xr.Dat
 def _labelled(
     found: Any, rest: xr.DataArray, lags: xr.DataArray, kind: str, weighted: bool
 ) -> xr.Dataset:
-    units = rest.attrs.get("units") if kind == "rmse" else "1"
+    units = units_of(rest) if kind == "rmse" else "1"
     words = {"mean": "mean", "sd": "standard deviation", "p10": "10 % quantile"}
     words |= {"p90": "90 % quantile"}
     steps = "days" if lags.attrs["units"] == "day" else "time steps"

@@ -11,6 +11,7 @@ from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import check_option
 from xdownscale.core.grids import Axis
 from xdownscale.core.spectra import FEWEST, ROUNDING, Rings, ring_spectra
+from xdownscale.core.units import units_of
 from xdownscale.geostat._variables import for_each_variable
 
 _TEXT = "<U120"
@@ -138,7 +139,7 @@ def _labelled(
     found: xr.Dataset, rings: Rings, da: xr.DataArray, attrs: dict[str, Any]
 ) -> xr.Dataset:
     count = xr.DataArray(rings.modes[1:], dims="wavelength")
-    units = da.attrs.get("units")
+    units = units_of(da)
     squared = "1" if units == "1" else f"({units})2" if units else None
     found["power"] = found["variance"] / (count * rings.cell)
     found["mode_count"] = count.assign_attrs(long_name="number of modes", units="1")

@@ -14,6 +14,7 @@ from xdownscale.core.coords import Labels, Unlabelled, to_array
 from xdownscale.core.errors import DataError, OptionError, check_option
 from xdownscale.core.grids import Array
 from xdownscale.core.missing import finite
+from xdownscale.core.units import units_of
 from xdownscale.core.variogram_models import MESSAGE, MODELS, SHAPES, fit_curves
 from xdownscale.geostat._pair_sampling import DIRECTIONS, TOLERANCE, Pairs, sample_pairs
 from xdownscale.geostat._variables import for_each_variable
@@ -134,7 +135,7 @@ def semivariogram(
     time = unlabelled.labels.axes.time
     if average == "time" and time is not None:
         curves = _average(curves, time, bootstrap, seed)
-    found = _with_fit(curves, model, lag, da.attrs.get("units")).assign_attrs(
+    found = _with_fit(curves, model, lag, units_of(da)).assign_attrs(
         max_distance=float(max_distance),
         pairs=int(sampled.first.size),
         model=model,

@@ -105,13 +105,9 @@ def complete(da: xr.DataArray, step: int | None) -> xr.DataArray:
 
     Examples
     --------
-    >>> da = xr.DataArray(
-    ...     np.zeros((1, 2, 2)),
-    ...     {"time": np.array(["2000-01-01"], "M8[ns]"), "lat": [0.0, 1.0], "lon": [5.0, 6.0]},
-    ...     name="dust",
-    ...     attrs={"ancillary_variables": "dust_count"},
-    ... )
-    >>> complete(da, 86400).attrs
+    >>> coords = {"time": np.array(["2000-01-01"], "M8[ns]"), "lat": [0.0, 1.0], "lon": [5.0, 6.0]}
+    >>> attrs = {"ancillary_variables": "dust_count"}
+    >>> complete(xr.DataArray(np.zeros((1, 2, 2)), coords, name="dust", attrs=attrs), 86400).attrs
     {'long_name': 'dust', 'Conventions': 'CF-1.11'}
     """
     name = "field" if da.name is None else da.name

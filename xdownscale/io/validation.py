@@ -8,17 +8,20 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from xdownscale.config import DownscalerConfig
-from xdownscale.core.coords import Axes
+from xdownscale.core.coords import Axes, Labels
 from xdownscale.core.errors import ModelFormatError
 from xdownscale.core.normalization import OPTIONAL, Scaling
+from xdownscale.fitting import drift
 from xdownscale.fitting.fitted_model import Fitted, GroupModel, sizes_of
 from xdownscale.io.schema import REST, Between, check, of_hint
 from xdownscale.preprocessing.calendar_features import Calendar
 
 _WHOLE = Between(-(10**6), 10**6)  # range of the whole numbers among the options
 _COUNT = Between(0, 2**40)
+_COORDINATES = 200  # of a grid
 _LEVELS = 16  # maximum number of levels of a network: 2**15 pixels
 _OTHER = "the file was altered, or written by another version of xdownscale."
 
@@ -161,16 +164,37 @@ def check_fitted(fitted: Fitted, weights: Iterable[str]) -> None:
     _require(fitted.carried.ndim == 3, f"the carried fields have {fitted.carried.ndim} axes")
     _require(fitted.coarse_grid.ndim == 2, f"the coarse grid has {fitted.coarse_grid.ndim} axes")
     _require(fitted.carried.size > 0, "the carried fields are empty")
+    _check_few(fitted.coarse_grid.coords, "coarse grid")
+    _check_few(fitted.carried.coords, "carried fields")
     for labels in fitted.targets:
         named = {labels.axes.y, labels.axes.x}
         held = set(map(str, labels.coords.dims))
         _require(named <= held, f"the grid has the dimensions {sorted(held)}, not {sorted(named)}")
+        _check_coords(labels, fitted.carried)
     used = {f"{name}/{key}" for name, model in fitted.models.items() for key in model.state}
     extra = sorted(set(weights) - used)
     _require(not extra, f"the weights {extra[:1]} belong to no group")
     for name, model in fitted.models.items():
         _check_arrays(fitted, name, model)
+        drift.Reference.from_state(model.state)
         fitted.method.check_state(model.state, fitted.config, sizes_of(fitted, model))
+
+
+def _check_few(coords: Collection[Any], what: str) -> None:
+    """Raise where a grid has so many coordinates that finding its axes takes minutes."""
+    count = len(coords)
+    _require(count <= _COORDINATES, f"the {what} has {count} coordinates, more than {_COORDINATES}")
+
+
+def _check_coords(labels: Labels, carried: xr.DataArray) -> None:
+    """Raise unless every coordinate of a grid lies on its dimensions, which have its sizes."""
+    _check_few(labels.coords.variables, "fine grid")
+    sizes = dict(zip((labels.axes.y, labels.axes.x), carried.shape[1:], strict=True))
+    for name, coordinate in labels.coords.variables.items():
+        off = [dim for dim in coordinate.dims if dim not in labels.dims]
+        _require(not off, f"the coordinate {str(name)[:40]!r} has the dimension {off[:1]}")
+        odd = {dim: n for dim, n in coordinate.sizes.items() if n != sizes.get(str(dim), n)}
+        _require(not odd, f"the coordinate {str(name)[:40]!r} has the sizes {odd}, not {sizes}")
 
 
 def _check_arrays(fitted: Fitted, name: str, model: GroupModel) -> None:

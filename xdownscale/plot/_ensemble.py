@@ -11,15 +11,14 @@ import xarray as xr
 from xdownscale.plot._style import (
     COLOURS,
     MARKERS,
+    axis_units,
     label_of,
     legend,
     named,
     new_axes,
     say_no_result,
     tidy,
-    units_of,
     variable,
-    with_units,
 )
 
 
@@ -70,8 +69,9 @@ def rank_histogram(results: Any, ax: Any = None) -> Any:
     if none:
         say_no_result(ax)
     ax.xaxis.get_major_locator().set_params(integer=True)
-    ax.margins(y=0.2)  # room for the legend
-    legend(ax, ["calibrated"], ncols=2, loc="upper center")
+    rows = -(-(1 + len(curves)) // 3)
+    ax.margins(y=0.1 + 0.1 * rows)  # room for the legend
+    legend(ax, ["calibrated"], ncols=3, loc="upper center")
     return tidy(ax, "rank of the truth among the realizations", "relative frequency")
 
 
@@ -106,22 +106,24 @@ def spread_skill(results: Any, ax: Any = None) -> Any:
     """
     curves = named(results, None, "skill.spread_skill", ["spread", "rmse"], _time_dim(results))
     ax = new_axes(ax, (4.8, 4.4))
+    words, names = axis_units("RMSE of the mean", {n: each["rmse"] for n, each in curves.items()})
     top = 0.0
     for place, (name, result) in enumerate(curves.items()):
         spread = result["spread"].values
         error = result["rmse"].values
         points = {"s": 16, "alpha": 0.7, "linewidths": 0, "marker": MARKERS[place % 7]}
-        label = label_of(name, spread + error)
+        label = label_of(names[name], spread + error)
         ax.scatter(spread, error, color=COLOURS[place % 7], label=label, **points)
         top = float(np.nanmax(1.05 * np.concatenate([spread, error]), initial=top))
-    if not top:
-        say_no_result(ax)
+    none = not top
     top = top or 1.0
     ax.plot([0, top], [0, top], color="#000000", linestyle="--", linewidth=1, label="calibrated")
     ax.set(xlim=(0, top), ylim=(0, top), aspect="equal")
-    legend(ax, ["calibrated"], loc="upper left")
-    units = units_of(result["rmse"])
-    return tidy(ax, with_units("spread", units), with_units("RMSE of the mean", units))
+    ax.locator_params(nbins=6)
+    if none:
+        say_no_result(ax)
+    legend(ax, ["calibrated"], loc="best")  # off the points
+    return tidy(ax, words.replace("RMSE of the mean", "spread"), words)
 
 
 def _time_dim(results: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import textwrap
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,17 @@ from xdownscale.core.optional import require
 from xdownscale.core.time import is_subdaily
 from xdownscale.core.values import check_values
 from xdownscale.plot._colours import DIVERGING, RAIN, colour_scale, sample
-from xdownscale.plot._style import MEMBERS, PURPOSE, units_of, with_units
+from xdownscale.plot._style import (
+    MEMBERS,
+    PURPOSE,
+    plain_ticks,
+    title,
+    units_of,
+    with_units,
+    words_of,
+)
 
+_LETTER = 0.075  # inches
 _DATE = "_several_a_day"  # attribute of a selected field: its record has several steps a day
 
 
@@ -48,8 +58,9 @@ def maps(
         (``"power"``) for skewed fields without negative values that have many zeros, as rain; and
         else linear. Values on both sides of zero have diverging colours with zero in white.
     axes : sequence of matplotlib axes, optional
-        As many as there are panels; default those of a new figure, with cartopy's coastlines
-        where cartopy is installed and plain degrees where it is not.
+        As many as there are panels; default those of a new figure: cartopy's plate carree where
+        cartopy is installed (each then has ``coastlines()``, which downloads them once), else
+        plain degrees.
 
     Returns
     -------
@@ -85,14 +96,14 @@ def maps(
     require("matplotlib", PURPOSE)
     axes = _axes(len(panels) + (truth is not None), axes, panels[-1][1])
     norm, colours = colour_scale([field.values for _, field in panels], scale)
-    for ax, (title, field) in zip(axes, panels, strict=False):
-        mesh = _plot_map(ax, field, title, norm=norm, cmap=colours)
-    words = _words(prediction, "value")
+    for ax, (words, field) in zip(axes, panels, strict=False):
+        mesh = _plot_map(ax, field, words, norm=norm, cmap=colours)
+    words = words_of(prediction, "value")
     place = "bottom" if len(axes) == 3 else "right"
-    _colorbar(mesh, axes[: min(2, len(panels))], with_units(words, units_of(prediction)), place)
+    _colorbar(mesh, axes[: min(2, len(panels))], words, units_of(prediction), place)
     if truth is not None:
         mesh = _plot_difference(axes[-1], panels[-1][1], panels[-2][1])
-        _colorbar(mesh, axes[-1:], with_units("difference", units_of(prediction)), place)
+        _colorbar(mesh, axes[-1:], "difference", units_of(prediction), place)
     _frame(axes, panels[-1][1])
     return axes
 
@@ -104,28 +115,23 @@ def _panels(
     day = _first_time(prediction) if time is None else time
     middle = _middle(prediction)
     members = prediction.sizes.get(MEMBERS, 1)
-    own = "Prediction" if truth is not None else _words(prediction, "Field")
+    own = "Prediction" if truth is not None else words_of(prediction, "Field")
     own = own if members == 1 else f"Prediction, realization 1 of {members}"
     listed = [("Coarse", coarse), ("Truth", truth), (own, prediction)]
     return [
-        (title, _centred(_one_time(da, day, title), middle))
-        for title, da in listed
+        (words, _centred(_one_time(da, day, words), middle))
+        for words, da in listed
         if da is not None
     ]
 
 
-def _words(da: xr.DataArray, default: str) -> str:
-    """Return what the variable is called."""
-    return str(da.attrs.get("long_name") or da.name or default)
-
-
 def _first_time(da: xr.DataArray) -> Any:
+    """Return the first time of a record, or the date of a field that was selected from one."""
     time = find_axes(da).time
-    if time is None:
-        return None
-    if not da.sizes[time]:
+    if time is not None and not da.sizes[time]:
         raise TimeAxisError("The field has no time step to draw; give one that has some.")
-    return da[time].values[0]
+    dates = [da[time][0]] if time is not None else _dates(da)
+    return dates[0].values[()] if dates else None
 
 
 def _one_time(da: xr.DataArray, day: Any, what: str) -> xr.DataArray:
@@ -240,7 +246,7 @@ def _centred(field: xr.DataArray, middle: float) -> xr.DataArray:
     return turned.sortby(axes.x) if axes.rectilinear else turned
 
 
-def _plot_map(ax: Any, field: xr.DataArray, title: str, **options: Any) -> Any:
+def _plot_map(ax: Any, field: xr.DataArray, words: str, **options: Any) -> Any:
     lon, lat = _degrees(field)
     if lon.ndim == 1:
         lon, lat = _edges(lon, lat)
@@ -249,8 +255,7 @@ def _plot_map(ax: Any, field: xr.DataArray, title: str, **options: Any) -> Any:
         options["shading"] = "nearest"
     mesh = ax.pcolormesh(lon, lat, field.values, rasterized=True, **options)
     ax.set_facecolor("#d9d9d9")  # cells without value
-    ax.set_title(title, loc="left", fontsize="medium")
-    ax.set_title(_date(field), loc="right", fontsize="small", color="#5a5a5a")
+    title(ax, words, _date(field))
     if hasattr(ax, "coastlines"):
         ax.gridlines(draw_labels=["left", "bottom"], alpha=0.2)
     return mesh
@@ -274,23 +279,37 @@ def _scalars(field: xr.DataArray) -> dict[Any, Any]:
     return {name: c for name, c in field.coords.items() if c.ndim == 0}
 
 
+def _dates(field: xr.DataArray) -> list[xr.DataArray]:
+    """Return the scalar coordinates that are dates."""
+    return [
+        c
+        for c in _scalars(field).values()
+        if (c.dtype.kind == "M" or hasattr(c.item(), "strftime")) and not c.isnull()
+    ]
+
+
 def _date(field: xr.DataArray) -> str:
     """Return the date of a field, with the hour where its record has several a day."""
-    stamps = [
-        c for c in _scalars(field).values() if c.dtype.kind == "M" or hasattr(c.item(), "strftime")
-    ]
-    if not stamps or stamps[0].isnull():
+    stamps = _dates(field)
+    if not stamps:
         return ""
     text = str(stamps[0].dt.strftime("%Y-%m-%d %H:%M").item())
     return text if field.attrs.get(_DATE) else text[:10]
 
 
-def _colorbar(mesh: Any, axes: Any, label: str, place: str) -> None:
+def _colorbar(mesh: Any, axes: Any, words: str, units: str, place: str) -> None:
+    """Add a colour bar whose label is no longer than the bar."""
+    figure = axes[0].figure
+    tall = axes[0].get_position().height * figure.get_figheight()
+    room = 60 if place == "bottom" else max(16, int(tall / _LETTER))
     extend = "max" if mesh.cmap.name == RAIN else "both"
-    options = {"label": label, "location": place, "extend": extend, "pad": 0.02, "aspect": 25}
-    bar = axes[0].figure.colorbar(mesh, ax=list(axes), **options)
-    if mesh.cmap.name == RAIN and place == "bottom":
-        bar.ax.locator_params(nbins=5)
+    options = {"location": place, "extend": extend, "pad": 0.02, "aspect": 25}
+    label = with_units("\n".join(textwrap.wrap(words, room)), units)
+    bar = figure.colorbar(mesh, ax=list(axes), label=label, **options)
+    if bar.ax.get_xscale() == "log" or bar.ax.get_yscale() == "log":
+        plain_ticks(bar.long_axis, [bar.vmin, bar.vmax])
+    elif place == "bottom":
+        bar.ax.locator_params(nbins=3 + len(axes))
     bar.outline.set_visible(False)
 
 
@@ -303,6 +322,7 @@ def _frame(axes: Any, field: xr.DataArray) -> None:
         ax.set(xlim=x, ylim=y)
         if not hasattr(ax, "coastlines"):
             ax.set(xlabel="longitude [°E]", ylabel="latitude [°N]")
+            ax.locator_params(axis="x", nbins=6)  # so that those of neighbours do not touch
             ax.label_outer()
             ax.set_aspect(_aspect(lat), adjustable="box")
 

@@ -12,6 +12,7 @@ from xdownscale.plot._style import (
     DASHES,
     GREY,
     MARKERS,
+    axis_units,
     band,
     label_of,
     legend,
@@ -21,8 +22,7 @@ from xdownscale.plot._style import (
     plain_ticks,
     say_no_result,
     tidy,
-    units_of,
-    with_units,
+    title_of_field,
 )
 
 _BARS = 0.22  # share of the height that the tallest pair-count bar takes
@@ -68,8 +68,10 @@ def semivariogram(results: Any, ax: Any = None, pair_counts: bool = True, **opti
 
     curves = named(results, measuring(compute, options), "geostat.semivariogram", ["semivariance"])
     ax = new_axes(ax)
+    parts = {name: result["semivariance"] for name, result in curves.items()}
+    label, names = axis_units("semivariance", parts)
     for place, (name, result) in enumerate(curves.items()):
-        _variogram(ax, result, name, place)
+        _variogram(ax, result, names[name], place)
     first = next(iter(curves.values()))
     if not any(np.isfinite(each["semivariance"].values).any() for each in curves.values()):
         say_no_result(ax)
@@ -78,7 +80,8 @@ def semivariogram(results: Any, ax: Any = None, pair_counts: bool = True, **opti
     if pair_counts and "pair_count" in first:
         _pair_bars(ax, first)
     legend(ax, list(curves), loc="lower right" if not pair_counts else "best")
-    return tidy(ax, "lag [km]", with_units("semivariance", units_of(first["semivariance"])))
+    title_of_field(ax, results, "lag")
+    return tidy(ax, "lag [km]", label)
 
 
 def power_spectrum(results: Any, ax: Any = None, **options: Any) -> Any:
@@ -119,13 +122,14 @@ def power_spectrum(results: Any, ax: Any = None, **options: Any) -> Any:
     measure = measuring(compute, options)
     curves = named(results, measure, "geostat.power_spectrum", ["power"], "wavelength")
     ax = new_axes(ax)
+    words, names = axis_units("power density", {n: each["power"] for n, each in curves.items()})
     lengths = []
     for place, (name, result) in enumerate(curves.items()):
         whole = result["complete"].values if "complete" in result else True
         power = result["power"].where((result["power"] > 0) & whole)
         colour = COLOURS[place % 7]
         dash = DASHES[place % 7]
-        label = label_of(name, power)
+        label = label_of(names[name], power)
         point = "o" if power.notnull().sum() == 1 else None  # one point makes no line
         ax.plot(power["wavelength"], power, color=colour, linestyle=dash, marker=point, label=label)
         if "lower" in result and "upper" in result:
@@ -139,7 +143,8 @@ def power_spectrum(results: Any, ax: Any = None, **options: Any) -> Any:
     else:
         say_no_result(ax)
     legend(ax, list(curves))
-    return tidy(ax, "wavelength [km]", with_units("power density", units_of(power)))
+    title_of_field(ax, results, "wavelength")
+    return tidy(ax, "wavelength [km]", words)
 
 
 def _variogram(ax: Any, result: xr.Dataset, name: str, place: int) -> None:

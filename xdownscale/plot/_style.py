@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import functools
 import inspect
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from xdownscale.core.errors import DataError, GridError, TimeAxisError, check_option
+from xdownscale.core import units
+from xdownscale.core.coords import find_axes
+from xdownscale.core.errors import (
+    DataError,
+    GridError,
+    TimeAxisError,
+    XDownscaleError,
+    check_option,
+)
 from xdownscale.core.optional import require
 from xdownscale.plot._units import units_text
 
@@ -22,6 +31,8 @@ GREY = "#8a8a8a"
 MEMBERS = "realization"
 VARIABLE = "variable"  # of a result for several variables of a Dataset
 PURPOSE = "Drawing figures"
+_INCH = 0.08  # width of a letter of medium size
+_INCH_SMALL = 0.07
 
 
 def new_axes(ax: Any, size: tuple[float, float] = (6.4, 4.2)) -> Any:
@@ -91,10 +102,20 @@ def named(
     for name, one in listed.items():
         label, shown = _first_member(name, one)
         if compute is not None and isinstance(shown, xr.DataArray) and dim not in shown.dims:
-            shown = compute(shown)
+            shown = _measured(shown, compute, label)
         _check(shown, variables, dim, what, label)
         found[label] = shown
     return found
+
+
+def _measured(field: xr.DataArray, compute: Callable[[xr.DataArray], Any], name: str) -> Any:
+    """Measure a field; an error says which of several it is about."""
+    try:
+        return compute(field)
+    except XDownscaleError as err:
+        if not name:
+            raise
+        raise type(err)(f"{name!r}: {err}") from err
 
 
 def _fields(ds: xr.Dataset, needs_time: bool) -> Any:
@@ -142,7 +163,54 @@ def variable(result: xr.Dataset | xr.DataArray, name: str) -> xr.DataArray:
 
 def units_of(da: Any) -> str:
     """Return the units of an array, an empty text where it has none."""
-    return str(da.attrs.get("units") or "")
+    return units.units_of(da) or ""
+
+
+def axis_units(words: str, curves: Mapping[str, xr.DataArray]) -> tuple[str, dict[str, str]]:
+    """Return the label of an axis that curves share, and what the legend calls each of them.
+
+    Curves of different units have them in the legend, since the axis cannot tell them.
+
+    Examples
+    --------
+    >>> both = {n: xr.DataArray(0.0, attrs={"units": n}) for n in ("K", "m")}
+    >>> axis_units("RMSE", both)
+    ('RMSE [units: see legend]', {'K': 'K [K]', 'm': 'm [m]'})
+    """
+    shown = {units_text(units_of(curve)) for curve in curves.values()}
+    if len(shown) == 1:
+        return with_units(words, units_of(next(iter(curves.values())))), {n: n for n in curves}
+    names = {name: with_units(name, units_of(curve)) for name, curve in curves.items()}
+    return f"{words} [units: see legend]", names
+
+
+def title(ax: Any, words: str, date: str) -> None:
+    """Write a title on the left, in lines that leave room for the date on the right."""
+    width = ax.get_position().width * ax.figure.get_figwidth()
+    room = max(16, int((0.9 * width - _INCH_SMALL * len(date)) / _INCH))
+    ax.set_title("\n".join(textwrap.wrap(words, room)), loc="left", fontsize="medium")
+    ax.set_title(date, loc="right", fontsize="small", color="#5a5a5a")
+
+
+def title_of_field(ax: Any, results: Any, dim: str) -> None:
+    """Write the variable and the period of a field that was measured, where there is one."""
+    if not isinstance(results, xr.DataArray) or dim in results.dims or ax.get_title(loc="left"):
+        return
+    title(ax, words_of(results, ""), _period(results))
+
+
+def words_of(da: xr.DataArray, default: str) -> str:
+    """Return what a variable is called."""
+    return str(da.attrs.get("long_name") or da.name or default)
+
+
+def _period(field: xr.DataArray) -> str:
+    """Return the first and the last date of a field, an empty text where it has no time."""
+    time = find_axes(field).time
+    if time is None:
+        return ""
+    ends = field[time].isel({time: [0, -1]}).dt.strftime("%Y-%m-%d").values
+    return " to ".join(dict.fromkeys(str(end) for end in ends))
 
 
 def legend(ax: Any, names: Sequence[str], **options: Any) -> None:
@@ -165,6 +233,8 @@ def band(
 ) -> None:
     """Draw a band, which the legend names once: with `words`, or the attribute ``band`` of it."""
     low, high = edges
+    if not np.isfinite(low.values + high.values).any():
+        return
     said = str(low.attrs.get("band") or words)
     label = None if any(c.get_label() == said for c in ax.collections) else said
     ax.fill_between(x, low.values, high.values, color=colour, alpha=0.18, linewidth=0, label=label)
@@ -181,6 +251,7 @@ def say_no_result(ax: Any) -> None:
     """Write into axes without a curve that there is none."""
     place = {"transform": ax.transAxes, "ha": "center", "va": "center"}
     ax.text(0.5, 0.5, "no result: nothing could be measured", color="#5a5a5a", **place)
+    ax.set(xticks=[], yticks=[])  # their numbers would mean nothing
 
 
 def tidy(ax: Any, x: str, y: str) -> Any:

@@ -9,10 +9,13 @@ import numpy as np
 import xarray as xr
 
 from xdownscale.core.errors import DataError, check_option
+from xdownscale.core.optional import require
 from xdownscale.plot._style import (
     COLOURS,
     DASHES,
     MARKERS,
+    PURPOSE,
+    axis_units,
     band,
     label_of,
     legend,
@@ -21,13 +24,13 @@ from xdownscale.plot._style import (
     new_axes,
     say_no_result,
     tidy,
-    units_of,
+    title_of_field,
     variable,
-    with_units,
 )
 
 _PLURALS = {"day": "days", "month": "months"}
-_SCORES = {"r2": "R² of a day with an earlier one", "rmse": "RMSE of a day to an earlier one"}
+_SCORES = {"r2": "R² of a field with an earlier one", "rmse": "RMSE of a field to an earlier one"}
+_FAR = -5.0  # mean R2 from which an axis is logarithmic below -1
 
 
 def acf(results: Any, ax: Any = None, **options: Any) -> Any:
@@ -127,6 +130,8 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2", **options: Any) -
     compute = measuring(geostat.lag_r2 if score == "r2" else geostat.lag_rmse, options)
     curves = named(results, compute, f"geostat.lag_{score}", ["mean"], needs_time=True)
     ax = new_axes(ax)
+    means = {name: result["mean"] for name, result in curves.items()}
+    words, names = axis_units(_SCORES[score], means) if score == "rmse" else (_SCORES[score], None)
     for place, (name, result) in enumerate(curves.items()):
         colour = COLOURS[place % 7]
         lag = result["lag"].values
@@ -139,14 +144,27 @@ def lag_curve(results: Any, ax: Any = None, score: str = "r2", **options: Any) -
             marker=MARKERS[place % 7],
             linestyle=DASHES[place % 7],
             markersize=4,
-            label=label_of(name or "mean", result["mean"].values),
+            label=label_of((names[name] if names else name) or "mean", result["mean"].values),
         )
     _set_lags(ax, [result["lag"].values for result in curves.values()])
     if not any(np.isfinite(result["mean"].values).any() for result in curves.values()):
         say_no_result(ax)
+    elif score == "r2":
+        _keep_visible(ax, list(means.values()))
     legend(ax, list(curves))
-    units = "1" if score == "r2" else units_of(result["mean"])
-    return tidy(ax, _lag_label(curves), with_units(_SCORES[score], units))
+    title_of_field(ax, results, "lag")
+    return tidy(ax, _lag_label(curves), words)
+
+
+def _keep_visible(ax: Any, means: list[xr.DataArray]) -> None:
+    """Set a scale on which R2 near 1 can be seen beside that of a record far below zero."""
+    if min(float(np.nanmin(mean.values, initial=1.0)) for mean in means) < _FAR:
+        ticker = require("matplotlib.ticker", PURPOSE)
+        ax.set_yscale("symlog", linthresh=1.0)
+        ax.yaxis.set_major_formatter(
+            ticker.FuncFormatter(lambda v, _: f"{v:g}".replace("-", "\N{MINUS SIGN}"))
+        )
+        ax.set_ylim(None, 1.2)  # R2 is 1 or less
 
 
 def _stems(
@@ -169,7 +187,8 @@ def _stems(
     if not any(np.isfinite(each.values).any() for each in found):
         say_no_result(ax)
     legend(ax, list(curves))
-    return tidy(ax, _lag_label(curves), with_units(words, "1"))
+    title_of_field(ax, results, "lag")
+    return tidy(ax, _lag_label(curves), words)
 
 
 def _stem(ax: Any, curve: xr.DataArray, label: str, place: int, shift: float) -> None:

@@ -151,6 +151,8 @@ def _transformed(name: str, tokens: list[_Token]) -> str:
 def _written(text: str, power: Fraction) -> str:
     if power == 1:
         return text
+    if power == 2 and text.startswith("sqrt("):
+        return text[len("sqrt(") : -1]
     base = f"({text})" if "(" in text or "_" in text or text in _FUNCTIONS else text
     shown = str(power.numerator) if power.denominator == 1 else f"{float(power):g}"
     return f"{base}$^{{{shown}}}$"

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from xdownscale.core import files, hashing
 from xdownscale.core.errors import ModelFormatError, ModelMismatchError, StorageError
+from xdownscale.fitting import drift
 from xdownscale.io import schema
 from xdownscale.io.schema import REST, Between
 from xdownscale.prediction import integrity
@@ -39,6 +40,7 @@ _SCHEMA = {
     "files": {REST: str},
     REST: object,
 }
+_STATE_SCHEMA = {"key": Between(-(2**62), 2**62), "group": str, "watched": [[float]]}
 _GROUP_SCHEMA = {
     "attributes": {REST: object},
     "zarr_format": Between(3, 3),
@@ -276,7 +278,10 @@ def _state(group: Any) -> RolloutState:
     lags = np.asarray(group["memory"][:], np.float32)
     if group.attrs["sha256"] != _digest(said, lags):
         raise ValueError("the state of a rollout was altered")
-    watched = [np.array(row) for row in said["watched"]]
+    schema.check(said, _STATE_SCHEMA, "The state of a rollout")
+    watched = [np.array(row, float) for row in said["watched"]]
+    if any(row.shape != (len(drift.NAMES),) for row in watched):
+        raise ValueError("the state of a rollout was altered")
     return RolloutState(key=said["key"], lags=lags, group=said["group"], watched=watched)
 
 

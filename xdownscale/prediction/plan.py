@@ -287,7 +287,7 @@ class Plan:
         check_dims(given, "history")
         past = times.check_time(given, "history")
         found = units.units_of(past)
-        known = self.fitted.labels.attrs.get("units")
+        known = units.units_of(self.fitted.labels)
         if not units.same_units(found, known):
             raise ModelMismatchError(
                 f"history is in {units.said(found)}, the model's fine record in "

@@ -183,9 +183,25 @@ class GroupSampler:
         return fields.reshape(*windows.shape, *self.coarse.shape[1:])
 
     def physical(self, fields: FloatArray) -> FloatArray:
-        """Bring scaled fields (..., target, y, x) to physical units, in place."""
-        for target, scaling in enumerate(self.model.scalings):
-            fields[..., target, :, :] = scaling.inverse(fields[..., target, :, :])
+        """Bring scaled fields (..., target, y, x) to physical units, in place.
+
+        Raises
+        ------
+        ModelMismatchError
+            If a cell that the model predicts has no finite value.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):  # it is said below
+            for target, scaling in enumerate(self.model.scalings):
+                fields[..., target, :, :] = scaling.inverse(fields[..., target, :, :])
+        lacking = ~np.isfinite(fields) & self.model.masks
+        if lacking.any():
+            total = fields.size // self.model.masks.size * int(self.model.masks.sum())
+            raise ModelMismatchError(
+                f"{int(lacking.sum())} of {total} generated values are not finite. Either the "
+                "coarse record lies far outside of what the model was fitted on, or the model is "
+                "damaged: look at the range of the record, fit again, or copy the file again from "
+                "where it came."
+            )
         return fields
 
     def lag_without_history(self, row: int) -> FloatArray:

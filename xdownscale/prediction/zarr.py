@@ -8,7 +8,7 @@ import shutil
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -221,7 +221,7 @@ class _Run:
         finished = self.manifest.finished()
         lost = self.manifest.lost(finished)
         if self.plan.request.mode == "autoregressive":
-            lost = _with_those_before(self.manifest, finished, lost)
+            lost = _with_those_before(self._saved_state, finished, lost)
         if lost.any():
             _note_loss(self.where, int(lost.sum()), finished.size)
             self.manifest.forget(lost)
@@ -267,8 +267,20 @@ class _Run:
             tasks[start] = state
         return list(tasks.values())
 
-    def _state_after(self, index: tuple[int, int]) -> States:
+    def _saved_state(self, index: tuple[int, int]) -> States | None:
+        """Return the state after a finished piece; None where it is missing, damaged or misfits."""
         state = self.manifest.load_state(index)
+        fitted = self.plan.fitted
+        count = (self.sizes["realization"][index[0]], self.plan.fine_lags)
+        wanted = {
+            model.group.region: (*count, *fitted.carried.isel(time=0)[model.group.window].shape)
+            for model in fitted.models.values()
+        }
+        found = None if state is None else {name: part.lags.shape for name, part in state.items()}
+        return state if found == wanted else None
+
+    def _state_after(self, index: tuple[int, int]) -> States:
+        state = self._saved_state(index)
         if state is None:  # it was there a moment ago
             raise StorageError(
                 f"Threads of a call that was interrupted are still filling {self.where}. Wait a "
@@ -289,7 +301,9 @@ def _divided(da: xr.DataArray) -> list[int | None]:
 
 
 def _with_those_before(
-    manifest: Manifest, finished: npt.NDArray[np.bool_], lost: npt.NDArray[np.bool_]
+    saved_state: Callable[[tuple[int, int]], States | None],
+    finished: npt.NDArray[np.bool_],
+    lost: npt.NDArray[np.bool_],
 ) -> npt.NDArray[np.bool_]:
     """Return the pieces of autoregressive runs that have to be generated again.
 
@@ -299,7 +313,7 @@ def _with_those_before(
     ends = finished & ~np.pad(finished, ((0, 0), (0, 1)), constant_values=True)[:, 1:]
     found = lost.copy()
     for row, column in np.argwhere(ends):
-        found[row, column] |= manifest.load_state((int(row), int(column))) is None
+        found[row, column] |= saved_state((int(row), int(column))) is None
     for row, column in np.argwhere(found):
         found[row, : column + 1] = finished[row, : column + 1]
     return found

@@ -8,7 +8,7 @@ magnitude do not come near that.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -139,7 +139,7 @@ def screened(da: xr.DataArray, what: str, outliers: str) -> xr.DataArray:
     Parameters
     ----------
     da : DataArray
-        Read once, in blocks along its first dimension.
+        Read once, in blocks along its first dimension; blocks with such values once more.
     what : str
         What it is, for the message.
     outliers : {"raise", "mask", "keep"}
@@ -158,12 +158,12 @@ def screened(da: xr.DataArray, what: str, outliers: str) -> xr.DataArray:
     if da.dtype.kind not in "iuf" or not da.ndim:
         return da
     check_values(da, what)  # what attributes say of missing values tells more than a guess
-    sample = _sample(da)
+    sample, ends = _surveyed(da)
     known = find_range(sample, units_of(da))
     if known is None:
         return da
     if outliers != "keep":
-        count, first = _search(da, known)
+        count, first = _search(da, known, ends)
         if count and outliers == "raise":
             raise DataError(_message(da, what, known, count, first))
         da = _masked(da, known) if count else da
@@ -196,21 +196,52 @@ def describe_suspects(array: Any, known: Range, what: str, time: xr.DataArray) -
     )
 
 
-def _sample(da: xr.DataArray) -> Array:
-    """Return the values of some steps along the first dimension, evenly spaced."""
+class _Ends(NamedTuple):
+    """Block of time steps, and those of its values that are suspicious if any of them is."""
+
+    rows: slice
+    values: Array
+
+
+def _surveyed(da: xr.DataArray) -> tuple[Array, list[_Ends]]:
+    """Return the values of some steps, evenly spaced, and the ends of every block: one reading."""
     size = da.shape[0]
-    if da.ndim < 3 or size <= _LOOK:
-        return np.asarray(da.values).ravel()
-    rows = np.unique(np.linspace(0, size - 1, _LOOK).astype(int))
-    return np.asarray(da.isel({da.dims[0]: rows}).values).ravel()
+    wanted = np.arange(size)
+    if da.ndim >= 3 and size > _LOOK:
+        wanted = np.unique(np.linspace(0, size - 1, _LOOK).astype(int))
+    kept = []
+    ends = []
+    for rows, block in blocks(da.data):
+        here = wanted[(wanted >= rows.start) & (wanted < rows.stop)]
+        kept.append(block[here - rows.start].ravel())
+        ends.append(_Ends(rows, _ends(block)))
+    return np.concatenate(kept) if kept else np.zeros(0, da.dtype), ends
 
 
-def _search(da: xr.DataArray, known: Range) -> tuple[int, tuple[int, ...]]:
-    """Return the number of suspicious values, and where the first one is."""
+def _ends(block: Array) -> Array:
+    """Return the smallest and the largest finite value, and the usual fill values that are there.
+
+    `Range.suspects` grows with the distance from the range, apart from the usual fill values.
+    """
+    finite = np.isfinite(block)
+    good = block if finite.all() else block[finite]
+    if not good.size:
+        return np.zeros(0)
+    usual = [fill for fill in (0.0, *FILLS) if (good == fill).any()]
+    return np.array([good.min(), good.max(), *usual], dtype=np.float64)
+
+
+def _search(da: xr.DataArray, known: Range, ends: list[_Ends]) -> tuple[int, tuple[int, ...]]:
+    """Return the number of suspicious values, and where the first one is.
+
+    Only blocks that have any are read again.
+    """
     count = 0
     first: tuple[int, ...] = ()
-    for rows, block in blocks(da.data):
-        bad = known.suspects(block)
+    for rows, values in ends:
+        if not known.suspects(values).any():
+            continue
+        bad = known.suspects(np.asarray(da.data[rows]))
         here = int(bad.sum())
         if here and not count:
             place = np.argwhere(bad)[0]

@@ -30,9 +30,10 @@ def conclude(findings: list[Finding], records: Records) -> str:
         return f"There is no fine record to compare with: {unknown}"
     if spectrum is None or "fine" not in spectrum.curves:
         return f"The power spectrum could not be measured: {unknown}"
-    if "fine" in spectrum.too_short:
-        return f"There are too few days to judge: {unknown}"
-    return _of_spectrum(spectrum) or f"The power spectrum has no result: {unknown}"
+    said = _of_spectrum(spectrum)
+    if not said:  # more days would not help
+        return f"The power spectrum has no result, as where cells are missing: {unknown}"
+    return f"There are too few days to judge: {unknown}" if "fine" in spectrum.too_short else said
 
 
 def _of_spectrum(spectrum: Finding) -> str:

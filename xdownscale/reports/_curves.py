@@ -13,6 +13,7 @@ from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import DataError
 from xdownscale.core.grids import Array, distances
 from xdownscale.core.time import match_times
+from xdownscale.core.units import units_of
 from xdownscale.core.variogram_models import fit_curve
 from xdownscale.reports._records import days_of
 from xdownscale.skill.baselines import persistence
@@ -303,7 +304,7 @@ def _read_quantiles(edges: Array, share: Array, scope: Scope) -> dict[str, Array
 
 
 def _units(da: xr.DataArray) -> str:
-    return str(da.attrs.get("units") or "")
+    return units_of(da) or ""
 
 
 def _as_is(values: Array) -> Array:

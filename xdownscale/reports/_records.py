@@ -14,6 +14,7 @@ from xdownscale.core.grids import describe_grid, same_grid
 from xdownscale.core.normalization import Scaling, choose_transform
 from xdownscale.core.time import check_calendars, check_time, days, match_times, months
 from xdownscale.core.units import odd_one_out, said, units_of
+from xdownscale.core.values import check_some
 
 MEMBERS = "realization"
 LEAST = 10  # days below which a record says too little
@@ -56,7 +57,7 @@ class Records:
     @property
     def units(self) -> str:
         """Units of the values."""
-        return str(self.prediction.attrs.get("units") or "")
+        return units_of(self.prediction) or ""
 
     @property
     def transformed_units(self) -> str:
@@ -109,7 +110,7 @@ def gather(
     references = {"coarse": inside, "fine": _reference(fine, training, notes)}
     seasonal = {n: _season(da, one, n, notes) for n, da in references.items() if da is not None}
     space = choose_transform([one.data, *(da.data for da in seasonal.values())], transform)
-    units = _transformed(space.transform, str(one.attrs.get("units") or ""))
+    units = _transformed(space.transform, units_of(one) or "")
     fields = {
         name: da.copy(data=space.transform_only(da.data)).assign_attrs(units=units)
         for name, da in {"prediction": one, **seasonal}.items()
@@ -151,6 +152,7 @@ def _checked(da: Any, name: str) -> xr.DataArray:
             f"{name} is a {type(da).__name__}; give a DataArray (time, lat, lon), such as one "
             "variable of a Dataset."
         )
+    check_some(da, f"{name!r}")
     time = require_time(da, f"{name!r}")
     axes = find_axes(da)
     known = {time, axes.y, axes.x, *([MEMBERS] if name == "prediction" else [])}

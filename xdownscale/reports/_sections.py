@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import textwrap
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,16 @@ from xdownscale.core.errors import DataError, GridError, TimeAxisError, XDownsca
 from xdownscale.core.grids import describe_grid
 from xdownscale.core.optional import installed_version, require
 from xdownscale.core.time import is_subdaily, step_text
-from xdownscale.plot._style import band, legend, with_units
+from xdownscale.core.units import units_of
+from xdownscale.plot._style import (
+    band,
+    label_of,
+    legend,
+    plain_ticks,
+    tidy,
+    with_units,
+    words_of,
+)
 from xdownscale.reports import _page
 from xdownscale.reports._evidence import NAMES, TOO_FEW, Finding
 from xdownscale.reports._records import MEMBERS, Records, days_of, period, shared
@@ -54,7 +64,7 @@ def records_table(records: Records) -> str:
         if da is not None:
             rows[name] = {
                 "variable": f"{da.attrs.get('long_name') or da.name or 'unnamed'}",
-                "units": str(da.attrs.get("units") or "not told"),
+                "units": units_of(da) or "not told",
                 "period": period(da),
                 "days": _length(da),
                 "realizations": str(da.sizes.get(MEMBERS, "-")),
@@ -95,7 +105,7 @@ def _maps(records: Records) -> str:
     drawn = plot.maps(records.prediction, records.truth, coarse, time=day, axes=axes)
     if records.truth is None and members == 1:
         drawn[-1].set_title("Prediction", loc="left", fontsize="medium")
-    titles = [ax.get_title(loc="left").lower() for ax in drawn]
+    titles = [" ".join(ax.get_title(loc="left").lower().split()) for ax in drawn]
     return _page.figure(drawn[0].figure, f"Maps of {day}: {', '.join(titles)}.", f"{day}")
 
 
@@ -135,7 +145,6 @@ def _against(records: Records, truth: xr.DataArray) -> str:
     axes = _new_axes(1, 2, (9.6, 3.9))
     plot.rank_histogram(skill.rank_histogram(records.prediction, truth), axes[0])
     plot.spread_skill(skill.spread_skill(records.prediction, truth), axes[1])
-    axes[1].legend(frameon=False, fontsize="small", loc="best")  # off the points
     words = (
         f"Left: how often the truth has each rank among {members} realizations. Right: spread of "
         f"the ensemble against the error of its mean, a point for each {'time' if many else 'day'}."
@@ -209,75 +218,91 @@ def _new_axes(
     return drawn.subplots(rows, columns, squeeze=False).ravel()
 
 
-def _names(found: Finding) -> list[str]:
+def _names(records: Records) -> list[str]:
     """Return the records in the order in which they are drawn: the prediction last, on top."""
-    return [*found.bands, "prediction"]
+    return [*(name for name in records.fields if name != "prediction"), "prediction"]
+
+
+def _curve(found: Finding, name: str) -> tuple[Any, Any, str]:
+    """Return x, y and units of a curve: NaN where a record could not be measured.
+
+    Such a record stays in the legend, as one without result, so that each record has the same
+    colour in all figures of a report.
+    """
+    known = found.curves.get(name)
+    if known is not None:
+        return known.x, found.centre(name), known.units
+    other = found.curves["prediction"]
+    return other.x, np.full(other.x.shape, np.nan), other.units
+
+
+def _datasets(found: Finding, records: Records, quantity: str, dim: str) -> dict[str, xr.Dataset]:
+    """Return curves as the functions of `xdownscale.plot` take them."""
+    curves = {}
+    for name in _names(records):
+        x, y, units = _curve(found, name)
+        data: dict[str, Any] = {quantity: (dim, y, {"units": units}), **_band(found, name, dim)}
+        curves[name] = xr.Dataset(data, coords={dim: x})
+    return curves
 
 
 def _draw_variogram(found: Finding, ax: Any, records: Records) -> Any:
-    curves = {}
-    for name in _names(found):
-        units = {"units": found.curves[name].units}
-        data: dict[str, Any] = {"semivariance": ("lag", found.centre(name), units)}
-        data |= _band(found, name, "lag")
-        curves[name] = xr.Dataset(data, coords={"lag": found.curves[name].x})
-    return plot.semivariogram(curves, ax)
+    return plot.semivariogram(_datasets(found, records, "semivariance", "lag"), ax)
 
 
 def _draw_spectrum(found: Finding, ax: Any, records: Records) -> Any:
-    curves = {
-        name: xr.Dataset(
-            {
-                "power": (
-                    "wavelength",
-                    found.centre(name),
-                    {"units": found.curves[name].units},
-                ),
-                **_band(found, name, "wavelength"),
-            },
-            coords={"wavelength": found.curves[name].x},
-        )
-        for name in _names(found)
-    }
-    return plot.power_spectrum(curves, ax)
+    return plot.power_spectrum(_datasets(found, records, "power", "wavelength"), ax)
 
 
 def _draw_acf(found: Finding, ax: Any, records: Records) -> Any:
-    return _draw_lines(found, ax, "autocorrelation")
+    return _draw_lines(found, ax, records, "autocorrelation")
 
 
 def _draw_lagged_r2(found: Finding, ax: Any, records: Records) -> Any:
-    return _draw_lines(found, ax, "R² of a day with an earlier one")
+    return _draw_lines(found, ax, records, "R² of a day with an earlier one")
 
 
-def _draw_lines(found: Finding, ax: Any, label: str) -> Any:
-    curves = {}
-    for name in _names(found):
-        edges = _band(found, name, "lag")
-        data = {"mean": ("lag", found.centre(name))}
-        data |= {new: edges[old] for new, old in {"p10": "lower", "p90": "upper"}.items() if edges}
-        curves[name] = xr.Dataset(data, coords={"lag": found.curves[name].x})
-    plot.lag_curve(curves, ax)
+def _draw_lines(found: Finding, ax: Any, records: Records, label: str) -> Any:
+    curves = _datasets(found, records, "mean", "lag")
+    bands = {"lower": "p10", "upper": "p90"}
+    plot.lag_curve(
+        {n: ds.rename({k: v for k, v in bands.items() if k in ds}) for n, ds in curves.items()}, ax
+    )
     ax.set_ylabel(label)
     return ax
 
 
 def _draw_distribution(found: Finding, ax: Any, records: Records) -> Any:
-    for place, name in enumerate(_names(found)):
+    """Plot shares of cells below a value; values in their own units, on the transformed scale."""
+    for place, name in enumerate(_names(records)):
         colour = plot.COLOURS[place]
         dash = plot.DASHES[place]
-        share = found.centre(name)
-        x = found.curves[name].x
+        x, share, _ = _curve(found, name)
+        values = records.space.untransform(x)
         if name in found.bands:
             low, high = found.bands[name]
             edges = (xr.DataArray(low), xr.DataArray(high))
-            band(ax, x, edges, _INTERVAL, colour)
-        ax.plot(x, share, color=colour, linestyle=dash, label=name)
-    legend(ax, _names(found))
-    ax.set(xlabel=with_units("value", records.transformed_units), ylabel="share of values below")
-    ax.grid(visible=True, alpha=0.1)
-    ax.spines[["top", "right"]].set_visible(False)
-    return ax
+            band(ax, values, edges, _INTERVAL, colour)
+        label = label_of(name, share)
+        ax.plot(values, share, color=colour, linestyle=dash, label=label)
+    _scale_values(ax, records, values)
+    legend(ax, _names(records))
+    words = textwrap.fill(words_of(records.prediction, "value"), 60)
+    return tidy(ax, with_units(words, records.units), "share of values below")
+
+
+def _scale_values(ax: Any, records: Records, values: Any) -> None:
+    """Set the scale of an axis of values: that of the transform."""
+    space = records.space
+    ends = float(values.min()), float(values.max())
+    if space.transform == "identity" or not ends[0] < ends[1]:
+        return
+    if space.transform == "log10":
+        ax.set_xscale("log")
+        plain_ticks(ax.xaxis, ends)
+        return
+    ax.set_xlim(*ends)
+    ax.set_xscale("function", functions=(space.transform_only, space.untransform))
 
 
 def _band(found: Finding, name: str, dim: str) -> dict[str, Any]:

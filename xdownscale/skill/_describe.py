@@ -15,6 +15,7 @@ from xdownscale.core.errors import OptionError, check_whole
 from xdownscale.core.moments import Moments
 from xdownscale.core.quantiles import QuantileCounts
 from xdownscale.core.time import days
+from xdownscale.core.units import units_of
 from xdownscale.core.values import check_values
 from xdownscale.skill._groups import By, Group, Seasons, check_by, crops, make_groups
 from xdownscale.skill._options import check_quantiles
@@ -110,7 +111,7 @@ def describe(
         frame.insert(0, "n_days", [found[label][1] for label in order])
     if not ways:
         frame.index = index.get_level_values("field")
-    units = {name: str(da.attrs.get("units", "")) for name, da in fields.items()}
+    units = {name: units_of(da) or "" for name, da in fields.items()}
     counts = dict(zip(frame.index, [found[label][0] for label in order], strict=True))
     frame.attrs = {"units": units, "count": counts}
     return frame

@@ -15,6 +15,7 @@ from xdownscale.core.grids import cell_weights
 from xdownscale.core.missing import finite
 from xdownscale.core.normalization import TRANSFORMS, Scaling
 from xdownscale.core.quantiles import record_quantiles
+from xdownscale.core.units import units_of
 
 MEMBERS = "realization"
 Weights = bool | xr.DataArray
@@ -205,7 +206,7 @@ def event_levels(
         check_quantiles(asked)
         levels = record_quantiles(truth, asked)
         extra = {"quantile": ("threshold", asked)}
-    units = {"units": truth.attrs["units"]} if "units" in truth.attrs else {}
+    units = {"units": units_of(truth)} if "units" in truth.attrs else {}
     axis = xr.DataArray(levels, dims="threshold", attrs={"long_name": "threshold", **units})
     return axis.assign_coords({"threshold": axis, **extra})
 

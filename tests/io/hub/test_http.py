@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import itertools
 import logging
@@ -10,11 +11,12 @@ import threading
 import time
 import traceback
 import tracemalloc
+from types import SimpleNamespace
 
 import pytest
 
 from xdownscale.core.errors import ModelFormatError, StorageError
-from xdownscale.io.hub import download, registry
+from xdownscale.io.hub import download, http, registry
 from xdownscale.io.hub import load as load_
 from xdownscale.io.hub.address import below, without_secrets
 
@@ -96,6 +98,7 @@ HOSTILE = [
     ("slow continues", lambda _: after(CONTINUE, CONTINUE, pause=True), "fell silent"),
     ("extension", lambda _: after(CHUNKED + b"1;a=", BLOCK), "connection failed|fell silent"),
     ("slow extension", lambda _: after(CHUNKED + b"1;a=", b"x", pause=True), "fell silent"),
+    ("trickle", lambda _: after(OK + b"\r\n", b"x" * 100, pause=True), "less than 50 kB/s"),
     ("body", lambda _: after(OK + b"\r\n", BLOCK), "has more than the 50000 bytes"),
     ("loop", lambda _: redirect(b"/a", BLOCK), "more than 5 redirects"),
     ("growing loop", lambda path: redirect(path.encode() + b"a"), "more than 5 redirects"),
@@ -114,6 +117,33 @@ def test_a_hostile_server_ends_in_an_error_soon_and_small(serve, answer, message
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2e7
+
+
+@pytest.mark.parametrize("size", [1000, 10**6, 10**8])
+@pytest.mark.parametrize("limit", [20.0, 100.0])
+@pytest.mark.parametrize("rate", [999, 1001, 5000, 49_000])
+def test_a_steady_trickle_ends_in_proportion_to_the_expected_size(monkeypatch, size, limit, rate):
+    now = [0.0]
+    monkeypatch.setattr(http, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    deadline = http.Deadline(limit, size)
+    most = 2 * limit + size / 50_000
+    with contextlib.suppress(TimeoutError):
+        while deadline.received < size:
+            assert deadline.left() <= limit
+            deadline.received += rate
+            now[0] += 1
+    assert now[0] <= most + 1
+    assert deadline.received < size or size / rate <= most
+
+
+def test_a_connection_of_50_kb_a_second_gets_files_of_any_size(monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr(http, "time", SimpleNamespace(monotonic=lambda: now[0]))
+    deadline = http.Deadline(20.0, 10**10)
+    while deadline.received < 10**10:
+        assert deadline.left() > 0
+        deadline.received += 50_000 * 1000
+        now[0] += 1000
 
 
 def there(path):

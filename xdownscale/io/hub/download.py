@@ -173,7 +173,7 @@ def _retried(url: str, size: int, *, exact: bool = False) -> Iterator[bytes]:
 
     from xdownscale.io.hub.http import Deadline
 
-    deadline = Deadline(timeout())
+    deadline = Deadline(timeout(), size)
     for attempt in range(_ATTEMPTS):
         yield b""
         try:
@@ -205,7 +205,10 @@ def _silences() -> tuple[type[Exception], ...]:
 def _reason(err: Exception) -> str:
     answer = getattr(err, "response", None)
     if isinstance(err, _silences()):
-        return f"the server fell silent for {timeout():g} s (XDOWNSCALE_TIMEOUT)"
+        return (
+            f"the server fell silent for {timeout():g} s (XDOWNSCALE_TIMEOUT), or sends less than "
+            "50 kB/s on average; set a longer XDOWNSCALE_TIMEOUT for a slow connection"
+        )
     if answer is not None:
         return f"the server answers {answer.status_code}"
     said = f"{type(err).__name__}: {without_secrets(str(err))[:120]}"

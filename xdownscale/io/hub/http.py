@@ -21,7 +21,8 @@ from requests.adapters import HTTPAdapter
 
 from xdownscale.io.hub.address import without_secrets
 
-_SLOWEST = 1000  # lowest average rate, bytes per second
+_SLOWEST = 1000  # lowest average rate up to any moment, bytes per second
+RATE = 50_000  # lowest average rate of a whole request, bytes per second
 _OVERHEAD = 10**6  # bytes of heads and framing
 _REDIRECTS = 5
 
@@ -33,17 +34,26 @@ class Deadline:
     ----------
     limit : float
         Seconds that the server may be silent. In all there are twice as many, and a second more
-        for every 1000 bytes that have come.
+        for every 1000 bytes that have come, up to one for every 50,000 bytes of `size`: a server
+        that sends a little now and then is left, however long its file is.
+    size : int
+        Bytes that are expected, at most.
+
+    Examples
+    --------
+    >>> Deadline(20.0, 10**6).total
+    60.0
     """
 
-    def __init__(self, limit: float) -> None:
+    def __init__(self, limit: float, size: int) -> None:
         self.limit = limit
+        self.total = 2 * limit + size / RATE  # seconds of the whole request
         self.received = 0
         self._since = time.monotonic()
 
     def left(self) -> float:
         """Return the seconds that the next bytes may take; raise TimeoutError if there are none."""
-        allowed = 2 * self.limit + self.received / _SLOWEST
+        allowed = min(2 * self.limit + self.received / _SLOWEST, self.total)
         left = self._since + allowed - time.monotonic()
         if left <= 0:
             raise TimeoutError("too slow")

@@ -11,13 +11,15 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-from xdownscale.core.errors import ModelFormatError
+from xdownscale.core.errors import ModelFormatError, check_finite
 from xdownscale.models.diffusion.calibration import BANDS
 from xdownscale.models.diffusion.spectra import Spectrum
 from xdownscale.models.diffusion.temporal_noise import RHOS
 
 Floats = NDArray[np.float32]
 _NAMES = ("scale", "memory", "bands", "temperature")
+_SIGNED = {"scale": np.greater_equal, "memory": np.greater_equal, "bands": np.greater}
+_SIGNED |= {"power": np.greater_equal}
 _REACH = 64  # pixels that a field is reflected by before it is filtered
 
 
@@ -108,6 +110,13 @@ class ResidualStatistics(NamedTuple):
                 raise ModelFormatError(
                     f"The weights 'residual.{name}' have shape {found[name]}, the model needs "
                     f"{shape}; the file was altered, or written by another version."
+                )
+            values = state[f"residual.{name}"]
+            check_finite(f"residual.{name}", values)
+            if name in _SIGNED and not _SIGNED[name](values, 0).all():
+                raise ModelFormatError(
+                    f"The weights 'residual.{name}' go down to {values.min():g}; the file was "
+                    "altered, or written by another version."
                 )
 
     def calibrated(self, generated: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from xdownscale.core.errors import ModelFormatError
+from xdownscale.core.errors import ModelFormatError, check_finite
 from xdownscale.models.diffusion import noise
 
 Floats = NDArray[np.float32]
@@ -74,3 +74,4 @@ def _compare(wanted: Mapping[str, tuple[int, ...]], found: Mapping[str, Floats])
                 f"The weights {name!r} have shape {found[name].shape}, the configuration needs "
                 f"{shape}; give the configuration that they were trained with."
             )
+        check_finite(name, found[name])

@@ -30,6 +30,7 @@ from xdownscale.models.statistical.predictors import (
     floats,
     prefixed,
     under,
+    whole_entry,
 )
 
 NEEDED = 12
@@ -211,11 +212,13 @@ class Analogues:
         """
         components = Components.from_state(under(state, "components"), None)
         fields = entry(state, "fields", (None, targets, *shape))
-        count, kind = entry(state, "about", (2,)).astype(int).tolist()
+        about = entry(state, "about", (2,))
+        count = whole_entry("about", about[0], len(fields))
+        kind = KINDS[whole_entry("about", about[1] + 1, len(KINDS)) - 1]
         scores = entry(state, "scores", (len(fields), components.vectors.shape[1] + calendar))
-        bounds = entry(state, "bounds", (targets,))
+        bounds = entry(state, "bounds", (targets,), unbounded=True)
         marginal = read_marginal(state, targets)
-        return cls(components, scores, fields, KINDS[kind], count, bounds, marginal)
+        return cls(components, scores, fields, kind, count, bounds, marginal)
 
 
 def _parts(fine: Array, driver: Array, kind: str) -> Array:

@@ -35,6 +35,7 @@ from xdownscale.models.statistical.predictors import (
     observed,
     prefixed,
     under,
+    whole_entry,
 )
 
 COMPONENTS = 6
@@ -224,8 +225,8 @@ class Dressing:
         cells = int(np.prod(residuals.shape[1:]))
         components = Components.from_state(under(state, "components"), cells)
         scores = entry(state, "scores", (len(residuals), components.vectors.shape[1]))
-        count = int(entry(state, "neighbours", (1,))[0])
-        bounds = entry(state, "bounds", (targets,))
+        count = whole_entry("neighbours", entry(state, "neighbours", (1,))[0], len(residuals))
+        bounds = entry(state, "bounds", (targets,), unbounded=True)
         marginal = read_marginal(state, targets)
         own = under(state, "amplitude")
         amplitude = Amplitude.from_state(own, (targets, *shape)) if own else None

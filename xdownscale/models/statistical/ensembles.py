@@ -12,7 +12,14 @@ from scipy import linalg
 
 from xdownscale.models.diffusion import noise
 from xdownscale.models.statistical.blocks import time_blocks
-from xdownscale.models.statistical.predictors import Array, Floats, State, entry, floats
+from xdownscale.models.statistical.predictors import (
+    Array,
+    Floats,
+    State,
+    check_width,
+    entry,
+    floats,
+)
 
 NEIGHBOURS = (5, 8, 12, 20, 35, 60, 100, 170, 300)
 _JUDGED_CELLS = 128
@@ -116,6 +123,7 @@ class Components:
     def scores(self, x: Array) -> Floats:
         """Return the scores of one field (p,), or of each of several (n, p), by itself."""
         if x.ndim == 1:
+            check_width(x.size, len(self.center))
             return np.asarray((x - self.center) @ self.vectors, np.float32)
         return np.stack([self.scores(each) for each in x])
 

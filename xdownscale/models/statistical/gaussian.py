@@ -228,7 +228,7 @@ class Gaussian:
             spread=entry(state, "spread", (targets, *shape)),
             mixing=entry(state, "mixing", (targets, targets)),
             rho=float(entry(state, "rho", (1,))[0]),
-            bounds=entry(state, "bounds", (targets,)),
+            bounds=entry(state, "bounds", (targets,), unbounded=True),
             marginal=read_marginal(state, targets),
         )
 

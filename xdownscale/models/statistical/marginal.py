@@ -159,7 +159,7 @@ class Marginal:
         """Read what `to_state` returned."""
         given = entry(state, "given", (targets, None))
         return cls(
-            threshold=entry(state, "threshold", (targets,)),
+            threshold=entry(state, "threshold", (targets,), unbounded=True),
             least=entry(state, "least", (targets,)),
             given=given,
             onto=entry(state, "onto", given.shape),

@@ -10,7 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from xdownscale.core.errors import DataError, ModelFormatError, XDownscaleWarning
+from xdownscale.core.errors import (
+    DataError,
+    ModelFormatError,
+    ModelMismatchError,
+    XDownscaleWarning,
+    check_finite,
+)
 
 Floats = NDArray[np.float32]
 Array = NDArray[Any]
@@ -108,7 +114,13 @@ def affordable(count: int, fine: int, coarse: int) -> NDArray[np.int64]:
     return np.linspace(0, count - 1, most).astype(np.int64)
 
 
-def entry(state: Mapping[str, Floats], name: str, shape: tuple[int | None, ...]) -> Floats:
+def entry(
+    state: Mapping[str, Floats],
+    name: str,
+    shape: tuple[int | None, ...],
+    *,
+    unbounded: bool = False,
+) -> Floats:
     """Return an array of a saved state; raise `ModelFormatError` if it lacks or does not fit.
 
     Parameters
@@ -119,6 +131,8 @@ def entry(state: Mapping[str, Floats], name: str, shape: tuple[int | None, ...])
         Of the array.
     shape : tuple of int or None
         That it must have; None where any length will do.
+    unbounded : bool
+        Whether values of -inf stand for no bound; all others are finite.
     """
     if name not in state:
         raise ModelFormatError(
@@ -134,7 +148,43 @@ def entry(state: Mapping[str, Floats], name: str, shape: tuple[int | None, ...])
             f"The array {name!r} of the model file has shape {found}, it should have {shape} (None "
             "is any length); the file was altered or belongs to another model. Save it again."
         )
-    return state[name]
+    values = state[name]
+    check_finite(name, values[values != -np.inf] if unbounded else values)
+    return values
+
+
+def whole_entry(name: str, number: float, most: int) -> int:
+    """Return a count that a saved state holds; raise `ModelFormatError` unless it is 1 to `most`.
+
+    Parameters
+    ----------
+    name : str
+        Of the array that the count is in.
+    number : float
+        The count.
+    most : int
+        Largest allowed one.
+
+    Examples
+    --------
+    >>> whole_entry("neighbours", 3.0, 12)
+    3
+    """
+    if not (1 <= number <= most and number == int(number)):
+        raise ModelFormatError(
+            f"The array {name!r} of the model file counts {number:g}; it must be a whole number "
+            f"from 1 to {most}. The file was altered: save the model again."
+        )
+    return int(number)
+
+
+def check_width(given: int, wanted: int) -> None:
+    """Raise `ModelMismatchError` unless a time step has as many numbers as were fitted on."""
+    if given != wanted:
+        raise ModelMismatchError(
+            f"A time step gives {given} numbers, and the model was fitted on {wanted}: it is of "
+            "another grid than its file says. The file was altered: save the model again."
+        )
 
 
 def floats(values: Any) -> Floats:

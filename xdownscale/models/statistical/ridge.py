@@ -16,6 +16,7 @@ from xdownscale.models.statistical.predictors import (
     Predictors,
     State,
     check_days,
+    check_width,
     entry,
     floats,
     observed,
@@ -329,7 +330,9 @@ class Ridge:
         """Return fields (n, y, x), each computed by itself, whatever stands beside it."""
         out = np.zeros((len(predictors), self.shape[0] * self.shape[1]), np.float32)
         for part in self.parts:
-            x = (features(predictors, part.tile) - part.center).astype(np.float32)
+            seen = features(predictors, part.tile)
+            check_width(seen.shape[1], len(part.center))
+            x = (seen - part.center).astype(np.float32)
             for row, values in enumerate(x):
                 out[row, part.tile.cells] = values @ part.weight + part.intercept
         fields = out.reshape(-1, *self.shape)

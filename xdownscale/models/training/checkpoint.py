@@ -107,10 +107,7 @@ class TrainingState:
             if not wrong and {n: getattr(t, "shape", None) for n, t in found.items()} != wanted:
                 wrong.append(name)
         if wrong:
-            raise ModelFormatError(
-                f"The checkpoint of stage {stage!r} is altered or of another version: {wrong[0]!r} "
-                "is not what training wrote. Give another checkpoint_dir, or remove what is there."
-            )
+            raise ModelFormatError(_strange(wrong[0], f" of stage {stage!r}"))
         return cls(**content)
 
 
@@ -161,10 +158,10 @@ def restore(fresh: Any, state: Mapping[str, Any], what: str) -> None:
         raise ModelFormatError(_strange(what))
 
 
-def _strange(what: str) -> str:
+def _strange(what: str, of_stage: str = "") -> str:
     return (
-        f"The checkpoint is altered or of another version: {what!r} is not what training wrote. "
-        "Give another checkpoint_dir, or remove what is there."
+        f"The checkpoint{of_stage} is altered or of another version: {what!r} is not what training "
+        "wrote. Give another checkpoint_dir, or remove what is there."
     )
 
 
