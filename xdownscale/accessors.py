@@ -310,7 +310,7 @@ class _Geostat:
         *,
         transform: str | Scaling | None = "auto",
         floor: float | None = None,
-        normalise: bool = True,
+        normalise: bool | str = True,
         common: bool = True,
     ) -> xr.Dataset:
         """Return the Wasserstein distance to another record; see `geostat.wasserstein`."""
@@ -541,8 +541,17 @@ class GeostatAccessor(_Geostat):
         time: Any = None,
         scale: str = "auto",
         axes: Any = None,
+        titles: Sequence[str] | None = None,
     ) -> Any:
         """Plot one time step beside truth and coarse record; see `xdownscale.plot.maps`."""
         from xdownscale.plot import maps
 
-        return maps(self._da, truth=truth, coarse=coarse, time=time, scale=scale, axes=axes)
+        return maps(
+            self._da,
+            truth=truth,
+            coarse=coarse,
+            time=time,
+            scale=scale,
+            axes=axes,
+            titles=titles,
+        )

@@ -202,6 +202,72 @@ def test_the_histogram_form_is_off_by_a_bin_at_most(kind, bins):
             assert found == pytest.approx(expected)
 
 
+def test_four_points_by_hand_within_the_range_of_the_period():
+    # day 1 as above, 1.5 apart; day 2: 10 to 11 against 10 to 13; the range of both is 13
+    days = pd.date_range("2000-01-01", periods=2)
+    one = xr.concat([field([2, 0, 5, 1]), field([10, 11, 10, 11])], pd.Index(days, name="time"))
+    other = xr.concat([field([3, 9, 1, 1]), field([13, 10, 10, 11])], pd.Index(days, name="time"))
+    found = wasserstein(one, other, transform=None, normalise="period")
+    np.testing.assert_allclose(found.wasserstein, [1.5 / 13, 0.5 / 13])
+    np.testing.assert_array_equal(found.span, [13, 13])
+    assert found.wasserstein_mean.item() == pytest.approx(1 / 13)
+    assert (found.attrs["normalised"], found.wasserstein.attrs["units"]) == ("period", "1")
+    # 13 bins of width 1: the histograms hold the values themselves, the last bin 12 and 13
+    binned = wasserstein(one, other, bins=13, transform=None, normalise="period")
+    np.testing.assert_allclose(binned.wasserstein, [1.5 / 13, 0.25 / 13])
+
+
+@pytest.mark.parametrize("bins", [None, 7])
+def test_the_period_is_that_of_scipy_over_the_joint_range(bins):
+    """The distance of each day, as in the public code: divided by one range for all days."""
+    one, other = record(seed=1), record(shape=(6, 7, 9), seed=2, start="2000-01-03")
+    one.values[0, 0, 0] = 1e9  # no common day: it is outside of the period
+    other.values[1, 2, 3] = np.nan
+    found = wasserstein(one, other, bins=bins, common=False, normalise="period")
+    a, b = np.log10(one.values[2:]), np.log10(other.values[:4])
+    low, high = np.nanmin([np.nanmin(a), np.nanmin(b)]), max(np.nanmax(a), np.nanmax(b))
+    expected = []
+    for x, y in zip(a, b, strict=True):
+        parts = [part[np.isfinite(part)] for part in (x, y)]
+        if bins is None:
+            expected.append(stats.wasserstein_distance(*parts) / (high - low))
+        else:
+            counts = [np.histogram(part, bins, (low, high))[0] for part in parts]
+            places = np.arange(bins)
+            expected.append(stats.wasserstein_distance(places, places, *counts) / bins)
+    np.testing.assert_allclose(found.wasserstein, expected, rtol=1e-6)
+    np.testing.assert_allclose(found.span, high - low, rtol=1e-6)
+    lazy = wasserstein(
+        one.chunk(time=2), other.chunk(lat=3), bins=bins, common=False, normalise="period"
+    )
+    assert lazy.wasserstein.chunks is not None
+    xr.testing.assert_allclose(lazy.compute(), found)
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_pooled_distances_are_of_the_period_anyway(lazy):
+    one, other = record(seed=1), record(seed=2)
+    if lazy:
+        one, other = one.chunk(time=2), other.chunk(time=3)
+    for bins in (None, 7):
+        whole = wasserstein(one, other, "pooled", bins).compute()
+        period = wasserstein(one, other, "pooled", bins, normalise="period").compute()
+        xr.testing.assert_allclose(period, whole)
+
+
+def test_the_seasons_of_a_table_share_the_range_of_the_period():
+    one = record((120, 5, 8), start="2000-01-15")
+    other = record((120, 5, 8), seed=2, start="2000-01-15")
+    options = {"by": "season", "seasons": ("DJF", "MAM")}
+    found = similarity_table(one, other, normalise="period", **options)
+    absolute = similarity_table(one, other, normalise=False, **options)
+    z = np.log10(np.stack([one.values, other.values]))
+    for column in ("daily mean", "daily p10", "daily p90", "pooled"):
+        np.testing.assert_allclose(found[column], absolute[column] / np.ptp(z))
+    own = similarity_table(one, other, **options)
+    assert (found["daily mean"] < own["daily mean"]).all()
+
+
 def test_a_large_record_is_within_its_error_bound(monkeypatch):
     one, other = record((30, 10, 12), seed=1), record((30, 10, 12), seed=2)
     exact = wasserstein(one, other, "pooled")
@@ -512,6 +578,10 @@ def test_unknown_names_and_options():
         wasserstein(one, one, "dayly")
     with pytest.raises(OptionError, match="bins is 0; give a whole number"):
         wasserstein(one, one, bins=0)
+    for function in (wasserstein, similarity_table):
+        for wrong in ("day", None, 1):
+            with pytest.raises(OptionError, match=r"normalise is .*'period', for that of all days"):
+                function(one, one, normalise=wrong)
     with pytest.raises(OptionError, match="Unknown transform: 'log'"):
         wasserstein(one, one, transform="log")
     with pytest.raises(OptionError, match="floor=1 means nothing with transform='sqrt'"):

@@ -305,6 +305,32 @@ def test_maps_share_one_scale_and_show_the_difference(field, coarse):
     assert "[°N]" in axes[2].get_ylabel()
 
 
+def test_titles_are_those_given(field, coarse):
+    """Figure 2 of the paper: a record beside another, neither of them a prediction."""
+    cases = {
+        ("G5NR",): {},
+        ("MERRA-2", "G5NR"): {"coarse": coarse},
+        ("G5NR", "DDPM", "DDPM minus G5NR"): {"truth": field},
+        ("MERRA-2", "G5NR", "DDPM", "error"): {"truth": field, "coarse": coarse},
+    }
+    for titles, others in cases.items():
+        axes = plot.maps(field, titles=list(titles), **others)
+        assert tuple(ax.get_title(loc="left") for ax in axes) == titles
+        assert_legible(axes[0].figure)
+        assert axes[0].get_title(loc="right") == str(field.time.values[0])[:10]
+        again = field.geostat.plot_maps(titles=titles, **others)
+        assert tuple(ax.get_title(loc="left") for ax in again) == titles
+
+
+def test_a_title_for_each_panel_or_none(field):
+    wrong = (["one"], ["one", "two"], ["a", "b", "c", "d"], "abc", ["a", "b", 3], 5)
+    for titles in wrong:
+        with pytest.raises(
+            OptionError, match=r"one text for each panel: 'Truth', 'Prediction', 'Prediction minus"
+        ):
+            plot.maps(field, field, titles=titles)
+
+
 def test_difference_does_not_mind_orientation_names_or_order(field):
     truth = (
         field.isel(lat=slice(None, None, -1)).rename(lat="y", lon="x").transpose("x", "time", "y")

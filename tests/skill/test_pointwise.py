@@ -230,7 +230,8 @@ def test_what_does_not_fit_is_refused():
         baselines.pointwise(coarse, fine[:9])
     with pytest.raises(DataError, match=r"of the 22 training days there are 0, and 2 are needed"):
         baselines.pointwise(coarse, train[::2])
-    patchy = train.where((np.arange(45) % 2 == 0)[:, None, None] ^ (train.lon < 2))
+    even = xr.DataArray(np.arange(45) % 2 == 0, dims="time")
+    patchy = train.where(even == (train.lon < 2))  # either half, every other day
     with pytest.raises(DataError, match="known on a training day and on the day before it"):
         baselines.pointwise(coarse, patchy)
     with pytest.raises(DataError, match="units"):

@@ -116,6 +116,7 @@ def daily(
     codes_u: Array,
     codes_v: Array,
     when: Array,
+    bounds: Array | None = None,
     *,
     groups: tuple[int, int],
     bins: int | None,
@@ -132,6 +133,8 @@ def daily(
         Group of each pixel, -1 in none.
     when : ndarray, shape (...)
         Group of each day, -1 in none.
+    bounds : ndarray, shape (2,), optional
+        Minimum and range to take for those of each day.
     groups : (int, int)
         Number of groups of days and of pixels.
     bins, normalise, space
@@ -146,7 +149,7 @@ def daily(
     # (t, y x)
     one = _rows(clean(u, space), lead)
     other = _rows(clean(v, space), lead)
-    low, span = _range(one, other)
+    low, span = _range(one, other) if bounds is None else np.tile(bounds, (len(one), 1)).T
     where = _rows(np.broadcast_to(codes_u, (*codes_u.shape[:-2], *u.shape[-2:])), lead)
     there = _rows(np.broadcast_to(codes_v, (*codes_v.shape[:-2], *v.shape[-2:])), lead)
     found = np.full((len(one), groups[0], groups[1], len(DAILY)), np.nan)
@@ -297,12 +300,22 @@ def squeeze(points: Points) -> Points:
 
 
 def pooled(
-    one: Sequence[Points], other: Sequence[Points], bins: int | None, normalise: bool, exact: bool
+    one: Sequence[Points],
+    other: Sequence[Points],
+    bins: int | None,
+    normalise: bool,
+    exact: bool,
+    bounds: Array | None = None,
 ) -> Array:
-    """Return the entries (groups, 5) of `POOLED`; the range is that of all groups together."""
+    """Return the entries (groups, 5) of `POOLED`; the range is that of all groups together.
+
+    Or the range that `bounds` (minimum, range) gives.
+    """
     ends = [e for p in (*one, *other) if p.values.size for e in p.values[[0, -1]]]
     low = min(ends, default=np.nan)
     span = max(ends, default=np.nan) - low
+    if bounds is not None:
+        low, span = (float(each) for each in bounds)
     rows = []
     for u, v in zip(one, other, strict=True):
         counts = [float(u.weights.sum()), float(v.weights.sum())]

@@ -33,6 +33,7 @@ _MERGED = 4  # partial results that are merged at a time
 _CORES = (("_y", "_x"), ("_other_y", "_other_x"), ("_cell_y", "_cell_x"), ("_c_y", "_c_x"))
 _WAYS = ("season", "region")
 _WHOLE = "all"
+_PERIOD = "period"
 _COLUMNS = ["daily mean", "daily p10", "daily p90", "pooled", "days"]
 _NAMES = {
     "wasserstein": "1-Wasserstein distance",
@@ -56,7 +57,7 @@ def wasserstein(
     *,
     transform: str | Scaling | None = "auto",
     floor: float | None = None,
-    normalise: bool = True,
+    normalise: bool | str = True,
     common: bool = True,
 ) -> xr.Dataset:
     """Return the 1-Wasserstein distance between the values of two records.
@@ -91,9 +92,11 @@ def wasserstein(
         skewed values above 0, ``"identity"`` for temperatures, ``"sqrt"`` for daily rain.
     floor : float, optional
         Under log10, values below it count as the floor; with it ``"auto"`` is ``"log10"``.
-    normalise : bool
+    normalise : bool or "period"
         Divide by the joint range of both (of the day, or of all days together; all groups share
-        it), so that distances lie in [0, 1]. False: in transformed units.
+        it), so that distances lie in [0, 1]. ``"period"``: the range of all days together divides
+        the distance of each day too, as in the public code of arXiv:2512.05139, whose text has that
+        of the day; bins divide it too. False: in transformed units.
     common : bool
         Compare common cells only: where the grids agree, pixels that neither lacks; else the
         cells whose centres lie within both grids. False: all cells of both, and with
@@ -111,7 +114,7 @@ def wasserstein(
     Raises
     ------
     OptionError
-        For unknown names, fewer than one bin, edges that do not ascend.
+        For unknown names, fewer than one bin, edges that do not ascend, another `normalise`.
     DataError
         If values cannot be transformed (0 or less under log10 without a floor); for lazy records
         when they are computed.
@@ -139,14 +142,37 @@ def wasserstein(
     1.0
     >>> round(wasserstein(one, 10 * one, transform="log10").wasserstein.item(), 12)
     0.333333333333
+    >>> days = pd.date_range("2000-01-01", periods=2)
+    >>> two = xr.concat([one, 100 * one], pd.Index(days, name="time"))
+    >>> wasserstein(two, 10 * two, transform="log10", normalise="period").wasserstein.values
+    array([0.2, 0.2])
     """
     check_option("kind of distance", kind, KINDS)
     _check_bins(bins)
+    _check_normalise(normalise)
     pair = bring_together(da, other, common, days=common or kind == "daily")
     space = space_of(transform, (each.data for each in pair), floor)
+    bounds = _period_bounds(pair, space) if normalise == _PERIOD else None
+    return _distance(pair, kind, by, space, bins, normalise, common, bounds)
+
+
+def _distance(
+    pair: Pair,
+    kind: str,
+    by: Any,
+    space: Scaling,
+    bins: int | None,
+    normalise: bool | str,
+    common: bool,
+    bounds: xr.DataArray | None,
+) -> xr.Dataset:
+    """Return what `wasserstein` does, of records that were brought together.
+
+    `bounds` has the minimum and the range of a period; None: those of the day, or of all days.
+    """
     groups = resolve(by, pair)
     measure = _daily if kind == "daily" else _pooled
-    found = measure(pair, groups, space, bins, normalise)
+    found = measure(pair, groups, space, bins, bool(normalise), bounds)
     attrs = {
         "kind": kind,
         "bins": "exact" if bins is None else bins,
@@ -156,7 +182,7 @@ def wasserstein(
         "common": str(common),
         "source": "arXiv:2512.05139, equations 10-13",
     }
-    return _describe(found, pair, space, normalise).assign_attrs(attrs)
+    return _describe(found, pair, space, bool(normalise)).assign_attrs(attrs)
 
 
 def similarity_table(
@@ -169,7 +195,7 @@ def similarity_table(
     bins: int | None = None,
     transform: str | Scaling | None = "auto",
     floor: float | None = None,
-    normalise: bool = True,
+    normalise: bool | str = True,
 ) -> pd.DataFrame:
     """Tabulate the Wasserstein distances of two records by season and region.
 
@@ -187,7 +213,7 @@ def similarity_table(
     regions : mapping of str to (west, east, south, north) or mask, optional
         Where ``"region"`` is among `by`; None for the whole area.
     bins, transform, floor, normalise
-        As in `wasserstein`.
+        As in `wasserstein`; ``"period"`` are all common days of the region, in any season.
 
     Returns
     -------
@@ -224,19 +250,24 @@ def similarity_table(
             f"regions names {list(regions)}, but by is {by!r}; put 'region' among by, or leave "
             "regions out."
         )
+    _check_normalise(normalise)
     check_some(fields_a, "The first record")
     check_some(fields_b, "The second record")
     one, other = on_common_days(fields_a, fields_b, ("The first record", "The second record"))
     boxes: dict[str, Any] = dict(normalise_regions(regions)) or {_WHOLE: None}
     names = list(resolve_seasons(seasons)) if "season" in ways else [_WHOLE]
     space = space_of(transform, (one.data, other.data), floor)
-    options = {"bins": bins, "transform": space, "normalise": normalise}
+    _check_bins(bins)
+    options = {"by": None, "space": space, "bins": bins, "normalise": normalise, "common": True}
     rows = {}
     for region, box in boxes.items():
         a = one if box is None else _crop(one, box)
         b = other if box is None else _crop(other, box)
+        bounds = None
+        if normalise == _PERIOD:
+            bounds = _period_bounds(bring_together(a, b, True, days=True), space).compute()
         for season, days in _seasons(one, names, seasons):
-            rows[(season, region)] = _row(a.isel(days), b.isel(days), options)
+            rows[(season, region)] = _row(a.isel(days), b.isel(days), options | {"bounds": bounds})
     return _frame(rows, ways, names, list(boxes))
 
 
@@ -248,8 +279,46 @@ def _check_bins(bins: int | None) -> None:
         )
 
 
+def _check_normalise(normalise: bool | str) -> None:
+    if not isinstance(normalise, (bool, np.bool_)) and normalise != _PERIOD:
+        raise OptionError(
+            f"normalise is {normalise!r}; give True, for the range of each day, 'period', for that "
+            "of all days together, or False."
+        )
+
+
+def _period_bounds(pair: Pair, space: Scaling) -> xr.DataArray:
+    """Return the joint minimum and the joint range (2,) of all transformed values of both.
+
+    NaN where neither has any. Lazy where the records are.
+    """
+    lows = []
+    highs = []
+    for da in pair:
+        moved = xr.apply_ufunc(
+            _wasserstein_kernels.clean,
+            da,
+            kwargs={"space": space},
+            dask="parallelized",
+            output_dtypes=[np.float64],
+        )
+        lows.append(moved.fillna(np.inf).min().drop_vars(list(moved.coords), errors="ignore"))
+        highs.append(moved.fillna(-np.inf).max().drop_vars(list(moved.coords), errors="ignore"))
+    low = np.minimum(*lows)
+    high = np.maximum(*highs)
+    known = np.isfinite(low) & np.isfinite(high)
+    low, high = (end.where(known).astype(float) for end in (low, high))
+    found: xr.DataArray = xr.concat([low, high - low], "_bound", coords="minimal")
+    return found.chunk(_bound=-1) if found.chunks is not None else found
+
+
 def _daily(
-    pair: Pair, groups: Groups, space: Scaling, bins: int | None, normalise: bool
+    pair: Pair,
+    groups: Groups,
+    space: Scaling,
+    bins: int | None,
+    normalise: bool,
+    bounds: xr.DataArray | None,
 ) -> xr.Dataset:
     """Return the distance of each day and group, and mean and quantiles over the days."""
     kernel = partial(
@@ -270,7 +339,8 @@ def _daily(
         kernel,
         *arrays,
         groups.when[0].astype(np.int64),
-        input_core_dims=[*map(list, _CORES), []],
+        *([] if bounds is None else [bounds]),
+        input_core_dims=[*map(list, _CORES), [], *([] if bounds is None else [["_bound"]])],
         output_core_dims=[["_when", "_where", "_entry"]],
         dask="parallelized",
         output_dtypes=[np.float64],
@@ -324,7 +394,12 @@ def _split(entries: xr.DataArray, groups: Groups, names: tuple[str, ...]) -> xr.
 
 
 def _pooled(
-    pair: Pair, groups: Groups, space: Scaling, bins: int | None, normalise: bool
+    pair: Pair,
+    groups: Groups,
+    space: Scaling,
+    bins: int | None,
+    normalise: bool,
+    bounds: xr.DataArray | None,
 ) -> xr.Dataset:
     """Return the distance of all days together, for each group."""
     exact = pair[0].size + pair[1].size <= EXACT
@@ -332,16 +407,17 @@ def _pooled(
         _summary(da, when, where, groups, exact, space)
         for da, when, where in zip(pair, groups.when, groups.where, strict=True)
     ]
+    ends = None if bounds is None else bounds.data
     size = (groups.sizes[0] * groups.sizes[1], len(_wasserstein_kernels.POOLED))
     if any(da.chunks is not None for da in pair):
         import dask.array
         from dask.delayed import delayed
 
-        late = delayed(_wasserstein_kernels.pooled, pure=False)(*sums, bins, normalise, exact)
+        late = delayed(_wasserstein_kernels.pooled, pure=False)(*sums, bins, normalise, exact, ends)
         make: Any = dask.array.from_delayed
         data = make(late, size, dtype=np.float64)
     else:
-        data = _wasserstein_kernels.pooled(sums[0], sums[1], bins, normalise, exact)
+        data = _wasserstein_kernels.pooled(sums[0], sums[1], bins, normalise, exact, ends)
     entries = xr.DataArray(
         data.reshape((*groups.sizes, size[1])), dims=("_when", "_where", "_entry")
     )
@@ -417,8 +493,8 @@ def _row(a: xr.DataArray, b: xr.DataArray, options: Mapping[str, Any]) -> list[f
     days = a.sizes[require_time(a, "The first record")]
     if days == 0:
         return [np.nan] * 4 + [0]
-    daily = wasserstein(a, b, "daily", **options).compute()
-    pooled = wasserstein(a, b, "pooled", **options).compute()
+    pair = bring_together(a, b, True, days=True)
+    daily, pooled = (_distance(pair, kind, **options).compute() for kind in KINDS)
     found = [daily[f"wasserstein_{part}"].item() for part in ("mean", "p10", "p90")]
     return [*found, pooled.wasserstein.item(), days]
 

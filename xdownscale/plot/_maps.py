@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import textwrap
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ import xarray as xr
 
 from xdownscale.core.alignment import match
 from xdownscale.core.coords import find_axes
-from xdownscale.core.errors import DataError, TimeAxisError, check_option
+from xdownscale.core.errors import DataError, OptionError, TimeAxisError, check_option
 from xdownscale.core.grids import cell_bounds, wrap_longitude
 from xdownscale.core.optional import require
 from xdownscale.core.time import is_subdaily
@@ -38,6 +39,7 @@ def maps(
     time: Any = None,
     scale: str = "auto",
     axes: Any = None,
+    titles: Sequence[str] | None = None,
 ) -> Any:
     """Plot one time step side by side: coarse, truth, prediction, prediction minus truth.
 
@@ -61,6 +63,9 @@ def maps(
         As many as there are panels; default those of a new figure: cartopy's plate carree where
         cartopy is installed (each then has ``coastlines()``, which downloads them once), else
         plain degrees.
+    titles : sequence of str, optional
+        One for each panel, in their order: coarse, truth, prediction, difference, as far as they
+        are drawn.
 
     Returns
     -------
@@ -77,7 +82,7 @@ def maps(
     DataError
         If a field has no value, has further dimensions, or there are too few axes.
     OptionError
-        If the scale is not known.
+        If the scale is not known, or there is not one title for each panel.
     MissingPackageError
         If matplotlib is not installed.
 
@@ -87,36 +92,61 @@ def maps(
     >>> field = xr.DataArray(np.eye(3), coords={"lat": [0.0, 1, 2], "lon": [5.0, 6, 7]}, name="aod")
     >>> [ax.get_title(loc="left") for ax in maps(field, truth=field)]
     ['Truth', 'Prediction', 'Prediction minus truth']
+    >>> both = maps(field, coarse=field, titles=["MERRA-2", "G5NR"])
+    >>> [ax.get_title(loc="left") for ax in both]
+    ['MERRA-2', 'G5NR']
     """
     check_option("scale", scale, ("auto", "linear", "log", "power"))
     for what, da in (("prediction", prediction), ("truth", truth), ("coarse record", coarse)):
         if da is not None:
             check_values(da, f"The {what}")
+    names = _titles(prediction, truth, coarse, titles)
     panels = _panels(prediction, truth, coarse, time)
     require("matplotlib", PURPOSE)
     axes = _axes(len(panels) + (truth is not None), axes, panels[-1][1])
     norm, colours = colour_scale([field.values for _, field in panels], scale)
-    for ax, (words, field) in zip(axes, panels, strict=False):
+    for ax, words, (_, field) in zip(axes, names, panels, strict=False):
         mesh = _plot_map(ax, field, words, norm=norm, cmap=colours)
     words = words_of(prediction, "value")
     place = "bottom" if len(axes) == 3 else "right"
     _colorbar(mesh, axes[: min(2, len(panels))], words, units_of(prediction), place)
     if truth is not None:
-        mesh = _plot_difference(axes[-1], panels[-1][1], panels[-2][1])
+        mesh = _plot_difference(axes[-1], panels[-1][1], panels[-2][1], names[-1])
         _colorbar(mesh, axes[-1:], "difference", units_of(prediction), place)
     _frame(axes, panels[-1][1])
     return axes
 
 
+def _titles(
+    prediction: xr.DataArray,
+    truth: xr.DataArray | None,
+    coarse: xr.DataArray | None,
+    given: Sequence[str] | None,
+) -> list[str]:
+    """Return the title of each panel: those given, or what it shows."""
+    own = "Prediction" if truth is not None else words_of(prediction, "Field")
+    members = prediction.sizes.get(MEMBERS, 1)
+    own = own if members == 1 else f"Prediction, realization 1 of {members}"
+    usual = ["Coarse"] if coarse is not None else []
+    usual += [own] if truth is None else ["Truth", own, "Prediction minus truth"]
+    if given is None:
+        return usual
+    several = isinstance(given, Iterable) and not isinstance(given, str)
+    listed: list[Any] = list(given) if several else [given]
+    if len(listed) != len(usual) or not all(isinstance(title, str) for title in listed):
+        raise OptionError(
+            f"titles is {given!r}; give one text for each panel: {', '.join(map(repr, usual))}."
+        )
+    return listed
+
+
 def _panels(
     prediction: xr.DataArray, truth: xr.DataArray | None, coarse: xr.DataArray | None, time: Any
 ) -> list[tuple[str, xr.DataArray]]:
-    """Return titles and fields (lat, lon) in memory, the prediction last."""
+    """Return names and fields (lat, lon) in memory, the prediction last."""
     day = _first_time(prediction) if time is None else time
     middle = _middle(prediction)
-    members = prediction.sizes.get(MEMBERS, 1)
-    own = "Prediction" if truth is not None else words_of(prediction, "Field")
-    own = own if members == 1 else f"Prediction, realization 1 of {members}"
+    own = _titles(prediction, truth, None, None)[-1 if truth is None else 1]
     listed = [("Coarse", coarse), ("Truth", truth), (own, prediction)]
     return [
         (words, _centred(_one_time(da, day, words), middle))
@@ -261,14 +291,14 @@ def _plot_map(ax: Any, field: xr.DataArray, words: str, **options: Any) -> Any:
     return mesh
 
 
-def _plot_difference(ax: Any, prediction: xr.DataArray, truth: xr.DataArray) -> Any:
+def _plot_difference(ax: Any, prediction: xr.DataArray, truth: xr.DataArray, title: str) -> Any:
     pair = match({"prediction": _without_scalars(prediction)}, _without_scalars(truth))
     difference = pair.predictions["prediction"] - pair.truth
     values = np.abs(sample([difference.values]))
     limit = float(np.quantile(values, 0.99)) if values.size else 0.0
     reach = {"vmin": -(limit or 1.0), "vmax": limit or 1.0}
     dated = difference.assign_coords(_scalars(prediction)).assign_attrs(prediction.attrs)
-    return _plot_map(ax, dated, "Prediction minus truth", cmap=DIVERGING, **reach)
+    return _plot_map(ax, dated, title, cmap=DIVERGING, **reach)
 
 
 def _without_scalars(field: xr.DataArray) -> xr.DataArray:
