@@ -57,6 +57,7 @@ ENGINES = ("separable", "xesmf")
 FIRST_GUESSES = ("auto", "driver", "bias", "ridge")
 SIZES = ("tiny", "base", "large")
 ENCODERS = ("frozen", "finetuned", "none")
+FORECASTERS = ("unet", "lstm", "convlstm", "pointwise")
 NORMS = ("group", "rms")
 SAMPLERS = ("ddim", "ddpm", "dpmpp_2m", "heun", "mean")
 RATES = ("plateau", "cosine")
@@ -235,11 +236,16 @@ class NetworkConfig:
     channels : tuple of int
         Channels of the denoising U-Net, one entry per level.
     encoder_channels : tuple of int
-        Channels of the U-Net that is trained on the coarse record, one entry per level.
+        Channels of the network that is trained on the coarse record: one entry per level of a
+        U-Net, or per layer of a pointwise network; of an LSTM the last entry alone.
     attention : bool
         Self-attention at the lowest level of the denoising U-Net.
     encoder : str
         ``"frozen"``, ``"finetuned"`` or ``"none"``.
+    forecaster : str
+        Network that is trained on the coarse record, and whose encoder is used: ``"unet"``;
+        ``"lstm"``, an LSTM of every cell over the lags; ``"convlstm"``, a convolutional LSTM;
+        ``"pointwise"``, a network that sees the lags of one cell.
     norm : str
         ``"group"`` as in the paper, or ``"rms"`` (per pixel, independent of the surroundings).
     dropout : float
@@ -265,11 +271,13 @@ class NetworkConfig:
     driver_skip: bool = True
     unshuffle: int = 1
     output_bound: float = 1.2
+    forecaster: str = "unet"
 
     def __post_init__(self) -> None:
         check_kinds(self)
         check_option("network size", self.size, SIZES)
         check_option("encoder", self.encoder, ENCODERS)
+        check_option("forecaster", self.forecaster, FORECASTERS)
         check_option("norm", self.norm, NORMS)
         _positive(self, "output_bound", "unshuffle")
         for name in ("channels", "encoder_channels"):
@@ -540,6 +548,8 @@ class DownscalerConfig:
             del plain["data"]["first_guess"]  # nor do files of version 0.1.0 hold this
         if self.data.missing_ends == 0:
             del plain["data"]["missing_ends"]  # nor this
+        if self.network.forecaster == NetworkConfig.forecaster:
+            del plain["network"]["forecaster"]  # nor this
         return plain
 
     @classmethod

@@ -91,6 +91,7 @@ def _make(config: DownscalerConfig, drivers: int) -> dict[str, Any]:
         "data.lags": config.data.lags,
         "data.scaling": config.data.scaling,
         "number of drivers": drivers,
+        "network.forecaster": config.network.forecaster,
         "network.encoder_channels": tuple(config.network.encoder_channels),
         "network.norm": config.network.norm,
     }

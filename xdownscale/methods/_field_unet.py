@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from xdownscale.models.training.stages import Stages
 
 NETWORK = frozenset(
-    {"size", "channels", "encoder_channels", "encoder", "norm", "dropout", "unshuffle"}
+    {
+        "size",
+        "channels",
+        "encoder_channels",
+        "encoder",
+        "forecaster",
+        "norm",
+        "dropout",
+        "unshuffle",
+    }
 )
 ENDS = frozenset({"missing_ends"})
 DATA = frozenset({"window", "ahead", "crop", "blend", "fine_lags", "first_guess"})

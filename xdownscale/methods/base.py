@@ -188,7 +188,9 @@ class Method(ABC):
         """Describe in a few words what was trained, for the repr of a fitted model."""
         network = config.network
         channels = "-".join(map(str, network.channels))
-        return f"network of {channels} channels, encoder {network.encoder}, {config.data.lags} lags"
+        kind = "" if network.forecaster == "unet" else f" ({network.forecaster})"
+        encoder = f"encoder {network.encoder}{kind}"
+        return f"network of {channels} channels, {encoder}, {config.data.lags} lags"
 
     # What it does
 

@@ -51,6 +51,7 @@ class PaperDiffusion(Method):
                 "encoder_channels",
                 "attention",
                 "encoder",
+                "forecaster",
                 "norm",
                 "dropout",
                 "driver_skip",

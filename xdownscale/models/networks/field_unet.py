@@ -20,7 +20,8 @@ from torch.nn import functional
 from xdownscale.config import NetworkConfig
 from xdownscale.models.networks.batch_invariance import LANES, RowLinear, film_layer, one_by_one
 from xdownscale.models.networks.channels import Sizes
-from xdownscale.models.networks.unet import Encoder, PixelNorm, conv, lag_encoder
+from xdownscale.models.networks.layers import conv
+from xdownscale.models.networks.unet import PixelNorm, feature_channels, lag_encoder
 
 _FREQUENCIES = 16
 EMBEDDED = 128
@@ -145,7 +146,8 @@ class FieldNet(nn.Module):
     noisy, outputs : int
         Channels of noisy fields, and output channels.
     config : NetworkConfig
-        `channels`, `unshuffle`, `dropout`, `encoder` and `encoder_channels` are used.
+        `channels`, `unshuffle`, `dropout`, `encoder`, `forecaster` and `encoder_channels` are
+        used.
     """
 
     def __init__(
@@ -157,7 +159,7 @@ class FieldNet(nn.Module):
         self.outputs = outputs
         area = self.block**2
         self.unit = lattice(config)
-        features = sum(config.encoder_channels) if config.encoder != "none" else 0
+        features = sum(feature_channels(config))
         self.squeeze = nn.Conv2d(features, _SHARE, 1) if features else None
         self.stem = conv(area * (known + (_SHARE if features else 0)), first)
         self.digester = Block(first, config.dropout)
@@ -222,8 +224,8 @@ def coarse_features(encoder: nn.Module, coarse: Tensor) -> Tensor:
 
     Parameters
     ----------
-    encoder : Encoder
-        Pretrained on the coarse record.
+    encoder : Module
+        Of lagged fields, pretrained on the coarse record.
     coarse : Tensor, (n, lags, yc, xc)
         Preceding coarse fields, on their own grid.
     """
@@ -286,9 +288,9 @@ class FieldNetworks(nn.Module):
         known = sizes.known
         calendar = sizes.calendar
         targets = sizes.targets
-        self.encoder: Encoder | None = None
+        self.encoder: nn.Module | None = None
         if config.encoder != "none":
-            self.encoder = lag_encoder(sizes.coarse_lags, config)
+            self.encoder = lag_encoder(sizes.coarse_lags, config, sizes.drivers)
         self.regressions = nn.ModuleList(
             FieldNet(known, calendar, 0, targets, config) for _ in range(regressions)
         )

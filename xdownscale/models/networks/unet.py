@@ -16,6 +16,13 @@ from torch.nn import functional
 
 from xdownscale.config import NetworkConfig
 from xdownscale.models.networks.batch_invariance import RowLinear, film_layer
+from xdownscale.models.networks.lag_encoders import (
+    KERNELS,
+    PixelDecoder,
+    PixelEncoder,
+    RecurrentEncoder,
+)
+from xdownscale.models.networks.layers import conv
 
 _STEP_CHANNELS = 64
 _GROUPS = 8
@@ -35,11 +42,6 @@ class PixelNorm(nn.Module):
 
 def _norm(kind: str, channels: int) -> nn.Module:
     return nn.GroupNorm(_GROUPS, channels) if kind == "group" else PixelNorm(channels)
-
-
-def conv(inputs: int, outputs: int) -> nn.Conv2d:
-    """Return a convolution of 3 x 3 that pads with the edge's own values."""
-    return nn.Conv2d(inputs, outputs, 3, padding=1, padding_mode="replicate")
 
 
 class StepEmbedding(nn.Module):
@@ -164,15 +166,38 @@ class Decoder(nn.Module):
         return out
 
 
+class RecurrentDecoder(nn.Module):
+    """Decoder of a recurrent encoder: one block and the head.
+
+    Parameters
+    ----------
+    channels, outputs : int
+        Channels of the features, and of the output.
+    config : NetworkConfig
+        `norm` and `dropout` are used.
+    """
+
+    def __init__(self, channels: int, outputs: int, config: NetworkConfig) -> None:
+        super().__init__()
+        self.block = Block(channels, channels, config.norm, config.dropout)
+        self.norm = _norm(config.norm, channels)
+        self.head = conv(channels, outputs)
+
+    def forward(self, features: list[Tensor]) -> Tensor:
+        """Map the only features (B, channels, H, W) to (B, outputs, H, W)."""
+        out: Tensor = self.head(functional.silu(self.norm(self.block(features[-1]))))
+        return out
+
+
 class Forecaster(nn.Module):
-    """The small U-Net of stage 1: forecasts the next coarse field from the preceding ones.
+    """The small network of stage 1: forecasts the next coarse field from the preceding ones.
 
     Parameters
     ----------
     lags : int
         Preceding time steps.
     config : NetworkConfig
-        `encoder_channels`, `norm` and `dropout` are used.
+        `forecaster`, `encoder_channels`, `norm` and `dropout` are used.
     variables : int
         Variables of the record.
     """
@@ -180,10 +205,8 @@ class Forecaster(nn.Module):
     def __init__(self, lags: int, config: NetworkConfig, variables: int = 1) -> None:
         super().__init__()
         self.variables = variables
-        self.encoder = lag_encoder(lags * variables, config)
-        self.decoder = Decoder(
-            config.encoder_channels, config.norm, config.dropout, outputs=variables
-        )
+        self.encoder = lag_encoder(lags * variables, config, variables)
+        self.decoder = lag_decoder(config, variables)
         # The network predicts the change, none at first: a forecast starts from persistence.
         nn.init.zeros_(self.decoder.head.weight)
         nn.init.zeros_(self.decoder.head.bias)  # type: ignore[arg-type]
@@ -194,9 +217,59 @@ class Forecaster(nn.Module):
         return out
 
 
-def lag_encoder(lags: int, config: NetworkConfig) -> Encoder:
-    """Return the encoder of lagged fields, which stage 1 trains and stage 2 uses."""
-    return Encoder(lags, config.encoder_channels, config.norm, config.dropout)
+def lag_encoder(inputs: int, config: NetworkConfig, variables: int = 1) -> nn.Module:
+    """Return the encoder of lagged fields, which stage 1 trains and stage 2 uses.
+
+    Parameters
+    ----------
+    inputs : int
+        Channels of the lags: time steps x variables.
+    config : NetworkConfig
+        `forecaster`, `encoder_channels`, `norm` and `dropout` are used.
+    variables : int
+        Variables of a time step.
+    """
+    if config.forecaster == "pointwise":
+        return PixelEncoder(inputs, config.encoder_channels)
+    if config.forecaster in KERNELS:
+        kernel = KERNELS[config.forecaster]
+        return RecurrentEncoder(variables, config.encoder_channels[-1], kernel)
+    return Encoder(inputs, config.encoder_channels, config.norm, config.dropout)
+
+
+def lag_decoder(config: NetworkConfig, outputs: int) -> Decoder | RecurrentDecoder | PixelDecoder:
+    """Return the decoder of a forecaster, which has a convolution `head`.
+
+    Parameters
+    ----------
+    config : NetworkConfig
+        As for `lag_encoder`.
+    outputs : int
+        Variables to forecast.
+    """
+    channels = config.encoder_channels
+    if config.forecaster == "pointwise":
+        return PixelDecoder(channels[-1], outputs)
+    if config.forecaster in KERNELS:
+        return RecurrentDecoder(channels[-1], outputs, config)
+    return Decoder(channels, config.norm, config.dropout, outputs=outputs)
+
+
+def feature_channels(config: NetworkConfig) -> tuple[int, ...]:
+    """Return the channels of each feature map of the encoder of lagged fields; () without one.
+
+    Examples
+    --------
+    >>> feature_channels(NetworkConfig(encoder_channels=(8, 16)))
+    (8, 16)
+    >>> feature_channels(NetworkConfig(encoder_channels=(8, 16), forecaster="lstm"))
+    (16,)
+    """
+    if config.encoder == "none":
+        return ()
+    if config.forecaster in KERNELS:
+        return config.encoder_channels[-1:]
+    return config.encoder_channels
 
 
 class Conditioned(NamedTuple):
@@ -223,7 +296,7 @@ class Denoiser(nn.Module):
         super().__init__()
         first = config.channels[0]
         embedded = 2 * _STEP_CHANNELS
-        levels = config.encoder_channels if config.encoder != "none" else ()
+        levels = feature_channels(config)
         share = max(first // 2, 8)
         self.projections = nn.ModuleList(nn.Conv2d(c, share, 1) for c in levels)
         self.condition_stem = conv(inputs + share * len(levels), first)

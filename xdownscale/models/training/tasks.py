@@ -16,7 +16,7 @@ from xdownscale.models.diffusion.noise_scales import noise_inputs
 from xdownscale.models.diffusion.preconditioning import preconditioning
 from xdownscale.models.diffusion.schedules import Schedule, add_noise
 from xdownscale.models.networks.field_unet import FieldNet, Inputs, coarse_features
-from xdownscale.models.networks.unet import Encoder, Forecaster, Networks
+from xdownscale.models.networks.unet import Forecaster, Networks
 from xdownscale.models.training.data import Rows, TrainingData
 from xdownscale.models.training.datasets import (
     Arrange,
@@ -214,13 +214,13 @@ class EncodedNet(nn.Module):
     ----------
     net : FieldNet
         The network.
-    encoder : Encoder or None
+    encoder : Module or None
         Of the coarse record; shared by all networks.
     train_encoder : bool
         Whether the encoder is trained further here.
     """
 
-    def __init__(self, net: FieldNet, encoder: Encoder | None, train_encoder: bool) -> None:
+    def __init__(self, net: FieldNet, encoder: nn.Module | None, train_encoder: bool) -> None:
         super().__init__()
         self.net = net
         self.train_encoder = train_encoder
