@@ -59,7 +59,7 @@ SIZES = ("tiny", "base", "large")
 ENCODERS = ("frozen", "finetuned", "none")
 FORECASTERS = ("unet", "lstm", "convlstm", "pointwise")
 NORMS = ("group", "rms")
-SAMPLERS = ("ddim", "ddpm", "dpmpp_2m", "heun", "mean")
+SAMPLERS = ("ddim", "ddpm", "dpmpp_2m", "heun", "mean", "prior")
 RATES = ("plateau", "cosine")
 NOISES = ("shared", "independent")
 CONSTRAINTS = ("nonnegative", "additive", "multiplicative", "softmax")
@@ -344,7 +344,8 @@ class SamplingConfig:
     sampler : str
         ``"ddim"`` (deterministic) or ``"ddpm"`` (ancestral) for method ``"diffusion"``;
         ``"dpmpp_2m"`` or ``"heun"`` (deterministic, Karras sigmas) for ``"residual"``, or
-        ``"mean"``: no residual, the regression alone.
+        ``"mean"``: no residual, the regression alone. ``"prior"`` for methods with latent numbers,
+        or ``"mean"``: the field of the prior's mean.
     steps : int
         Steps of the sampler, up to the trained ones.
     size, stride, halo : int
@@ -843,7 +844,18 @@ def preset(name: str = "auto", **sections: Any) -> DownscalerConfig:
     if size is not None:
         check_option("network size", size, sizes)
         config = _override(config, sizes[size])
-    return config.replace(**sections)
+    changed = config.override(**_with_sampler(config, sections))
+    _check_used(changed.method, sections)
+    return changed
+
+
+def _with_sampler(config: DownscalerConfig, sections: Mapping[str, Any]) -> dict[str, Any]:
+    """Return sections with the first sampler of their method, where the preset's suits it not."""
+    samplers = plugins.find(sections.get("method", config.method)).samplers
+    sampling = sections.get("sampling") or {}
+    if not samplers or config.sampling.sampler in samplers or not isinstance(sampling, Mapping):
+        return dict(sections)
+    return {**sections, "sampling": {"sampler": samplers[0], **sampling}}
 
 
 CONSISTENT = CONSTRAINTS[1:]  # kinds that need the coarse field of the same time step

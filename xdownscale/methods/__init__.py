@@ -20,8 +20,9 @@ from xdownscale.methods.paper_diffusion import PaperDiffusion
 from xdownscale.methods.residual_diffusion import ResidualDiffusion
 from xdownscale.methods.selected import Selected
 from xdownscale.methods.unet import UNet
+from xdownscale.methods.vae import LITERAL_VAE, VAE
 
-__all__ = ["Method", "Sampler", "Trained", "available", "find", "register"]
+__all__ = ["LITERAL_VAE", "Method", "Sampler", "Trained", "available", "find", "register"]
 
 _STATISTICAL = (Dressed, GaussianNoise, AnalogueMethod)
 for _method in (
@@ -32,6 +33,7 @@ for _method in (
     *_STATISTICAL,
     DressedUNet,
     Selected,
+    VAE,
 ):
     register(_method)
 

@@ -13,78 +13,45 @@ the variance, this follows ``docs/explanation/method.md`` instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import OptionError
-from xdownscale.methods.base import Floats, Method, Trained
-from xdownscale.models.networks.channels import Sizes, patch_inputs
-from xdownscale.models.training.data import TrainingData, read_rows
-from xdownscale.patches.layout import PatchLayout
+from xdownscale.methods._patches import (
+    DATA,
+    ENCODER,
+    SAMPLING,
+    PatchMethod,
+    largest_field,
+    patch_task,
+    training_layout,
+)
+from xdownscale.methods.base import Trained
+from xdownscale.models.networks.channels import Sizes
+from xdownscale.models.training.data import TrainingData
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from xdownscale.models.networks.unet import Networks
     from xdownscale.models.sampling.chain import ChainSampler
     from xdownscale.models.training.run import TrainingRun
 
 
-class PaperDiffusion(Method):
+class PaperDiffusion(PatchMethod):
     """Diffusion of the fine field, patch by patch, given the fine fields before it."""
 
     name = "diffusion"
     summary = "Diffusion of the field itself, patch by patch (arXiv 2512.05139)"
     samplers = ("ddim", "ddpm")
-    one_variable = True
-    needs_every_lag = True
-    calendar = "period"
-    encoder_input = "fine lags"
     uses: ClassVar[Mapping[str, frozenset[str]]] = {
-        "data": frozenset({"patch_size", "patch_stride"}),
-        "network": frozenset(
-            {
-                "size",
-                "channels",
-                "encoder_channels",
-                "attention",
-                "encoder",
-                "forecaster",
-                "norm",
-                "dropout",
-                "driver_skip",
-                "output_bound",
-            }
-        ),
+        "data": DATA,
+        "network": ENCODER
+        | {"size", "channels", "attention", "dropout", "driver_skip", "output_bound"},
         "diffusion": frozenset({"schedule", "train_steps", "loss"}),
-        "sampling": frozenset(
-            {
-                "sampler",
-                "steps",
-                "size",
-                "stride",
-                "halo",
-                "taper",
-                "noise",
-                "batch_size",
-                "constraint",
-            }
-        ),
+        "sampling": SAMPLING | {"steps"},
     }
-
-    def window(self, config: DownscalerConfig) -> tuple[int, int]:
-        """Return ``data.lags`` before the target, the times of the lagged fine fields."""
-        return config.data.lags, 0
-
-    def fine_lags(self, config: DownscalerConfig) -> int:
-        """Return ``data.lags``."""
-        return config.data.lags
-
-    def stitchings(self, config: DownscalerConfig) -> tuple[str, ...]:
-        """Return patches as in the paper, or the image in one piece with the same noise."""
-        return ("patches", "whole")
 
     def check(self, config: DownscalerConfig) -> None:
         """Raise for more sampling steps than the trained chain has."""
@@ -97,34 +64,34 @@ class PaperDiffusion(Method):
                 "give at most that many."
             )
 
-    def check_shape(self, shape: tuple[int, int], config: DownscalerConfig) -> None:
-        """Raise if a training or a sampling patch does not fit into the image."""
-        sampling = config.sampling
-        _training_layout(shape, config)
-        PatchLayout(shape, sampling.size, sampling.stride, sampling.halo, sampling.taper)
+    def builder(self, config: DownscalerConfig, sizes: Sizes) -> Callable[[], Networks]:
+        """Return a function that builds encoder and denoiser."""
+        from xdownscale.models.networks.unet import Networks
+
+        known = sizes.static + sizes.calendar
+        return partial(Networks, config.data.lags, known, config.network)
+
+    def sampler(self, networks: Any) -> ChainSampler:
+        """Return a sampler of the chain."""
+        from xdownscale.models.sampling.chain import ChainSampler
+
+        return ChainSampler(networks)
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
         """Train the encoder on the coarse record, then the denoiser on patches of the fine one."""
         from xdownscale.models.diffusion.schedules import squared_cosine
-        from xdownscale.models.training.datasets import PatchGrid
         from xdownscale.models.training.stages import PRETRAIN_SHARE, as_arrays
         from xdownscale.models.training.tasks import Denoise
 
         config = run.config
-        layout = _training_layout(data.shape, config)
+        training_layout(data.shape, config)
         stages = run.stages(data)
-        networks = self._networks(config, data.sizes, run.seed, 2)
-        networks.denoiser.bound.fill_(config.network.output_bound * _largest(data))
+        networks = self.built(config, data.sizes, run.seed, 2)
+        networks.denoiser.bound.fill_(config.network.output_bound * largest_field(data))
         if networks.encoder is not None:
             stages.pretrain(networks.encoder)
         task = Denoise(
-            data=data,
-            network=networks,
-            rows=data.train_targets,
-            cutter=PatchGrid(layout, data.mask[0]),
-            arrange=patch_inputs,
-            seed=run.seed,
-            batch=config.training.batch_days,
+            **patch_task(data, run, networks),
             name="denoise",
             stage=2,
             schedule=squared_cosine(config.diffusion.train_steps),
@@ -132,49 +99,3 @@ class PaperDiffusion(Method):
         )
         stages.train(task, 1 - PRETRAIN_SHARE if networks.encoder is not None else 1.0)
         return Trained(state=as_arrays(networks.state_dict()), history=stages.history())
-
-    def load(
-        self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
-    ) -> ChainSampler:
-        """Build the networks, load their weights and return a sampler."""
-        from xdownscale.models.networks.weights import fill
-        from xdownscale.models.sampling.chain import ChainSampler
-
-        self.check_state(state, config, sizes)
-        networks = self._networks(config, sizes, 0, 0)
-        fill(networks, state, "")
-        return ChainSampler(networks.eval())
-
-    def check_state(
-        self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
-    ) -> None:
-        """Compare names and shapes of the weights with the networks of the configuration."""
-        from xdownscale.models.networks.unet import Networks
-        from xdownscale.models.networks.weights import check_fit
-
-        known = sizes.static + sizes.calendar
-        check_fit(partial(Networks, config.data.lags, known, config.network), state)
-
-    def _networks(self, config: DownscalerConfig, sizes: Sizes, seed: int, stage: int) -> Networks:
-        import torch
-
-        from xdownscale.models.networks.unet import Networks
-        from xdownscale.models.networks.weights import seeded
-
-        known = sizes.static + sizes.calendar
-        networks: Networks = seeded(Networks, seed, stage, config.data.lags, known, config.network)
-        fast: Networks = networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return fast
-
-
-def _training_layout(shape: tuple[int, int], config: DownscalerConfig) -> PatchLayout:
-    return PatchLayout(shape, config.data.patch_size, config.data.patch_stride, 0, "uniform")
-
-
-def _largest(data: TrainingData) -> float:
-    """Return the largest magnitude of the scaled training fields, at least 1."""
-    largest = 1.0
-    for row in data.train_targets:
-        values = np.abs(read_rows(data.fine, [int(row)]))
-        largest = max(largest, float(np.max(values, where=~np.isnan(values), initial=0.0)))
-    return largest

@@ -14,6 +14,7 @@ MEASURED = (  # not trained as networks are
     "first_guess.",
     "dressing.",
     "marginal.",
+    "latent.",
 )
 
 

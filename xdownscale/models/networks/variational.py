@@ -19,13 +19,14 @@ from xdownscale.models.networks.batch_invariance import RowLinear
 from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.networks.latent import Gaussian, Likelihood
 from xdownscale.models.networks.latent_options import FACTOR, LatentOptions
+from xdownscale.models.networks.layers import conv
 from xdownscale.models.networks.unet import (
     Block,
     Decoder,
     Encoder,
     PatchNetworks,
     bounded,
-    conv,
+    feature_channels,
     joined,
 )
 
@@ -263,7 +264,7 @@ class VariationalNetworks(LatentNetworks):
     ) -> None:
         super().__init__(sizes, config, options)
         share = max(config.channels[0] // 2, 8)
-        levels = config.encoder_channels if config.encoder != "none" else ()
+        levels = feature_channels(config)
         self.projections = nn.ModuleList(nn.Conv2d(c, share, 1) for c in levels)
         known = self.known + share * len(levels)
         self.embedding = nn.Sequential(
