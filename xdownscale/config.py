@@ -118,7 +118,7 @@ class DataConfig:
     extrapolate : None or "nearest"
         What to do with fine cells outside the coarse grid's half-cell margin; None raises.
     patch_size, patch_stride : int
-        Training patches of method ``"diffusion"``, in fine pixels.
+        Training patches of methods ``"diffusion"`` and ``"patch_unet"``, in fine pixels.
     window : int
         Coarse time steps before the target's, and after it, that the other methods see.
     ahead : int or None
@@ -818,7 +818,8 @@ def preset(name: str = "auto", **sections: Any) -> DownscalerConfig:
         minutes.
     **sections
         Section (``data``, ``network``, ``diffusion``, ``training``, ``sampling``) -> mapping of
-        the keys to change; ``method="crps"`` or ``"unet"`` beside ``"fast"``.
+        the keys to change; ``method="crps"`` or ``"unet"`` beside ``"fast"``, and
+        ``"patch_unet"``, the same networks without noise, beside ``"paper"``.
 
     Returns
     -------

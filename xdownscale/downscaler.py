@@ -35,6 +35,7 @@ from xdownscale.io.hub import load as pretrained
 from xdownscale.io.hub import publish as publishing
 from xdownscale.prediction import chunks as chunking
 from xdownscale.prediction import diagnostics, zarr
+from xdownscale.prediction import forecast_skill as forecasting
 from xdownscale.prediction.predict import predict_maps
 from xdownscale.prediction.request import Request
 
@@ -154,7 +155,9 @@ class Downscaler:
             encoder=None if encoder is None else encoder._require_fitted("encoder"),
         )
         skill: dict[str, float] = {}
+        forecast: tuple[float, ...] = ()
         try:
+            forecast = forecasting.measured(fitted, pair)
             skill = diagnostics.validation_skill(fitted, pair, self.device)
         except XDownscaleError as problem:  # hours of training are not lost for a line of the repr
             warnings.warn(
@@ -162,7 +165,8 @@ class Downscaler:
                 XDownscaleWarning,
                 stacklevel=3,
             )
-        self._fitted = replace(fitted, about=replace(fitted.about, skill=skill))
+        about = replace(fitted.about, skill=skill, forecast=forecast)
+        self._fitted = replace(fitted, about=about)
         self._path = None
         return self
 
@@ -291,6 +295,58 @@ class Downscaler:
             seed=seed,
             device=self.device,
         )
+
+    def forecast_skill(
+        self, coarse: xr.DataArray | xr.Dataset, *, lead: int = 1, time: Any = None
+    ) -> pd.DataFrame:
+        """Score the small network of the first stage, whose encoder the model uses, by itself.
+
+        It forecasts the coarse record. A network that is no better than persistence has learnt
+        nothing that its encoder could transfer.
+
+        Parameters
+        ----------
+        coarse : DataArray or Dataset (time, lat, lon)
+            The coarse record that the model was fitted with.
+        lead : int
+            Time steps ahead; above 1 forecasts are fed back.
+        time : optional
+            Time steps to forecast: anything that ``coarse.sel(time=...)`` takes. None: the
+            validation and test days of the model, which the first stage saw neither as targets nor
+            as lags; where there are none, the last tenth of the record, with a warning.
+
+        Returns
+        -------
+        DataFrame
+            Rows ``model``, ``persistence`` (the last field), ``climatology`` (the mean of each
+            cell) and ``AR(1) of each cell``, the last two fitted on the days more than ``lags``
+            away from those that are scored. Columns (units, score): ``mae``, ``r2`` and ``rmse``
+            are means over time steps; ``r2_pooled`` counts all time steps and cells together, and
+            lies higher, as it counts differences between seasons and places. Where there are
+            several groups or variables, they come first in the index.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        ModelMismatchError
+            If it has no forecaster (it was fitted without an encoder, took one over, or its file
+            was written by an earlier version), or the record is not of its kind.
+        OptionError
+            If `lead` is no whole number of 1 or more.
+        TimeAxisError
+            If no time step can be forecast, or one that is asked for is not in the record.
+
+        Examples
+        --------
+        >>> Downscaler().forecast_skill(xr.DataArray())
+        Traceback (most recent call last):
+        ...
+        xdownscale.core.errors.NotFittedError: This Downscaler is not fitted...
+        """
+        fitted = self._require_fitted("forecast_skill")
+        lead = check_whole("lead", lead)
+        return forecasting.forecast_skill(fitted, coarse, lead=lead, time=time)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write the model to one file (JSON and safetensors in a zip; never a pickle).

@@ -78,7 +78,11 @@ def test_what_training_returns(undisturbed, config):
     assert undisturbed.history["stage"].tolist() == ["pretrain"] * 3 + ["denoise"] * 4
     assert undisturbed.history["epoch"].tolist() == [1, 2, 3, 1, 2, 3, 4]
     assert all(w.dtype == np.float32 for w in undisturbed.state.values())
-    assert {name.split(".")[0] for name in undisturbed.state} == {"encoder", "denoiser"}
+    assert {name.split(".")[0] for name in undisturbed.state} == {
+        "encoder",
+        "denoiser",
+        "forecaster",
+    }
     networks = load(undisturbed.state, config, SIZES).networks
     assert_same(as_arrays(networks.state_dict()), undisturbed.state)
     counted = count_parameters(undisturbed.state)

@@ -130,6 +130,9 @@ class ModelFacts:
         took one over. None: written by a version that did not record it.
     skill : mapping
         Score -> value on validation days; empty where it was not measured.
+    forecast : tuple of float
+        r2 of the first stage's forecast of the next time step, and of persistence, on held-out
+        days; empty where it was not measured.
     further : mapping
         Facts that a later version wrote to the file; kept and not used.
     """
@@ -146,6 +149,7 @@ class ModelFacts:
     pairing_reason: str = ""
     encoder: Mapping[str, Mapping[str, Any]] | None = None
     skill: Mapping[str, float] = field(default_factory=dict)
+    forecast: tuple[float, ...] = ()
     further: Mapping[str, Any] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
@@ -154,6 +158,8 @@ class ModelFacts:
         further = tree.pop("further")
         if self.encoder is None:
             del tree["encoder"]
+        if not self.forecast:
+            del tree["forecast"]
         lists = {name: list(value) for name, value in tree.items() if isinstance(value, tuple)}
         return {**tree, **lists, **further}
 
@@ -270,6 +276,7 @@ def facts(fitted: Fitted) -> list[tuple[str, str]]:
         ("method", f"{config.method}, {_learnt(fitted)}"),
         *_encoder_origin(about),
         ("transform", "; ".join(map(_transformed, fitted.any_group.scalings))),
+        *_forecast(about),
         ("skill", _skill(fitted)),
         ("fingerprint", f"{about.fingerprint[:12]}, seed {about.seed}"),
     ]
@@ -291,6 +298,14 @@ def _encoder_origin(about: ModelFacts) -> list[tuple[str, str]]:
         for origin in (about.encoder or {}).values()
     }
     return [("encoder", f"taken over from {', '.join(sorted(taken))}")] if taken else []
+
+
+def _forecast(about: ModelFacts) -> list[tuple[str, str]]:
+    """Return how well the first stage forecasts, if that was measured."""
+    if not about.forecast:
+        return []
+    ours, persistence = about.forecast
+    return [("forecast", f"r2 {ours:.2f} (persistence {persistence:.2f})")]
 
 
 def as_text(fitted: Fitted) -> str:

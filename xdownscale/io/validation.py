@@ -86,6 +86,7 @@ def _about_schema() -> dict[str, Any]:
         "pairing_reason": str,
         "skill": {REST: float},
         "encoder?": {REST: {REST: (str, [str])}},
+        "forecast?": [float],
         REST: (str, float, None, [str], [float]),
     }
 
@@ -130,6 +131,7 @@ def _check_lengths(facts: Mapping[str, Any]) -> None:
         "ends of the fine period": (len(about["fine_period"]), 2),
         "ends of the coarse period": (len(about["coarse_period"]), 2),
         "numbers of days": (len(about["days"]), 2),
+        "scores of the forecast": (len(about.get("forecast", (0, 0))), 2),
     }
     for name, group in facts["groups"].items():
         spans = [len(span) for span in group["window"]]

@@ -17,6 +17,7 @@ from xdownscale.methods.dressed import Dressed
 from xdownscale.methods.dressed_unet import DressedUNet
 from xdownscale.methods.gaussian import GaussianNoise
 from xdownscale.methods.paper_diffusion import PaperDiffusion
+from xdownscale.methods.patch_unet import PatchUNet
 from xdownscale.methods.residual_diffusion import ResidualDiffusion
 from xdownscale.methods.selected import Selected
 from xdownscale.methods.unet import UNet
@@ -33,6 +34,7 @@ for _method in (
     *_STATISTICAL,
     DressedUNet,
     Selected,
+    PatchUNet,
     VAE,
 ):
     register(_method)

@@ -148,6 +148,7 @@ class FieldUNetMethod(Method):
     ) -> None:
         """Compare names and shapes of the weights with the networks of the configuration."""
         from xdownscale.models.networks.field_unet import FieldNetworks
+        from xdownscale.models.networks.forecasters import check_forecaster
         from xdownscale.models.networks.state import trained_weights
         from xdownscale.models.networks.weights import check_fit
 
@@ -155,6 +156,7 @@ class FieldUNetMethod(Method):
         if sizes.guess:
             FirstGuess.from_state(state, sizes)
         check_fit(partial(FieldNetworks, *self._network_arguments(weights, config, sizes)), weights)
+        check_forecaster(state, config.network, sizes)
 
     def shared_tile(
         self, config: DownscalerConfig, shape: tuple[int, int], device: str, tasks: int
@@ -233,10 +235,11 @@ class FieldTraining:
             stages.pretrain(self.networks.encoder)
 
     def state(self) -> State:
-        """Return the weights, and the first guess, as they are saved."""
+        """Return the weights, the forecaster and the first guess, as they are saved."""
         from xdownscale.models.training.stages import as_arrays
 
-        return as_arrays(self.networks.state_dict()) | self.first_guess
+        weights = as_arrays(self.networks.state_dict()) | self.stages.forecaster
+        return weights | self.first_guess
 
     def task(self, kind: Any, name: str, stage: int, net: FieldNet, **options: Any) -> Any:
         """Return a task on random crops for one of the networks.

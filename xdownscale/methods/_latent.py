@@ -109,7 +109,8 @@ class LatentMethod(PatchMethod):
         self.settle(task, networks)
         history = stages.history()
         gain = np.array([kept_gain(history)], np.float32)
-        return Trained(state=as_arrays(networks.state_dict()) | {_GAIN: gain}, history=history)
+        state = as_arrays(networks.state_dict()) | stages.forecaster | {_GAIN: gain}
+        return Trained(state=state, history=history)
 
     def settle(self, task: Any, networks: Any) -> None:
         """Finish the networks with what follows from the kept weights."""

@@ -26,11 +26,9 @@ if TYPE_CHECKING:
     from xdownscale.models.sampling.patch_sampler import PatchSampler
     from xdownscale.models.training.run import TrainingRun
 
-DATA = frozenset({"patch_size", "patch_stride"})
+PATCHES = frozenset({"patch_size", "patch_stride"})
 ENCODER = frozenset({"encoder", "forecaster", "encoder_channels", "norm"})
-SAMPLING = frozenset(
-    {"sampler", "size", "stride", "halo", "taper", "noise", "batch_size", "constraint"}
-)
+COVERING = frozenset({"size", "stride", "halo", "taper", "batch_size"})
 
 
 class PatchMethod(Method):
@@ -92,10 +90,12 @@ class PatchMethod(Method):
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
     ) -> None:
         """Compare names and shapes of the weights with the networks of the configuration."""
+        from xdownscale.models.networks.forecasters import check_forecaster
         from xdownscale.models.networks.state import trained_weights
         from xdownscale.models.networks.weights import check_fit
 
         check_fit(self.builder(config, sizes), trained_weights(state))
+        check_forecaster(state, config.network, sizes)
 
 
 def training_layout(shape: tuple[int, int], config: DownscalerConfig) -> PatchLayout:

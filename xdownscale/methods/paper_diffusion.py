@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import OptionError
 from xdownscale.methods._patches import (
-    DATA,
+    COVERING,
     ENCODER,
-    SAMPLING,
+    PATCHES,
     PatchMethod,
     largest_field,
     patch_task,
@@ -38,19 +38,20 @@ if TYPE_CHECKING:
     from xdownscale.models.sampling.chain import ChainSampler
     from xdownscale.models.training.run import TrainingRun
 
+NETWORK = ENCODER | {"size", "channels", "attention", "dropout", "driver_skip", "output_bound"}
+
 
 class PaperDiffusion(PatchMethod):
     """Diffusion of the fine field, patch by patch, given the fine fields before it."""
 
     name = "diffusion"
     summary = "Diffusion of the field itself, patch by patch (arXiv 2512.05139)"
-    samplers = ("ddim", "ddpm")
+    samplers: ClassVar[tuple[str, ...]] = ("ddim", "ddpm")
     uses: ClassVar[Mapping[str, frozenset[str]]] = {
-        "data": DATA,
-        "network": ENCODER
-        | {"size", "channels", "attention", "dropout", "driver_skip", "output_bound"},
+        "data": PATCHES,
+        "network": NETWORK,
         "diffusion": frozenset({"schedule", "train_steps", "loss"}),
-        "sampling": SAMPLING | {"steps"},
+        "sampling": COVERING | {"sampler", "steps", "noise"},
     }
 
     def check(self, config: DownscalerConfig) -> None:
@@ -79,9 +80,7 @@ class PaperDiffusion(PatchMethod):
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
         """Train the encoder on the coarse record, then the denoiser on patches of the fine one."""
-        from xdownscale.models.diffusion.schedules import squared_cosine
         from xdownscale.models.training.stages import PRETRAIN_SHARE, as_arrays
-        from xdownscale.models.training.tasks import Denoise
 
         config = run.config
         training_layout(data.shape, config)
@@ -90,12 +89,17 @@ class PaperDiffusion(PatchMethod):
         networks.denoiser.bound.fill_(config.network.output_bound * largest_field(data))
         if networks.encoder is not None:
             stages.pretrain(networks.encoder)
-        task = Denoise(
-            **patch_task(data, run, networks),
-            name="denoise",
-            stage=2,
-            schedule=squared_cosine(config.diffusion.train_steps),
-            kind=config.diffusion.loss,
-        )
+        options = patch_task(data, run, networks)
+        task = self.task(config, **options, stage=2, kind=config.diffusion.loss)
         stages.train(task, 1 - PRETRAIN_SHARE if networks.encoder is not None else 1.0)
-        return Trained(state=as_arrays(networks.state_dict()), history=stages.history())
+        state = as_arrays(networks.state_dict()) | stages.forecaster
+        return Trained(state=state, history=stages.history())
+
+    def task(self, config: DownscalerConfig, **options: Any) -> Any:
+        """Return the task of the second stage; `options` are those of every task on patches."""
+        from xdownscale.models.diffusion.schedules import squared_cosine
+        from xdownscale.models.training.tasks import Denoise
+
+        return Denoise(
+            name="denoise", schedule=squared_cosine(config.diffusion.train_steps), **options
+        )

@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import OptionError, check_option
 from xdownscale.methods._latent import LatentMethod
-from xdownscale.methods._patches import DATA, ENCODER, SAMPLING, largest_field
+from xdownscale.methods._patches import COVERING, ENCODER, PATCHES, largest_field
 from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.networks.latent_options import FACTOR, LatentOptions
 from xdownscale.models.training.data import TrainingData
@@ -81,10 +81,10 @@ class VAE(LatentMethod):
     summary = "Variational autoencoder of patches; latent numbers in a map, or literal (collapses)"
     options: ClassVar[type[LatentOptions]] = VAEOptions
     uses: ClassVar[Mapping[str, frozenset[str]]] = {
-        "data": DATA,
+        "data": PATCHES,
         "network": ENCODER | {"size", "channels", "dropout", "driver_skip", "output_bound"},
         "diffusion": frozenset({"loss"}),
-        "sampling": SAMPLING,
+        "sampling": COVERING | {"sampler", "noise"},
     }
 
     def is_fixed_in_size(self, config: DownscalerConfig) -> bool:

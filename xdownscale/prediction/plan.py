@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,6 +59,43 @@ def within(
     before, after = method.window(config)
     early = keys - max(before, config.data.lags) * step >= ends[0]
     return np.asarray(early & (keys + after * step <= ends[1]))
+
+
+def rows_named(wanted: Any, time: xr.DataArray) -> IntArray:
+    """Return the rows of the coarse record that a user named, in their order.
+
+    Parameters
+    ----------
+    wanted : object
+        Anything that ``coarse.sel(time=...)`` takes.
+    time : DataArray
+        Times of the record, ascending.
+
+    Raises
+    ------
+    TimeAxisError
+        If one of them is not in the record.
+    """
+    name = str(time.name)
+    if isinstance(wanted, xr.DataArray):
+        if wanted.dtype.kind not in "MOUb":
+            raise TimeAxisError(
+                f"time= is an array of {wanted.dtype}, not of times; give its time coordinate."
+            )
+        wanted = wanted.values
+    wanted = list(wanted) if isinstance(wanted, tuple) else wanted
+    stamps = {name: times.rounded(time).values}
+    index = xr.DataArray(np.arange(time.size), coords=stamps, dims=name)
+    try:
+        rows = times.rows_of(wanted, time)
+        if rows is None:
+            rows = np.atleast_1d(index.sel({name: wanted}).values)
+    except (KeyError, TypeError, ValueError) as err:
+        raise TimeAxisError(
+            f"Some of the days asked for are not in the coarse record ({err}), which runs from "
+            f"{str(time.values[0])[:10]} to {str(time.values[-1])[:10]}."
+        ) from err
+    return np.asarray(rows, np.int64)
 
 
 class Plan:
@@ -352,26 +390,7 @@ class Plan:
 
     def _rows_asked(self) -> IntArray:
         """Return the rows of the times that the user named, in their order."""
-        name = str(self.time.name)
-        wanted = self.request.time
-        if isinstance(wanted, xr.DataArray):
-            if wanted.dtype.kind not in "MOUb":
-                raise TimeAxisError(
-                    f"time= is an array of {wanted.dtype}, not of times; give its time coordinate."
-                )
-            wanted = wanted.values
-        wanted = list(wanted) if isinstance(wanted, tuple) else wanted
-        stamps = {name: times.rounded(self.time).values}
-        index = xr.DataArray(np.arange(self.time.size), coords=stamps, dims=name)
-        try:
-            rows = times.rows_of(wanted, self.time)
-            if rows is None:
-                rows = np.atleast_1d(index.sel({name: wanted}).values)
-        except (KeyError, TypeError, ValueError) as err:
-            raise TimeAxisError(
-                f"Some of the days asked for are not in the coarse record ({err}), which runs from "
-                f"{str(self.time.values[0])[:10]} to {str(self.time.values[-1])[:10]}."
-            ) from err
+        rows = rows_named(self.request.time, self.time)
         foreign = rows[~self.in_season[rows]]
         if foreign.size:
             raise TimeAxisError(

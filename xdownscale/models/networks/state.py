@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
-MEASURED = (  # not trained as networks are
+FORECASTER = "forecaster."  # what the first stage trained and generating does not need
+MEASURED = (  # not trained as networks are, or no part of what generates
+    FORECASTER,
     "residual.",
     "drift.",
     "first_guess.",
@@ -19,7 +21,7 @@ MEASURED = (  # not trained as networks are
 
 
 def count_parameters(state: Mapping[str, Floats]) -> dict[str, int]:
-    """Return the number of parameters of each network.
+    """Return the number of parameters of each network that generates.
 
     Examples
     --------
@@ -36,5 +38,5 @@ def count_parameters(state: Mapping[str, Floats]) -> dict[str, int]:
 
 
 def trained_weights(state: Mapping[str, Floats]) -> dict[str, Floats]:
-    """Return the entries of a state that were trained, not measured."""
+    """Return the entries of a state that are weights of what generates, not measured."""
     return {name: array for name, array in state.items() if not name.startswith(MEASURED)}

@@ -425,3 +425,11 @@ class Networks(PatchNetworks):
     def condition(self, known: Tensor, calendar: Tensor, fine_lags: Tensor) -> Conditioned:
         """Compute what does not depend on the step of the chain; see `inputs`."""
         return self.denoiser.condition(*self.inputs(known, calendar, fine_lags))
+
+    def regression(self, conditioned: Conditioned) -> Tensor:
+        """Return the field (B, 1, H, W) without a chain: noisy field and step are held at 0."""
+        step = torch.zeros(
+            len(conditioned.driver), dtype=torch.long, device=conditioned.driver.device
+        )
+        out: Tensor = self.denoiser(torch.zeros_like(conditioned.driver), step, conditioned)
+        return out

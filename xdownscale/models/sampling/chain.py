@@ -74,6 +74,16 @@ class _Sampling(PatchSampling):
         return ddpm(denoiser, start, self.schedule, s.steps, lambda i: white(i + 1))
 
 
+class _Regression(_Sampling):
+    """One call of `ChainSampler.sample` for networks that were trained without noise."""
+
+    def generate(self, known: Tensor, fine_lags: Tensor, calendar: Tensor, white: Noise) -> Tensor:
+        """Evaluate the networks once, without noise."""
+        conditioned = self.networks.condition(known, calendar, fine_lags)
+        field: Tensor = self.networks.regression(conditioned)
+        return field
+
+
 class ChainSampler(PatchSampler):
     """Generates fields by a diffusion chain on the field itself, one variable.
 
@@ -81,6 +91,10 @@ class ChainSampler(PatchSampler):
     ----------
     networks : Networks
         In evaluation mode.
+    regression : bool
+        They were trained without noise: one evaluation gives the field, and there is no chain.
     """
 
-    sampling = _Sampling
+    def __init__(self, networks: Any, regression: bool = False) -> None:
+        super().__init__(networks)
+        self.sampling = _Regression if regression else _Sampling

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -31,9 +31,14 @@ class PatchSampler:
     ----------
     networks : PatchNetworks
         In evaluation mode.
+
+    Attributes
+    ----------
+    sampling : type
+        What a call of `sample` is.
     """
 
-    sampling: ClassVar[type[PatchSampling]]
+    sampling: type[PatchSampling]
 
     def __init__(self, networks: Any) -> None:
         self.networks = networks

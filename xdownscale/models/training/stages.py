@@ -14,6 +14,7 @@ from torch import nn
 
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import DataError
+from xdownscale.models.networks.forecasters import kept_weights
 from xdownscale.models.networks.unet import Forecaster
 from xdownscale.models.networks.weights import fill, seeded
 from xdownscale.models.training.checkpoint import Checkpoints
@@ -44,6 +45,9 @@ class Stages:
     ----------
     histories : list of dict
         Losses of the finished stages.
+    forecaster : dict of ndarray
+        What a state keeps of the forecaster that `pretrain` trained, under ``forecaster. ...``;
+        empty where it trained none.
     """
 
     def __init__(
@@ -54,6 +58,7 @@ class Stages:
         self.device = device
         self.store = store
         self.histories: list[History] = []
+        self.forecaster: dict[str, Floats] = {}
 
     def train(self, task: Task, share: float, epochs: int | None = None) -> None:
         """Train one stage.
@@ -98,6 +103,7 @@ class Stages:
         task = Forecast(self.data, forecaster, config.diffusion.loss, run.seed)
         self.train(task, PRETRAIN_SHARE, config.training.pretrain_epochs)
         encoder.load_state_dict(forecaster.encoder.state_dict())
+        self.forecaster = as_arrays(kept_weights(forecaster, config.network))
 
     def history(self) -> dict[str, NDArray[Any]]:
         """Return the losses of all stages, one row for each epoch.

@@ -207,6 +207,20 @@ class Denoise(FineTask):
         return masked_loss(self.kind, clean, batch.target, batch.valid)
 
 
+@dataclass(kw_only=True)
+class RegressPatch(FineTask):
+    """Estimates the fine field by the network of `Denoise`, without noise."""
+
+    network: Networks
+    kind: str
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the error of the estimate over valid pixels."""
+        conditioned = self.network.condition(batch.known, batch.calendar, batch.encoder)
+        field = self.network.regression(conditioned)
+        return masked_loss(self.kind, field, batch.target, batch.valid)
+
+
 class EncodedNet(nn.Module):
     """A field U-Net and the encoder whose features are among its inputs.
 
