@@ -22,6 +22,7 @@ from xdownscale.methods.residual_diffusion import ResidualDiffusion
 from xdownscale.methods.selected import Selected
 from xdownscale.methods.unet import UNet
 from xdownscale.methods.vae import LITERAL_VAE, VAE
+from xdownscale.methods.vdm import VDM
 
 __all__ = ["LITERAL_VAE", "Method", "Sampler", "Trained", "available", "find", "register"]
 
@@ -36,6 +37,7 @@ for _method in (
     Selected,
     PatchUNet,
     VAE,
+    VDM,
 ):
     register(_method)
 

@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from xdownscale.config import TrainingConfig
+from xdownscale.models.diffusion import noise
 from xdownscale.models.networks.latent import Gaussian, gain, kl_penalty, kl_weight
 from xdownscale.models.networks.variational import LatentNetworks
 from xdownscale.models.training.data import TrainingData, corrected_fields, read_rows
-from xdownscale.models.training.datasets import Batch, FineDataset
+from xdownscale.models.training.datasets import Batch, FineDataset, join
 from xdownscale.models.training.tasks import FineTask
 
 _MEASURED_DAYS = 32  # that the first scale of a likelihood is measured on
@@ -49,8 +50,8 @@ class Infer(FineTask):
         options = self.network.options
         context = self.network.condition(batch.known, batch.calendar, batch.encoder)
         posterior = self._posterior(context, batch)
-        noise = torch.randn(posterior.mean.shape, generator=generator)
-        field = self.network.decode(context, posterior.at(noise.to(batch.target.device)))
+        white = torch.randn(posterior.mean.shape, generator=generator)
+        field = self.network.decode(context, posterior.at(white.to(batch.target.device)))
         nats = self.network.likelihood(field - batch.target) * batch.valid
         kl = posterior.kl(self.network.prior(context))
         penalty = options.weight * self._weight() * kl_penalty(kl, options.free)
@@ -75,9 +76,9 @@ class Infer(FineTask):
         context = self.network.condition(batch.known, batch.calendar, batch.encoder)
         posterior = self._posterior(context, batch)
         prior = self.network.prior(context)
-        noise = torch.randn(posterior.mean.shape, generator=generator).to(batch.target.device)
+        white = torch.randn(posterior.mean.shape, generator=generator).to(batch.target.device)
         errors = [
-            ((self.network.decode(context, each.at(noise)) - batch.target).abs() * batch.valid)
+            ((self.network.decode(context, each.at(white)) - batch.target).abs() * batch.valid)
             for each in (posterior, prior)
         ]
         kl = posterior.kl(prior).sum()
@@ -115,3 +116,32 @@ def driver_error(data: TrainingData) -> list[float]:
     error = np.abs(read_rows(data.fine, chosen) - np.nan_to_num(corrected_fields(data, chosen)))
     found = [float(np.nanmean(each)) for each in np.moveaxis(error, 1, 0)]
     return [each if each > 0 else 1.0 for each in found]
+
+
+def measure_norms(task: Infer, network: torch.nn.Module) -> None:
+    """Measure the statistics of batch norm on training time steps, with the weights as they are.
+
+    Weights are kept from the best epoch, and averaged over updates; the running statistics are
+    those of the last updates. Here they become means over batches, with dropout as in training.
+
+    Parameters
+    ----------
+    task : Infer
+        Its training time steps, up to 32 spread over all, are read.
+    network : Module
+        Changed.
+    """
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm1d)]
+    data = task.training(0)
+    items = np.unique(np.linspace(0, len(data) - 1, _MEASURED_DAYS).astype(int)).tolist()
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # a mean over all batches
+    network.train()
+    with torch.no_grad(), torch.random.fork_rng([]):
+        for start in range(0, len(items), task.batch):
+            batch = join([data[item] for item in items[start : start + task.batch]])
+            key = noise.derive(task.seed, task.stage, -3, start)
+            torch.manual_seed(key)
+            task.loss(batch, torch.Generator().manual_seed(key))
+    network.eval()
