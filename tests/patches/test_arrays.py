@@ -19,7 +19,7 @@ def layouts(draw, biggest=36):
     halo = draw(st.integers(0, (size - 1) // 2))
     stride = draw(st.integers(1, size - 2 * halo))
     shape = tuple(draw(st.integers(size, biggest)) for _ in range(2))
-    name = draw(st.sampled_from(["hann", "triangle", "uniform"]))
+    name = draw(st.sampled_from(["hann", "triangle", "uniform", "nearest"]))
     return PatchLayout(shape=shape, size=size, stride=stride, halo=halo, taper=name)
 
 

@@ -19,7 +19,7 @@ def layouts(draw, biggest=40):
     halo = draw(st.integers(0, (size - 1) // 2))
     stride = draw(st.integers(1, size - 2 * halo))
     shape = tuple(draw(st.integers(size, biggest)) for _ in range(2))
-    name = draw(st.sampled_from(["hann", "triangle", "uniform"]))
+    name = draw(st.sampled_from(["hann", "triangle", "uniform", "nearest"]))
     return PatchLayout(shape=shape, size=size, stride=stride, halo=halo, taper=name)
 
 
@@ -116,3 +116,22 @@ def test_unknown_taper():
 def test_patch_that_does_not_exist():
     with pytest.raises(GridError, match=r"Patches 0 to 1 were asked for.*0 to 0"):
         PatchLayout(shape=(16, 16)).weights([0, 1])
+
+
+@given(layouts())
+def test_nearest_gives_each_pixel_to_the_nearest_centre(layout):
+    """By brute force over all patches; a tie along an axis goes to the first."""
+    layout = dataclasses.replace(layout, taper="nearest")
+    centres = layout.positions + (layout.size - 1) / 2
+    for y in range(layout.shape[0]):
+        for x in range(layout.shape[1]):
+            near = [np.abs(centres[:, axis] - place) for axis, place in enumerate((y, x))]
+            owner = np.lexsort((np.arange(layout.n_patches), near[1], near[0]))[0]
+            top, left = layout.positions[owner]
+            assert layout.weights([owner])[0][y - top, x - left] == 1
+
+
+def test_nearest_by_hand():
+    layout = PatchLayout(shape=(3, 6), size=3, stride=1, halo=0, taper="nearest")
+    owned = [np.argwhere(weights == 1)[:, 1].tolist() for weights in layout.weights()]
+    assert [sorted(set(each)) for each in owned] == [[0, 1], [1], [1], [1, 2]]

@@ -47,7 +47,7 @@ def test_sums_to_one_at_half_overlap(name, half):
 def test_the_configuration_offers_exactly_these_tapers():
     for name in TAPERS:
         assert taper(name, 4).shape == (4,)
-    with pytest.raises(OptionError, match="'hann', 'triangle', 'uniform'"):
+    with pytest.raises(OptionError, match="'hann', 'triangle', 'uniform', 'nearest'"):
         taper("boxcar", 4)
 
 

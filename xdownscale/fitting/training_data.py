@@ -322,6 +322,7 @@ class _Chain:
 _SURVEYED = 20_000_000  # values by which threshold and cap of a censored record are found
 _YEAR = 365.25 * 86400  # seconds
 _COMPARED = 1024  # time steps of a record on disc that the drift reference is fitted on
+_LEAST_GAIN = 0.02  # of latent numbers that carry something
 
 
 def train_group(
@@ -379,6 +380,7 @@ def train_group(
         say_costs(dataset.method, data, run, sizes, limit)
     trained = dataset.method.train(data, run)
     _check_trained(trained, dataset.method)
+    _warn_of_collapse(dataset.method.latent_gain(trained.state), dataset.group.name)
     return GroupModel(
         group=dataset.group,
         weight=dataset.weight,
@@ -427,6 +429,20 @@ def _check_trained(trained: Any, method: Method) -> None:
                 f"Method {method.name!r} returned {name!r} as {kind} in its state; give arrays of "
                 "float32."
             )
+
+
+def _warn_of_collapse(gain: float | None, group: str) -> None:
+    """Warn where latent numbers carry nothing: the model is a deterministic one, or a constant."""
+    if gain is None or not gain < _LEAST_GAIN:
+        return
+    warnings.warn(
+        f"The latent numbers of group {group!r} carry nothing: on held-out days they take away "
+        f"{gain:.1%} of the error. The posterior has collapsed onto the prior; realizations will "
+        "hardly differ. Lower options=dict(scale=...) or have it learned (None), raise 'free', or "
+        "use layout 'map' with posterior 'target'.",
+        XDownscaleWarning,
+        stacklevel=7,
+    )
 
 
 def _drift_reference(

@@ -23,8 +23,10 @@ from xdownscale.methods.patch_unet import PatchUNet
 from xdownscale.methods.residual_diffusion import ResidualDiffusion
 from xdownscale.methods.selected import Selected
 from xdownscale.methods.unet import UNet
+from xdownscale.methods.vae import LITERAL_VAE, VAE
+from xdownscale.methods.vdm import VDM
 
-__all__ = ["Method", "Sampler", "Trained", "available", "find", "register"]
+__all__ = ["LITERAL_VAE", "Method", "Sampler", "Trained", "available", "find", "register"]
 
 _STATISTICAL = (Dressed, GaussianNoise, AnalogueMethod, Kriging)
 for _method in (
@@ -37,6 +39,8 @@ for _method in (
     DressedUNet,
     Selected,
     PatchUNet,
+    VAE,
+    VDM,
 ):
     register(_method)
 

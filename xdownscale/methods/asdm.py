@@ -16,15 +16,16 @@ free-running without the day's driver, by decay to climatology. Compare it with
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import OptionError
 from xdownscale.methods.base import Floats, Method, Trained
 from xdownscale.models.networks.channels import Sizes, patch_inputs
 from xdownscale.models.training.data import TrainingData, largest_magnitude
+from xdownscale.models.training.plan import PlannedStage
 
 if TYPE_CHECKING:
     from xdownscale.models.networks.pixel_net import PixelNetworks
@@ -110,9 +111,7 @@ class Asdm(Method):
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
         """Train the encoder on the coarse record, if there is one, then the pixel network."""
-        from xdownscale.models.training.datasets import RandomCrops
-        from xdownscale.models.training.stages import PRETRAIN_SHARE, as_arrays
-        from xdownscale.models.training.tasks import RegressPixels
+        from xdownscale.models.training.stages import as_arrays
 
         config = run.config
         stages = run.stages(data)
@@ -120,7 +119,15 @@ class Asdm(Method):
         networks.bound.fill_(config.network.output_bound * largest_magnitude(data))
         if networks.encoder is not None:
             stages.pretrain(networks.encoder)
-        task = RegressPixels(
+        stages.train(self._second_stage(data, run, networks), _share(networks))
+        return Trained(state=as_arrays(networks.state_dict()), history=stages.history())
+
+    def _second_stage(self, data: TrainingData, run: TrainingRun, networks: Any) -> Any:
+        from xdownscale.models.training.datasets import RandomCrops
+        from xdownscale.models.training.tasks import RegressPixels
+
+        config = run.config
+        return RegressPixels(
             data=data,
             network=networks,
             rows=data.train_targets,
@@ -132,8 +139,16 @@ class Asdm(Method):
             stage=_STAGE,
             kind=config.diffusion.loss,
         )
-        stages.train(task, 1 - PRETRAIN_SHARE if networks.encoder is not None else 1.0)
-        return Trained(state=as_arrays(networks.state_dict()), history=stages.history())
+
+    def plan(self, data: TrainingData, run: TrainingRun) -> list[PlannedStage]:
+        """Return the stage of the encoder, if there is one, and the pixel network."""
+        networks = self._networks(run.config, data.sizes, run.seed)
+        stages = replace(run, checkpoint_dir=None).stages(data)
+        pretraining = [] if networks.encoder is None else stages.planned_pretraining()
+        task = self._second_stage(data, run, networks)
+        epochs = run.config.training.epochs
+        own = PlannedStage(task=task, epochs=epochs, share=_share(networks), kind="pixels")
+        return [*pretraining, own]
 
     def load(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
@@ -167,3 +182,10 @@ def _build(sizes: Sizes, config: DownscalerConfig) -> PixelNetworks:
 
     own = config.options
     return PixelNetworks(sizes, config.network, own.target_day, own.driver_skip, own.widths)
+
+
+def _share(networks: Any) -> float:
+    """Return the pixel network's part of the time."""
+    from xdownscale.models.training.stages import PRETRAIN_SHARE
+
+    return 1 - PRETRAIN_SHARE if networks.encoder is not None else 1.0

@@ -149,6 +149,17 @@ class Method(ABC):
         """Tell whether realizations differ."""
         return True
 
+    def latent_gain(self, state: Mapping[str, Floats]) -> float | None:
+        """Return the share of the error that latent numbers of a trained state take away.
+
+        Returns
+        -------
+        float or None
+            On held-out time steps, NaN where there was none; None for a method without latent
+            numbers.
+        """
+        return None
+
     def has_seams(self, config: DownscalerConfig) -> bool:
         """Tell whether its fields are blended from patches by default."""
         return self.stitchings(config)[0] == "patches"

@@ -13,70 +13,46 @@ the variance, this follows ``docs/explanation/method.md`` instead.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from xdownscale.config import DownscalerConfig
 from xdownscale.core.errors import OptionError
-from xdownscale.methods.base import Floats, Method, Trained
-from xdownscale.models.networks.channels import Sizes, patch_inputs
+from xdownscale.methods._patches import (
+    COVERING,
+    ENCODER,
+    PATCHES,
+    PatchMethod,
+    patch_task,
+    share_of_second,
+    training_layout,
+)
+from xdownscale.methods.base import Trained
+from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.training.data import TrainingData, largest_magnitude
-from xdownscale.models.training.plan import PlannedStage
-from xdownscale.patches.layout import PatchLayout
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from xdownscale.models.networks.unet import Networks
     from xdownscale.models.sampling.chain import ChainSampler
     from xdownscale.models.training.run import TrainingRun
 
-PATCHES = frozenset({"patch_size", "patch_stride"})
-NETWORK = frozenset(
-    {
-        "size",
-        "channels",
-        "encoder_channels",
-        "attention",
-        "encoder",
-        "forecaster",
-        "norm",
-        "dropout",
-        "driver_skip",
-        "output_bound",
-    }
-)
-COVERING = frozenset({"size", "stride", "halo", "taper", "batch_size"})
+NETWORK = ENCODER | {"size", "channels", "attention", "dropout", "driver_skip", "output_bound"}
 
 
-class PaperDiffusion(Method):
+class PaperDiffusion(PatchMethod):
     """Diffusion of the fine field, patch by patch, given the fine fields before it."""
 
     name = "diffusion"
     summary = "Diffusion of the field itself, patch by patch (arXiv 2512.05139)"
-    samplers = ("ddim", "ddpm")
-    one_variable = True
-    needs_every_lag = True
-    calendar = "period"
-    encoder_input = "fine lags"
+    samplers: ClassVar[tuple[str, ...]] = ("ddim", "ddpm")
     uses: ClassVar[Mapping[str, frozenset[str]]] = {
         "data": PATCHES,
         "network": NETWORK,
         "diffusion": frozenset({"schedule", "train_steps", "loss"}),
         "sampling": COVERING | {"sampler", "steps", "noise"},
     }
-
-    def window(self, config: DownscalerConfig) -> tuple[int, int]:
-        """Return ``data.lags`` before the target, the times of the lagged fine fields."""
-        return config.data.lags, 0
-
-    def fine_lags(self, config: DownscalerConfig) -> int:
-        """Return ``data.lags``."""
-        return config.data.lags
-
-    def stitchings(self, config: DownscalerConfig) -> tuple[str, ...]:
-        """Return patches as in the paper, or the image in one piece with the same noise."""
-        return ("patches", "whole")
 
     def check(self, config: DownscalerConfig) -> None:
         """Raise for more sampling steps than the trained chain has."""
@@ -89,42 +65,41 @@ class PaperDiffusion(Method):
                 "give at most that many."
             )
 
-    def check_shape(self, shape: tuple[int, int], config: DownscalerConfig) -> None:
-        """Raise if a training or a sampling patch does not fit into the image."""
-        sampling = config.sampling
-        _training_layout(shape, config)
-        PatchLayout(shape, sampling.size, sampling.stride, sampling.halo, sampling.taper)
+    def builder(self, config: DownscalerConfig, sizes: Sizes) -> Callable[[], Networks]:
+        """Return a function that builds encoder and denoiser."""
+        from xdownscale.models.networks.unet import Networks
+
+        known = sizes.static + sizes.calendar
+        return partial(Networks, config.data.lags, known, config.network)
+
+    def sampler(self, networks: Any) -> ChainSampler:
+        """Return a sampler of the chain."""
+        from xdownscale.models.sampling.chain import ChainSampler
+
+        return ChainSampler(networks)
 
     def train(self, data: TrainingData, run: TrainingRun) -> Trained:
         """Train the encoder on the coarse record, then the denoiser on patches of the fine one."""
         from xdownscale.models.training.stages import as_arrays
 
-        config = run.config
+        training_layout(data.shape, run.config)
         stages = run.stages(data)
-        networks = self._networks(config, data.sizes, run.seed, 2)
-        networks.denoiser.bound.fill_(config.network.output_bound * largest_magnitude(data))
+        networks = self.built(run.config, data.sizes, run.seed, 2)
+        self.prepare(networks, data, run.config)
         if networks.encoder is not None:
             stages.pretrain(networks.encoder)
-        stages.train(self._second_stage(data, run, networks), _share(networks))
+        stages.train(self.second_stage(data, run, networks), share_of_second(networks))
         state = as_arrays(networks.state_dict()) | stages.forecaster
         return Trained(state=state, history=stages.history())
 
-    def _second_stage(self, data: TrainingData, run: TrainingRun, networks: Networks) -> Any:
-        from xdownscale.models.training.datasets import PatchGrid
+    def prepare(self, networks: Networks, data: TrainingData, config: DownscalerConfig) -> None:
+        """Bound the fields by a multiple of the largest one that is trained on."""
+        networks.denoiser.bound.fill_(config.network.output_bound * largest_magnitude(data))
 
-        config = run.config
-        return self.task(
-            config,
-            data=data,
-            network=networks,
-            rows=data.train_targets,
-            cutter=PatchGrid(_training_layout(data.shape, config), data.mask[0]),
-            arrange=patch_inputs,
-            seed=run.seed,
-            batch=config.training.batch_days,
-            stage=2,
-            kind=config.diffusion.loss,
-        )
+    def second_stage(self, data: TrainingData, run: TrainingRun, networks: Any) -> Any:
+        """Return the task of the denoiser."""
+        options = patch_task(data, run, networks)
+        return self.task(run.config, **options, stage=2, kind=run.config.diffusion.loss)
 
     def task(self, config: DownscalerConfig, **options: Any) -> Any:
         """Return the task of the second stage; `options` are those of every task on patches."""
@@ -134,67 +109,3 @@ class PaperDiffusion(Method):
         return Denoise(
             name="denoise", schedule=squared_cosine(config.diffusion.train_steps), **options
         )
-
-    def sampler(self, networks: Networks) -> ChainSampler:
-        """Return a sampler of trained networks."""
-        from xdownscale.models.sampling.chain import ChainSampler
-
-        return ChainSampler(networks)
-
-    def plan(self, data: TrainingData, run: TrainingRun) -> list[PlannedStage]:
-        """Return the stage of the encoder, and that of the denoiser."""
-        networks = self._networks(run.config, data.sizes, run.seed, 2)
-        stages = replace(run, checkpoint_dir=None).stages(data)
-        pretraining = [] if networks.encoder is None else stages.planned_pretraining()
-        task = self._second_stage(data, run, networks)
-        epochs = run.config.training.epochs
-        denoising = PlannedStage(task=task, epochs=epochs, share=_share(networks), kind="denoise")
-        return [*pretraining, denoising]
-
-    def load(
-        self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
-    ) -> ChainSampler:
-        """Build the networks, load their weights and return a sampler."""
-        from xdownscale.models.networks.state import trained_weights
-        from xdownscale.models.networks.weights import fill
-
-        self.check_state(state, config, sizes)
-        networks = self._networks(config, sizes, 0, 0)
-        fill(networks, trained_weights(state), "")
-        return self.sampler(networks.eval())
-
-    def check_state(
-        self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
-    ) -> None:
-        """Compare names and shapes of the weights with the networks of the configuration."""
-        from xdownscale.models.networks.forecasters import check_forecaster
-        from xdownscale.models.networks.state import trained_weights
-        from xdownscale.models.networks.unet import Networks
-        from xdownscale.models.networks.weights import check_fit
-
-        known = sizes.static + sizes.calendar
-        build = partial(Networks, config.data.lags, known, config.network)
-        check_fit(build, trained_weights(state))
-        check_forecaster(state, config.network, sizes)
-
-    def _networks(self, config: DownscalerConfig, sizes: Sizes, seed: int, stage: int) -> Networks:
-        import torch
-
-        from xdownscale.models.networks.unet import Networks
-        from xdownscale.models.networks.weights import seeded
-
-        known = sizes.static + sizes.calendar
-        networks: Networks = seeded(Networks, seed, stage, config.data.lags, known, config.network)
-        fast: Networks = networks.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return fast
-
-
-def _share(networks: Networks) -> float:
-    """Return the denoiser's part of the time."""
-    from xdownscale.models.training.stages import PRETRAIN_SHARE
-
-    return 1 - PRETRAIN_SHARE if networks.encoder is not None else 1.0
-
-
-def _training_layout(shape: tuple[int, int], config: DownscalerConfig) -> PatchLayout:
-    return PatchLayout(shape, config.data.patch_size, config.data.patch_stride, 0, "uniform")

@@ -13,8 +13,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from xdownscale.config import DownscalerConfig
+from xdownscale.methods._patches import COVERING, PATCHES
 from xdownscale.methods.base import Method
-from xdownscale.methods.paper_diffusion import COVERING, NETWORK, PATCHES, PaperDiffusion
+from xdownscale.methods.paper_diffusion import NETWORK, PaperDiffusion
 
 if TYPE_CHECKING:
     from xdownscale.models.networks.unet import Networks

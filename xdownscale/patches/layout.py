@@ -32,6 +32,7 @@ _TAPERS: dict[str, Callable[[Taper], Taper]] = {
     "hann": _hann,
     "triangle": _triangle,
     "uniform": _uniform,
+    "nearest": _uniform,  # of its own pixels: see `PatchLayout`
 }
 
 
@@ -44,9 +45,9 @@ def taper(name: str, n: int) -> Taper:
 
     Parameters
     ----------
-    name : {"hann", "triangle", "uniform"}
+    name : {"hann", "triangle", "uniform", "nearest"}
         The shape. For even `n`, hann and triangle sum to one at 50 % overlap; uniform sums to
-        one without overlap.
+        one without overlap. ``"nearest"`` is uniform here.
     n : int
         Number of pixels.
 
@@ -73,6 +74,19 @@ def taper(name: str, n: int) -> Taper:
     return _TAPERS[name]((np.arange(n) + 0.5) / n)
 
 
+def _nearest(corners: NDArray[np.intp], size: int, n: int) -> NDArray[np.intp]:
+    """Return the number of the patch with the nearest centre, of each of n pixels along an axis.
+
+    Examples
+    --------
+    >>> _nearest(np.array([0, 2, 5]), 3, 8)
+    array([0, 0, 0, 1, 1, 2, 2, 2])
+    """
+    twice = 2 * corners + size - 1  # twice the centres: whole numbers, so that a tie is a tie
+    out: NDArray[np.intp] = np.abs(2 * np.arange(n)[:, None] - twice).argmin(1)
+    return out
+
+
 @dataclass(frozen=True)
 class PatchLayout:
     """Positions of the patches of an image, and the weights of their pixels.
@@ -93,8 +107,9 @@ class PatchLayout:
         Pixels from one patch to the next.
     halo : int
         Pixels discarded on each inner side of a patch.
-    taper : {"hann", "triangle", "uniform"}
-        Weights over the core, see `xdownscale.patches.layout.taper`.
+    taper : {"hann", "triangle", "uniform", "nearest"}
+        Weights over the core, see `xdownscale.patches.layout.taper`. ``"nearest"``: a pixel comes
+        from the patch whose centre is nearest along each axis, the first of two, alone.
 
     Raises
     ------
@@ -194,10 +209,16 @@ class PatchLayout:
     def _axis_weights(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Weights along y (patches, size) and along x, not normalised."""
         parts = []
-        for cores in self.cores:
+        for cores, corners, n in zip(self.cores, self.corners, self.shape, strict=True):
             weights = np.zeros((len(cores), self.size))
             for row, (first, stop) in zip(weights, cores.tolist(), strict=True):
                 row[first:stop] = taper(self.taper, stop - first)
+            if self.taper == "nearest":
+                owner = _nearest(corners, self.size, n)
+                weights *= (
+                    owner[corners[:, None] + np.arange(self.size)]
+                    == np.arange(len(corners))[:, None]
+                )
             parts.append(weights)
         return parts[0], parts[1]
 

@@ -45,6 +45,8 @@ _VALIDATION_STEPS = 10  # most sampling steps for that
 _DRIFT_DAYS = 48  # days of the whole coarse record that drift is looked for on
 _SURE = 3.0  # standard errors
 _OCTAVE = "spread at"  # how rows of octaves of wavelength begin
+_LATENT = "latent"  # rows of models with latent numbers, and of those that blend patches
+_PATCHES = "patch collapse"
 _MODEL = "model"  # its row in the table of scores
 
 
@@ -135,6 +137,23 @@ SIGNATURES = (
         "realizations of the mean over the map spread more than it errs",
     ),
     Signature(
+        _LATENT,
+        0.05,
+        1.0,
+        "the latent numbers carry what the inputs do not tell",
+        "the latent numbers carry nothing: the posterior has collapsed onto the prior; lower "
+        "options=dict(scale=...) or raise 'free'",
+        "",
+    ),
+    Signature(
+        _PATCHES,
+        0.5,
+        2.0,
+        "one realization varies inside patches as the truth does",
+        "one realization is nearly constant inside patches: the model has collapsed",
+        "one realization varies far more inside patches than the truth",
+    ),
+    Signature(
         "baseline",
         0.0,
         1.0,
@@ -204,7 +223,7 @@ def check(
         "domain mean": _spread(np.nanmean(members, (-2, -1)), np.nanmean(true, (-2, -1))),
         "baseline": against.ratio,
     }
-    table = _table(found | _by_octave(fitted, maps, record))
+    table = _table(found | _of_patches(fitted, members, true) | _by_octave(fitted, maps, record))
     if against.sentence:
         table.loc["baseline", "sentence"] = against.sentence
     return table
@@ -214,7 +233,7 @@ def _table(found: dict[str, float]) -> pd.DataFrame:
     """Return each measure with its good range and a verdict."""
     rows = {}
     octaves = [_octave(name) for name in found if name.startswith(_OCTAVE)]
-    for signature in (*SIGNATURES, *octaves):
+    for signature in (*(s for s in SIGNATURES if s.name in found), *octaves):
         value = found[signature.name]
         verdict = "good"
         words = signature.good
@@ -399,6 +418,30 @@ def _compared(fitted: Fitted, maps: xr.DataArray, fine: xr.DataArray) -> tuple[A
 def _ratio(members: Array, truth: Array, measure: Callable[[Array], Array]) -> float:
     """Return the mean over time of one realization's measure over the truth's."""
     return float(np.nanmean(measure(members[0])) / np.nanmean(measure(truth)))
+
+
+def _of_patches(fitted: Fitted, members: Array, truth: Array) -> dict[str, float]:
+    """Return what is measured of latent numbers and of patches, where the method has any."""
+    found: dict[str, float] = {}
+    gains = [fitted.method.latent_gain(model.state) for model in fitted.models.values()]
+    known = [gain for gain in gains if gain is not None]
+    if known:
+        found[_LATENT] = float(np.min(known))  # NaN where one is not known
+    side = fitted.config.sampling.size
+    if fitted.method.has_seams(fitted.config) and side <= min(truth.shape[-2:]):
+        found[_PATCHES] = _ratio(members, truth, lambda fields: _inside(fields, side))
+    return found
+
+
+def _inside(fields: Array, side: int) -> Array:
+    """Return the standard deviation inside squares of `side` pixels, (time,)."""
+    rows, columns = (n // side for n in fields.shape[-2:])
+    cut = fields[:, : rows * side, : columns * side]
+    squares = cut.reshape(len(cut), rows, side, columns, side)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # squares without a value
+        variance = np.nanvar(squares, axis=(2, 4))
+    return np.asarray(np.sqrt(np.nanmean(variance, axis=(1, 2))))
 
 
 def _semivariance(fields: Array) -> Array:

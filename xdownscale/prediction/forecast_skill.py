@@ -120,8 +120,10 @@ def forecast_skill(
             "or other times."
         )
     table = pd.concat(parts, names=["group", "variable"])
-    single = [name for name in ("group", "variable") if table.index.unique(name).size == 1]
-    return table.droplevel(single)
+    for name in ("group", "variable"):
+        if table.index.unique(name).size == 1:
+            table = table.droplevel(name)
+    return table
 
 
 def measured(fitted: Fitted, pair: Pair) -> tuple[float, ...]:

@@ -87,7 +87,7 @@ class Scene:
 
 
 def _logarithm(field: xr.DataArray) -> xr.DataArray:
-    out = np.log10(field.where(field > 0))
+    out = xr.apply_ufunc(np.log10, field.where(field > 0), dask="allowed")
     return out.assign_attrs(long_name=f"log10 of {field.attrs.get('long_name', field.name)}")
 
 
@@ -132,7 +132,7 @@ def semivariograms(scene: Scene) -> Any:
 
 
 def _temporal(scene: Scene, fields: Mapping[str, xr.DataArray]) -> Any:
-    plt = require("matplotlib.pyplot", "figures", "plot")
+    plt = require("matplotlib.pyplot", "Drawing figures")
     figure, axes = plt.subplots(1, 2, figsize=(10, 4), constrained_layout=True)
     plot.acf(dict(fields), ax=axes[0], max_lag=LAGS)
     plot.pacf(dict(fields), ax=axes[1], max_lag=LAGS)
@@ -148,7 +148,7 @@ def autocorrelations(scene: Scene) -> Any:
 def _one_day(scene: Scene, system: str, place: int = -1) -> Any:
     """Draw prediction, truth and difference of one test day for each season of the first area."""
     pieces = [p for p in scene.of(system) if p.area == next(iter(scene.records.areas))]
-    plt = require("matplotlib.pyplot", "figures", "plot")
+    plt = require("matplotlib.pyplot", "Drawing figures")
     figure, axes = plt.subplots(
         len(pieces), 3, figsize=(12, 3.4 * len(pieces)), squeeze=False, constrained_layout=True
     )
@@ -269,7 +269,7 @@ def draw(scene: Scene, number: str, folder: Path) -> Path:
     DataError
         If a piece that it shows was not finished.
     """
-    plt = require("matplotlib.pyplot", "figures", "plot")
+    plt = require("matplotlib.pyplot", "Drawing figures")
     drawn = FIGURES[number][0](scene)
     first = np.ravel(drawn)[0] if isinstance(drawn, np.ndarray | list | tuple) else drawn
     figure = getattr(first, "figure", None) or first

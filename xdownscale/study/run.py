@@ -226,7 +226,7 @@ def _claim(folder: Path, plan: Plan, records: StudyRecords) -> None:
                 f"{str(path)!r} is no study ({err}); give another folder with out=."
             ) from err
         _check_same(known, about, folder)
-    about["areas"] = known.get("areas", {}) | about["areas"]  # type: ignore[operator]
+    about["areas"] = known.get("areas", {}) | about["areas"]
     write_whole(path, json.dumps(known | about, indent=1).encode())
 
 

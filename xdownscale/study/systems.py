@@ -47,6 +47,41 @@ SYSTEMS: dict[str, System] = {
         options=_PLAIN | {"method": "patch_unet"},
         control="diffusion",
     ),
+    "vae_literal": System(
+        label="VAE (paper, literal)",
+        preset="paper",
+        options={"method": "vae", "sampling": {"sampler": "prior"}, **methods.LITERAL_VAE},
+        control="vae",
+        literal=True,
+    ),
+    "vae": System(
+        label="VAE, mended",
+        preset="paper",
+        options={"method": "vae", "sampling": {"sampler": "prior"}},
+        control="vae_literal",
+    ),
+    "vdm": System(
+        label="VDM (frozen encoder; reconstruction)",
+        preset="vdm",
+        options={"network": {"encoder": "frozen"}},
+        control="vnn",
+        literal=True,
+    ),
+    "vnn": System(label="VNN (no transfer; as in the code)", preset="vdm", control="vdm"),
+    "asdm": System(
+        label="ASDM (no coarse field of the target day)",
+        preset="asdm",
+        options={"options": {"target_day": False}},
+        control="asdm_day",
+        literal=True,
+    ),
+    "asdm_day": System(label="ASDM with the day's coarse field", preset="asdm", control="asdm"),
+    "asdmte": System(
+        label="ASDMTE (frozen encoder)",
+        preset="asdm",
+        options={"network": {"encoder": "frozen"}},
+        control="asdm_day",
+    ),
     "fast": System(label="regression + residual diffusion", preset="fast"),
     "fast_unshuffle": System(
         label="the same on squares of 4 pixels",
@@ -58,6 +93,7 @@ SYSTEMS: dict[str, System] = {
     "dressed": System(label="ridge + residuals of similar days", preset="dressed"),
     "gaussian": System(label="ridge + correlated noise", preset="gaussian"),
     "analogues": System(label="analogues", preset="analogues"),
+    "kriging": System(label="area-to-point kriging, simulated", preset="kriging"),
 }
 BASELINES = ("bicubic", "bilinear + bias", "ridge", "climatology", "persistence")
 

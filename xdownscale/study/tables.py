@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -154,17 +155,15 @@ def _named(row: str, fields: Mapping[str, xr.DataArray]) -> tuple[xr.DataArray, 
 def _texture(made: tuple[xr.DataArray, str], truth: xr.DataArray) -> float:
     """Return the semivariance of neighbouring pixels over that of the truth, log10."""
     field, row = made
+    values = np.log10(field.values)
     if "realization" in field.dims:
-        field = np.log10(field) if "mean" in row else np.log10(field.isel(realization=0))
-        field = field.mean("realization") if "realization" in field.dims else field
-    else:
-        field = np.log10(field)
-    found, true = (_neighbours(each) for each in (field, np.log10(truth)))
+        axis = field.dims.index("realization")
+        values = values.mean(axis) if "mean" in row else values.take(0, axis)
+    found, true = (_neighbours(each) for each in (values, np.log10(truth.values)))
     return found / true if true > 0 else float("nan")
 
 
-def _neighbours(field: xr.DataArray) -> float:
-    values = field.values
+def _neighbours(values: Any) -> float:
     steps = [np.diff(values, axis=axis) for axis in (-1, -2)]
     return float(np.nanmean([np.nanmean(np.square(each)) for each in steps]) / 2)
 
@@ -194,10 +193,12 @@ def pivoted(scores: pd.DataFrame, column: str) -> pd.DataFrame:
     """
     mean = scores[column].groupby(level=["row", "area", "season"], sort=False).mean()
     sd = scores[f"{column} sd"].groupby(level=["row", "area", "season"], sort=False).mean()
-    said = mean.map("{:.3f}".format) + sd.map(lambda x: f" ({x:.3f})" if np.isfinite(x) else "")
-    said = said.where(mean.notna(), "").rename("said").reset_index()
+    words = mean.map("{:.3f}".format) + sd.map(lambda x: f" ({x:.3f})" if np.isfinite(x) else "")
+    said = words.where(mean.notna(), "").rename("said").reset_index()
     rows = list(dict.fromkeys(said["row"]))
-    table = said.pivot_table("said", "row", ["area", "season"], aggfunc="first", sort=False)
+    table: pd.DataFrame = said.pivot_table(
+        "said", "row", ["area", "season"], aggfunc="first", sort=False
+    )
     return table.reindex(rows).fillna("")
 
 

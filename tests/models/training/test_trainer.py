@@ -5,6 +5,7 @@ import os
 import random
 import signal
 import warnings
+from dataclasses import dataclass
 
 import numpy as np
 import pytest
@@ -369,3 +370,32 @@ def test_one_batch_is_learnt_by_heart(arrays, config):
         optimizer.step()
         losses.append(loss.item())
     assert np.mean(losses[-10:]) < losses[0] / 5
+
+
+@dataclass
+class Measured(Toy):
+    """A toy that measures the mean and the number of the held-out items."""
+
+    columns: tuple[str, ...] = ("mean", "count")
+
+    def measure(self, batch, generator):
+        return torch.tensor([float(batch.target.sum()), len(batch.target)])
+
+    def measured(self, sums):
+        return float(sums[0] / sums[1]), float(sums[1])
+
+
+def test_what_a_task_measures_is_in_the_history(tmp_path):
+    store = Checkpoints(tmp_path, "x")
+    history = run(Measured(held_out=5), store, epochs=2)
+    assert history["mean"] == [2.0, 2.0]  # of the items 0 to 4, in several batches
+    assert history["count"] == [5.0, 5.0]
+    assert (tmp_path / "toy.csv").read_text().splitlines()[0].endswith("seconds,mean,count")
+    again = run(Measured(held_out=5), store, epochs=2)
+    assert again == history
+    with pytest.raises(ModelFormatError, match="'history' is not what training wrote"):
+        run(Toy(held_out=5), store, epochs=2)
+
+
+def test_what_a_task_measures_without_held_out_items_is_not_a_number():
+    assert np.isnan(run(Measured(held_out=0), epochs=1)["mean"]).all()

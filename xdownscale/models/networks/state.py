@@ -16,6 +16,7 @@ MEASURED = (  # not trained as networks are, or no part of what generates
     "first_guess.",
     "dressing.",
     "marginal.",
+    "latent.",
 )
 
 

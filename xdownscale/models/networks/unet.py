@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -326,13 +326,7 @@ class Denoiser(nn.Module):
         known : Tensor, (B, inputs, H, W)
             The driver is its first channel.
         """
-        size = known.shape[-2:]
-        projected = [p(f) for p, f in zip(self.projections, features, strict=True)]
-        resized = [
-            functional.interpolate(p, size=size, mode="bilinear", align_corners=False)
-            for p in projected
-        ]
-        stem = self.condition_stem(torch.cat([known, *resized], 1))
+        stem = self.condition_stem(joined(known, features, self.projections))
         return Conditioned(self.condition_block(stem), known[:, :1])
 
     def forward(self, noisy: Tensor, step: Tensor, conditioned: Conditioned) -> Tensor:
@@ -341,15 +335,31 @@ class Denoiser(nn.Module):
         features = self.encoder(noisy, embedding, conditioned.stem)
         features[-1] = self.attention(self.middle(features[-1], embedding))
         raw = self.decoder(features, embedding).float()
-        if self.driver_skip:
-            # Added before the bound, through its inverse: tanh would flatten the driver itself.
-            inside = (conditioned.driver.float() / self.bound).clamp(-0.99, 0.99)
-            return self.bound * torch.tanh(torch.atanh(inside) + raw)
-        return self.bound * torch.tanh(raw / self.bound)
+        return bounded(raw, conditioned.driver if self.driver_skip else None, self.bound)
 
 
-class Networks(nn.Module):
-    """The encoder of lagged fields, where there is one, and the denoiser.
+def joined(known: Tensor, features: list[Tensor], projections: nn.ModuleList) -> Tensor:
+    """Join known channels (B, k, H, W) and projected features of any size, (B, k + f, H, W)."""
+    size = known.shape[-2:]
+    projected = [p(f) for p, f in zip(projections, features, strict=True)]
+    resized = [
+        functional.interpolate(p, size=size, mode="bilinear", align_corners=False)
+        for p in projected
+    ]
+    return torch.cat([known, *resized], 1)
+
+
+def bounded(raw: Tensor, driver: Tensor | None, bound: Tensor) -> Tensor:
+    """Return a network's output between -bound and bound, added to the driver if there is one."""
+    if driver is None:
+        return bound * torch.tanh(raw / bound)
+    # Added before the bound, through its inverse: tanh would flatten the driver itself.
+    inside = (driver.float() / bound).clamp(-0.99, 0.99)
+    return bound * torch.tanh(torch.atanh(inside) + raw)
+
+
+class PatchNetworks(nn.Module):
+    """Base of the networks on patches: the encoder of lagged fields, where there is one.
 
     Parameters
     ----------
@@ -365,21 +375,22 @@ class Networks(nn.Module):
         super().__init__()
         self.encoder = lag_encoder(lags, config) if config.encoder != "none" else None
         self.known = 1 + lags + known
-        self.denoiser = Denoiser(self.known, config)
         self.frozen = config.encoder != "finetuned"
         if self.encoder is not None and self.frozen:
             self.encoder.requires_grad_(False)
-        self.train()
+            self.encoder.eval()
 
-    def train(self, mode: bool = True) -> Networks:
+    def train(self, mode: bool = True) -> Self:
         """Set the mode; a frozen encoder stays in evaluation, without dropout."""
         super().train(mode)
         if self.encoder is not None and self.frozen:
             self.encoder.eval()
         return self
 
-    def condition(self, known: Tensor, calendar: Tensor, fine_lags: Tensor) -> Conditioned:
-        """Compute what does not depend on the step of the chain.
+    def inputs(
+        self, known: Tensor, calendar: Tensor, fine_lags: Tensor
+    ) -> tuple[list[Tensor], Tensor]:
+        """Return the features of the lagged fields, and known channels with the calendar's.
 
         Parameters
         ----------
@@ -393,10 +404,27 @@ class Networks(nn.Module):
         spread = calendar[..., None, None].expand(-1, -1, *known.shape[-2:])
         known = torch.cat([known, spread], 1)
         if self.encoder is None:
-            return self.denoiser.condition([], known)
+            return [], known
         with torch.set_grad_enabled(torch.is_grad_enabled() and not self.frozen):
-            features = self.encoder(fine_lags)
-        return self.denoiser.condition(features, known)
+            return self.encoder(fine_lags), known
+
+
+class Networks(PatchNetworks):
+    """The encoder of lagged fields, where there is one, and the denoiser.
+
+    Parameters
+    ----------
+    lags, known, config
+        As for `PatchNetworks`.
+    """
+
+    def __init__(self, lags: int, known: int, config: NetworkConfig) -> None:
+        super().__init__(lags, known, config)
+        self.denoiser = Denoiser(self.known, config)
+
+    def condition(self, known: Tensor, calendar: Tensor, fine_lags: Tensor) -> Conditioned:
+        """Compute what does not depend on the step of the chain; see `inputs`."""
+        return self.denoiser.condition(*self.inputs(known, calendar, fine_lags))
 
     def regression(self, conditioned: Conditioned) -> Tensor:
         """Return the field (B, 1, H, W) without a chain: noisy field and step are held at 0."""

@@ -61,6 +61,7 @@ class StageCallback(Callback):
         self.result = result
         self.train_loss = float("nan")
         self.val_loss = float("nan")
+        self.measured: tuple[float, ...] = ()
 
     def on_fit_start(self, trainer: Trainer, pl_module: StageModule) -> None:  # type: ignore[override]
         """Set up the moving average and the plateau schedule."""
@@ -80,6 +81,7 @@ class StageCallback(Callback):
         """Forget the losses of the epoch before."""
         self.train_loss = float("nan")
         self.val_loss = float("nan")
+        self.measured = pl_module.measured()  # nothing yet
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: StageModule, *_: Any) -> None:  # type: ignore[override]
         """Set the learning rate of the cosine schedule."""
@@ -123,6 +125,7 @@ class StageCallback(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: StageModule) -> None:  # type: ignore[override]
         """Put the weights of the training back."""
         self.val_loss = pl_module.mean_loss()
+        self.measured = pl_module.measured()
         self.ema.swap()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: StageModule) -> None:  # type: ignore[override]
@@ -164,6 +167,7 @@ class StageCallback(Callback):
             self.val_loss,
             trainer.optimizers[0].param_groups[0]["lr"],
             state.seconds,
+            *self.measured,
         )
         for column, value in zip(state.history.values(), row, strict=True):
             column.append(value)

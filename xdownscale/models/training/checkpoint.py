@@ -26,6 +26,7 @@ from xdownscale.models.training.optimizer import trainable
 
 _MARK = b"sha256:"
 _COMMENT = len(_MARK) + 64  # bytes
+COLUMNS = ("stage", "epoch", "train_loss", "val_loss", "lr", "seconds")  # of every history
 _LEFTOVER = re.compile(r".+\.partial-[0-9a-f]{12}|\..+\.csv\.[0-9a-f]{12}\.tmp")
 
 
@@ -58,11 +59,7 @@ class TrainingState:
     """
 
     epoch: int = 0
-    history: dict[str, list[Any]] = field(
-        default_factory=lambda: {
-            name: [] for name in ("stage", "epoch", "train_loss", "val_loss", "lr", "seconds")
-        }
-    )
+    history: dict[str, list[Any]] = field(default_factory=lambda: {name: [] for name in COLUMNS})
     best_loss: float = float("inf")
     waited: int = 0
     seconds: float = 0.0
@@ -76,8 +73,17 @@ class TrainingState:
     plateau: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
+    def fresh(cls, columns: tuple[str, ...] = ()) -> TrainingState:
+        """Return the state before training, with further columns of the history."""
+        return cls(history={name: [] for name in (*COLUMNS, *columns)})
+
+    @classmethod
     def from_checkpoint(
-        cls, content: Mapping[str, Any], stage: str, network: nn.Module
+        cls,
+        content: Mapping[str, Any],
+        stage: str,
+        network: nn.Module,
+        columns: tuple[str, ...] = (),
     ) -> TrainingState:
         """Return the state that a checkpoint holds.
 
@@ -89,13 +95,15 @@ class TrainingState:
             Name of the stage.
         network : Module
             The network that was trained.
+        columns : tuple of str
+            Further columns of the history.
 
         Raises
         ------
         ModelFormatError
             Unless the checkpoint holds all of a state of this network, and no more.
         """
-        fresh = vars(cls())
+        fresh = vars(cls.fresh(columns))
         wrong = sorted(content.keys() ^ fresh.keys())
         wrong += [n for n, v in fresh.items() if n in content and not _alike(content[n], v)]
         if not wrong and not _is_history(content["history"], fresh["history"]):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning.pytorch import LightningModule
@@ -17,7 +17,7 @@ from xdownscale.models.training.datasets import join
 from xdownscale.models.training.distributed import training_share, validation_share
 from xdownscale.models.training.optimizer import make_optimizer, trainable
 from xdownscale.models.training.prefetch import Prefetcher
-from xdownscale.models.training.tasks import Task
+from xdownscale.models.training.tasks import Measuring, Task, further_columns
 
 
 class StageModule(LightningModule):
@@ -48,6 +48,7 @@ class StageModule(LightningModule):
         self._is_loss_finite = True
         self._total_loss = 0.0  # since the last call of `mean_loss`
         self._time_steps = 0
+        self._sums = torch.zeros(0)  # of what the task measures, since the last call of `measured`
         # numbers of the epoch's batches that this process takes, of several
         self._training_batches: list[int] = []
         self._validation_batches: list[int | None] = []
@@ -86,13 +87,21 @@ class StageModule(LightningModule):
         while self._prefetchers:
             self._prefetchers.pop().close()
 
-    def _loss(self, batch: Any, *keys: int) -> Tensor:
+    def _generator(self, *keys: int) -> torch.Generator:
+        """Return the generator of a batch."""
         # Dropout uses torch's own random stream, so that is set for each batch as well.
         torch.manual_seed(noise.derive(self.seed, self.task.stage, *keys, 1))
-        generator = torch.Generator().manual_seed(
-            noise.derive(self.seed, self.task.stage, *keys, 0)
-        )
-        return self.task.loss(batch, generator)
+        return torch.Generator().manual_seed(noise.derive(self.seed, self.task.stage, *keys, 0))
+
+    def _loss(self, batch: Any, *keys: int) -> Tensor:
+        return self.task.loss(batch, self._generator(*keys))
+
+    def _measure(self, batch: Any, *keys: int) -> None:
+        """Add up what the task measures on a held-out batch."""
+        if further_columns(self.task):
+            task = cast(Measuring, self.task)
+            sums = task.measure(batch, self._generator(*keys)).detach().cpu().double()
+            self._sums = sums if not self._sums.numel() else self._sums + sums
 
     def _add_up(self, loss: Tensor, batch: Any) -> None:
         self._total_loss += float(loss.detach()) * len(batch.target)
@@ -128,6 +137,7 @@ class StageModule(LightningModule):
         if number is not None:
             self._batch = batch
             self._add_up(self._loss(batch, -1, number), batch)
+            self._measure(batch, -1, number)
 
     def cause(self) -> str:
         """Say what the last batch has to do with a loss that is not finite."""
@@ -146,6 +156,19 @@ class StageModule(LightningModule):
         self._total_loss = 0.0
         self._time_steps = 0
         return total / count if count else float("nan")
+
+    def measured(self) -> tuple[float, ...]:
+        """Return what the task measured over all processes since the last call; NaN if nothing."""
+        columns = further_columns(self.task)
+        if not columns:
+            return ()
+        sums = self._sums
+        self._sums = torch.zeros(0)
+        if not sums.numel():
+            return (float("nan"),) * len(columns)
+        if self.trainer.world_size > 1:
+            sums = self.trainer.strategy.reduce(sums.to(self.device), reduce_op="sum").cpu()
+        return cast(Measuring, self.task).measured(sums)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         """Return the optimiser in the state where training stands."""

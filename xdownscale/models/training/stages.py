@@ -122,10 +122,14 @@ class Stages:
         """Return the losses of all stages, one row for each epoch.
 
         Columns ``stage``, ``epoch``, ``train_loss``, ``val_loss``, ``lr``, ``seconds`` (since the
-        stage began).
+        stage began), and those that one of the tasks measures; NaN in the rows of other tasks.
         """
-        names = self.histories[-1]
-        rows = {name: [v for part in self.histories for v in part[name]] for name in names}
+        names = {name: None for part in self.histories for name in part}
+        rows: History = {name: [] for name in names}
+        for part in self.histories:
+            count = len(part["epoch"])
+            for name, column in rows.items():
+                column.extend(part.get(name, [float("nan")] * count))
         return {name: np.array(column) for name, column in rows.items()}
 
 

@@ -71,6 +71,38 @@ class Task(Protocol):
         ...
 
 
+class Measuring(Protocol):
+    """Task that measures more than its loss on the time steps held out for early stopping.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        Names of what it measures; columns of the history.
+    """
+
+    columns: tuple[str, ...]
+
+    def measure(self, batch: Any, generator: torch.Generator) -> Tensor:
+        """Return sums over a batch; those of all batches are added up."""
+        ...
+
+    def measured(self, sums: Tensor) -> tuple[float, ...]:
+        """Return the value of each column, given the sums over all held-out time steps."""
+        ...
+
+
+def further_columns(task: object) -> tuple[str, ...]:
+    """Return the columns that a task adds to its history; () for one that is not `Measuring`.
+
+    Examples
+    --------
+    >>> further_columns(Denoise)
+    ()
+    """
+    columns: tuple[str, ...] = getattr(task, "columns", ())
+    return columns
+
+
 @dataclass
 class Forecast:
     """Forecasts the coarse record one time step ahead: the first stage."""

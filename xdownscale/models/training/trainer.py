@@ -27,7 +27,7 @@ from xdownscale.models.device import resolve_precision
 from xdownscale.models.training.checkpoint import Checkpoints, TrainingState
 from xdownscale.models.training.optimizer import trainable
 from xdownscale.models.training.progress import Progress
-from xdownscale.models.training.tasks import Task
+from xdownscale.models.training.tasks import Task, further_columns
 
 
 def run_stage(
@@ -65,14 +65,15 @@ def run_stage(
     Returns
     -------
     dict of list
-        Columns ``stage, epoch, train_loss, val_loss, lr, seconds``.
+        Columns ``stage, epoch, train_loss, val_loss, lr, seconds``, and those of the task.
     """
     with store.exclusive() if store else contextlib.nullcontext():
         content = store.load(task.name) if store else None
-        state = TrainingState()
+        columns = further_columns(task)
+        state = TrainingState.fresh(columns)
         if content:
             content.pop("fingerprint")
-            state = TrainingState.from_checkpoint(content, task.name, task.network)
+            state = TrainingState.from_checkpoint(content, task.name, task.network, columns)
             task.network.load_state_dict(state.weights)
         if not state.done:
             # sets its log levels, so before `undisturbed`
