@@ -87,7 +87,7 @@ class Scene:
 
 
 def _logarithm(field: xr.DataArray) -> xr.DataArray:
-    out = xr.apply_ufunc(np.log10, field.where(field > 0), dask="allowed")
+    out: xr.DataArray = xr.apply_ufunc(np.log10, field.where(field > 0), dask="allowed")
     return out.assign_attrs(long_name=f"log10 of {field.attrs.get('long_name', field.name)}")
 
 

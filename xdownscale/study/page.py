@@ -63,9 +63,7 @@ def write(
     """
     sections = [("How to read it", _reading())]
     sections += [
-        (name, html.table(tables[name].reset_index().set_index(_first(tables[name])), words))
-        for name, words in _TABLES.items()
-        if name in tables
+        (name, html.table(tables[name], words)) for name, words in _TABLES.items() if name in tables
     ]
     for number, path in figures.items():
         caption = f"Figure {number}. {FIGURES[number][1]}"
@@ -79,10 +77,6 @@ def write(
     path = out / "index.html"
     path.write_text(html.page("Study of downscaling systems", lead, sections), encoding="utf-8")
     return path
-
-
-def _first(table: pd.DataFrame) -> str:
-    return str(table.reset_index().columns[0])
 
 
 def _reading() -> str:

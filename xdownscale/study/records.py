@@ -8,6 +8,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import DataError, OptionError
 from xdownscale.core.files import as_path
 
@@ -41,13 +42,10 @@ class StudyRecords:
     def of(self, area: str) -> xr.DataArray:
         """Return the fine record of an area."""
         west, east, south, north = self.areas[area]
-        names = {str(d).lower()[:3]: str(d) for d in self.fine.dims}
-        lat, lon = self.fine[names["lat"]], self.fine[names["lon"]]
-        inside = {
-            lat.name: (lat >= south) & (lat <= north),
-            lon.name: (lon >= west) & (lon <= east),
-        }
-        return self.fine.isel({name: kept.values for name, kept in inside.items()})
+        lat, lon = self.fine.lat, self.fine.lon
+        rows = (lat >= south) & (lat <= north)
+        columns = (lon >= west) & (lon <= east)
+        return self.fine.isel(lat=rows.values, lon=columns.values)
 
 
 def read(data: str, areas: Mapping[str, Box] | None = None) -> StudyRecords:
@@ -69,6 +67,7 @@ def read(data: str, areas: Mapping[str, Box] | None = None) -> StudyRecords:
         If a folder is not there, or an area holds too few cells.
     """
     coarse, fine, static, source = _twin() if data == "twin" else _files(data)
+    coarse, fine = (_with_usual_names(da) for da in (coarse, fine))
     known = areas or (_halves(fine) if data == "twin" else {"A0": _extent(fine)})
     records = StudyRecords(coarse=coarse, fine=fine, static=static, areas=known, source=source)
     for name in known:
@@ -80,6 +79,14 @@ def read(data: str, areas: Mapping[str, Box] | None = None) -> StudyRecords:
                 "or more."
             )
     return records
+
+
+def _with_usual_names(da: xr.DataArray) -> xr.DataArray:
+    """Return a record with the dimensions time, lat and lon, in this order."""
+    axes = find_axes(da)
+    usual = {str(axes.time): "time", axes.y: "lat", axes.x: "lon"}
+    named = da.rename({old: new for old, new in usual.items() if old != new})
+    return named.transpose("time", "lat", "lon")
 
 
 def _twin() -> tuple[xr.DataArray, xr.DataArray, xr.DataArray, str]:
@@ -102,7 +109,7 @@ def _files(data: str) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray | None, 
                 "the folders 'merra2' and 'g5nr', and 'elevation' if there is one, of the "
                 "published files."
             )
-    fine = open_g5nr(found["g5nr"])
+    fine = _with_usual_names(open_g5nr(found["g5nr"]))
     coarse = open_merra2(found["merra2"], region=_extent(fine), margin=2)
     static = open_elevation(found["elevation"][0], fine) if found["elevation"] else None
     return coarse, fine, static, f"MERRA-2 and G5NR files of {folder}"
@@ -114,10 +121,7 @@ def _listed(folder: Path) -> list[Path]:
 
 def _extent(fine: xr.DataArray) -> Box:
     """Return west, east, south and north of the cell centres."""
-    lat, lon = (
-        next(fine[d] for d in fine.dims if str(d).lower().startswith(start))
-        for start in ("lat", "lon")
-    )
+    lat, lon = fine.lat, fine.lon
     return float(lon.min()), float(lon.max()), float(lat.min()), float(lat.max())
 
 

@@ -71,16 +71,21 @@ SYSTEMS: dict[str, System] = {
     "asdm": System(
         label="ASDM (no coarse field of the target day)",
         preset="asdm",
-        options={"options": {"target_day": False}},
         control="asdm_day",
         literal=True,
     ),
-    "asdm_day": System(label="ASDM with the day's coarse field", preset="asdm", control="asdm"),
+    "asdm_day": System(
+        label="ASDM with the day's coarse field",
+        preset="asdm",
+        options={"options": {"target_day": True}},
+        control="asdm",
+    ),
     "asdmte": System(
         label="ASDMTE (frozen encoder)",
         preset="asdm",
         options={"network": {"encoder": "frozen"}},
-        control="asdm_day",
+        control="asdm",
+        literal=True,
     ),
     "fast": System(label="regression + residual diffusion", preset="fast"),
     "fast_unshuffle": System(
@@ -90,12 +95,7 @@ SYSTEMS: dict[str, System] = {
     ),
     "crps": System(label="CRPS generator", preset="fast", options={"method": "crps"}),
     "auto": System(label="auto", preset="auto"),
-    "dressed": System(label="ridge + residuals of similar days", preset="dressed"),
-    "gaussian": System(label="ridge + correlated noise", preset="gaussian"),
-    "analogues": System(label="analogues", preset="analogues"),
-    "kriging": System(label="area-to-point kriging, simulated", preset="kriging"),
 }
-BASELINES = ("bicubic", "bilinear + bias", "ridge", "climatology", "persistence")
 
 
 def names() -> list[str]:

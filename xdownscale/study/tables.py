@@ -64,13 +64,11 @@ def distances(records: StudyRecords, seasons: Sequence[str]) -> pd.DataFrame:
             pooled = geostat.wasserstein(
                 *pair, kind="pooled", bins=256, transform="log10", floor=FLOOR
             )
-            each = daily["distance"].values.ravel()
+            summary_of_days = ("mean", "p10", "p90")
             rows[area, season] = {
-                "days": each.size,
-                "mean": float(np.nanmean(each)),
-                "P10": float(np.nanquantile(each, 0.1)),
-                "P90": float(np.nanquantile(each, 0.9)),
-                "pooled": float(pooled["distance"]),
+                "days": daily["wasserstein"].size,
+                **{name: float(daily[f"wasserstein_{name}"]) for name in summary_of_days},
+                "pooled": float(pooled["wasserstein"]),
             }
     table = pd.DataFrame.from_dict(rows, orient="index")
     table.index = pd.MultiIndex.from_tuples(rows, names=["area", "season"])

@@ -100,7 +100,8 @@ class Variogram:
 
     def to_state(self) -> dict[str, Floats]:
         """Return an array, as it is saved."""
-        numbers = [self.effective_range, self.psill, self.nugget, self.smoothness]
+        smoothness = self.smoothness if np.isfinite(self.smoothness) else 0.0  # only of a matern
+        numbers = [self.effective_range, self.psill, self.nugget, smoothness]
         return {"variogram": floats([MODELS.index(self.model), *numbers])}
 
     @classmethod
@@ -112,7 +113,7 @@ class Variogram:
             effective_range=reach,
             psill=psill,
             nugget=nugget,
-            smoothness=smoothness,
+            smoothness=smoothness or np.nan,
         )
 
 
