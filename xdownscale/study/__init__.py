@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xdownscale.study.run import figure, run
-from xdownscale.study.systems import names as systems
+from xdownscale.study.registry import names as systems
+from xdownscale.study.running import figure, run
 
 __all__ = ["figure", "run", "systems"]

@@ -95,7 +95,7 @@ def records_beside(scene: Scene) -> Any:
     """Draw figure 2: both records on one day, each on its own grid."""
     fine = scene.records.fine
     day = fine[str(fine.dims[0])][len(fine) // 2]
-    return plot.maps(fine, coarse=scene.records.coarse, time=day.values, titles=["fine", "coarse"])
+    return plot.maps(fine, coarse=scene.records.coarse, time=day.values, titles=["coarse", "fine"])
 
 
 def lag_curves(scene: Scene) -> Any:
@@ -149,8 +149,14 @@ def _one_day(scene: Scene, system: str, place: int = -1) -> Any:
     """Draw prediction, truth and difference of one test day for each season of the first area."""
     pieces = [p for p in scene.of(system) if p.area == next(iter(scene.records.areas))]
     plt = require("matplotlib.pyplot", "Drawing figures")
+    rows, columns = scene.records.of(pieces[0].area).shape[1:]
+    width = 3.2 * min(max(columns / rows, 0.7), 2.0)
     figure, axes = plt.subplots(
-        len(pieces), 3, figsize=(12, 3.4 * len(pieces)), squeeze=False, constrained_layout=True
+        len(pieces),
+        3,
+        figsize=(3 * width + 0.8, 4.0 * len(pieces)),
+        squeeze=False,
+        constrained_layout=True,
     )
     for row, piece in zip(axes, pieces, strict=True):
         field, truth = scene.prediction(piece)
@@ -170,7 +176,7 @@ def outside(scene: Scene) -> Any:
     piece = scene.of(scene.main)[0]
     field = scene.hindcast(piece)
     day = field[str(field.dims[0])].values[len(field) // 2]
-    names = ["prediction", "coarse"]
+    names = ["coarse", "prediction"]
     return plot.maps(field, coarse=scene.records.coarse, time=day, titles=names)
 
 

@@ -22,8 +22,8 @@ from xdownscale.downscaler import Downscaler, load
 from xdownscale.skill import baselines
 from xdownscale.splits import resolve_seasons
 from xdownscale.study.records import StudyRecords
+from xdownscale.study.registry import config_of
 from xdownscale.study.split import Period, period_of
-from xdownscale.study.systems import config_of
 
 CLOSED = "baselines"  # the piece that holds all of them
 PURGE = 3  # days between training and test days; lags of the tiny networks

@@ -10,7 +10,7 @@ import pandas as pd
 from xdownscale.reports import html
 from xdownscale.study import paper
 from xdownscale.study.figures import FIGURES
-from xdownscale.study.systems import SYSTEMS
+from xdownscale.study.registry import SYSTEMS
 
 _TABLES = {
     "table1": "Table 1. Values of both records by season and area: days, mean, standard "

@@ -116,7 +116,7 @@ def _files(data: str) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray | None, 
 
 
 def _listed(folder: Path) -> list[Path]:
-    return sorted(p for p in folder.glob("*") if p.is_file() and not p.name.startswith("."))
+    return sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
 
 
 def _extent(fine: xr.DataArray) -> Box:

@@ -29,7 +29,7 @@ from xdownscale.core.optional import installed_version
 from xdownscale.models.training.plan import count, duration
 from xdownscale.splits import resolve_seasons
 from xdownscale.study import figures as drawing
-from xdownscale.study import page, systems, tables
+from xdownscale.study import page, registry, tables
 from xdownscale.study.groups import CLOSED, Effort, Piece, failure, run_piece
 from xdownscale.study.records import Box, StudyRecords, read
 
@@ -172,7 +172,7 @@ def _planned(
     """Check the options, before any record is read."""
     resolve_seasons(list(seasons))
     for name in methods or ():
-        check_option("system", name, systems.names())
+        check_option("system", name, registry.names())
     if not seasons or not list(seeds):
         raise OptionError("A study needs one season and one seed or more.")
     own = QUICK if quick else WHOLE
@@ -189,7 +189,7 @@ def _planned(
         data=data,
         areas=dict(areas) if isinstance(areas, Mapping) else {},
         seasons=("JJA",) if short else tuple(seasons),
-        methods=tuple(systems.names() if methods is None else methods),
+        methods=tuple(registry.names() if methods is None else methods),
         seeds=tuple(seeds),
         effort=effort,
     )
