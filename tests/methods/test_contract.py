@@ -8,14 +8,23 @@ import numpy as np
 import pytest
 
 import xdownscale as xd
-from records import fast_config, fitted, fitted_of, make_pair
+from records import fast_config, fitted, fitted_of, latent_config, make_pair
 from xdownscale.core.errors import ModelFormatError, OptionError, XDownscaleWarning
 from xdownscale.fitting.fitted_model import sizes_of
 
-NETWORKS = ("diffusion", "residual", "crps", "unet", "dressed_unet", "selected")
+NETWORKS = ("diffusion", "residual", "crps", "unet", "dressed_unet", "selected", "vae", "vdm")
 STATISTICAL = ("dressed", "gaussian", "analogues")
+LATENT = ("vae", "vdm")
 BUILT_IN = NETWORKS + STATISTICAL
 each_method = pytest.mark.parametrize("name", BUILT_IN)
+
+
+def config_of(name):
+    if name in STATISTICAL:
+        return xd.preset(name)
+    if name in LATENT:
+        return latent_config(name)
+    return fast_config(method=name)
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +35,10 @@ def model():
     def of(name):
         if name not in models:
             coarse, fine = (record["t"] for record in make_pair(60))
-            config = xd.preset(name) if name in STATISTICAL else fast_config(method=name)
-            models[name] = coarse.downscale.fit(fine, preset=config, progress=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", XDownscaleWarning)  # latent numbers carry nothing
+                fit = coarse.downscale.fit(fine, preset=config_of(name), progress=False)
+            models[name] = fit
         return models[name]
 
     return of
