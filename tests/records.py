@@ -17,6 +17,8 @@ folder says ``from records import make_record``. A subprocess gets the folder as
     the arrays below the label line, and a configuration, for the patch networks
 `field_arrays`
     the arrays of two variables that are noise of known size, for the field networks
+`latent_config`
+    the same for the methods with latent numbers
 `TINY`, `fast_config`
     what makes the presets `paper` and `fast` train in a second
 `fitted`, `fitted_of`
@@ -273,6 +275,28 @@ def small_config() -> xd.DownscalerConfig:
         training={"epochs": 4, "pretrain_epochs": 3, "plateau_patience": 1, "plateau_factor": 0.9},
         sampling={"steps": 4, "size": 8, "stride": 4, "halo": 1, "batch_size": 7},
     )
+
+
+def latent_config(method: str, **sections: Any) -> xd.DownscalerConfig:
+    """Return a configuration of a method with latent numbers that trains in a second."""
+    data = {"lags": 2, "extrapolate": "nearest"}
+    network: dict[str, Any] = {"encoder_channels": (8,)}
+    sampling = {}
+    if method == "vae":
+        data |= {"patch_size": 8, "patch_stride": 8}
+        network |= {"channels": (8, 8)}
+        sampling = {"size": 8, "stride": 4, "halo": 1}
+    given = {
+        "data": data,
+        "network": network,
+        "training": {"epochs": 1, "pretrain_epochs": 1, "batch_days": 8},
+        "sampling": sampling,
+    }
+    for section, keys in sections.items():
+        given[section] = {**given.get(section, {}), **keys}
+    if method == "vae":
+        return xd.preset("paper", method=method, **given)
+    return xd.preset(method, **given)
 
 
 # models

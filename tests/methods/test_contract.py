@@ -8,12 +8,16 @@ import numpy as np
 import pytest
 
 import xdownscale as xd
-from records import fast_config, fitted, fitted_of, make_pair
+from records import fast_config, fitted, fitted_of, latent_config, make_pair
 from xdownscale.core.errors import ModelFormatError, OptionError, XDownscaleWarning
 from xdownscale.fitting.fitted_model import sizes_of
 
-NETWORKS = ("diffusion", "residual", "crps", "unet", "dressed_unet", "selected", "asdm")
+NETWORKS = (
+    *("diffusion", "residual", "crps", "unet", "dressed_unet", "selected"),
+    *("asdm", "vae", "vdm"),
+)
 STATISTICAL = ("dressed", "gaussian", "analogues")
+LATENT = ("vae", "vdm")
 BUILT_IN = NETWORKS + STATISTICAL
 each_method = pytest.mark.parametrize("name", BUILT_IN)
 
@@ -23,6 +27,8 @@ def config_of(name):
         return xd.preset(name)
     if name == "asdm":
         return xd.preset(name, data={"extrapolate": "nearest"}, training={"epochs": 1})
+    if name in LATENT:
+        return latent_config(name)
     return fast_config(method=name)
 
 
@@ -34,8 +40,10 @@ def model():
     def of(name):
         if name not in models:
             coarse, fine = (record["t"] for record in make_pair(60))
-            config = config_of(name)
-            models[name] = coarse.downscale.fit(fine, preset=config, progress=False)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", XDownscaleWarning)  # latent numbers carry nothing
+                fit = coarse.downscale.fit(fine, preset=config_of(name), progress=False)
+            models[name] = fit
         return models[name]
 
     return of

@@ -106,7 +106,7 @@ class DenseVariationalNetworks(LatentNetworks):
         inputs = fine + _COARSE * core + static + _PLACE
         dense = [inputs, *[hidden] * 2]
         self.down = nn.ModuleList(DenseLayer(i, hidden, config.dropout) for i in dense)
-        self.latent = RowLinear(hidden, 2 * options.size)
+        self.moments = RowLinear(hidden, 2 * options.size)
         joined = [options.size, *[2 * hidden] * 3]
         self.up = nn.ModuleList(DenseLayer(i, hidden, config.dropout) for i in joined)
         self.head = RowLinear(hidden, patch**2)
@@ -150,7 +150,7 @@ class DenseVariationalNetworks(LatentNetworks):
 
     def posterior(self, context: DenseContext, target: Tensor) -> Gaussian:
         """Return the posterior, which depends on the inputs alone."""
-        return Gaussian.from_channels(self.latent(context.layers[-1]))
+        return Gaussian.from_channels(self.moments(context.layers[-1]))
 
     def prior(self, context: DenseContext) -> Gaussian:
         """Return the standard normal prior."""
