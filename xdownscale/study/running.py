@@ -79,7 +79,7 @@ def run(
     *,
     out: str | Path = "study",
     areas: Mapping[str, Box] | Sequence[str] | None = None,
-    seasons: Sequence[str] = SEASONS,
+    seasons: Sequence[str] | None = None,
     methods: Sequence[str] | None = None,
     seeds: Sequence[int] = (0,),
     minutes: float | None = None,
@@ -105,8 +105,8 @@ def run(
     areas : mapping or sequence of str, optional
         Name -> (west, east, south, north) in degrees, or some of the default ones. By default both
         halves of the twin (A0, A1), or all of the files (A0).
-    seasons : sequence of str
-        Such as ``("JJA",)``.
+    seasons : sequence of str, optional
+        Such as ``("JJA",)``; by default all four, JJA alone if `quick`.
     methods : sequence of str, optional
         Systems, as `systems` lists them; all by default. Baselines are always there.
     seeds : sequence of int
@@ -118,7 +118,7 @@ def run(
     only : str, optional
         One group, such as ``"A0-JJA"``: train it and make no tables.
     quick : bool
-        One area, one season (JJA) unless they are given, and short trainings.
+        Short trainings; one area and one season, unless they are given.
     device : str
         As for `xdownscale.fit`.
     progress : bool
@@ -161,7 +161,7 @@ def run(
 def _planned(
     data: str,
     areas: Any,
-    seasons: Sequence[str],
+    seasons: Sequence[str] | None,
     methods: Sequence[str] | None,
     seeds: Sequence[int],
     minutes: float | None,
@@ -170,6 +170,8 @@ def _planned(
     device: str,
 ) -> Plan:
     """Check the options, before any record is read."""
+    if seasons is None:
+        seasons = ("JJA",) if quick else SEASONS
     resolve_seasons(list(seasons))
     for name in methods or ():
         check_option("system", name, registry.names())
@@ -184,11 +186,10 @@ def _planned(
     )
     if effort.members < 2:
         raise OptionError(f"members is {effort.members}; ensembles need 2 or more.")
-    short = quick and tuple(seasons) == SEASONS
     return Plan(
         data=data,
         areas=dict(areas) if isinstance(areas, Mapping) else {},
-        seasons=("JJA",) if short else tuple(seasons),
+        seasons=tuple(seasons),
         methods=tuple(registry.names() if methods is None else methods),
         seeds=tuple(seeds),
         effort=effort,
