@@ -642,7 +642,8 @@ def used_keys(config: DownscalerConfig) -> dict[str, list[str]]:
 
 def _used(name: str, section: str) -> frozenset[str]:
     """Return the keys of a section that a method uses."""
-    return _COMMON.get(section, frozenset()) | plugins.find(name).uses.get(section, frozenset())
+    own: frozenset[str] = plugins.find(name).uses.get(section, frozenset())
+    return _COMMON.get(section, frozenset()) | own
 
 
 def _check_used(name: str, sections: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ import click
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-class Pairs(click.ParamType):
+class Pairs(click.ParamType):  # type: ignore[type-arg]
     """``NAME=VALUE``, several separated by commas, as a dict."""
 
     name = "NAME=VALUE"
@@ -28,7 +28,7 @@ class Pairs(click.ParamType):
         return found
 
 
-class Region(click.ParamType):
+class Region(click.ParamType):  # type: ignore[type-arg]
     """``NAME=WEST,EAST,SOUTH,NORTH`` in degrees, as a name and four numbers."""
 
     name = "NAME=W,E,S,N"
@@ -50,7 +50,7 @@ class Region(click.ParamType):
         return name.strip(), (west, east, south, north)
 
 
-class Assignment(click.ParamType):
+class Assignment(click.ParamType):  # type: ignore[type-arg]
     """``KEY=VALUE``; the value is YAML."""
 
     name = "KEY=VALUE"
@@ -85,7 +85,9 @@ def words(text: str | None) -> list[str] | None:
     return [word.strip() for word in text.split(",") if word.strip()]
 
 
-def variable_option(what: str = "Variable to read; repeat it for several. Default: all.") -> Any:
+def variable_option(
+    what: str = "Variable to read; repeat it for several. Default: all.",
+) -> Callable[[F], F]:
     """Return the option ``--variable``."""
     return click.option("--variable", "-v", "variables", multiple=True, metavar="NAME", help=what)
 

@@ -15,6 +15,7 @@ from xdownscale.core.errors import (
     DataError,
     OptionError,
     StorageError,
+    XDownscaleError,
     XDownscaleWarning,
     nearest_name,
 )
@@ -122,7 +123,8 @@ def find_files(given: str) -> list[str]:
         return [given]
     found: list[str] = []
     for part in (text.strip() for text in given.split(",")):
-        matching = [part] if Path(part).exists() else sorted(glob.glob(part, recursive=True))
+        there = Path(part).exists()
+        matching = [part] if there else sorted(glob.glob(part, recursive=True))  # noqa: PTH207
         if not matching:
             kind = "no file that matches" if glob.has_magic(part) else "no file"
             raise StorageError(
@@ -145,6 +147,14 @@ def is_zarr(path: str) -> bool:
     return there.suffix == ".zarr" or any((there / name).is_file() for name in _ZARR)
 
 
+def _is_consolidated(path: str) -> bool:
+    """Tell whether the metadata of a store are in one file."""
+    if Path(path, ".zmetadata").is_file():
+        return True
+    root = Path(path, "zarr.json")
+    return root.is_file() and b'"consolidated_metadata"' in root.read_bytes()
+
+
 def _opened(paths: list[str], given: str) -> xr.Dataset:
     for path in paths:
         if Path(path).is_dir() and not is_zarr(path):
@@ -157,11 +167,13 @@ def _opened(paths: list[str], given: str) -> xr.Dataset:
         raise OptionError(f"{given} has files and Zarr stores; give either.")
     options: dict[str, Any] = {"decode_timedelta": False}
     if stores[0]:
-        options["engine"] = "zarr"
+        options |= {"engine": "zarr", "consolidated": all(map(_is_consolidated, paths))}
     try:
         if len(paths) == 1:
             return xr.open_dataset(paths[0], chunks=None, **options)
         return _combined(paths, options)
+    except XDownscaleError:
+        raise
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as err:
         raise StorageError(
             f"{given} cannot be read: {err}. Give files that xarray opens: netCDF or Zarr."

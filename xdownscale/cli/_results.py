@@ -117,7 +117,7 @@ def write_netcdf(maps: xr.DataArray | xr.Dataset, path: Path, *, progress: bool)
     cf.without_missing(ds)
     encoding: dict[Any, Any] = {name: {"zlib": True, "complevel": 1} for name in ds.data_vars}
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
-    bar = ProgressBar(minimum=1, out=sys.stderr) if progress else contextlib.nullcontext()
+    bar: Any = ProgressBar(1, out=sys.stderr) if progress else contextlib.nullcontext()
     try:
         with bar:
             ds.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
@@ -141,5 +141,6 @@ def write_text(text: str, path: Path | None) -> None:
 
 def flat(frame: pd.DataFrame) -> pd.DataFrame:
     """Return a table with one line of headings, for CSV."""
-    names = [" ".join(map(str, c)) if isinstance(c, tuple) else str(c) for c in frame.columns]
+    columns: list[object] = list(frame.columns)
+    names = [" ".join(map(str, c)) if isinstance(c, tuple) else str(c) for c in columns]
     return frame.set_axis(names, axis=1)

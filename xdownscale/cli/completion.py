@@ -13,6 +13,7 @@ _SHELLS = ("bash", "zsh", "fish")
 
 @click.command(
     cls=Command,
+    short_help="Print the script for completion in a shell.",
     examples=[
         'eval "$(xdownscale completion bash)"   # in ~/.bashrc; zsh alike in ~/.zshrc',
         "xdownscale completion fish > ~/.config/fish/completions/xdownscale.fish",

@@ -15,6 +15,7 @@ from xdownscale.cli._configuration import as_yaml, read_config
 
 @click.command(
     cls=Command,
+    short_help="Print the configuration of a preset as YAML.",
     examples=[
         "xdownscale config > run.yaml",
         "xdownscale config fast --set network.size=base -o run.yaml",

@@ -17,6 +17,7 @@ from xdownscale.cli._configuration import read_config
 
 @click.command(
     cls=Command,
+    short_help="Train a model on a coarse and a fine record.",
     examples=[
         "xdownscale fit merra2.nc g5nr.nc -o dust.xd --static elevation.nc",
         "xdownscale fit 'merra2/*.nc4' g5nr.zarr -o dust.xd --variable DUEXTTAU \\",
@@ -70,7 +71,8 @@ from xdownscale.cli._configuration import read_config
     "--driver",
     "drivers",
     type=options.Pairs(),
-    help="FINE=COARSE: which coarse variable is which fine one, where names do not tell.",
+    metavar="FINE=COARSE",
+    help="Which coarse variable is which fine one, where names do not tell.",
 )
 @click.option(
     "--seasons", metavar="NAMES", help="One model for each, such as DJF,MAM,JJA,SON. Default: one."
@@ -179,8 +181,8 @@ def _hint(folder: Path | None) -> str:
     again = results.this_command()
     if folder is None:
         return (
-            "No checkpoint was asked for, so nothing is kept. Add --checkpoint-dir FOLDER: then the "
-            "same command goes on where it was stopped."
+            "No checkpoint was asked for, so nothing is kept. Add --checkpoint-dir FOLDER: then "
+            "the same command goes on where it was stopped."
         )
     return f"Finished epochs are in {folder}. Go on with the same command:\n  {again}"
 

@@ -30,6 +30,7 @@ DIAGNOSTICS = (
 
 @click.command(
     cls=Command,
+    short_help="Measure the structure of a field.",
     examples=[
         "xdownscale geostat maps.zarr --report field.html",
         "xdownscale geostat maps.nc --diagnostic semivariogram --set max_distance=600 -o gamma.csv",
@@ -131,5 +132,7 @@ def _write(found: xr.Dataset, output: Path | None) -> None:
 
 def _table(found: xr.Dataset) -> pd.DataFrame:
     """Return the curves of a diagnostic as columns; what has no dimension stands in every row."""
-    loaded = found.compute()
-    return loaded.drop_vars([n for n, da in loaded.items() if not da.size]).to_dataframe()
+    empty = [name for name, size in found.sizes.items() if size == 0]
+    frame = found.drop_dims(empty).compute().to_dataframe()
+    curves = [name for name in found.data_vars if name in frame]
+    return frame[[*curves, *(name for name in frame if name not in curves)]]

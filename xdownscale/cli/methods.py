@@ -7,7 +7,9 @@ import click
 from xdownscale.cli._app import Command
 
 
-@click.command(cls=Command, examples=["xdownscale methods"])
+@click.command(
+    cls=Command, short_help="List the downscaling methods.", examples=["xdownscale methods"]
+)
 def command() -> None:
     """List the downscaling methods, those of other packages too.
 

@@ -16,6 +16,7 @@ from xdownscale.core.errors import StorageError
 
 @click.command(
     cls=Command,
+    short_help="Generate fine fields from a coarse record.",
     examples=[
         "xdownscale predict dust.xd merra2.nc -o maps.zarr --realizations 8 --resume",
         "xdownscale predict dust.xd merra2.nc -o july.nc --time 2003-07-01 2003-07-31",

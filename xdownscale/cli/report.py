@@ -15,6 +15,7 @@ from xdownscale.cli._app import Command
 
 @click.command(
     cls=Command,
+    short_help="Judge a prediction, with truth or without.",
     examples=[
         "xdownscale report maps.zarr merra2.nc g5nr.nc -o report.html",
         "xdownscale report maps.nc merra2.nc -o report.html --model dust.xd",
@@ -60,10 +61,13 @@ def command(
     compared with those of the coarse record and of the rest of FINE.
     """
     results.check_output(output)
-    fields = {
+    fields: dict[str, Any] = {
         "prediction": records.open_field(prediction, variables, chunks),
         "coarse": records.open_field(
-            coarse, (coarse_variable,) if coarse_variable else variables, chunks, "--coarse-variable"
+            coarse,
+            (coarse_variable,) if coarse_variable else variables,
+            chunks,
+            "--coarse-variable",
         ),
         "fine": None if fine is None else records.open_field(fine, variables, chunks),
     }

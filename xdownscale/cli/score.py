@@ -18,6 +18,7 @@ _KINDS = (".csv", ".md", ".tex")
 
 @click.command(
     cls=Command,
+    short_help="Score predictions against the truth, beside baselines.",
     examples=[
         "xdownscale score maps.zarr g5nr.nc --coarse merra2.nc --train g5nr_2005.nc",
         "xdownscale score maps.zarr other.nc g5nr.nc --score rmse --score crps -o skill.csv",

@@ -2,7 +2,8 @@
 
 `report` writes the page, `evidence` returns the statistics in its sentences as a table. The records
 are checked and matched in ``_records.py``, curves and intervals are made in ``_curves.py`` and
-``_intervals.py``, sections in ``_sections.py``, and HTML in ``_page.py``. `field_report` writes a page of diagnostics of one field (``_field.py``).
+``_intervals.py``, sections in ``_sections.py``, and HTML in ``_page.py``.
+`field_report` writes a page of diagnostics of one field (``_field.py``).
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -149,7 +150,9 @@ def field_report(
     for name, da in fields.items():
         prefix = f"{name}: " if len(fields) > 1 else ""
         sections += [(prefix + title, body) for title, body in _sections(da, spaces[name])]
-    names = ", ".join(str(da.attrs.get("long_name") or da.name or "a field") for da in fields.values())
+    names = ", ".join(
+        str(da.attrs.get("long_name") or da.name or "a field") for da in fields.values()
+    )
     lead = _page.paragraph(
         "What the field looks like in space and time. `xdownscale.report` compares a prediction "
         "with other records.",
@@ -176,9 +179,9 @@ def _sections(da: xr.DataArray, space: Scaling) -> list[tuple[str, str]]:
     steps = 0 if time is None else da.sizes[time]
     return [
         ("What was measured", _facts(da, space)),
-        ("One map", _guarded(lambda: _map(da, time))),
-        *((each.title, _guarded(lambda each=each: _drawn(each, moved))) for each in _figures(steps)),
-        ("Distribution", _guarded(lambda: _distribution(da))),
+        ("One map", _guarded(partial(_map, da, time))),
+        *((each.title, _guarded(partial(_drawn, each, moved))) for each in _figures(steps)),
+        ("Distribution", _guarded(partial(_distribution, da))),
     ]
 
 
@@ -217,7 +220,7 @@ def _map(da: xr.DataArray, time: str | None) -> str:
 
 
 def _drawn(figure: _Figure, field: xr.DataArray) -> str:
-    result = figure.measure(field)
+    result = figure.measure(field).compute()
     ax = figure.draw(result, new_axes(1, 1, _SIZE)[0])
     body = _page.paragraph(figure.meaning)
     return body + _page.figure(ax.figure, f"{figure.title} of the field.") + _numbers(result)
