@@ -142,6 +142,8 @@ ANSWERS = [
     Answer("Where are models downloaded?", "download", "io/hub/download.py", "sha256"),
     Answer("Where is the format of a model file?", "container", "io/container.py", "zip"),
     Answer("Where is a model saved?", "serializ", "io/serialization.py", "def save"),
+    Answer("Where is the command line?", "cli", "cli/_app.py", "def main"),
+    Answer("Where are commands read from YAML?", "configuration", "cli/_configuration.py", "yaml"),
     Answer("Where are CF conventions kept?", "cf", "io/cf.py", "Conventions"),
 ]
 each = pytest.mark.parametrize("answer", ANSWERS, ids=lambda a: a.question)

@@ -624,13 +624,45 @@ _COMMON = {
 }
 
 
+def used_keys(config: DownscalerConfig) -> dict[str, list[str]]:
+    """Return for each section the keys that the method of a configuration uses.
+
+    Parameters
+    ----------
+    config : DownscalerConfig
+
+    Returns
+    -------
+    dict of str to list of str
+        In the order of the sections; one without any such key is left out.
+
+    Examples
+    --------
+    >>> used_keys(preset("dressed"))["sampling"]
+    ['constraint']
+    """
+    sections = [f.name for f in dataclasses.fields(config)]
+    used = {}
+    for section in sections:
+        values = getattr(config, section)
+        if section != "options" and dataclasses.is_dataclass(values):
+            known = _used(config.method, section)
+            used[section] = [f.name for f in dataclasses.fields(values) if f.name in known]
+    return {section: keys for section, keys in used.items() if keys}
+
+
+def _used(name: str, section: str) -> frozenset[str]:
+    """Return the keys of a section that a method uses."""
+    own: frozenset[str] = plugins.find(name).uses.get(section, frozenset())
+    return _COMMON.get(section, frozenset()) | own
+
+
 def _check_used(name: str, sections: Mapping[str, Any]) -> None:
     """Raise if a user names keys that the method does not use."""
-    uses = plugins.find(name).uses
     for section, keys in sections.items():
         if not isinstance(keys, Mapping) or section == "options":
             continue
-        used = sorted(_COMMON.get(section, frozenset()) | uses.get(section, frozenset()))
+        used = sorted(_used(name, section))
         for key in keys:
             if key not in used:
                 raise OptionError(

@@ -1,12 +1,14 @@
-"""HTML reports on a prediction, with truth and without.
+"""HTML reports on a prediction, with truth and without, and on the structure of a field.
 
 `report` writes the page, `evidence` returns the statistics in its sentences as a table. The records
 are checked and matched in ``_records.py``, curves and intervals are made in ``_curves.py`` and
 ``_intervals.py``, sections in ``_sections.py``, and HTML in ``_page.py``.
+`field_report` writes a page of diagnostics of one field (``_field.py``).
 """
 
 from __future__ import annotations
 
 from xdownscale.reports._assembly import evidence, report
+from xdownscale.reports._field import field_report
 
-__all__ = ["evidence", "report"]
+__all__ = ["evidence", "field_report", "report"]

@@ -88,7 +88,7 @@ def report(
     '<!DOCTYPE html>'
     """
     require("matplotlib", "A report")
-    _check_folder(path)
+    check_folder(path)
     about = _describe(model)
     records = _gathered(prediction, coarse, fine, transform, draws)
     content = _html(records, about, draws, seed)
@@ -149,7 +149,7 @@ def _gathered(
     return gather(prediction, coarse, fine, transform)
 
 
-def _check_folder(path: str | os.PathLike[str]) -> None:
+def check_folder(path: str | os.PathLike[str]) -> None:
     """Raise `StorageError` before anything is computed if there is no such folder."""
     folder = Path(os.path.realpath(as_path(path, "path"))).parent
     if not folder.is_dir():

@@ -62,10 +62,10 @@ class Records:
     @property
     def transformed_units(self) -> str:
         """Units that curves are made in."""
-        return _transformed(self.space.transform, self.units)
+        return transformed_units(self.space.transform, self.units)
 
 
-def _transformed(name: str, units: str) -> str:
+def transformed_units(name: str, units: str) -> str:
     if name == "identity":
         return units
     return name if units in ("", "1") else f"{name} {units}"
@@ -110,7 +110,7 @@ def gather(
     references = {"coarse": inside, "fine": _reference(fine, training, notes)}
     seasonal = {n: _season(da, one, n, notes) for n, da in references.items() if da is not None}
     space = choose_transform([one.data, *(da.data for da in seasonal.values())], transform)
-    units = _transformed(space.transform, units_of(one) or "")
+    units = transformed_units(space.transform, units_of(one) or "")
     fields = {
         name: da.copy(data=space.transform_only(da.data)).assign_attrs(units=units)
         for name, da in {"prediction": one, **seasonal}.items()

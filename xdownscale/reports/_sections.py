@@ -100,7 +100,7 @@ def _maps(records: Records) -> str:
     day = str(time[len(time) // 2])[: 16 if is_subdaily(times) else 10].replace(" ", "T")
     count = 1 + (coarse is not None) + 2 * (records.truth is not None)
     shape = (2, 2) if count == 4 else (1, count)
-    axes = _new_axes(*shape, (4.8 * shape[1], 3.7 * shape[0]), "compressed")
+    axes = new_axes(*shape, (4.8 * shape[1], 3.7 * shape[0]), "compressed")
     members = records.prediction.sizes.get(MEMBERS, 1)
     drawn = plot.maps(records.prediction, records.truth, coarse, time=day, axes=axes)
     if records.truth is None and members == 1:
@@ -142,7 +142,7 @@ def _against(records: Records, truth: xr.DataArray) -> str:
     members = records.prediction.sizes.get(MEMBERS, 1)
     if members < 2:
         return text
-    axes = _new_axes(1, 2, (9.6, 3.9))
+    axes = new_axes(1, 2, (9.6, 3.9))
     plot.rank_histogram(skill.rank_histogram(records.prediction, truth), axes[0])
     plot.spread_skill(skill.spread_skill(records.prediction, truth), axes[1])
     words = (
@@ -155,7 +155,7 @@ def _against(records: Records, truth: xr.DataArray) -> str:
 def finding(found: Finding, records: Records) -> str:
     """Return figure, table and sentences of one diagnostic."""
     key = found.diagnostic.key
-    ax = _DRAW[key](found, _new_axes(1, 1, (7.2, 4.2))[0], records)
+    ax = _DRAW[key](found, new_axes(1, 1, (7.2, 4.2))[0], records)
     others = " and ".join(NAMES[name] for name in found.bands)
     words = f"{found.diagnostic.title}: curves of the prediction, {others}, told in words below."
     caption = (
@@ -209,7 +209,7 @@ def _scores(records: Records, truth: xr.DataArray) -> pd.DataFrame:
     return scores
 
 
-def _new_axes(
+def new_axes(
     rows: int, columns: int, size: tuple[float, float], layout: str = "constrained"
 ) -> Any:
     """Return axes of a new figure that pyplot does not know, so that figures of the caller stay."""

@@ -113,6 +113,29 @@ def _find_entry(name: str, location: _Location | None) -> tuple[Entry, bool]:
     )
 
 
+def available() -> dict[str, Entry]:
+    """Return the models that can be loaded by name: the package's and the location's.
+
+    Returns
+    -------
+    dict of str to Entry
+        Sorted by name; where both have one, the location's counts.
+
+    Raises
+    ------
+    OptionError, StorageError, ModelFormatError
+        As `find_model`, of the location and its registry.
+
+    Examples
+    --------
+    >>> "dust-twin-tiny" in available()
+    True
+    """
+    location = _location()
+    other = _registry_of(location) if location else None
+    return dict(sorted({**packaged(), **(other or {})}.items()))
+
+
 def packaged() -> dict[str, Entry]:
     """Return the registry of the package.
 
