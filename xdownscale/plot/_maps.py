@@ -128,6 +128,8 @@ def _panels(
 def _first_time(da: xr.DataArray) -> Any:
     """Return the first time of a record, or the date of a field that was selected from one."""
     time = find_axes(da).time
+    if time is not None and not da.sizes[time]:
+        raise TimeAxisError("The field has no time step to draw; give one that has some.")
     dates = [da[time][0]] if time is not None else _dates(da)
     return dates[0].values[()] if dates else None
 
