@@ -189,6 +189,8 @@ LEFT_OUT = {
     "predict": "needs a model; swept below",
     "predict_to_zarr": "needs a model and a disc; swept below",
     "load": "takes no record",
+    "grids.with_bounds": "joins a variable and its Dataset for other functions; takes both",
+    "grids.without_bounds": "undoes it, on what other functions return",
     "load_pretrained": "takes no record",
     "preset": "takes no record",
     "publish": "takes no record",
@@ -234,7 +236,7 @@ NO_RECORD = {
     "methods": "names of methods",
 }
 RECORDS = {"da", "prediction", "coarse", "fine", "field", "fields_a", "source", "results", "grid"}
-RECORDS |= {"a", "time", "predictions"}
+RECORDS |= {"a", "time"}
 SECOND = {"truth", "other", "reference", "fields_b", "fine_train", "target", "b"}
 OF_TIMES = {"match_times", "check_overlap", "check_steps"}
 FIXED: dict[str, Any] = {
@@ -335,6 +337,8 @@ def _arguments(f: Callable[..., Any], da: Any, good: xr.DataArray, which: int) -
         required = parameter.default is inspect.Parameter.empty
         if name in RECORDS and required and not given:
             given[name] = da if which == 0 else good
+        elif name == "predictions":
+            given[name] = {"it": da if which == 0 else good}
         elif name in SECOND or (name in ("fine", "coarse") and required):
             given[name] = good if which == 0 else da
         elif name in FIXED and (required or FIXED[name] is not None):
@@ -401,7 +405,8 @@ def _swept(f: Callable[..., Any]) -> bool:
     """Tell whether the sweep gives a function the awkward record."""
     mark = plain(steps=2).rename("mark")
     other = plain(steps=2).rename("other")
-    parts = _arguments(f, mark, other, 0).values()
+    parts = list(_arguments(f, mark, other, 0).values())
+    parts += [each for part in parts if isinstance(part, dict) for each in part.values()]
     marks = (mark, *((_times(mark),) if _is_of_times(f) else ()))
     same = [any(part is each or _alike(part, each) for each in marks) for part in parts]
     return any(same)

@@ -626,7 +626,7 @@ def given_bounds(grid: Grid) -> Bounds:
     array([[0., 3.],
            [3., 9.]])
     """
-    if isinstance(grid, xr.Dataset):
+    if not isinstance(grid, xr.DataArray):
         axes = find_axes(grid_template(grid))
         return _bounds_of(grid, axes.latitude), _bounds_of(grid, axes.longitude)
     latitude, longitude = (

@@ -68,7 +68,8 @@ def rank_histogram(results: Any, ax: Any = None) -> Any:
         ax.axhline(1 / counts.size, color="#000000", linestyle="--", linewidth=1.2, label=known)
     if none:
         say_no_result(ax)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    if not none:
+        ax.xaxis.get_major_locator().set_params(integer=True)
     rows = -(-(1 + len(curves)) // 3)
     ax.margins(y=0.1 + 0.1 * rows)  # room for the legend
     legend(ax, ["calibrated"], ncols=3, loc="upper center")

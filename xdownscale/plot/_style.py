@@ -207,10 +207,14 @@ def words_of(da: xr.DataArray, default: str) -> str:
 def _period(field: xr.DataArray) -> str:
     """Return the first and the last date of a field, an empty text where it has no time."""
     time = find_axes(field).time
-    if time is None:
+    if time is None or not _tells_dates(field[time]):
         return ""
     ends = field[time].isel({time: [0, -1]}).dt.strftime("%Y-%m-%d").values
     return " to ".join(dict.fromkeys(str(end) for end in ends))
+
+
+def _tells_dates(time: xr.DataArray) -> bool:
+    return time.size > 0 and (time.dtype.kind == "M" or hasattr(time.values[0], "strftime"))
 
 
 def legend(ax: Any, names: Sequence[str], **options: Any) -> None:
