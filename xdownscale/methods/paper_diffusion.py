@@ -54,7 +54,7 @@ class PaperDiffusion(Method):
 
     name = "diffusion"
     summary = "Diffusion of the field itself, patch by patch (arXiv 2512.05139)"
-    samplers = ("ddim", "ddpm")
+    samplers: ClassVar[tuple[str, ...]] = ("ddim", "ddpm")
     one_variable = True
     needs_every_lag = True
     calendar = "period"
