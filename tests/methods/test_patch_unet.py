@@ -117,7 +117,7 @@ def test_a_field_that_is_a_linear_function_of_the_driver_is_learnt():
         found = network.regression(network.condition(unseen.known, unseen.calendar, unseen.encoder))
     square = unseen.target.var()
     assert 1 - (found - unseen.target).square().mean() / square > 0.99
-    assert 1 - (unseen.known[:, :1] - unseen.target).square().mean() / square < 0.7
+    assert 1 - (unseen.known[:, :1] - unseen.target).square().mean() / square < 0.8
 
 
 def test_bits_do_not_depend_on_the_batch(arrays, replaced):
