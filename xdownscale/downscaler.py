@@ -577,7 +577,7 @@ def fit(
     encoder : Downscaler, optional
         Fitted model, such as `xdownscale.load_pretrained` returns. Its encoder replaces the
         first stage: unchanged under ``network=dict(encoder="frozen")``, as initial weights under
-        ``"finetuned"``. Method family, lags, scaling, norm, encoder channels and
+        ``"finetuned"``. Method family, lags, scaling, norm, forecaster, encoder channels and
         number of drivers must be the same. Each group takes the encoder of the group of the
         same name, else the only one. Values are transformed and scaled by the new records, not as
         the other model's were.
