@@ -7,6 +7,7 @@ for a record that has some.
 
 from __future__ import annotations
 
+import functools
 import inspect
 import types
 import warnings
@@ -285,6 +286,21 @@ FUNCTIONS = {
     for name, f in FUNCTIONS.items()
     if name.split(".")[-1] not in OF_TIMES and {*inspect.signature(f).parameters} & RECORDS
 }
+# the same under an option that takes another way; the last word is the function's
+VARIANTS: dict[str, Callable[..., Any]] = {
+    "over space.nse": functools.partial(xd.skill.nse, over="space", reduce=False),
+    "over space.kge": functools.partial(xd.skill.kge, over="space", reduce=False),
+    "period.wasserstein": functools.partial(xd.geostat.wasserstein, normalise="period"),
+    "period.similarity_table": functools.partial(xd.geostat.similarity_table, normalise="period"),
+    "titled.maps": lambda da: xd.plot.maps(da, titles=["one"]),
+    "with days.describe": lambda da: xd.skill.describe(
+        {"it": da}, ["season"], n_days=True, buffer_days=2
+    ),
+    "forced.pointwise": lambda coarse, fine_train: xd.baselines.pointwise(
+        coarse, fine_train, mode="teacher_forced"
+    ),
+}
+FUNCTIONS |= VARIANTS
 DRESSED = {"preset": "dressed", "progress": False}
 
 
