@@ -74,6 +74,7 @@ ANSWERS = [
     Answer("Where is ridge regression?", "ridge", "models/statistical/ridge.py", "class Ridge"),
     Answer("Where are analogues?", "analogue", "models/statistical/analogues.py", "Analogues"),
     Answer("Where is dressing?", "dressing", "models/statistical/dressing.py", "Dressing"),
+    Answer("Where is ASDM, the model of single pixels?", "asdm", "methods/asdm.py", "target_day"),
     Answer("Where is the U-Net?", "unet", "models/networks/unet.py", "Denoiser"),
     Answer(
         "What makes results independent of the batch?",

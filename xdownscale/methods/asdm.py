@@ -154,21 +154,23 @@ class Asdm(Method):
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes, device: str
     ) -> PixelSampler:
         """Build the networks, load their weights and return a sampler."""
+        from xdownscale.models.networks.state import trained_weights
         from xdownscale.models.networks.weights import fill
         from xdownscale.models.sampling.pixels import PixelSampler
 
         self.check_state(state, config, sizes)
         networks = self._networks(config, sizes, 0)
-        fill(networks, state, "")
+        fill(networks, trained_weights(state), "")
         return PixelSampler(networks.eval())
 
     def check_state(
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
     ) -> None:
         """Compare names and shapes of the weights with the networks of the configuration."""
+        from xdownscale.models.networks.state import trained_weights
         from xdownscale.models.networks.weights import check_fit
 
-        check_fit(partial(_build, sizes, config), state)
+        check_fit(partial(_build, sizes, config), trained_weights(state))
 
     def _networks(self, config: DownscalerConfig, sizes: Sizes, seed: int) -> PixelNetworks:
         from xdownscale.models.networks.weights import seeded

@@ -154,6 +154,22 @@ def test_the_output_is_bounded():
         assert 1.4 < networks(*inputs()).abs().max().item() <= 1.5
 
 
+def test_any_encoder_that_gives_a_list_of_maps_will_do(monkeypatch):
+    """One level, three levels, halved or not: its channels are counted, its maps resized."""
+
+    class Twice(torch.nn.Module):
+        def forward(self, x):
+            return [x.repeat(1, 3, 1, 1), torch.nn.functional.avg_pool2d(x, 2)]
+
+    name = "xdownscale.models.networks.pixel_net.lag_encoder"
+    monkeypatch.setattr(name, lambda lags, config: Twice())
+    networks = make(encoder="frozen")
+    assert networks.net.hourglass[0][0].weight.shape[1] == 64 + 3 * 2 + 2
+    features = networks.features(inputs()[2])
+    assert features.shape == (2, 8, *SHAPE)
+    torch.testing.assert_close(features[:, :6], inputs()[2].repeat(1, 3, 1, 1))
+
+
 def test_with_features_of_zero_the_transfer_changes_nothing():
     """ASDMTE is ASDM where the encoder says nothing."""
     transferred, alone = make(encoder="frozen"), make()

@@ -77,6 +77,15 @@ def _group_encoder(inputs: int, dropout: float) -> nn.Sequential:
     )
 
 
+def _feature_channels(encoder: nn.Module, lags: int) -> int:
+    """Return the channels of all levels of an encoder, whatever its make."""
+    training = encoder.training
+    with torch.no_grad():
+        levels = encoder.eval()(torch.zeros(1, lags, 4, 4))
+    encoder.train(training)
+    return sum(int(level.shape[1]) for level in levels)
+
+
 class PixelNetworks(nn.Module):
     """The pixel network, and the encoder of lagged fields whose features it sees, if any.
 
@@ -112,7 +121,7 @@ class PixelNetworks(nn.Module):
         self.encoder = lag_encoder(self.lags, config) if has_encoder else None
         fine = self.lags + sizes.static + sizes.calendar
         coarse = sizes.window - (0 if target_day else 1)
-        features = sum(config.encoder_channels) if has_encoder else 0
+        features = 0 if self.encoder is None else _feature_channels(self.encoder, self.lags)
         self.net = PixelNet((fine, coarse), features, widths, config.dropout)
         self.register_buffer("bound", torch.tensor(config.output_bound))
         if driver_skip:  # before training the output is the driver
