@@ -13,7 +13,7 @@ from xdownscale.core.errors import ModelFormatError, OptionError, XDownscaleWarn
 from xdownscale.fitting.fitted_model import sizes_of
 
 NETWORKS = ("diffusion", "residual", "crps", "unet", "dressed_unet", "selected")
-STATISTICAL = ("dressed", "gaussian", "analogues")
+STATISTICAL = ("dressed", "gaussian", "analogues", "kriging")
 BUILT_IN = NETWORKS + STATISTICAL
 each_method = pytest.mark.parametrize("name", BUILT_IN)
 
