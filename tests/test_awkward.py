@@ -194,6 +194,7 @@ LEFT_OUT = {
     "patches.stitch_array": "of arrays below the label line",
     "patches.stitch": "of patches, not of a record",
     "baselines.fit_all": "every part of it is swept by itself",
+    "baselines.all": "every part of it is swept by itself",
     "grids.cell_centres": "of a grid (y, x) alone, not of a record",
     "grids.on_grid": "labels values, and takes no record of its own",
     "plot.power_spectrum": "draws no result yet where there is none: see tests/plot",
@@ -233,6 +234,7 @@ HEAVY = {
     *("compare", "structure", "table", "per_day", "similarity_table", "maps", "dressed", "ridge"),
     *("gaussian", "analogues", "bias_corrected", "quantile_mapped", "fit", "wasserstein"),
     *("plot_maps", "variogram_score", "energy_score", "kge", "nse", "fss", "events", "describe"),
+    *("krige", "kriging"),
     *("bias", "mae", "pearson_r2", "r2", "crps", "ralsd", "regrid", "regrid_static", "lag_curve"),
 }
 OF_TIMES = {"match_times", "check_overlap", "check_steps"}

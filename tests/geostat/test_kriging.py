@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import xdownscale as xd
 from records import label
-from xdownscale.core.errors import DataError, GridError, OptionError, XDownscaleError
+from xdownscale.core.errors import DataError, GridError, OptionError
 from xdownscale.geostat import krige
 
 SIDE = np.arange(40.125, 44, 0.25)
@@ -215,7 +215,7 @@ def test_what_is_refused():
         ((coarse * 0 + 1, FINE), DataError, "A variogram cannot be fitted"),
         ((coarse.isel(lat=slice(2)), FINE, GIVEN), GridError, "reaches outside"),
         ((coarse.to_dataset(), FINE, GIVEN), DataError, "The coarse field is a Dataset"),
-        ((coarse.rename(time="lat2").rename(lat="y0"), 3, GIVEN), XDownscaleError, ""),
+        ((coarse, 3, GIVEN), GridError, "The target grid is a int"),
     ]
     for arguments, error, said in cases:
         with pytest.raises(error, match=said):

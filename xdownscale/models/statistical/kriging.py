@@ -18,7 +18,7 @@ from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
 from xdownscale.models.statistical.predictors import Array
-from xdownscale.models.statistical.variogram import Curve, Variogram, chords, search
+from xdownscale.models.statistical.variogram import Curve, Variogram, chords, search, usable
 
 Rows = NDArray[np.int64]
 GLOBAL = 1000  # coarse cells up to which all of them predict every fine cell
@@ -27,6 +27,7 @@ _WEIGHTS = 3e7  # weights of a global neighbourhood, at most
 _AT_ONCE = 4_000_000  # covariances that are computed at once
 _COHERENT = 1e-9  # averages of weights are this near to the coarse cells
 _LAGS = 400  # pairs of coarse cells that a deconvolution looks at
+_ANCHORS = 100  # coarse cells that these pairs start from
 _NODES = 4096  # distances that it tells apart
 
 
@@ -485,14 +486,13 @@ def deconvolve(
     reach : float, optional
         Longest distance of the curve, km.
     """
-    good = (curve.count > 0) & np.isfinite(curve.semivariance)
-    h = curve.distance[good]
+    h, gamma, count = usable(curve)
     nodes, weights = _spread_of_distances(blocks, h)
 
     def curves(variogram: Variogram) -> Array:
         return np.asarray(weights @ variogram.covariance(nodes))
 
-    return search(h, curve.semivariance[good], curve.count[good], model, curves, with_nugget=False)
+    return search(h, gamma, count, model, curves, with_nugget=False)
 
 
 def _spread_of_distances(blocks: Blocks, h: Array) -> tuple[Array, Array]:
@@ -501,15 +501,18 @@ def _spread_of_distances(blocks: Blocks, h: Array) -> tuple[Array, Array]:
     The distances between the points of two cells are counted once; every range that is tried looks
     at the counts.
     """
-    apart = chords(blocks.centres, blocks.centres)
+    count = len(blocks.centres)
+    anchors = np.unique(np.linspace(0, count - 1, min(count, _ANCHORS)).astype(int))
+    apart = chords(blocks.centres[anchors], blocks.centres)
     each = max(1, _LAGS // h.size)
     top = 1.01 * chords(blocks.points, blocks.centres).max() + h.max()
     nodes = np.linspace(0, top, _NODES)
     out = np.zeros((h.size, _NODES))
     for number, wanted in enumerate(h):
-        nearest = np.argsort(np.abs(apart - wanted), axis=None)[: 2 * each : 2]
+        nearest = np.argsort(np.abs(apart - wanted), axis=None, kind="stable")[:each]
         for flat in nearest:
-            one, other = (int(k) for k in np.unravel_index(flat, apart.shape))
+            one = int(anchors[flat // count])
+            other = int(flat % count)
             for pair, sign in (((one, one), 0.5), ((other, other), 0.5), ((one, other), -1.0)):
                 out[number] += sign / nearest.size * _counted(blocks, pair, nodes)
     return nodes, out
