@@ -99,8 +99,8 @@ def test_members_are_calibrated_where_the_fine_field_has_the_variogram():
     coarse, fine = pair(200)
     model = fit(coarse, fine.isel(time=slice(0, 150)), data={"fractions": (1.0, 0.0, 0.0)})
     truth = fine.t.isel(time=slice(160, None))
-    maps = coarse.downscale.predict(model, time=truth.time, realizations=12, seed=1).t
-    mean = coarse.downscale.predict(model.with_sampling(sampler="mean"), time=truth.time).t[0]
+    maps = coarse.downscale.predict(model, time=truth.time, realizations=12, seed=1)
+    mean = coarse.downscale.predict(model.with_sampling(sampler="mean"), time=truth.time)[0]
     spread = maps.std("realization", ddof=1)
     assert float(abs(maps.mean("realization") - mean).mean()) < 0.4 * float(spread.mean())
     group = model.models_["all"]
