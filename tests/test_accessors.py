@@ -42,6 +42,10 @@ def test_accessor_signature_of_plot_maps_is_the_functions():
     assert _parameters(xr.DataArray.geostat.plot_maps) == _parameters(plot.maps)
 
 
+def test_accessor_signature_of_krige_is_the_functions():
+    assert _parameters(xr.DataArray.geostat.krige) == _parameters(geostat.krige)
+
+
 def test_records_are_annotated_as_data_array_or_dataset():
     parameters = inspect.signature(geostat.wasserstein).parameters
     assert parameters["da"].annotation == "xr.DataArray | xr.Dataset"

@@ -208,6 +208,7 @@ LEFT_OUT = {
     "patches.extract_array": _NUMBERS,
     "patches.stitch_array": _NUMBERS,
     "patches.stitch": "of patches, not of a record",
+    "baselines.all": "every part of it is swept by itself",
     "grids.cell_centres": "of a grid (y, x) alone, not of a record",
     "grids.on_grid": "labels values, and takes no record of its own",
     **dict.fromkeys(
@@ -270,6 +271,7 @@ HEAVY = {
     *("gaussian", "analogues", "bias_corrected", "quantile_mapped", "fit", "wasserstein"),
     "pointwise",
     *("plot_maps", "variogram_score", "energy_score", "kge", "nse", "fss", "events", "describe"),
+    *("krige", "kriging"),
     *("bias", "mae", "pearson_r2", "r2", "crps", "ralsd", "regrid", "regrid_static", "lag_curve"),
 }
 STEPS_OF = {"compare": 12, "fit_all": 12, "evidence": 16, "report": 16}  # of the heaviest

@@ -37,7 +37,7 @@ def names():
     return known | {"xd": xd, "ny": ny, "nx": nx}
 
 
-@pytest.mark.parametrize("page", ["semivariogram.md", "time_series.md"])
+@pytest.mark.parametrize("page", ["semivariogram.md", "time_series.md", "kriging.md"])
 def test_the_page_runs(page, names, tmp_path, monkeypatch):
     matplotlib.use("agg")
     monkeypatch.chdir(tmp_path)

@@ -136,6 +136,7 @@ ANSWERS = [
         "def spread_skill_by_scale",
     ),
     Answer("Where are semivariogram models?", "variogram", "core/variogram_models.py", "spherical"),
+    Answer("Where is kriging?", "kriging", "models/statistical/kriging.py", "def solve"),
     Answer("Where are power spectra?", "spectrum", "geostat/spectrum.py", "power_spectrum"),
     Answer("Where is the structure tensor?", "structure", "geostat/structure.py", "anisotropy"),
     Answer("Where is the Wasserstein distance?", "wasserstein", "geostat/wasserstein.py", "pooled"),

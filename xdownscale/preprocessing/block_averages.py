@@ -13,6 +13,7 @@ from scipy.spatial import cKDTree
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError
 from xdownscale.core.grids import (
+    SAME_CELL,
     Axis,
     cell_centres,
     check_coverage,
@@ -20,7 +21,7 @@ from xdownscale.core.grids import (
     has_width,
     wrap_longitude,
 )
-from xdownscale.models.statistical.kriging import Blocks
+from xdownscale.models.statistical.kriging import Blocks, Lattice
 from xdownscale.regridding import separable
 
 Array = npt.NDArray[Any]
@@ -80,12 +81,24 @@ def coarse_blocks(
     along = _near_columns(longitude, columns)
     lat = _continued(rows, latitude.cells[latitude.inverse][down], (-90.0, 90.0))
     lon = _continued(columns, _beside(longitude, along, columns))
-    averages = _overlap((lat.values, lon.values), coarse.isel(_chosen(coarse, down, along)))
+    sides = _overlap((lat.values, lon.values), coarse.isel(_chosen(coarse, down, along)))
+    averages = sparse.csr_array(sparse.kron(*(sparse.csr_array(side) for side in sides)))
     order, count = _fine_first(lat, lon, rows, columns)
     points = positions(*np.meshgrid(lat.values, lon.values, indexing="ij")).reshape(-1, 3)
-    cells = down[:, None] * coarse.shape[1] + along
-    blocks = Blocks(points[order], averages[:, order], count, cells.ravel().astype(np.int64))
+    cells = (down[:, None] * coarse.shape[1] + along).ravel().astype(np.int64)
+    lattice = _lattice(lat.values, lon.values, sides, order)
+    blocks = Blocks(points[order], averages[:, order], count, cells, lattice)
     return _without_copies(blocks, order)
+
+
+def _lattice(lat: Array, lon: Array, sides: list[Array], order: Array) -> Lattice | None:
+    """Return the points as a lattice, where longitudes are equally spaced."""
+    steps = np.diff(lon)
+    step = float(np.mean(steps))
+    if np.abs(lon - lon[0] - step * np.arange(lon.size)).max() > SAME_CELL * abs(step):
+        return None
+    rows = positions(*np.meshgrid(lat, step * np.arange(lon.size), indexing="ij"))
+    return Lattice(order.astype(np.int64), lon.size, rows, *sides)
 
 
 def positions(latitude: Array, longitude: Array) -> Array:
@@ -171,8 +184,8 @@ def _chosen(grid: xr.DataArray, rows: Array, columns: Array) -> dict[Any, Array]
     return dict(zip(grid.dims, (rows, columns), strict=True))
 
 
-def _overlap(fine: tuple[Array, Array], coarse: xr.DataArray) -> Any:
-    """Return the area-weighted averages (cells, points) of the fine grid over the coarse cells."""
+def _overlap(fine: tuple[Array, Array], coarse: xr.DataArray) -> list[Array]:
+    """Return area-weighted averages over the rows and over the columns of the fine grid."""
     source = xr.DataArray(
         np.zeros([part.size for part in fine], np.float32),
         coords={"lat": fine[0], "lon": fine[1]},
@@ -186,8 +199,8 @@ def _overlap(fine: tuple[Array, Array], coarse: xr.DataArray) -> Any:
     ):
         whole = np.zeros((len(axis), count))
         whole[:, used] = axis
-        sides.append(sparse.csr_array(whole))
-    return sparse.csr_array(sparse.kron(sides[0], sides[1]))
+        sides.append(whole)
+    return sides
 
 
 def _fine_first(lat: _Continued, lon: _Continued, rows: Axis, columns: Axis) -> tuple[Array, int]:
@@ -208,7 +221,7 @@ def _without_copies(blocks: Blocks, order: Array) -> Blocks:
     keep[first] = 1
     averages = sparse.csr_array(blocks.averages @ sparse.diags_array(keep))
     averages.eliminate_zeros()
-    return Blocks(blocks.points, averages, blocks.fine, blocks.cells)
+    return Blocks(blocks.points, averages, blocks.fine, blocks.cells, blocks.lattice)
 
 
 def _nearest_blocks(coarse: xr.DataArray, fine: xr.DataArray, extrapolate: str | None) -> Blocks:

@@ -140,8 +140,10 @@ class ConditionalSimulation:
         if covariates is not None and len(covariates):
             layers = blocks.everywhere(covariates.reshape(len(covariates), -1).T.astype(np.float64))
         trends = _Trends(blocks, truth, layers)
-        plain = solve(blocks, trends.variogram("constant", options.model), options.neighbours)
-        trend = trends.chosen(options.trend, plain, truth - plain.apply(known))
+        trend = options.trend
+        if trend == "auto":
+            plain = solve(blocks, trends.variogram("constant", options.model), options.neighbours)
+            trend = trends.best(plain, truth - plain.apply(known))
         variogram = trends.variogram(trend, options.model)
         weights = trends.added(trend, solve(blocks, variogram, options.neighbours))
         rho = _next_correlation(truth - weights.apply(known), following)
@@ -293,17 +295,13 @@ class _Trends:
         fields = self.truth[rows] - self.field(trend)[: self.blocks.fine]
         return fit(measure(fine, fields, reach), model)
 
-    def chosen(self, trend: str, plain: Weights, residual: Array) -> str:
-        """Return the trend that was asked for, or that with the smallest held-out error."""
-        if trend != "auto":
-            return trend
-        candidates = [name for name in TRENDS[1:] if name != "static" or self._has_covariates]
+    def best(self, plain: Weights, residual: Array) -> str:
+        """Return the trend with the smallest held-out error."""
+        candidates = [
+            name for name in TRENDS[1:] if name != "static" or self.covariates is not None
+        ]
         errors = {name: self._error(name, plain, residual) for name in candidates}
         return min(errors, key=lambda name: errors[name])
-
-    @property
-    def _has_covariates(self) -> bool:
-        return self.covariates is not None
 
     def _error(self, trend: str, plain: Weights, residual: Array) -> float:
         """Return the squared error of kriging with a trend that is fitted to other blocks."""

@@ -18,7 +18,7 @@ from scipy.sparse.linalg import splu
 from scipy.spatial import cKDTree
 
 from xdownscale.models.statistical.predictors import Array
-from xdownscale.models.statistical.variogram import Curve, Variogram, chords, search
+from xdownscale.models.statistical.variogram import Curve, Variogram, chords, search, usable
 
 Rows = NDArray[np.int64]
 GLOBAL = 1000  # coarse cells up to which all of them predict every fine cell
@@ -27,7 +27,34 @@ _WEIGHTS = 3e7  # weights of a global neighbourhood, at most
 _AT_ONCE = 4_000_000  # covariances that are computed at once
 _COHERENT = 1e-9  # averages of weights are this near to the coarse cells
 _LAGS = 400  # pairs of coarse cells that a deconvolution looks at
+_ANCHORS = 100  # coarse cells that these pairs start from
 _NODES = 4096  # distances that it tells apart
+
+
+@dataclass(frozen=True)
+class Lattice:
+    """Points of a grid with equally spaced longitudes, and averages along its rows and columns.
+
+    Distances depend on two rows and the number of columns between, so that far fewer covariances
+    are computed than there are pairs of points.
+
+    Attributes
+    ----------
+    place : ndarray of int (p,)
+        Number of each point, counted along the rows.
+    columns : int
+        Number of columns.
+    rows : ndarray (rows, columns, 3)
+        Where the points of each row are, km, from its first one on, all rows from one meridian.
+    down, along : ndarray (coarse rows, rows), (coarse columns, columns)
+        Averages over rows and over columns; a coarse cell is their product.
+    """
+
+    place: Rows
+    columns: int
+    rows: Array
+    down: Array
+    along: Array
 
 
 @dataclass(frozen=True)
@@ -45,12 +72,15 @@ class Blocks:
         Number of fine cells.
     cells : ndarray of int (cells,)
         The coarse cells that are used, counted along the rows of the coarse grid.
+    lattice : Lattice or None
+        The same points and averages, where they are a grid with equally spaced longitudes.
     """
 
     points: Array
     averages: Any
     fine: int
     cells: Rows
+    lattice: Lattice | None = None
 
     @cached_property
     def centres(self) -> Array:
@@ -231,30 +261,102 @@ def _nearest(blocks: Blocks, count: int) -> Rows:
 
 def _global(blocks: Blocks, variogram: Variogram, near: Rows) -> Weights:
     """Solve one system for all fine cells."""
-    every = np.arange(len(blocks.points))
-    towards = _with_blocks(blocks, variogram, every, blocks.averages, every)
-    own = np.asarray(blocks.averages @ towards)
-    own = (own + own.T) / 2
-    weights, multiplier = _ordinary(own, towards[: blocks.fine])
-    error = _variance(variogram, weights, multiplier, towards[: blocks.fine])
+    covariances = _covariances(blocks, variogram)
+    every = np.arange(len(blocks.cells))
+    own = covariances.between(every, every)
+    towards = covariances.towards(np.arange(blocks.fine), every)
+    weights, multiplier = _ordinary((own + own.T) / 2, towards)
+    error = _variance(variogram, weights, multiplier, towards)
     return Weights(weights, error, own, near)
 
 
-def _with_blocks(
-    blocks: Blocks, variogram: Variogram, rows: Rows, averages: Any, columns: Rows
-) -> Array:
-    """Return the covariance (rows, cells) of points with averages over other points."""
-    out = np.empty((len(rows), averages.shape[0]))
-    there = blocks.points[columns]
-    weights = averages.T.tocsr()
-    step = max(1, _AT_ONCE // max(1, len(columns)))
-    for start in range(0, len(rows), step):
-        part = slice(start, start + step)
-        between = variogram.covariance(chords(blocks.points[rows[part]], there))
-        if variogram.nugget:
-            between[rows[part][:, None] == columns[None]] += variogram.nugget
-        out[part] = np.asarray(weights.T @ between.T).T
-    return out
+class _Direct:
+    """Covariances of averages from those of all pairs of points."""
+
+    def __init__(self, blocks: Blocks, variogram: Variogram) -> None:
+        self._blocks = blocks
+        self._variogram = variogram
+
+    def towards(self, points: Rows, cells: Rows) -> Array:
+        """Return the covariance (points, cells) of points with averages."""
+        columns, averages = self._blocks.points_of(cells)
+        there = self._blocks.points[columns]
+        weights = sparse.csr_array(averages)
+        out = np.empty((len(points), len(cells)))
+        step = max(1, _AT_ONCE // max(1, len(columns)))
+        for start in range(0, len(points), step):
+            rows = points[start : start + step]
+            pairs = self._variogram.covariance(chords(self._blocks.points[rows], there))
+            if self._variogram.nugget:
+                pairs[rows[:, None] == columns[None]] += self._variogram.nugget
+            out[start : start + step] = np.asarray(weights @ pairs.T).T
+        return out
+
+    def between(self, cells: Rows, others: Rows) -> Array:
+        """Return the covariance (cells, others) of averages."""
+        points, averages = self._blocks.points_of(cells)
+        return np.asarray(averages @ self.towards(points, others))
+
+
+class _Separable:
+    """The same from pairs of rows: see `Lattice`."""
+
+    def __init__(self, blocks: Blocks, lattice: Lattice, variogram: Variogram) -> None:
+        self._blocks = blocks
+        self._lattice = lattice
+        self._nugget = variogram.nugget
+        self._used, self._shares = _padded(lattice.along)
+        # covariance of the points of a row with the mean of a coarse row, by columns between
+        self._rows = np.stack([self._row(first, variogram) for first in lattice.rows[:, 0]])
+        self._cells = np.tensordot(lattice.down, self._rows, 1)
+
+    def _row(self, first: Array, variogram: Variogram) -> Array:
+        lattice = self._lattice
+        h = np.sqrt(np.square(lattice.rows - first).sum(-1))
+        return np.asarray(lattice.down @ variogram.covariance(h))
+
+    def towards(self, points: Rows, cells: Rows) -> Array:
+        """Return the covariance (points, cells) of points with averages."""
+        row, column = np.divmod(self._lattice.place[points], self._lattice.columns)
+        down, along = np.divmod(cells, len(self._lattice.along))
+        out = np.empty((len(points), len(cells)))
+        step = max(1, _AT_ONCE // max(1, self._shares.shape[1] * len(cells)))
+        for start in range(0, len(points), step):
+            part = slice(start, start + step)
+            apart = np.abs(column[part, None, None] - self._used[along][None])
+            found = self._rows[row[part, None, None], down[None, :, None], apart]
+            out[part] = np.einsum("pcu,cu->pc", found, self._shares[along])
+        if self._nugget:
+            out += self._nugget * self._blocks.averages[cells][:, points].toarray().T
+        return out
+
+    def between(self, cells: Rows, others: Rows) -> Array:
+        """Return the covariance (cells, others) of averages."""
+        down, along = np.divmod(cells, len(self._lattice.along))
+        other_down, other_along = np.divmod(others, len(self._lattice.along))
+        out = np.empty((len(cells), len(others)))
+        shares = self._shares[other_along]
+        for number, (row, column) in enumerate(zip(down, along, strict=True)):
+            apart = np.abs(self._used[column][:, None, None] - self._used[other_along][None])
+            found = self._cells[row, other_down[None, :, None], apart]
+            out[number] = np.einsum("scu,s,cu->c", found, self._shares[column], shares)
+        if self._nugget:
+            averages = self._blocks.averages
+            out += self._nugget * (averages[cells] @ averages[others].T).toarray()
+        return out
+
+
+def _padded(averages: Array) -> tuple[Rows, Array]:
+    """Return which columns have a weight in each row, and these; rows are padded with 0."""
+    most = int((averages != 0).sum(1).max())
+    used = np.argsort(averages == 0, axis=1, kind="stable")[:, :most]
+    return used, np.take_along_axis(averages, used, axis=1)
+
+
+def _covariances(blocks: Blocks, variogram: Variogram) -> _Direct | _Separable:
+    if blocks.lattice is None:
+        return _Direct(blocks, variogram)
+    return _Separable(blocks, blocks.lattice, variogram)
 
 
 def _variance(variogram: Variogram, weights: Array, multiplier: Array, towards: Array) -> Array:
@@ -265,15 +367,15 @@ def _variance(variogram: Variogram, weights: Array, multiplier: Array, towards: 
 
 def _local(blocks: Blocks, variogram: Variogram, near: Rows) -> Weights:
     """Solve one small system for the fine cells of each coarse cell."""
+    covariances = _covariances(blocks, variogram)
     order = np.argsort(blocks.home, kind="stable")
     ends = np.searchsorted(blocks.home[order], np.arange(len(near) + 1))
-    own = _together(blocks, variogram, near)
+    own = _together(covariances, near)
     variance = np.empty(blocks.fine)
     data = np.empty((blocks.fine, near.shape[1]))
     for cell in np.flatnonzero(np.diff(ends)):
         fine = order[ends[cell] : ends[cell + 1]]
-        there, averages = blocks.points_of(near[cell])
-        towards = _with_blocks(blocks, variogram, fine, averages, there)
+        towards = covariances.towards(fine, near[cell])
         weights, multiplier = _ordinary(_dense(own, near[cell], near[cell]), towards)
         data[fine] = weights
         variance[fine] = _variance(variogram, weights, multiplier, towards)
@@ -284,7 +386,7 @@ def _local(blocks: Blocks, variogram: Variogram, near: Rows) -> Weights:
     return Weights(_coherent(blocks, matrix), variance, own, near)
 
 
-def _together(blocks: Blocks, variogram: Variogram, near: Rows) -> Any:
+def _together(covariances: _Direct | _Separable, near: Rows) -> Any:
     """Return the covariance of the coarse cells that are in a neighbourhood together, sparse."""
     count = len(near)
     member = sparse.csr_array(
@@ -296,10 +398,7 @@ def _together(blocks: Blocks, variogram: Variogram, near: Rows) -> Any:
     for cell in range(count):
         part = slice(pairs.indptr[cell], pairs.indptr[cell + 1])
         others = pairs.indices[part].astype(np.int64)
-        mine, weights = blocks.points_of(np.array([cell]))
-        there, averages = blocks.points_of(others)
-        towards = _with_blocks(blocks, variogram, mine, averages, there)
-        data[part] = (weights @ towards)[0]
+        data[part] = covariances.between(np.array([cell]), others)[0]
     upper = sparse.csr_array((data, pairs.indices, pairs.indptr), shape=pairs.shape)
     return sparse.csr_array(upper + sparse.triu(upper, 1).T)
 
@@ -387,14 +486,13 @@ def deconvolve(
     reach : float, optional
         Longest distance of the curve, km.
     """
-    good = (curve.count > 0) & np.isfinite(curve.semivariance)
-    h = curve.distance[good]
+    h, gamma, count = usable(curve)
     nodes, weights = _spread_of_distances(blocks, h)
 
     def curves(variogram: Variogram) -> Array:
         return np.asarray(weights @ variogram.covariance(nodes))
 
-    return search(h, curve.semivariance[good], curve.count[good], model, curves, with_nugget=False)
+    return search(h, gamma, count, model, curves, with_nugget=False)
 
 
 def _spread_of_distances(blocks: Blocks, h: Array) -> tuple[Array, Array]:
@@ -403,15 +501,18 @@ def _spread_of_distances(blocks: Blocks, h: Array) -> tuple[Array, Array]:
     The distances between the points of two cells are counted once; every range that is tried looks
     at the counts.
     """
-    apart = chords(blocks.centres, blocks.centres)
+    count = len(blocks.centres)
+    anchors = np.unique(np.linspace(0, count - 1, min(count, _ANCHORS)).astype(int))
+    apart = chords(blocks.centres[anchors], blocks.centres)
     each = max(1, _LAGS // h.size)
     top = 1.01 * chords(blocks.points, blocks.centres).max() + h.max()
     nodes = np.linspace(0, top, _NODES)
     out = np.zeros((h.size, _NODES))
     for number, wanted in enumerate(h):
-        nearest = np.argsort(np.abs(apart - wanted), axis=None)[: 2 * each : 2]
+        nearest = np.argsort(np.abs(apart - wanted), axis=None, kind="stable")[:each]
         for flat in nearest:
-            one, other = (int(k) for k in np.unravel_index(flat, apart.shape))
+            one = int(anchors[flat // count])
+            other = int(flat % count)
             for pair, sign in (((one, one), 0.5), ((other, other), 0.5), ((one, other), -1.0)):
                 out[number] += sign / nearest.size * _counted(blocks, pair, nodes)
     return nodes, out

@@ -242,7 +242,7 @@ def fit(curve: Curve, model: str = "exponential") -> Variogram:
     (6.0, 2.0)
     """
     check_option("model of the variogram", model, MODELS)
-    h, y, n = _usable(curve)
+    h, y, n = usable(curve)
     found = fit_curve(h, y, n, model)
     if not found.message:
         reach, psill, nugget, shape = found.parameters.tolist()
@@ -257,8 +257,14 @@ def fit(curve: Curve, model: str = "exponential") -> Variogram:
     return search(h, y, n, model, curves, with_nugget=True)
 
 
-def _usable(curve: Curve) -> tuple[Array, Array, Array]:
-    """Return the classes that have pairs; raise where there is nothing to fit."""
+def usable(curve: Curve) -> tuple[Array, Array, Array]:
+    """Return distance, semivariance and count of the classes that have pairs.
+
+    Raises
+    ------
+    DataError
+        If fewer than three have, or the field is constant.
+    """
     good = (curve.count > 0) & np.isfinite(curve.semivariance)
     if good.sum() < 3 or not curve.semivariance[good].max() > 0:
         raise DataError(
