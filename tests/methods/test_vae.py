@@ -51,7 +51,7 @@ def weather() -> tuple[xr.DataArray, xr.DataArray]:
 def config(epochs: int, **sections) -> xd.DownscalerConfig:
     given = {
         "data": {"lags": 2, "patch_size": PATCH, "patch_stride": 16, "extrapolate": "nearest"},
-        "network": {"channels": (16, 24, 32), "encoder_channels": (8,)},
+        "network": {"channels": (8, 16, 24), "encoder_channels": (8,)},
         "training": {
             "epochs": epochs,
             "pretrain_epochs": 1,
