@@ -21,6 +21,8 @@ folder says ``from records import make_record``. A subprocess gets the folder as
     the same for the methods with latent numbers
 `TINY`, `fast_config`
     what makes the presets `paper` and `fast` train in a second
+`tiny_config`
+    a configuration of any method that trains in a second
 `fitted`, `fitted_of`
     a small fitted model of either preset, and what a model holds
 """
@@ -36,6 +38,7 @@ import pandas as pd
 import xarray as xr
 
 import xdownscale as xd
+from xdownscale.config import PRESETS
 
 TESTS = Path(__file__).parent
 
@@ -251,6 +254,7 @@ TINY = {
 TINY_NETWORK = {"channels": (8, 8), "encoder_channels": (8, 8)}
 TINY_TRAINING = {"epochs": 2, "pretrain_epochs": 1, "mean_epochs": 1}
 EPOCHS = {"epochs", "pretrain_epochs"}  # every method has them
+OWN: dict[str, dict[str, dict[str, Any]]] = {}  # of `tiny_config`: method -> section -> keys
 
 
 def fast_config(**sections: Any) -> xd.DownscalerConfig:
@@ -264,6 +268,36 @@ def fast_config(**sections: Any) -> xd.DownscalerConfig:
     return xd.preset(
         "fast", network=network, training=training, data=data, method=method, **sections
     )
+
+
+def tiny_config(name: str, **sections: Any) -> xd.DownscalerConfig:
+    """Return a configuration of a method, built in or not, that trains in a second.
+
+    Patches where it has them, else whole fields; of each section what the method uses. What a new
+    method needs besides stands in `OWN`.
+    """
+    uses = xd.methods.find(name).uses
+    patches = "patch_size" in uses.get("data", ())
+    used = {section: set(keys) for section, keys in uses.items()}
+    used["training"] = used.get("training", set()) | EPOCHS | {"batch_days"}
+    used["data"] = used.get("data", set()) | {"lags", "extrapolate"}
+    whole: dict[str, dict[str, Any]] = {
+        "data": {"extrapolate": "nearest", "crop": 16, "lags": 2},
+        "network": TINY_NETWORK,
+        "training": TINY_TRAINING,
+        "sampling": {"steps": 2},
+    }
+    tiny = {**TINY, "data": {**TINY["data"], "extrapolate": "nearest"}} if patches else whole
+    if name in PRESETS:
+        base = xd.preset(name)
+    else:
+        base = xd.preset("paper" if patches else "fast", method=name)
+    given: dict[str, dict[str, Any]] = {}
+    for asked in (tiny, OWN.get(name, {}), sections):
+        for section, keys in asked.items():
+            kept = {k: v for k, v in keys.items() if k in used.get(section, ())}
+            given[section] = {**given.get(section, {}), **kept}
+    return base.replace(**given)
 
 
 def small_config() -> xd.DownscalerConfig:

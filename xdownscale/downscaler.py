@@ -270,8 +270,8 @@ class Downscaler:
             ``spread at 12 to 24 km`` and so on. Models that blend patches have a row ``patch
             collapse`` too (standard deviation inside patches, of one realization over the
             truth's), and those with latent numbers ``latent`` (share of the error on held-out days
-            that these take away, measured while training). Columns ``value``, ``low`` and ``high`` (good
-            values lie between), ``verdict`` and ``sentence``.
+            that these take away, measured while training). Columns ``value``, ``low`` and ``high``
+            (good values lie between), ``verdict`` and ``sentence``.
 
         Raises
         ------

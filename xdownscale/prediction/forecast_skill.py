@@ -121,7 +121,7 @@ def forecast_skill(
         )
     table = pd.concat(parts, names=["group", "variable"])
     single = [name for name in ("group", "variable") if table.index.unique(name).size == 1]
-    return table.droplevel(single)
+    return pd.DataFrame(table.reset_index(single, drop=True))
 
 
 def measured(fitted: Fitted, pair: Pair) -> tuple[float, ...]:
