@@ -76,6 +76,18 @@ ANSWERS = [
     Answer("Where is dressing?", "dressing", "models/statistical/dressing.py", "Dressing"),
     Answer("Where is the U-Net?", "unet", "models/networks/unet.py", "Denoiser"),
     Answer(
+        "Where is the KL divergence of latent variables?",
+        "latent",
+        "models/networks/latent.py",
+        "def kl",
+    ),
+    Answer(
+        "Where is the variational autoencoder's network?",
+        "variational",
+        "models/networks/variational.py",
+        "VariationalNetworks",
+    ),
+    Answer(
         "What makes results independent of the batch?",
         "batch",
         "models/networks/batch_invariance.py",
