@@ -4,8 +4,8 @@ python benchmarks/latent.py --rows literal literal-1e-6 mended vdm [--days 8] [-
 
 Small networks, one seed, a few hundred updates; test days are teacher-forced (the true fields
 before each are given), and free-running for VDM too. All scores are in log10 units. `minutes` are
-of CPU since the row was begun or taken up. `inside` is the variance of a realization inside patches over the truth's; `gain` the share
-of the error on held-out days that latent numbers take away.
+of CPU since the row was begun or taken up; `inside` is the variance of a realization inside patches
+over the truth's; `gain` the share of the error on held-out days that latent numbers take away.
 """
 
 from __future__ import annotations
