@@ -4,14 +4,15 @@ python benchmarks/latent.py --rows literal literal-1e-6 mended vdm [--days 8] [-
 
 Small networks, one seed, a few hundred updates; test days are teacher-forced (the true fields
 before each are given), and free-running for VDM too. All scores are in log10 units. `minutes` are
-of CPU. `inside` is the variance of a realization inside patches over the truth's; `gain` the share
-of the error on held-out days that latent numbers take away.
+of CPU since the row was begun or taken up; `inside` is the variance of a realization inside patches
+over the truth's; `gain` the share of the error on held-out days that latent numbers take away.
 """
 
 from __future__ import annotations
 
 import time
 import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -106,6 +107,7 @@ def main() -> None:
     parser = make_parser(__doc__, "--realizations", "--seed", "--threads", threads=1)
     parser.add_argument("--rows", nargs="+", choices=list(ROWS), default=list(ROWS))
     parser.add_argument("--days", type=int, default=8, help="test days, spread over all")
+    parser.add_argument("--checkpoints", type=Path, help="folder to go on from when interrupted")
     args = parse(parser)
     ds = xd.datasets.load_twin()
     print(f"{torch_machine(args)} Seed {args.seed}.\n")
@@ -115,7 +117,8 @@ def main() -> None:
         started = time.process_time()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", xd.errors.XDownscaleWarning)
-            model = fit_twin(ds, preset=ROWS[name](), seed=args.seed)
+            folder = args.checkpoints / name if args.checkpoints else None
+            model = fit_twin(ds, preset=ROWS[name](), seed=args.seed, checkpoint_dir=folder)
             minutes = (time.process_time() - started) / 60
             group = next(iter(model.models_.values()))
             gain = xd.methods.find(model.config_.method).latent_gain(group.state)

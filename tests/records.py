@@ -292,11 +292,12 @@ def tiny_config(name: str, **sections: Any) -> xd.DownscalerConfig:
         base = xd.preset(name)
     else:
         base = xd.preset("paper" if patches else "fast", method=name)
+    given: dict[str, dict[str, Any]] = {}
     for asked in (tiny, OWN.get(name, {}), sections):
         for section, keys in asked.items():
             kept = {k: v for k, v in keys.items() if k in used.get(section, ())}
-            base = base.replace(**{section: kept})
-    return base
+            given[section] = {**given.get(section, {}), **kept}
+    return base.replace(**given)
 
 
 def small_config() -> xd.DownscalerConfig:

@@ -77,6 +77,18 @@ ANSWERS = [
     Answer("Where is ASDM, the model of single pixels?", "asdm", "methods/asdm.py", "target_day"),
     Answer("Where is the U-Net?", "unet", "models/networks/unet.py", "Denoiser"),
     Answer(
+        "Where is the KL divergence of latent variables?",
+        "latent",
+        "models/networks/latent.py",
+        "def kl",
+    ),
+    Answer(
+        "Where is the variational autoencoder's network?",
+        "variational",
+        "models/networks/variational.py",
+        "VariationalNetworks",
+    ),
+    Answer(
         "What makes results independent of the batch?",
         "batch",
         "models/networks/batch_invariance.py",

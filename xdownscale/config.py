@@ -118,7 +118,7 @@ class DataConfig:
     extrapolate : None or "nearest"
         What to do with fine cells outside the coarse grid's half-cell margin; None raises.
     patch_size, patch_stride : int
-        Training patches of methods ``"diffusion"`` and ``"patch_unet"``, in fine pixels.
+        Training patches, in fine pixels, of the methods that are trained on patches.
     window : int
         Coarse time steps before the target's, and after it, that the other methods see.
     ahead : int or None

@@ -275,8 +275,11 @@ class Downscaler:
             best of `baselines.bias_corrected`, `ridge`, `dressed` and `analogues`, fitted on the
             days that the model was trained on; its sentence says the standard error). Then, on
             regular grids of 8 cells a side or more, spread over error by octave of wavelength:
-            ``spread at 12 to 24 km`` and so on. Columns ``value``, ``low`` and ``high`` (good
-            values lie between), ``verdict`` and ``sentence``.
+            ``spread at 12 to 24 km`` and so on. Models that blend patches have a row ``patch
+            collapse`` too (standard deviation inside patches, of one realization over the
+            truth's), and those with latent numbers ``latent`` (share of the error on held-out days
+            that these take away, measured while training). Columns ``value``, ``low`` and ``high``
+            (good values lie between), ``verdict`` and ``sentence``.
 
         Raises
         ------

@@ -77,7 +77,7 @@ def small_patches(name):
 def test_it_is_listed_and_says_whether_it_needs_torch(name):
     assert name in xd.methods.available().index
     uses = xd.methods.find(name).uses
-    assert xd.methods.find(name).networks == ("channels" in uses.get("network", ()))
+    assert xd.methods.find(name).networks == ("encoder" in uses.get("network", ()))
 
 
 @each_method

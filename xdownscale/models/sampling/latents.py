@@ -69,7 +69,11 @@ class _Sampling(PatchSampling):
         return whole[:, y : y + self.shape[0], x : x + self.shape[1]]
 
     def _crop(self, whole: Floats, pixel: tuple[int, ...], shape: tuple[int, int]) -> Floats:
-        """Crop the latent map that begins under a pixel (y, x) of the image."""
+        """Crop the latent map that begins under a pixel (y, x) of the image.
+
+        A patch flush with the far edge, or a region, may begin inside a latent pixel: its first
+        latent pixel is that one.
+        """
         rows, columns = (
             (corner + own) // FACTOR + np.arange(n)
             for corner, own, n in zip(self.request.corner, pixel, shape, strict=True)
