@@ -15,7 +15,7 @@ import xdownscale as xd
 from cli.conftest import begin, end
 from records import TINY
 
-PREDICT = ("predict", "model.xd", "coarse.nc", "-r", "4", "--chunks", "time=2,realization=1", "-q")
+PREDICT = ("predict", "model.xd", "coarse.nc", "-r", "4", "--chunks", "time=6,realization=1", "-q")
 SLURM = {"SLURM_JOB_ID": "71", "SLURM_JOB_NAME": "maps", "SLURM_NTASKS": "2", "SLURM_NNODES": "1"}
 SRUN = SLURM | {"SLURM_STEP_NUM_TASKS": "2", "SLURM_NODELIST": "localhost"}
 
@@ -39,24 +39,33 @@ def contents(store: Path) -> dict[str, bytes]:
     return {name: text for name, text in found.items() if not name.startswith("xdownscale")}
 
 
+@pytest.fixture(scope="module")
+def undisturbed(fitted, folder, command, tmp_path_factory) -> dict[str, bytes]:
+    """Files of a store that one command filled in one go."""
+    store = tmp_path_factory.mktemp("undisturbed") / "maps.zarr"
+    done = command(*PREDICT, "-o", str(store))
+    assert done.returncode == 0, done.stderr
+    return contents(store)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_a_stopped_prediction_goes_on_to_the_same_bits(number, fitted, folder, command, tmp_path):
+def test_a_stopped_prediction_goes_on_to_the_same_bits(
+    number, undisturbed, folder, command, tmp_path
+):
     store = tmp_path / "maps.zarr"
     process = begin(*PREDICT, "-o", str(store), folder=folder)
     stop_when(lambda: pieces(store) > 2, process, number)
     done = end(process)
     assert done.returncode == 130, done.stderr
-    assert 2 < pieces(store) < 4 * 45
+    assert 2 < pieces(store) < 4 * 15
     assert "Traceback" not in done.stderr
     assert f"Interrupted. Finished pieces are in {store}. Go on with:" in done.stderr
     words = shlex.split(done.stderr.rstrip().splitlines()[-1])
     assert words == ["xdownscale", *PREDICT, "-o", str(store), "--resume"]
     resumed = command(*words[1:])
     assert resumed.returncode == 0, resumed.stderr
-    undisturbed = tmp_path / "whole.zarr"
-    assert command(*PREDICT, "-o", str(undisturbed)).returncode == 0
-    assert contents(store) == contents(undisturbed)
-    assert len(contents(store)) > 4 * 45
+    assert contents(store) == undisturbed
+    assert len(undisturbed) > 4 * 15
 
 
 def test_a_stopped_netcdf_file_is_not_there(fitted, folder, tmp_path):
@@ -112,7 +121,7 @@ def test_a_stopped_training_without_checkpoints(fit, folder, tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_two_tasks_of_a_job_do_not_fill_one_store(fitted, folder, command, tmp_path):
+def test_two_tasks_of_a_job_do_not_fill_one_store(undisturbed, folder, tmp_path):
     store = tmp_path / "maps.zarr"
     asked = (*PREDICT, "-o", str(store), "--resume")
     tasks = [begin(*asked, folder=folder, **SLURM, SLURM_PROCID=rank) for rank in ("0", "1")]
@@ -122,9 +131,7 @@ def test_two_tasks_of_a_job_do_not_fill_one_store(fitted, folder, command, tmp_p
     for task in done:
         if task.returncode == 1:
             assert "Another process" in task.stderr
-    alone = tmp_path / "alone.zarr"
-    assert command(*PREDICT, "-o", str(alone)).returncode == 0
-    assert contents(store) == contents(alone)
+    assert contents(store) == undisturbed
 
 
 def test_tasks_of_a_job_take_a_store_each(fitted, folder, command, tmp_path):
@@ -135,4 +142,4 @@ def test_tasks_of_a_job_take_a_store_each(fitted, folder, command, tmp_path):
         assert done.returncode == 0, done.stderr
     shown = command("score", f"{tmp_path}/maps-*.zarr", "fine.nc")
     assert shown.returncode == 0, shown.stderr
-    assert "20" in str(xd.load(folder / "model.xd")) or shown.stdout.startswith("| method")
+    assert "| maps-* (" in shown.stdout or "| maps-* |" in shown.stdout

@@ -39,8 +39,8 @@ def test_numbers_are_those_of_the_diagnostics(tmp_path):
     assert page.count("<figure>") == 6
     assert "Not measured" not in page
     gamma = field.geostat.semivariogram()
-    for name in ("nugget", "sill"):
-        assert number(page, name) == pytest.approx(float(gamma[name]), rel=6e-3)
+    for name in ("nugget", "sill"):  # NaN where no model fits
+        assert number(page, name) == pytest.approx(float(gamma[name]), rel=6e-3, nan_ok=True)
     assert number(page, "0.5") == pytest.approx(float(field.quantile(0.5)), rel=6e-3)
     assert number(page, "mean") == pytest.approx(float(field.mean()), rel=6e-3)
 

@@ -10,7 +10,6 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, TextIO
 
 import click
@@ -20,6 +19,7 @@ from xdownscale.core.errors import XDownscaleError, nearest_name
 FAILED = 1  # exit codes; 2 is that of click for wrong usage
 INTERRUPTED = 130
 _DEBUG = "xdownscale.debug"
+_PACKAGE = "xdownscale.cli"
 
 
 class Failure(click.ClickException):
@@ -72,7 +72,7 @@ class Commands(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of all commands."""
-        found = pkgutil.iter_modules([str(Path(__file__).parent)])
+        found = pkgutil.iter_modules(importlib.import_module(_PACKAGE).__path__)
         return sorted(m.name.replace("_", "-") for m in found if not m.name.startswith("_"))
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -80,7 +80,7 @@ class Commands(click.Group):
         names = self.list_commands(ctx)
         if cmd_name not in names:
             return None
-        module = importlib.import_module(f"xdownscale.cli.{cmd_name.replace('-', '_')}")
+        module = importlib.import_module(f"{_PACKAGE}.{cmd_name.replace('-', '_')}")
         command: click.Command = module.command
         return command
 
@@ -177,7 +177,7 @@ def run(args: Sequence[str] | None = None) -> int:
     Examples
     --------
     >>> run(["--version"])
-    xdownscale 0.1.0
+    xdownscale ...
     0
     """
     with _termination_interrupts(), _plain_warnings():
