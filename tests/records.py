@@ -254,7 +254,15 @@ TINY = {
 TINY_NETWORK = {"channels": (8, 8), "encoder_channels": (8, 8)}
 TINY_TRAINING = {"epochs": 2, "pretrain_epochs": 1, "mean_epochs": 1}
 EPOCHS = {"epochs", "pretrain_epochs"}  # every method has them
-OWN: dict[str, dict[str, dict[str, Any]]] = {}  # of `tiny_config`: method -> section -> keys
+# what a method needs besides `tiny_config`: method -> section -> keys
+OWN: dict[str, dict[str, dict[str, Any]]] = {
+    "asdm": {
+        "data": {"lags": 2, "extrapolate": "nearest"},
+        "network": {"encoder_channels": (8, 8)},
+        "training": {"epochs": 2, "pretrain_epochs": 1},
+    },
+    "kriging": {"data": {"lags": 1}},
+}
 
 
 def fast_config(**sections: Any) -> xd.DownscalerConfig:

@@ -73,7 +73,10 @@ class Asdm(Method):
     uses: ClassVar[Mapping[str, frozenset[str]]] = {
         "data": frozenset({"crop"}),
         "network": frozenset(
-            {"size", "encoder", "encoder_channels", "norm", "dropout", "output_bound"}
+            {
+                *("size", "encoder", "forecaster", "encoder_channels"),
+                *("norm", "dropout", "output_bound"),
+            }
         ),
         "diffusion": frozenset({"loss"}),
         "sampling": frozenset({"sampler"}),
@@ -120,7 +123,8 @@ class Asdm(Method):
         if networks.encoder is not None:
             stages.pretrain(networks.encoder)
         stages.train(self._second_stage(data, run, networks), _share(networks))
-        return Trained(state=as_arrays(networks.state_dict()), history=stages.history())
+        state = as_arrays(networks.state_dict()) | stages.forecaster
+        return Trained(state=state, history=stages.history())
 
     def _second_stage(self, data: TrainingData, run: TrainingRun, networks: Any) -> Any:
         from xdownscale.models.training.datasets import RandomCrops
@@ -167,10 +171,12 @@ class Asdm(Method):
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
     ) -> None:
         """Compare names and shapes of the weights with the networks of the configuration."""
+        from xdownscale.models.networks.forecasters import check_forecaster
         from xdownscale.models.networks.state import trained_weights
         from xdownscale.models.networks.weights import check_fit
 
         check_fit(partial(_build, sizes, config), trained_weights(state))
+        check_forecaster(state, config.network, sizes)
 
     def _networks(self, config: DownscalerConfig, sizes: Sizes, seed: int) -> PixelNetworks:
         from xdownscale.models.networks.weights import seeded
