@@ -125,7 +125,10 @@ def _within(scene: Scene) -> tuple[str, xr.DataArray, xr.DataArray]:
 
 def semivariograms(scene: Scene) -> Any:
     """Draw figure 4: semivariograms of both records on their own grids."""
-    _, fine, coarse = _within(scene)
+    _, fine, within = _within(scene)
+    days = within[str(within.dims[0])]
+    # all of the coarse record: an area may have too few of its cells
+    coarse = scene.records.coarse.sel({str(within.dims[0]): days})
     some = fine.isel({str(fine.dims[0]): slice(None, None, 10)})
     less = coarse.isel({str(coarse.dims[0]): slice(None, None, 10)})
     return plot.semivariogram({"fine": _logarithm(some), "coarse": _logarithm(less)})
@@ -225,7 +228,8 @@ FIGURES: dict[str, tuple[Callable[[Scene], Any], str]] = {
     "4": (
         semivariograms,
         "Semivariograms of log10 fields, every tenth day, with spherical models, each record on "
-        "its own grid. The coarse one has no pair closer than its spacing.",
+        "its own grid: the fine one in the first area, the coarse one in all of its cells. It has "
+        "no pair closer than its spacing.",
     ),
     "5": (
         autocorrelations,
