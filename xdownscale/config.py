@@ -639,7 +639,7 @@ def used_keys(config: DownscalerConfig) -> dict[str, list[str]]:
     Examples
     --------
     >>> used_keys(preset("dressed"))["sampling"]
-    ['constraint']
+    ['sampler', 'constraint']
     """
     sections = [f.name for f in dataclasses.fields(config)]
     used = {}

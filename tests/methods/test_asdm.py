@@ -31,7 +31,7 @@ def small(**sections):
 
 
 def train(arrays, config, **options):
-    options = {"seed": 3, "device": "cpu", "progress": False} | options
+    options = {"seed": 3, "device": "cpu"} | options
     return methods.find("asdm").train(arrays, TrainingRun(config=config, **options))
 
 

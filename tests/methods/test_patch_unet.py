@@ -29,7 +29,7 @@ def small(**sections):
 
 
 def train(arrays, config):
-    run = TrainingRun(config=config, seed=3, device="cpu", progress=False)
+    run = TrainingRun(config=config, seed=3, device="cpu")
     return methods.find(config.method).train(arrays, run)
 
 

@@ -201,7 +201,7 @@ def small(name="vae", **sections):
 
 def train(given, **options):
     torch.set_num_threads(1)
-    options = {"seed": 3, "device": "cpu", "progress": False} | options
+    options = {"seed": 3, "device": "cpu"} | options
     return methods.find(given.method).train(small_arrays(), TrainingRun(config=given, **options))
 
 
@@ -267,7 +267,7 @@ def test_the_frozen_encoder_is_not_trained():
 def test_without_held_out_days_the_gain_is_not_known():
     arrays = small_arrays()
     none = dataclasses.replace(arrays, stop_targets=arrays.stop_targets[:0])
-    run = TrainingRun(config=small(training={"epochs": 1}), seed=0, device="cpu", progress=False)
+    run = TrainingRun(config=small(training={"epochs": 1}), seed=0, device="cpu")
     trained = methods.find("vae").train(none, run)
     assert np.isnan(methods.find("vae").latent_gain(trained.state))
 

@@ -40,7 +40,7 @@ def networks(given, sizes=SIZES) -> DenseVariationalNetworks:
 
 def train(given, **options):
     torch.set_num_threads(1)
-    options = {"seed": 3, "device": "cpu", "progress": False} | options
+    options = {"seed": 3, "device": "cpu"} | options
     return methods.find("vdm").train(small_arrays(), TrainingRun(config=given, **options))
 
 

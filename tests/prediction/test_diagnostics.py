@@ -40,7 +40,8 @@ def model(pair):
 
 def test_all_signatures_are_measured_and_said(pair, model):
     found = model.check(*pair, days=6, realizations=4)
-    names = [s.name for s in diagnostics.SIGNATURES]
+    of_others = {"latent", "patch collapse"}  # of methods with latent numbers, and of patches
+    names = [s.name for s in diagnostics.SIGNATURES if s.name not in of_others]
     assert list(found.index[: len(names)]) == names
     octaves = found.index[len(names) :]
     assert len(octaves) >= 2

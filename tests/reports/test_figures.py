@@ -34,7 +34,7 @@ def drawn():
     found = records(np.exp, "log10")
     return found, {
         f.diagnostic.key: _sections._DRAW[f.diagnostic.key](
-            f, _sections._new_axes(1, 1, (7.2, 4.2))[0], found
+            f, _sections.new_axes(1, 1, (7.2, 4.2))[0], found
         )
         for f in judge(found, 20, 0)
     }
@@ -77,7 +77,7 @@ def test_a_distribution_has_values_in_their_own_units(drawn):
 def test_the_scale_of_a_distribution_is_that_of_its_transform(make, transform, scale):
     found = records(make, transform)
     finding = next(f for f in judge(found, 20, 0) if f.diagnostic.key == "distribution")
-    ax = _sections._draw_distribution(finding, _sections._new_axes(1, 1, (7, 4))[0], found)
+    ax = _sections._draw_distribution(finding, _sections.new_axes(1, 1, (7, 4))[0], found)
     ax.figure.canvas.draw()
     assert ax.get_xscale() == scale
     assert ax.get_xlabel() == "rain [mm day$^{-1}$]"

@@ -122,7 +122,14 @@ def krige(
     lazy = as_floats(chunked(da))
     array, labels = to_array(lazy)
     coarse = canonical_grid(labels)
-    wanted = to_array(_bare(grid_template(target, "The target grid"))).labels
+    grid = _bare(grid_template(target, "The target grid"))
+    axes = find_axes(grid)
+    if axes.time in (axes.y, axes.x):
+        raise GridError(
+            f"The target's dimension {str(axes.time)!r} has the name of another dimension of "
+            "records, which is that of time; rename it."
+        )
+    wanted = to_array(grid).labels
     fine = canonical_grid(wanted)
     blocks = coarse_blocks(coarse, fine, extrapolate)
     found = _variogram(variogram, array, blocks, model)

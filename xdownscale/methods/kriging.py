@@ -83,7 +83,7 @@ class Kriging(StatisticalMethod):
                 for k in range(count)
             ],
             entry(state, "mixing", (count, count)).astype(np.float64),
-            entry(state, "bounds", (count,)),
+            entry(state, "bounds", (count,), unbounded=True),
             read_marginal(state, count),
         )
 
