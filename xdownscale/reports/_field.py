@@ -13,12 +13,13 @@ import pandas as pd
 import xarray as xr
 
 from xdownscale import geostat, plot
-from xdownscale.core.coords import find_axes, find_time
+from xdownscale.core.coords import find_axes, find_time, require_array
 from xdownscale.core.errors import DataError, XDownscaleError
 from xdownscale.core.files import write_whole
 from xdownscale.core.grids import describe_grid
 from xdownscale.core.normalization import Scaling, choose_transform
 from xdownscale.core.optional import require
+from xdownscale.core.values import check_values
 from xdownscale.geostat._variables import fields_of
 from xdownscale.reports import _page
 from xdownscale.reports._assembly import check_folder
@@ -143,7 +144,11 @@ def field_report(
     """
     require("matplotlib", "A report")
     check_folder(path)
+    if not isinstance(field, xr.Dataset):
+        require_array(field, "The field")
     known = {"": field} if isinstance(field, xr.DataArray) else fields_of(field)
+    for name, da in known.items():
+        check_values(da, f"The field {name!r}" if name else "The field")
     fields = {name: _one_member(da, name or "The field") for name, da in known.items()}
     spaces = {name: choose_transform([da.data], transform) for name, da in fields.items()}
     sections = []
