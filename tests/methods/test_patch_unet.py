@@ -129,9 +129,7 @@ def test_bits_do_not_depend_on_the_batch(arrays, replaced):
     assert (
         state.keys()
         == PaperDiffusion()
-        .train(
-            arrays, TrainingRun(config=config.override(method="diffusion"), seed=3, progress=False)
-        )
+        .train(arrays, TrainingRun(config=config.override(method="diffusion"), seed=3))
         .state.keys()
     )
     sampler = methods.find(NAME).load(state, config, arrays.sizes, "cpu")

@@ -73,7 +73,7 @@ task = Slope(held_out=3)
 run(task, learning_rate=0.1, epochs=2, ema_decay=0.9, **{options!r})
 assert dict(os.environ) == before or {options!r}.get("strategy") == "ddp"
 assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
-print("weight", task.network.weight.item(), flush=True)
+print(f"weight {{task.network.weight.item()}}", flush=True)  # one write: processes share the pipe
 """
 
 
