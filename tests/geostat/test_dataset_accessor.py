@@ -196,21 +196,27 @@ def test_a_dataset_without_variables_has_no_result(ds):
     assert not ds[[]].geostat.distribution().variables
 
 
+UNITS = {  # that differ are in the legend: of dust and elevation, and of t2m
+    "semivariogram": ("", " [K$^{2}$]"),
+    "power_spectrum": (" [km$^{2}$]", " [K$^{2}$ km$^{2}$]"),
+}
+
+
 @pytest.mark.parametrize("name", ["semivariogram", "acf", "pacf", "lag_curve", "power_spectrum"])
 def test_figures_have_a_curve_for_each_variable(ds, name):
     ds["elevation"] = ds.dust.isel(time=0, drop=True)
     over_time = name in ("acf", "pacf", "lag_curve")
-    listed = ["dust", "t2m"] + ([] if over_time else ["elevation"])
+    plain, kelvin = UNITS.get(name, ("", ""))
+    both = [f"dust{plain}", f"t2m{kelvin}"]
+    listed = both + ([] if over_time else [f"elevation{plain}"])
     ax = getattr(ds.geostat, f"plot_{name}")()
-    # units that differ are in the legend
-    assert [each.partition(" [")[0] for each in curve_names(ax)] == listed
+    assert curve_names(ax) == listed
     by_name = getattr(plot, name)({"run": ds[["dust", "t2m"]]})
-    named = [each.partition(" [")[0] for each in curve_names(by_name)]
-    assert named == ["run, dust", "run, t2m"]
+    assert curve_names(by_name) == [f"run, {each}" for each in both]
     method = "lag_r2" if name == "lag_curve" else name
     result = getattr(ds[["dust", "t2m"]].geostat, method)()
     drawn = getattr(plot, name)(result)
-    assert [each.partition(" [")[0] for each in curve_names(drawn)] == ["dust", "t2m"]
+    assert curve_names(drawn) == both
 
 
 def curve_names(ax) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import shutil
@@ -345,6 +346,9 @@ def _short(fact: Any) -> str:
     return text if len(text) <= 40 else text[:12]
 
 
+_TAKEN = "Another process is filling {}. Wait for it, or stop it: what it finished is kept."
+
+
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Lock a folder against other processes; the lock of a killed process is released.
@@ -359,10 +363,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     StorageError
         If another process fills it.
     """
-    taken = (
-        f"Another process is filling {folder}. Wait for it, or stop it: what it finished is kept."
-    )
-    with files.exclusive(folder, taken):
+    with files.exclusive(folder, _TAKEN.format(folder)):
         yield
 
 
@@ -398,6 +399,8 @@ def new_store(store: Path) -> Iterator[Path]:
     except StorageError:
         raise
     except OSError as err:
+        if err.errno in (errno.ENOTEMPTY, errno.EEXIST):  # another process was faster
+            raise StorageError(_TAKEN.format(store)) from err
         raise StorageError(
             f"{store} cannot be written: {err.strerror or err}. Nothing was left there."
         ) from err
