@@ -18,6 +18,7 @@ from xdownscale.methods.dressed import Dressed
 from xdownscale.methods.dressed_unet import DressedUNet
 from xdownscale.methods.gaussian import GaussianNoise
 from xdownscale.methods.kriging import Kriging
+from xdownscale.methods.latent_diffusion import LatentDiffusion
 from xdownscale.methods.paper_diffusion import PaperDiffusion
 from xdownscale.methods.patch_unet import PatchUNet
 from xdownscale.methods.residual_diffusion import ResidualDiffusion
@@ -41,6 +42,7 @@ for _method in (
     PatchUNet,
     VAE,
     VDM,
+    LatentDiffusion,
 ):
     register(_method)
 

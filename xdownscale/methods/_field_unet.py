@@ -22,8 +22,10 @@ from xdownscale.models.networks.channels import Sizes, field_inputs
 from xdownscale.models.training.plan import PlannedStage
 
 if TYPE_CHECKING:
+    from torch.nn import Module
+
     from xdownscale.methods._statistical import Records
-    from xdownscale.models.networks.field_unet import FieldNet, FieldNetworks
+    from xdownscale.models.networks.field_unet import FieldNetworks
     from xdownscale.models.sampling.fields import Guess
     from xdownscale.models.training.data import TrainingData
     from xdownscale.models.training.run import TrainingRun
@@ -120,6 +122,12 @@ class FieldUNetMethod(Method):
         """Return the number of regressions of the conditional mean."""
         return 0
 
+    def built(self, sizes: Sizes, regressions: int, config: DownscalerConfig) -> FieldNetworks:
+        """Return untrained networks of a group."""
+        from xdownscale.models.networks.field_unet import FieldNetworks
+
+        return FieldNetworks(sizes, regressions, self.noise_channels, config.network)
+
     def plan(self, data: TrainingData, run: TrainingRun) -> list[PlannedStage]:
         """Return the stages of the encoder and of the networks that it feeds."""
         run = replace(run, checkpoint_dir=None)
@@ -142,13 +150,13 @@ class FieldUNetMethod(Method):
         import torch
 
         from xdownscale.models.device import resolve_device
-        from xdownscale.models.networks.field_unet import FieldNetworks
         from xdownscale.models.networks.state import trained_weights
         from xdownscale.models.networks.weights import fill, seeded
 
         self.check_state(state, config, sizes)
         weights = trained_weights(state)
-        networks = seeded(FieldNetworks, 0, 0, *self._network_arguments(weights, config, sizes))
+        count = self._regressions_of(weights, config)
+        networks = seeded(self.built, 0, 0, sizes, count, config)
         fill(networks, weights, "")
         networks = networks.to(resolve_device(device), memory_format=torch.channels_last)
         if config.sampling.compile and networks.drawer is not None:
@@ -166,7 +174,6 @@ class FieldUNetMethod(Method):
         self, state: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
     ) -> None:
         """Compare names and shapes of the weights with the networks of the configuration."""
-        from xdownscale.models.networks.field_unet import FieldNetworks
         from xdownscale.models.networks.forecasters import check_forecaster
         from xdownscale.models.networks.state import trained_weights
         from xdownscale.models.networks.weights import check_fit
@@ -174,7 +181,8 @@ class FieldUNetMethod(Method):
         weights = trained_weights(state)
         if sizes.guess:
             FirstGuess.from_state(state, sizes)
-        check_fit(partial(FieldNetworks, *self._network_arguments(weights, config, sizes)), weights)
+        count = self._regressions_of(weights, config)
+        check_fit(partial(self.built, sizes, count, config), weights)
         check_forecaster(state, config.network, sizes)
 
     def shared_tile(
@@ -199,13 +207,10 @@ class FieldUNetMethod(Method):
             return described
         return f"{described}, {describe_guess(state)}"
 
-    def _network_arguments(
-        self, weights: Mapping[str, Floats], config: DownscalerConfig, sizes: Sizes
-    ) -> tuple[Any, ...]:
-        """Return the arguments of `FieldNetworks` for a trained state."""
+    def _regressions_of(self, weights: Mapping[str, Floats], config: DownscalerConfig) -> int:
+        """Return the number of regressions of a trained state."""
         heads = sum(n.startswith("regressions.") and n.endswith("head.bias") for n in weights)
-        count = min(self.regressions(config), max(heads, 1))
-        return sizes, count, self.noise_channels, config.network
+        return min(self.regressions(config), max(heads, 1))
 
 
 class FieldTraining:
@@ -232,7 +237,6 @@ class FieldTraining:
     ) -> None:
         import torch
 
-        from xdownscale.models.networks.field_unet import FieldNetworks
         from xdownscale.models.networks.weights import seeded
 
         config = stages.run.config
@@ -247,15 +251,7 @@ class FieldTraining:
         self.config = config
         self.missing_ends = (method.missing_ends(config), *method.window(config))
         self.regressions = min(method.regressions(config), max(len(data.train_targets), 1))
-        networks = seeded(
-            FieldNetworks,
-            stages.run.seed,
-            3,
-            data.sizes,
-            self.regressions,
-            method.noise_channels,
-            config.network,
-        )
+        networks = seeded(method.built, stages.run.seed, 3, data.sizes, self.regressions, config)
         self.networks: FieldNetworks = networks.to(memory_format=torch.channels_last)
         if to_train and self.networks.encoder is not None:
             stages.pretrain(self.networks.encoder)
@@ -267,7 +263,7 @@ class FieldTraining:
         weights = as_arrays(self.networks.state_dict()) | self.stages.forecaster
         return weights | self.first_guess
 
-    def task(self, kind: Any, name: str, stage: int, net: FieldNet, **options: Any) -> Any:
+    def task(self, kind: Any, name: str, stage: int, net: Module, **options: Any) -> Any:
         """Return a task on random crops for one of the networks.
 
         Parameters
@@ -276,11 +272,12 @@ class FieldTraining:
             Of the tasks in `models.training.tasks`.
         name, stage : str, int
             Of the stage.
-        net : FieldNet
-            Network to train.
+        net : Module
+            Network to train; the encoder's features are among the inputs of a field U-Net.
         **options
             ``rows``, ``train_encoder``, and the options of the kind of task.
         """
+        from xdownscale.models.networks.field_unet import FieldNet
         from xdownscale.models.training.datasets import RandomCrops
         from xdownscale.models.training.tasks import EncodedNet
 
@@ -289,12 +286,14 @@ class FieldTraining:
         training = self.config.training
         finetuned = self.config.network.encoder == "finetuned"
         train_encoder = options.pop("train_encoder", False) and finetuned
-        network = EncodedNet(net, self.networks.encoder, train_encoder)
+        if isinstance(net, FieldNet):
+            net = EncodedNet(net, self.networks.encoder, train_encoder)
+        unit = smallest_side(self.config)
         return kind(
             data=data,
-            network=network,
+            network=net,
             rows=options.pop("rows", data.train_targets),
-            cutter=RandomCrops(data.shape, self.config.data.crop, net.unit, stages.run.seed),
+            cutter=RandomCrops(data.shape, self.config.data.crop, unit, stages.run.seed),
             arrange=lambda window, lags, static: (
                 field_inputs(window, lags, static, data.own),
                 None,

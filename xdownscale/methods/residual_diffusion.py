@@ -40,6 +40,7 @@ from xdownscale.models.training.data import TrainingData
 from xdownscale.models.training.plan import PlannedStage
 
 if TYPE_CHECKING:
+    from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
     from xdownscale.models.networks.field_unet import FieldNetworks
     from xdownscale.models.sampling.fields import Guess, ResidualSampler
     from xdownscale.models.training.run import TrainingRun
@@ -98,26 +99,32 @@ class ResidualDiffusion(FieldUNetMethod):
         networks = training.networks
         count = training.regressions
         folds = fold_of(data.train_targets, count)
-        for each in _regressions(training):
+        for each in regressing(training):
             stages.train(each.task, each.share, each.epochs)
         run.progress.doing("cross-fitted means")
         means = cross_fitted_means(stages, networks, folds, count)
-        residual = measure_residual(data, means)
-        stages.train(_denoising(training, means, residual.scale), DENOISER_SHARE)
+        sampler = self.train_generator(training, means, measure_residual(data, means))
         run.progress.doing("calibration")
-        residual = calibrate_residual(stages, networks, residual, means)
-        marginal = measure_marginal(stages, networks, residual)
-        state = training.state() | residual.to_state() | marginal
+        calibrate_residual(stages, sampler, means)
+        marginal = measure_marginal(stages, sampler)
+        state = training.state() | sampler.statistics() | marginal
         return Trained(state=state, history=stages.history())
+
+    def train_generator(
+        self, training: FieldTraining, means: Any, residual: ResidualStatistics
+    ) -> ResidualSampler:
+        """Train what generates residuals of known statistics, and return a sampler of it."""
+        from xdownscale.models.sampling.fields import ResidualSampler
+
+        training.stages.train(denoising(training, means, residual.scale), DENOISER_SHARE)
+        return ResidualSampler(training.networks, residual)
 
     def planned(self, training: FieldTraining) -> list[PlannedStage]:
         """Return the regressions, and the denoiser."""
-        data = training.stages.data
-        none = np.broadcast_to(np.float32(0), (len(data.windows), *data.mask.shape))
-        task = _denoising(training, none, np.ones(len(data.mask)))
+        task = denoising(training, *nothing_known(training))
         epochs = training.config.training.epochs
-        denoising = PlannedStage(task=task, epochs=epochs, share=DENOISER_SHARE, kind="denoise")
-        return [*_regressions(training), denoising]
+        last = PlannedStage(task=task, epochs=epochs, share=DENOISER_SHARE, kind="denoise")
+        return [*regressing(training), last]
 
     def sampler(
         self, networks: FieldNetworks, state: Mapping[str, Floats], guess: Guess | None
@@ -142,7 +149,14 @@ class ResidualDiffusion(FieldUNetMethod):
         read_marginal(state, sizes.targets)
 
 
-def _regressions(training: FieldTraining) -> list[PlannedStage]:
+def nothing_known(training: FieldTraining) -> tuple[Any, Any]:
+    """Return conditional means and scales that stand for those that are not known yet."""
+    data = training.stages.data
+    none = np.broadcast_to(np.float32(0), (len(data.windows), *data.mask.shape))
+    return none, np.ones(len(data.mask))
+
+
+def regressing(training: FieldTraining) -> list[PlannedStage]:
     """Return the regressions: each leaves out one block of time, a single one leaves out none."""
     from xdownscale.models.training.tasks import Regress, fold_of
 
@@ -162,7 +176,7 @@ def _regressions(training: FieldTraining) -> list[PlannedStage]:
     ]
 
 
-def _denoising(training: FieldTraining, means: Any, scale: Any) -> Any:
+def denoising(training: FieldTraining, means: Any, scale: Any) -> Any:
     """Return the task of the denoiser."""
     from xdownscale.models.training.tasks import DenoiseResidual
 

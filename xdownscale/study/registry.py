@@ -93,6 +93,11 @@ SYSTEMS: dict[str, System] = {
         preset="fast",
         options={"network": {"unshuffle": 4}},
     ),
+    "latent_diffusion": System(
+        label="regression + residual diffusion in a latent space",
+        preset="latent_diffusion",
+        control="fast_unshuffle",
+    ),
     "crps": System(label="CRPS generator", preset="fast", options={"method": "crps"}),
     "auto": System(label="auto", preset="auto"),
 }

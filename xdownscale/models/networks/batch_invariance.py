@@ -29,6 +29,19 @@ class RowLinear(nn.Linear):
         return super().forward(functional.pad(x, (0, 0, 0, lacking)))[: len(x)]
 
 
+def silu(x: Tensor) -> Tensor:
+    """Return ``x * sigmoid(x)``, image by image where one does not fill the vector lanes.
+
+    Examples
+    --------
+    >>> silu(torch.zeros(2, 3)).tolist()
+    [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
+    """
+    if x[:1].numel() % LANES == 0:
+        return functional.silu(x)
+    return one_by_one(functional.silu, x)
+
+
 def film_layer(embedded: int, channels: int) -> RowLinear:
     """Return a layer of feature-wise scales and shifts (FiLM) that starts as the identity.
 

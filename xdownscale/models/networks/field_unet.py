@@ -18,7 +18,13 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from xdownscale.config import NetworkConfig
-from xdownscale.models.networks.batch_invariance import LANES, RowLinear, film_layer, one_by_one
+from xdownscale.models.networks.batch_invariance import (
+    LANES,
+    RowLinear,
+    film_layer,
+    one_by_one,
+    silu,
+)
 from xdownscale.models.networks.channels import Sizes
 from xdownscale.models.networks.layers import conv
 from xdownscale.models.networks.unet import PixelNorm, feature_channels, lag_encoder
@@ -93,10 +99,10 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, embedding: Tensor) -> Tensor:
         """Map x (B, C, H, W) to the same shape."""
-        h = self.norm2(self.conv1(functional.silu(self.norm1(x))))
+        h = self.norm2(self.conv1(silu(self.norm1(x))))
         scale, shift = self.film(embedding)[..., None, None].chunk(2, 1)
         h = torch.addcmul(shift, h, 1 + scale)
-        out: Tensor = x + self.conv2(self.dropout(functional.silu(h)))
+        out: Tensor = x + self.conv2(self.dropout(silu(h)))
         return out
 
 
@@ -148,20 +154,29 @@ class FieldNet(nn.Module):
     config : NetworkConfig
         `channels`, `unshuffle`, `dropout`, `encoder`, `forecaster` and `encoder_channels` are
         used.
+    cell : int
+        Pixels on a side of a cell of the grid that it works on; known channels come in pixels.
     """
 
     def __init__(
-        self, known: int, calendar: int, noisy: int, outputs: int, config: NetworkConfig
+        self,
+        known: int,
+        calendar: int,
+        noisy: int,
+        outputs: int,
+        config: NetworkConfig,
+        cell: int = 1,
     ) -> None:
         super().__init__()
         first = config.channels[0]
         self.block = config.unshuffle
+        self.cell = cell
         self.outputs = outputs
         area = self.block**2
         self.unit = lattice(config)
         features = sum(feature_channels(config))
         self.squeeze = nn.Conv2d(features, _SHARE, 1) if features else None
-        self.stem = conv(area * (known + (_SHARE if features else 0)), first)
+        self.stem = conv(area * cell**2 * (known + (_SHARE if features else 0)), first)
         self.digester = Block(first, config.dropout)
         self.noisy = conv(area * noisy, first) if noisy else None
         self.embedding = Embedding(calendar)
@@ -182,6 +197,8 @@ class FieldNet(nn.Module):
     def gather(self, inputs: Inputs, features: Tensor | None) -> Tensor:
         """Join the known channels and the encoder's features on the fine grid, (B, k, H, W).
 
+        Where a cell has several pixels, each is a channel of its own.
+
         Parameters
         ----------
         inputs : Inputs
@@ -191,14 +208,14 @@ class FieldNet(nn.Module):
         """
         known = inputs.known
         if self.squeeze is None or features is None:
-            return known
+            return functional.pixel_unshuffle(known, self.cell)
         squeezed = one_by_one(self.squeeze, features).repeat_interleave(
             len(known) // len(features), 0
         )
         placed = functional.grid_sample(
             squeezed, inputs.place, padding_mode="border", align_corners=False
         )
-        return torch.cat([known, placed], 1)
+        return functional.pixel_unshuffle(torch.cat([known, placed], 1), self.cell)
 
     def digest(self, gathered: Tensor, calendar: Tensor) -> Tensor:
         """Return the features that do not depend on the noise, (B, C, h, w)."""
@@ -215,7 +232,7 @@ class FieldNet(nn.Module):
         if self.noisy is not None and noisy is not None:
             x = x + self.noisy(functional.pixel_unshuffle(noisy, self.block))
         x = self.trunk(x, self.embedding(sigma, calendar))
-        out: Tensor = self.head(functional.silu(self.norm(x)))
+        out: Tensor = self.head(silu(self.norm(x)))
         return functional.pixel_shuffle(out, self.block)
 
 

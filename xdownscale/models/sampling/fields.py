@@ -18,6 +18,7 @@ from xdownscale.models.device import autocast, resolve_device
 from xdownscale.models.diffusion.preconditioning import preconditioning
 from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
 from xdownscale.models.diffusion.samplers import SigmaDenoiser, dpmpp_2m, heun, karras_sigmas
+from xdownscale.models.diffusion.temporal_noise import corrected_shares
 from xdownscale.models.networks.batch_invariance import batches_of, one_by_one
 from xdownscale.models.networks.channels import field_inputs, lagged
 from xdownscale.models.networks.field_unet import (
@@ -43,6 +44,7 @@ from xdownscale.models.statistical.marginal import Marginal
 from xdownscale.patches.layout import PatchLayout
 
 Floats = NDArray[np.float32]
+Correlation = NDArray[np.float64]
 Guess = Callable[[Conditions], Floats]
 _BLOCK = {"cpu": 1 << 15, "cuda": 1 << 22, "mps": 1 << 20}  # pixels that are evaluated at once
 
@@ -62,6 +64,7 @@ class FieldSampler:
         Maps generated values of censored targets.
     """
 
+    cell = 1  # pixels on a side of a cell of the grid that fields are generated on
     scales = False  # whether the network takes its noise at three scales
     generates = False  # whether there is anything but a mean
 
@@ -128,9 +131,22 @@ class FieldSampler:
         """
         raise AssertionError("a sampler of the mean generates nothing")
 
+    def decode(self, generated: Tensor, tile: int | None) -> Tensor:
+        """Return fields of pixels from generated ones, in tiles of so many pixels on a side."""
+        return generated
+
     def finish(self, generated: Tensor, mean: Tensor | None) -> Tensor:
         """Return fields in scaled units from generated ones."""
         return generated
+
+    @property
+    def start(self) -> ResidualStatistics | None:
+        """Statistics of what is generated, of which the initial noise has the spectrum."""
+        return self.residual
+
+    def channels(self, targets: int) -> int:
+        """Return how many fields are generated for so many targets."""
+        return targets
 
 
 class OneStepSampler(FieldSampler):
@@ -170,6 +186,17 @@ class ResidualSampler(FieldSampler):
         assert self.residual is not None
         assert mean is not None
         return mean + self.residual.calibrated(generated)
+
+    def correct_memory(self, true: Correlation, generated: Correlation) -> None:
+        """Correct the noise so that residuals have the true autocorrelation (t, lags)."""
+        assert self.residual is not None
+        shares = corrected_shares(self.residual.shares, true, generated)
+        self.residual = self.residual._replace(shares=shares)
+
+    def statistics(self) -> dict[str, Floats]:
+        """Return what is measured of the residual, as a state keeps it."""
+        assert self.residual is not None
+        return self.residual.to_state()
 
 
 class _Sampling:
@@ -249,16 +276,18 @@ class _Sampling:
     def initial_noise(self) -> InitialNoise:
         """The noise to generate from."""
         request = self.request
+        cell = self.sampler.cell
+        shape = _cells(self.shape, cell)
         return InitialNoise(
-            measured=self.sampler.residual,
+            measured=self.sampler.start,
             seed=request.seed,
             keys=self.conditions.keys,
             step=request.step,
-            channels=self.outputs,
-            corner=request.corner,
-            domain=request.domain,
-            shape=self.shape,
-            pad=self.pad,
+            channels=self.sampler.channels(self.outputs),
+            corner=(request.corner[0] // cell, request.corner[1] // cell),
+            domain=_cells(request.domain, cell),
+            shape=shape,
+            pad=(self.wide[0] // cell - shape[0], self.wide[1] // cell - shape[1]),
             sigma_max=request.config.diffusion.sigma_max,
             scales=self.sampler.scales,
         )
@@ -321,7 +350,8 @@ class _Sampling:
 
         config = self.request.config
         generated = self.sampler.generate(evaluate, start, self.drivers[steps], config)
-        return self.sampler.finish(generated, self._mean_of(steps))
+        decoded = self.sampler.decode(generated, self.tile)
+        return self.sampler.finish(decoded, self._mean_of(steps))
 
     def _mean_of(self, steps: Any) -> Tensor | None:
         return self.mean[steps] if self.networks.regressors else None
@@ -338,8 +368,8 @@ class _Sampling:
             return evaluate_tiles(
                 lambda known, x=None: _apply(net, known, calendar, x, sigma),
                 inputs,
-                self.tile,
-                self.reach,
+                self.tile // net.cell,
+                self.reach // net.cell,
                 net.unit,
             )
         if noisy is None or self.digested is None:
@@ -419,6 +449,11 @@ class _Sampling:
 
     def _tensor(self, array: Any) -> Tensor:
         return torch.from_numpy(np.ascontiguousarray(array, np.float32)).to(self.request.device)
+
+
+def _cells(shape: tuple[int, int], cell: int) -> tuple[int, int]:
+    """Return the cells of some pixels on a side that cover an image."""
+    return -(-shape[0] // cell), -(-shape[1] // cell)
 
 
 def _apply(

@@ -22,8 +22,10 @@ from xdownscale.models.diffusion.calibration import (
     warn_of_saturation,
 )
 from xdownscale.models.diffusion.residual_statistics import ResidualStatistics
-from xdownscale.models.diffusion.temporal_noise import LAGS, LaggedProducts, corrected_shares
+from xdownscale.models.diffusion.temporal_noise import LAGS, LaggedProducts
+from xdownscale.models.networks.autoencoder import Autoencoder
 from xdownscale.models.networks.field_unet import FieldNet, FieldNetworks
+from xdownscale.models.networks.latent_options import FACTOR
 from xdownscale.models.sampling.fields import FieldSampler, ResidualSampler
 from xdownscale.models.sampling.request import SampleRequest
 from xdownscale.models.statistical.marginal import Marginal, marginal_state
@@ -170,18 +172,63 @@ def measure_residual(data: TrainingData, means: Any) -> ResidualStatistics:
 
     Of a record that is not in memory, some runs of time steps are used, spread over it.
     """
+
+    def residual(row: int) -> Floats:
+        truth = read_rows(data.fine, [row])[0]
+        return np.where(data.mask, truth - means[row], np.nan)
+
+    return _measured(data, means, residual, data.mask)
+
+
+def measure_latents(
+    data: TrainingData, means: Any, scale: NDArray[np.float64], autoencoder: Autoencoder
+) -> ResidualStatistics:
+    """Measure the latent numbers of scaled residuals, and standardise them in the autoencoder.
+
+    Returns
+    -------
+    ResidualStatistics
+        Of the standardised numbers, one entry for each number of a latent cell.
+    """
+    autoencoder = autoencoder.eval()
+    device = autoencoder.center.device
+    edges = [(0, 0), *((0, -n % FACTOR) for n in data.shape)]
+    mask = np.pad(data.mask.any(0), edges[1:])
+    cells = mask.reshape(mask.shape[0] // FACTOR, FACTOR, -1, FACTOR).any((1, 3))
+
+    def latents(row: int) -> Floats:
+        truth = read_rows(data.fine, [row])[0]
+        residual = np.where(data.mask, truth - means[row], np.nan) / scale[:, None, None]
+        residual = np.pad(np.nan_to_num(residual), edges).astype(np.float32)
+        with torch.inference_mode():
+            found = autoencoder.standardised(torch.from_numpy(residual)[None].to(device))[0]
+        return np.where(cells, found.cpu().numpy(), np.float32(np.nan))
+
+    rows = data.train_targets
+    rows = rows[:: max(1, len(rows) // _most(_CALIBRATION_FIELDS, means))]
+    some = np.stack([latents(int(row))[:, cells] for row in rows], axis=1)
+    spread = some.std((1, 2))
+    autoencoder.center.copy_(torch.from_numpy(some.mean((1, 2))))
+    autoencoder.spread.copy_(torch.from_numpy(np.where(spread > 0, spread, 1.0)))
+    found = _measured(data, means, latents, np.broadcast_to(cells, (len(some), *cells.shape)))
+    return found._replace(scale=np.ones(len(some)))
+
+
+def _measured(
+    data: TrainingData, means: Any, fields: Callable[[int], Floats], masks: NDArray[np.bool_]
+) -> ResidualStatistics:
+    """Measure scale, temporal correlation and spectrum of fields (k, y, x), NaN where missing."""
     rows = data.train_targets
     if not isinstance(means, np.ndarray):
         rows = spread_runs(rows, _RUNS)
-    targets = len(data.mask)
+    targets = len(masks)
     squares = np.zeros(targets)
     pixels = np.zeros(targets)
     products = LaggedProducts(data.step, targets)
     sampled = []
     every = max(1, len(rows) // _most(_SPECTRUM_FIELDS, means))
     for i, row in enumerate(rows):
-        truth = read_rows(data.fine, [int(row)])[0]
-        r = np.where(data.mask, truth - means[row], np.nan)
+        r = fields(int(row))
         squares += np.nansum(np.square(r), axis=(1, 2))
         pixels += np.isfinite(r).sum(axis=(1, 2))
         products.add(int(data.keys[row]), r)
@@ -189,28 +236,28 @@ def measure_residual(data: TrainingData, means: Any) -> ResidualStatistics:
             sampled.append(r)
     scale = np.sqrt(squares / np.maximum(pixels, 1))
     scale = np.where(scale > 0, scale, 1.0)
-    fields = zip(np.stack(sampled, axis=1), scale, data.mask, strict=True)
-    found = tuple(spectra.measure(f / size, mask) for f, size, mask in fields)
+    parts = zip(np.stack(sampled, axis=1), scale, masks, strict=True)
+    found = tuple(spectra.measure(f / size, mask) for f, size, mask in parts)
     even = np.ones((len(scale), BANDS.size))
     return ResidualStatistics(
         scale=scale, shares=products.shares(), bands=BANDS, temperature=even, spectra=found
     )
 
 
-def calibrate_residual(
-    stages: Stages, networks: FieldNetworks, residual: ResidualStatistics, means: Any
-) -> ResidualStatistics:
-    """Calibrate the spread and the temporal correlation of generated residuals.
+def calibrate_residual(stages: Stages, sampler: ResidualSampler, means: Any) -> None:
+    """Calibrate the spread and the temporal correlation of the residuals that are generated.
 
     Both become those of true residuals at validation time steps.
     """
     data = stages.data
     rows = data.tune_targets if len(data.tune_targets) else data.stop_targets
     if not len(rows):
-        return residual
+        return
+    residual = sampler.residual
+    assert residual is not None
     count = _most(_CALIBRATION_FIELDS, means, 1 + _CALIBRATION_MEMBERS)
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, count).astype(int))]
-    sampler = ResidualSampler(networks.to(stages.device).eval(), residual)
+    sampler.networks.to(stages.device).eval()
     realizations = tuple(range(_CALIBRATION_MEMBERS))
     true = np.empty((len(rows), *data.mask.shape), np.float32)
     generated = np.empty((_CALIBRATION_MEMBERS, *true.shape), np.float32)
@@ -236,8 +283,8 @@ def calibrate_residual(
     keys = data.keys[rows]
     of_truth = _autocorrelation(data, keys, true[None])
     of_generated = _autocorrelation(data, keys, generated)
-    shares = corrected_shares(residual.shares, of_truth, of_generated)
-    return calibrated._replace(level=level, shares=shares)
+    sampler.residual = calibrated._replace(level=level)
+    sampler.correct_memory(of_truth, of_generated)
 
 
 def _calibrated_again(
@@ -254,9 +301,7 @@ def _calibrated_again(
     return np.where(missing, np.float32(np.nan), again)
 
 
-def measure_marginal(
-    stages: Stages, networks: FieldNetworks, residual: ResidualStatistics
-) -> dict[str, Floats]:
+def measure_marginal(stages: Stages, sampler: ResidualSampler) -> dict[str, Floats]:
     """Map what is generated to the distribution of validation time steps, if it is censored.
 
     Returns
@@ -270,7 +315,7 @@ def measure_marginal(
         return {}
     count = max(_FEWEST, min(_CALIBRATION_FIELDS, int(_BYTES // (16 * data.mask.size))))
     rows = rows[np.unique(np.linspace(0, len(rows) - 1, count).astype(int))]
-    sampler = ResidualSampler(networks.to(stages.device).eval(), residual)
+    sampler.networks.to(stages.device).eval()
     cells = np.flatnonzero(data.mask)
     cells = cells[:: max(1, cells.size // _MARGINAL_CELLS)]
     known = read_rows(data.fine, rows).reshape(len(rows), -1)[:, cells]

@@ -9,13 +9,17 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch.utils.data import Dataset
 
 from xdownscale.config import DiffusionConfig
 from xdownscale.models.diffusion.noise_scales import noise_inputs
 from xdownscale.models.diffusion.preconditioning import preconditioning
 from xdownscale.models.diffusion.schedules import Schedule, add_noise
+from xdownscale.models.networks.autoencoder import Autoencoder
 from xdownscale.models.networks.field_unet import FieldNet, Inputs, coarse_features
+from xdownscale.models.networks.latent import Gaussian
+from xdownscale.models.networks.latent_options import FACTOR
 from xdownscale.models.networks.pixel_net import PixelNetworks
 from xdownscale.models.networks.unet import Forecaster, Networks
 from xdownscale.models.training.data import Rows, TrainingData
@@ -283,8 +287,7 @@ class DenoiseResidual(FineTask):
 
     def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
         """Return the mean squared error of the raw network: EDM's loss with its weights."""
-        scale = torch.as_tensor(self.scale, dtype=torch.float32).view(1, -1, 1, 1)
-        clean = (batch.target - batch.mean) * batch.valid / scale.to(batch.mean.device)
+        clean, valid = self.clean(batch)
         sigma = self._sigmas(len(clean), generator).to(clean.device)
         noise = torch.randn(clean.shape, generator=generator).to(clean.device)
         wide = sigma[:, None, None, None]
@@ -293,7 +296,11 @@ class DenoiseResidual(FineTask):
         known = torch.cat([batch.known, batch.mean], 1)
         digested = self.network.digest(batch.inputs._replace(known=known))
         raw = self.network.net(digested, batch.calendar, into * noisy, sigma)
-        return masked_loss("mse", raw, (clean - keep * noisy) / out, batch.valid)
+        return masked_loss("mse", raw, (clean - keep * noisy) / out, valid)
+
+    def clean(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return what is denoised, and where it is valid."""
+        return scaled_residual(batch, self.scale), batch.valid
 
     def _sigmas(self, count: int, generator: torch.Generator) -> Tensor:
         """Sample lognormal noise levels, spread evenly over the quantiles."""
@@ -301,6 +308,38 @@ class DenoiseResidual(FineTask):
         normal = math.sqrt(2) * torch.erfinv((2 * place - 1).clamp(-0.9999, 0.9999))
         config = self.diffusion
         return config.sigma_median * torch.exp(config.sigma_spread * normal)
+
+
+@dataclass(kw_only=True)
+class Autoencode(FineTask):
+    """Encodes and decodes the scaled residual: squared error, and a little of the mean KL."""
+
+    network: Autoencoder
+    scale: Any = 1.0  # of each target
+    weight: float = 1e-3  # of the KL of a latent number
+
+    def loss(self, batch: Batch, generator: torch.Generator) -> Tensor:
+        """Return the mean squared error over valid pixels, plus the weighted KL."""
+        residual = scaled_residual(batch, self.scale)
+        posterior = self.network.encode(residual)
+        noise = torch.randn(posterior.mean.shape, generator=generator).to(residual.device)
+        decoded = self.network.decode(posterior.at(noise))
+        kl = posterior.kl(Gaussian.standard(posterior.mean)).mean()
+        return masked_loss("mse", decoded, residual, batch.valid) + self.weight * kl
+
+
+@dataclass(kw_only=True)
+class DenoiseLatents(DenoiseResidual):
+    """Denoises the latent numbers that the scaled residual is encoded as."""
+
+    autoencoder: Autoencoder
+
+    def clean(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return standardised latent numbers; those without a valid pixel do not count."""
+        with torch.no_grad():
+            latents = self.autoencoder.standardised(scaled_residual(batch, self.scale))
+        seen = functional.max_pool2d(batch.valid.any(1, keepdim=True).float(), FACTOR)
+        return latents, (seen > 0).expand(latents.shape)
 
 
 class Generate(FineTask):
@@ -327,6 +366,15 @@ def regression(stage: EncodedNet, inputs: Inputs) -> Tensor:
     change = stage.net(digested, inputs.calendar, None, calm)
     out: Tensor = inputs.known[:, : stage.net.outputs] + change
     return out
+
+
+def scaled_residual(batch: Batch, scale: Any) -> Tensor:
+    """Return fine fields minus their conditional mean over the scale of each target (P, t, h, w).
+
+    0 where there is no value.
+    """
+    by = torch.as_tensor(scale, dtype=torch.float32).view(1, -1, 1, 1)
+    return (batch.target - batch.mean) * batch.valid / by.to(batch.mean.device)
 
 
 def stratified(count: int, generator: torch.Generator) -> Tensor:
