@@ -864,10 +864,10 @@ _FAST_SIZES: dict[str, _Tree] = {"tiny": {}, "base": _FAST_BASE, "large": _FAST_
 _LATENT: _Tree = {**_FAST_ENDS, "network": {**_FAST["network"], "unshuffle": 4}}
 PRESETS: dict[str, tuple[str, _Tree, dict[str, _Tree]]] = {
     "fast": ("residual", _FAST_ENDS, _FAST_SIZES),
-    "latent_diffusion": ("latent_diffusion", _LATENT, _FAST_SIZES),
     "paper": ("diffusion", {}, {"tiny": {}, "base": _PAPER_BASE}),
     "asdm": ("asdm", _ASDM, {"tiny": {}}),
     "vdm": ("vdm", _VDM, {"tiny": {}, "base": _VDM_BASE}),
+    "latent_diffusion": ("latent_diffusion", _LATENT, _FAST_SIZES),
     "auto": ("selected", _AUTO, _FAST_SIZES),
     **{name: (name, _STATISTICAL, {"tiny": {}}) for name in ("dressed", "gaussian", "analogues")},
     "kriging": ("kriging", {"data": {"scaling": "standard", "lags": 1}}, {"tiny": {}}),

@@ -119,7 +119,7 @@ def test_a_prediction_within_a_task_of_the_only_thread_ends(pair, tmp_path, work
             n_workers=1,
             threads_per_worker=1,
             processes=processes,
-            dashboard_address=None,
+            dashboard_address=":0",  # None takes port 8787, which another process may have
             memory_limit=0,
         ) as cluster,
         Client(cluster) as client,

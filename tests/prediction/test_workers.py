@@ -31,7 +31,7 @@ def cluster():
     with (
         warnings.catch_warnings(),
         LocalCluster(
-            n_workers=2, threads_per_worker=1, dashboard_address=None, memory_limit=0
+            n_workers=2, threads_per_worker=1, dashboard_address=":0", memory_limit=0
         ) as running,
     ):
         yield running

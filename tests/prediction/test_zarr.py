@@ -147,6 +147,51 @@ def test_two_processes_do_not_fill_one_store(drawer, record, filled):
         xd.predict_to_zarr(drawer, record, filled, realizations=2, progress=False)
 
 
+def test_a_store_that_is_being_made_is_locked_until_it_is_filled(
+    drawer, record, tmp_path, monkeypatch, filled
+):
+    """Another process takes no unfinished store for a leftover, and cannot fill it in between."""
+    path = tmp_path / "maps.zarr"
+    create, check = manifest.Manifest.create, manifest.Manifest.check
+    met = []
+
+    def created(store, *args):
+        manifest._remove_leftovers(path)  # what another process does that begins the same store
+        met.append("making")
+        create(store, *args)
+
+    def checked(self, facts):
+        with pytest.raises(xd.errors.StorageError), manifest.exclusive(path):
+            pass
+        met.append("made")
+        check(self, facts)
+
+    monkeypatch.setattr(manifest.Manifest, "create", created)
+    monkeypatch.setattr(manifest.Manifest, "check", checked)
+    xd.predict_to_zarr(drawer, record, path, realizations=2, chunks=30, progress=False)
+    assert met == ["making", "made"]
+    xr.testing.assert_identical(fields(path), fields(filled))
+
+
+def test_a_folder_that_is_taken_for_a_leftover_is_made_again(
+    drawer, record, tmp_path, monkeypatch, filled
+):
+    path = tmp_path / "maps.zarr"
+    make, made = manifest.tempfile.mkdtemp, []
+
+    def removed_at_once(*args):
+        made.append(Path(make(*args)))
+        if len(made) == 1:
+            manifest._remove_leftovers(path)
+        return str(made[-1])
+
+    monkeypatch.setattr(manifest.tempfile, "mkdtemp", removed_at_once)
+    xd.predict_to_zarr(drawer, record, path, realizations=2, chunks=30, progress=False)
+    assert len(made) == 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["maps.zarr"]
+    xr.testing.assert_identical(fields(path), fields(filled))
+
+
 def test_a_failure_in_the_middle_keeps_what_is_finished(
     drawer, record, tmp_path, monkeypatch, filled
 ):

@@ -8,7 +8,7 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -368,44 +368,66 @@ def exclusive(folder: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def new_store(store: Path) -> Iterator[Path]:
-    """Create a store atomically: yield a folder beside it that is renamed when complete.
+def new_store(store: Path, fill: Callable[[Path], None]) -> Iterator[None]:
+    """Create a store atomically, and hold its lock: fill a folder beside it, then rename that.
 
     Parameters
     ----------
     store : Path
         Folder that does not exist yet.
+    fill : callable
+        Writes what a new store consists of into a folder.
 
     Raises
     ------
     StorageError
         If it cannot be made, or another process was faster.
     """
-    try:
-        for leftover in store.parent.glob(f".{store.name}.*.new"):  # of a process that was killed
-            with contextlib.suppress(StorageError), exclusive(leftover):
-                shutil.rmtree(leftover, ignore_errors=True)
-        fresh = Path(tempfile.mkdtemp(".new", f".{store.name}.", store.parent))
-    except OSError as err:
-        raise StorageError(
-            f"{store} cannot be written: {err.strerror or err}. Give a path in a folder that "
-            "exists and may be written to."
-        ) from err
-    try:
-        with exclusive(fresh):
-            yield fresh
+    with contextlib.ExitStack() as held:
+        try:
+            _remove_leftovers(store)
+            fresh = _locked_folder(store, held)
+        except OSError as err:
+            raise StorageError(
+                f"{store} cannot be written: {err.strerror or err}. Give a path in a folder that "
+                "exists and may be written to."
+            ) from err
+        try:
+            fill(fresh)
             fresh.chmod(0o777 & ~_umask())
             fresh.rename(store)
-    except StorageError:
-        raise
-    except OSError as err:
-        if err.errno in (errno.ENOTEMPTY, errno.EEXIST):  # another process was faster
-            raise StorageError(_TAKEN.format(store)) from err
-        raise StorageError(
-            f"{store} cannot be written: {err.strerror or err}. Nothing was left there."
-        ) from err
-    finally:
-        shutil.rmtree(fresh, ignore_errors=True)
+        except StorageError:
+            raise
+        except OSError as err:
+            if err.errno in (errno.ENOTEMPTY, errno.EEXIST):  # another process was faster
+                raise StorageError(_TAKEN.format(store)) from err
+            raise StorageError(
+                f"{store} cannot be written: {err.strerror or err}. Nothing was left there."
+            ) from err
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+        yield
+
+
+def _remove_leftovers(store: Path) -> None:
+    """Remove what processes that were killed left of a new store; live ones hold a lock."""
+    for leftover in store.parent.glob(f".{store.name}.*.new"):
+        with contextlib.suppress(StorageError, FileNotFoundError), exclusive(leftover):
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _locked_folder(store: Path, held: contextlib.ExitStack) -> Path:
+    """Make a folder beside a store, and lock it.
+
+    Until it is locked, another process may take it for a leftover and remove it: then make another.
+    """
+    while True:
+        fresh = Path(tempfile.mkdtemp(".new", f".{store.name}.", store.parent))
+        with contextlib.ExitStack() as trial, contextlib.suppress(StorageError, FileNotFoundError):
+            trial.enter_context(exclusive(fresh))
+            if fresh.is_dir():
+                held.push(trial.pop_all())
+                return fresh
 
 
 def _umask() -> int:

@@ -67,8 +67,8 @@ def write_store(
     run = _Run(plan, workers.refer_to(fitted, path), where)
     if (connected := workers.client()) is not None:
         workers.check_workers(connected)
-    run.prepare(chunks)
-    with exclusive(where):
+    with contextlib.ExitStack() as held:
+        run.prepare(chunks, held)
         run.write(progress)
     return open_store(where)
 
@@ -112,8 +112,11 @@ class _Run:
         fitted = plan.fitted
         self.name = name_in_store(fitted.labels.name, fitted.drivers[max(fitted.own[0], 0)])
 
-    def prepare(self, chunks: Any) -> None:
-        """Create the store, or check that an existing one has the same request."""
+    def prepare(self, chunks: Any, held: contextlib.ExitStack) -> None:
+        """Create the store, or check that an existing one has the same request; and lock it.
+
+        A store that is created is locked throughout: no other process can come between.
+        """
         if self.plan.order is not None:
             raise TimeAxisError(
                 "The times asked for do not ascend, or one of them stands there twice; a store "
@@ -121,15 +124,19 @@ class _Run:
                 "from the store."
             )
         self.facts = self._facts()
-        if not self.where.exists():
+        existed = self.where.exists()
+        if not existed:
             sizes = chunking.settle_chunks(self.plan, chunks)
             facts = self.facts | {"chunks": _listed(sizes)}
             facts["tile"] = chunking.settle_tile(self.plan)
             shape = (len(sizes["realization"]), len(sizes["time"]))
             _check_space(self.where.parent, self._bytes(np.zeros(shape, bool), sizes))
-            with new_store(self.where) as folder:
+
+            def fill(folder: Path) -> None:
                 facts["variables"] = self._write_template(folder, sizes)
                 Manifest.create(folder, facts, shape)
+
+            held.enter_context(new_store(self.where, fill))
         self.manifest = Manifest(self.where)
         if chunks != "auto":
             self.facts["chunks"] = _listed(chunking.settle_chunks(self.plan, chunks))
@@ -138,6 +145,8 @@ class _Run:
         self.manifest.check_pieces(_variables(self._empty(count)), count)
         steps, members = self.manifest.facts["chunks"]
         self.sizes = {"time": tuple(steps), "realization": tuple(members)}
+        if existed:
+            held.enter_context(exclusive(self.where))
 
     def _facts(self) -> dict[str, Any]:
         plan = self.plan
@@ -180,8 +189,9 @@ class _Run:
         encoding: dict[str, Any] = {
             str(v): {"_FillValue": np.float32(np.nan)} for v in ds.data_vars
         }
+        # mode "w" would replace the folder, and with it the lock
         full.to_zarr(
-            folder, mode="w", compute=False, encoding=encoding, zarr_format=3, consolidated=False
+            folder, mode="w-", compute=False, encoding=encoding, zarr_format=3, consolidated=False
         )
         return _variables(ds)
 
