@@ -224,6 +224,49 @@ def test_files_in_the_published_layout_are_read(tmp_path):
     assert north.of("north").sizes == {"time": 2, "lat": 21, "lon": 41}
 
 
+@pytest.mark.slow
+def test_a_study_of_files_in_the_published_layout(tmp_path, monkeypatch):
+    """From files to the page: the weather of a fine grid, and its means over coarse cells."""
+    fine = (np.arange(20, 32, 0.5), np.arange(40, 52, 0.5))
+    lat, lon = np.arange(-90, 91, 2.0), np.arange(-180, 180, 2.5)
+    y, x = np.meshgrid(np.deg2rad(lat), np.deg2rad(lon), indexing="ij")
+    y_fine, x_fine = np.meshgrid(*np.deg2rad(fine), indexing="ij")
+
+    def weather(north, east, day):
+        waves = sum(np.cos(8 * k * north + 0.3 * day) * np.sin(9 * k * east + day) for k in (1, 2))
+        return np.exp(0.4 * waves - 1.5).astype("f4")
+
+    days = pd.date_range("2006-05-25", "2006-07-12")
+    for number, day in enumerate(days):
+        stamp = day.strftime("%Y%m%d")
+        hours = np.broadcast_to(weather(y, x, number), (24, lat.size, lon.size))
+        published.write_merra2(tmp_path / "data" / "merra2", stamp, hours, (lat, lon))
+        if day < pd.Timestamp("2006-06-01"):
+            continue
+        rough = 1 + 0.2 * np.sin(40 * x_fine) * np.cos(40 * y_fine)
+        values = (weather(y_fine, x_fine, number) * rough).astype("f4")
+        times = published.g5nr_times("tavg01hr_2d_aer1_Nx")
+        for time in times:
+            written = {"collection": "tavg01hr_2d_aer1_Nx"}
+            folder = tmp_path / "data" / "g5nr"
+            published.write_g5nr(folder, stamp, time, values, fine, **written)
+    small = SMALL | {"areas": None, "methods": ("asdm_day",)}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", XDownscaleWarning)
+        page = xd.study.run(str(tmp_path / "data"), out=tmp_path / "out", **small)
+    about = json.loads((page.parent / "study.json").read_text())
+    assert about["areas"] == {"A0": [40.0, 51.5, 20.0, 31.5]}
+    rows = pd.read_csv(page.parent / "systems.csv", index_col="row")["r2"]
+    assert rows["ridge"] > rows["bicubic"] > 0.5
+    assert "MERRA-2 and G5NR files" in page.read_text(encoding="utf-8")
+    kept = sorted(tmp_path.glob("out/records/*"))
+    assert [path.suffix for path in kept] == [".nc", ".nc"]
+    with monkeypatch.context() as patch:  # the files are read once
+        patch.setattr("xdownscale.datasets.open_g5nr", None)
+        patch.setattr("xdownscale.datasets.open_merra2", None)
+        assert xd.study.run(str(tmp_path / "data"), out=tmp_path / "out", **small) == page
+
+
 def test_areas_are_read_from_text():
     assert parse_areas("a=1,2,3,4;b=5,6,7,8") == {"a": (1, 2, 3, 4), "b": (5, 6, 7, 8)}
     with pytest.raises(OptionError, match=r"'a=1,2,3' is no area"):

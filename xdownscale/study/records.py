@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import xarray as xr
 
+from xdownscale.core import hashing
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import DataError, OptionError
 from xdownscale.core.files import as_path
+from xdownscale.core.optional import installed_version
 
 Box = tuple[float, float, float, float]
 FOLDERS = ("merra2", "g5nr", "elevation")
@@ -48,7 +51,9 @@ class StudyRecords:
         return self.fine.isel(lat=rows.values, lon=columns.values)
 
 
-def read(data: str, areas: Mapping[str, Box] | None = None) -> StudyRecords:
+def read(
+    data: str, areas: Mapping[str, Box] | None = None, cache: Path | None = None
+) -> StudyRecords:
     """Read the records of a study.
 
     Parameters
@@ -60,13 +65,15 @@ def read(data: str, areas: Mapping[str, Box] | None = None) -> StudyRecords:
     areas : mapping of str to (west, east, south, north), optional
         In degrees. By default the western (A0) and the eastern half (A1) of the twin, or the whole
         domain of files (A0).
+    cache : path, optional
+        Folder that daily means of files are kept in, so that the files are read once.
 
     Raises
     ------
     DataError
         If a folder is not there, or an area holds too few cells.
     """
-    coarse, fine, static, source = _twin() if data == "twin" else _files(data)
+    coarse, fine, static, source = _twin() if data == "twin" else _files(data, cache)
     coarse, fine = (_with_usual_names(da) for da in (coarse, fine))
     known = areas or (_halves(fine) if data == "twin" else {"A0": _extent(fine)})
     records = StudyRecords(coarse=coarse, fine=fine, static=static, areas=known, source=source)
@@ -97,7 +104,9 @@ def _twin() -> tuple[xr.DataArray, xr.DataArray, xr.DataArray, str]:
     return ds.dust, fine, ds.elevation, "the built-in twin, a synthetic nature run of dust"
 
 
-def _files(data: str) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray | None, str]:
+def _files(
+    data: str, cache: Path | None
+) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray | None, str]:
     from xdownscale.datasets import open_elevation, open_g5nr, open_merra2
 
     folder = as_path(data, "data")
@@ -109,10 +118,36 @@ def _files(data: str) -> tuple[xr.DataArray, xr.DataArray, xr.DataArray | None, 
                 "the folders 'merra2' and 'g5nr', and 'elevation' if there is one, of the "
                 "published files."
             )
-    fine = _with_usual_names(open_g5nr(found["g5nr"]))
-    coarse = open_merra2(found["merra2"], region=_extent(fine), margin=2)
+    fine = _kept(lambda: _with_usual_names(open_g5nr(found["g5nr"])), found["g5nr"], cache)
+    region = _extent(fine)
+    coarse = _kept(
+        lambda: open_merra2(found["merra2"], region=region, margin=2),
+        [*found["merra2"], *found["g5nr"]],
+        cache,
+    )
     static = open_elevation(found["elevation"][0], fine) if found["elevation"] else None
     return coarse, fine, static, f"MERRA-2 and G5NR files of {folder}"
+
+
+def _kept(
+    make: Callable[[], xr.DataArray], files: Sequence[Path], cache: Path | None
+) -> xr.DataArray:
+    """Return a record in memory; what was made of the same files before is read from the cache."""
+    if cache is None:
+        return make().load()
+    known = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    key = hashing.fingerprint(repr(known), installed_version("xarray-downscale") or "")
+    path = cache / f"{key[:16]}.nc"
+    if not path.exists():
+        cache.mkdir(parents=True, exist_ok=True)
+        made = cache / f".{key[:16]}.{secrets.token_hex(6)}.part"  # jobs may do the same beside us
+        try:
+            make().drop_encoding().to_netcdf(made)
+            made.replace(path)
+        finally:
+            made.unlink(missing_ok=True)
+    with xr.open_dataarray(path) as opened:
+        return opened.load()
 
 
 def _listed(folder: Path) -> list[Path]:

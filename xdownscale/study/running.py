@@ -35,6 +35,7 @@ from xdownscale.study.records import Box, StudyRecords, read
 
 SEASONS = ("DJF", "MAM", "JJA", "SON")
 MAIN = "fast"  # whose fields are drawn
+RECORDS = "records"  # folder of daily means of files
 QUICK = {"minutes": 0.5, "members": 4, "hindcast": 40}
 WHOLE = {"minutes": 4.0, "members": 8, "hindcast": 90}
 _LOG = logging.getLogger("xdownscale.study")
@@ -145,7 +146,7 @@ def run(
     ``docs/study.md`` for what was run and what came out.
     """
     plan = _planned(data, areas, seasons, methods, seeds, minutes, members, quick, device)
-    records = read(data, plan.areas or None)
+    records = read(data, plan.areas or None, as_path(out, "out") / RECORDS)
     plan = _with_areas(plan, records, areas, quick)
     records = StudyRecords(**{**vars(records), "areas": dict(plan.areas)})
     folder = as_path(str(out), "out")
@@ -410,7 +411,8 @@ def figure(number: str, out: str | Path = "study", data: str = "twin", seed: int
     if not known:
         raise DataError(f"The study {str(folder)!r} has no finished piece of seed {seed}.")
     main = MAIN if MAIN in known else sorted(known)[0]
-    scene = drawing.Scene(records=read(data, areas), pieces=done, out=folder, main=main)
+    records = read(data, areas, folder / RECORDS)
+    scene = drawing.Scene(records=records, pieces=done, out=folder, main=main)
     return drawing.draw(scene, number, folder)
 
 
