@@ -120,7 +120,11 @@ def main() -> None:
         part = slice(int(0.9 * days), None, 3)
         print_table(coarse, ds.dust_fine, part, np.log10, ds.elevation)
         return
-    coarse, fine = statistical.records(Path(options.record))
+    usual = {"lat_c": "lat", "lon_c": "lon"}
+    coarse, fine = (
+        record.rename({old: new for old, new in usual.items() if old in record.dims})
+        for record in statistical.records(Path(options.record))
+    )
     roots = {"tas": lambda da: da, "pr": lambda da: np.sqrt(da.clip(min=0))}
     for name, transform in roots.items():
         print(f"Iberia, {name}" + (", square roots" if name == "pr" else ", degC"))

@@ -208,14 +208,17 @@ class FieldNet(nn.Module):
         """
         known = inputs.known
         if self.squeeze is None or features is None:
-            return functional.pixel_unshuffle(known, self.cell)
+            return self._in_cells(known)
         squeezed = one_by_one(self.squeeze, features).repeat_interleave(
             len(known) // len(features), 0
         )
         placed = functional.grid_sample(
             squeezed, inputs.place, padding_mode="border", align_corners=False
         )
-        return functional.pixel_unshuffle(torch.cat([known, placed], 1), self.cell)
+        return self._in_cells(torch.cat([known, placed], 1))
+
+    def _in_cells(self, pixels: Tensor) -> Tensor:
+        return pixels if self.cell == 1 else functional.pixel_unshuffle(pixels, self.cell)
 
     def digest(self, gathered: Tensor, calendar: Tensor) -> Tensor:
         """Return the features that do not depend on the noise, (B, C, h, w)."""
