@@ -829,7 +829,7 @@ _STATISTICAL: _Tree = {"data": {"scaling": "standard", "lags": 1, "window": 1, "
 # Plateau and early stopping as in the public code of 2021.
 _ASDM: _Tree = {
     "data": {"lags": 1},
-    "network": {"encoder": "none"},
+    "network": {"encoder": "none", "forecaster": "pointwise"},
     "diffusion": {"loss": "mse"},
     "training": {
         "epochs": 40,
