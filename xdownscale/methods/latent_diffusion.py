@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 AUTOENCODER_SHARE = 0.15  # of max_minutes
 DENOISER_SHARE = 0.35
-_PREFIX = "latent"
+_PREFIX = "latent."
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,7 +58,7 @@ class ResidualStatistics(NamedTuple):
         """Correlation from one time step to the next (t,)."""
         return np.asarray(self.shares @ RHOS)
 
-    def to_state(self, prefix: str = "residual") -> dict[str, Floats]:
+    def to_state(self, prefix: str = "residual.") -> dict[str, Floats]:
         """Return arrays under the names ``residual. ...``, or under another prefix."""
         parts = {
             "scale": self.scale,
@@ -70,15 +70,15 @@ class ResidualStatistics(NamedTuple):
             parts["temperature"] = np.column_stack([self.temperature, self.level])
         parts["frequency"] = self.spectra[0].frequency
         parts["power"] = np.stack([spectrum.power for spectrum in self.spectra])
-        return {f"{prefix}.{name}": np.asarray(v, np.float32) for name, v in parts.items()}
+        return {f"{prefix}{name}": np.asarray(v, np.float32) for name, v in parts.items()}
 
     @classmethod
     def from_state(
-        cls, state: Mapping[str, Floats], prefix: str = "residual"
+        cls, state: Mapping[str, Floats], prefix: str = "residual."
     ) -> ResidualStatistics:
         """Return the statistics that `to_state` wrote."""
-        known = {n: np.asarray(state[f"{prefix}.{n}"], np.float64) for n in (*_NAMES, "power")}
-        frequency = np.asarray(state[f"{prefix}.frequency"], np.float64)
+        known = {n: np.asarray(state[f"{prefix}{n}"], np.float64) for n in (*_NAMES, "power")}
+        frequency = np.asarray(state[f"{prefix}frequency"], np.float64)
         spectra = tuple(Spectrum(frequency, power) for power in np.atleast_2d(known["power"]))
         temperature = np.atleast_2d(known["temperature"])
         factors, level = np.split(temperature, [BANDS.size], axis=1)
@@ -92,10 +92,10 @@ class ResidualStatistics(NamedTuple):
         )
 
     @staticmethod
-    def check_state(state: Mapping[str, Floats], targets: int, prefix: str = "residual") -> None:
+    def check_state(state: Mapping[str, Floats], targets: int, prefix: str = "residual.") -> None:
         """Raise unless a state has these statistics, in the shapes of so many targets."""
         found = {
-            n: np.shape(state.get(f"{prefix}.{n}", ())) for n in (*_NAMES, "frequency", "power")
+            n: np.shape(state.get(f"{prefix}{n}", ())) for n in (*_NAMES, "frequency", "power")
         }
         wanted = {
             "scale": (targets,),
@@ -108,16 +108,16 @@ class ResidualStatistics(NamedTuple):
         if found["temperature"] == (targets, BANDS.size + 1):  # and that of the domain mean
             wanted["temperature"] = found["temperature"]
         for name, shape in wanted.items():
-            if found[name] != shape or f"{prefix}.{name}" not in state:
+            if found[name] != shape or f"{prefix}{name}" not in state:
                 raise ModelFormatError(
-                    f"The weights '{prefix}.{name}' have shape {found[name]}, the model needs "
+                    f"The weights '{prefix}{name}' have shape {found[name]}, the model needs "
                     f"{shape}; the file was altered, or written by another version."
                 )
-            values = state[f"{prefix}.{name}"]
-            check_finite(f"{prefix}.{name}", values)
+            values = state[f"{prefix}{name}"]
+            check_finite(f"{prefix}{name}", values)
             if name in _SIGNED and not _SIGNED[name](values, 0).all():
                 raise ModelFormatError(
-                    f"The weights '{prefix}.{name}' go down to {values.min():g}; the file was "
+                    f"The weights '{prefix}{name}' go down to {values.min():g}; the file was "
                     "altered, or written by another version."
                 )
 

@@ -68,4 +68,4 @@ class LatentResidualSampler(ResidualSampler):
 
     def statistics(self) -> dict[str, Floats]:
         """Return what is measured of residual and latent numbers, as a state keeps it."""
-        return super().statistics() | self.latents.to_state("latent")
+        return super().statistics() | self.latents.to_state("latent.")
