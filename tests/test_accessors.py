@@ -14,6 +14,7 @@ from xdownscale import geostat, plot
     ("method", "function"),
     [
         ("semivariogram", lambda: geostat.semivariogram),
+        ("cross_semivariogram", lambda: geostat.cross_semivariogram),
         ("acf", lambda: geostat.acf),
         ("pacf", lambda: geostat.pacf),
         ("lag_rmse", lambda: geostat.lag_rmse),

@@ -224,14 +224,17 @@ class _Geostat:
     def semivariogram(
         self,
         max_distance: float = 600,
-        bins: int = 30,
-        pairs: int = 30_000,
+        bins: int | None = None,
+        pairs: int | str = "auto",
         model: str = "spherical",
         estimator: str = "matheron",
         direction: str | None = None,
         seed: int = 0,
         average: str | None = "time",
         bootstrap: int = 200,
+        *,
+        threshold: float | Sequence[float] | None = None,
+        weighted: bool = True,
     ) -> xr.Dataset:
         """Return semivariance by distance and a fitted model; see `geostat.semivariogram`."""
         from xdownscale.geostat import semivariogram
@@ -247,6 +250,37 @@ class _Geostat:
             seed=seed,
             average=average,
             bootstrap=bootstrap,
+            threshold=threshold,
+            weighted=weighted,
+        )
+
+    def cross_semivariogram(
+        self,
+        other: xr.DataArray | xr.Dataset,
+        max_distance: float = 600,
+        bins: int | None = None,
+        pairs: int | str = "auto",
+        direction: str | None = None,
+        seed: int = 0,
+        average: str | None = "time",
+        bootstrap: int = 200,
+        *,
+        weighted: bool = True,
+    ) -> xr.Dataset:
+        """Return the semivariance with another field; see `geostat.cross_semivariogram`."""
+        from xdownscale.geostat import cross_semivariogram
+
+        return cross_semivariogram(
+            self._obj,
+            other,
+            max_distance=max_distance,
+            bins=bins,
+            pairs=pairs,
+            direction=direction,
+            seed=seed,
+            average=average,
+            bootstrap=bootstrap,
+            weighted=weighted,
         )
 
     def diagnose_pairing(

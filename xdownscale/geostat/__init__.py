@@ -25,13 +25,14 @@ from xdownscale.geostat.patch_size import advise_patch
 from xdownscale.geostat.seams import seams
 from xdownscale.geostat.spectrum import power_spectrum
 from xdownscale.geostat.structure import structure
-from xdownscale.geostat.variogram import semivariogram
+from xdownscale.geostat.variogram import cross_semivariogram, semivariogram
 from xdownscale.geostat.wasserstein import similarity_table, wasserstein
 
 __all__ = [
     "acf",
     "advise_patch",
     "compare",
+    "cross_semivariogram",
     "diagnose_pairing",
     "distribution",
     "krige",

@@ -27,6 +27,7 @@ from xdownscale.geostat._lattice import (
     row_weights,
     work,
 )
+from xdownscale.geostat._pair_curves import MIN_CELLS
 
 _KEPT = 1 << 24  # classes of pairs of rows and shifts that are kept for the next fields (32 MB)
 _BLOCK = 1 << 22  # bytes of the correlations that are computed at once
@@ -118,6 +119,45 @@ def pair_sums(field: Array, layout: Layout, other: Array | None = None) -> Sums:
         for row in survey.rows or (row for row, _ in make_rows(geometry)):
             _add(Sums._make(part[days] for part in found), row, correlated, row_weights(geometry))
     return found
+
+
+def all_curves(
+    field: Array, other: Array | None = None, *, layout: Layout
+) -> tuple[Array, Array, Array]:
+    """Return semivariance, pair counts and number of valid cells of every time step.
+
+    Parameters
+    ----------
+    field : ndarray, shape (..., y, x)
+        Values; a pair with a NaN is left out of its day.
+    other : ndarray, shape (..., y, x), optional
+        A second field: the cross-semivariance with it is returned.
+    layout : Layout
+        Of these rows and columns.
+
+    Returns
+    -------
+    (ndarray, ndarray, ndarray)
+        ``(..., class)``, ``(..., class)`` and ``(...)``. Days with fewer than 100 valid cells have
+        NaN semivariance.
+
+    Examples
+    --------
+    >>> from xdownscale.geostat._lattice import layout
+    >>> place = layout(np.zeros(1), np.arange(100.0), 360, 3)
+    >>> gamma, count, valid = all_curves(np.arange(100.0)[None], layout=place)
+    >>> gamma.round(12), count, valid
+    (array([0.5, 2. , 4.5]), array([99., 98., 97.]), array(100.))
+    """
+    lead = field.shape[:-2]
+    shape = (-1, *field.shape[-2:])
+    second = None if other is None else other.reshape(shape)
+    sums = pair_sums(field.reshape(shape), layout, second)
+    with np.errstate(invalid="ignore", divide="ignore"):  # classes without a pair give NaN
+        gamma = sums.products / (2 * sums.weights)
+    gamma[sums.valid < MIN_CELLS] = np.nan
+    size = layout.geometry.size
+    return gamma.reshape(*lead, size), sums.counts.reshape(*lead, size), sums.valid.reshape(lead)
 
 
 def _day_blocks(days: int, geometry: Geometry) -> Iterator[slice]:

@@ -20,7 +20,8 @@ from xdownscale.core.grids import (
     wrap_longitude,
 )
 
-_SAME_PLACE = 1e-3  # km
+_SAME_PLACE = 1e-3  # km: cells that are no farther apart, as at a pole, are in one place
+_SAME_SHARE = 1e-6  # of the longest distance, for rounding of the interpolation
 _BAND = 10.0  # degrees of latitude in which distances are interpolated
 _NODES = 12  # of the interpolation
 _WRONG = 1e-6  # km: above this distances are not interpolated
@@ -134,8 +135,8 @@ def layout(
     Examples
     --------
     >>> found = layout(np.array([1.0, 0.0]), np.array([359.0, 0.0, 2.0]), 500, 5)
-    >>> found.rows, found.geometry.columns
-    (array([1, 0]), (0, 1, 3))
+    >>> found.rows.tolist(), found.geometry.columns
+    ([1, 0], (0, 1, 3))
     >>> layout(np.array([1.0, 0.0]), np.array([0.0, 1.0, 2.1]), 500, 5) is None
     True
     """
@@ -169,7 +170,8 @@ def _columns(lon: Array) -> tuple[Array, Array, float] | None:
     gaps = np.diff(east[order], append=east[order[0]] + 360.0)
     order = np.roll(order, -(int(np.argmax(gaps)) + 1))
     away = wrap_longitude(east[order] - east[order[0]], -FLOAT32_DEGREES)
-    step = float(np.median(np.diff(away)))
+    steps = np.diff(away)
+    step = float(np.median(steps[steps < 1.5 * steps.min()]))  # the others are holes
     place = np.rint(away / step).astype(int)
     step = float(away[-1] / place[-1])
     around = round(360.0 / step)
@@ -207,7 +209,7 @@ def row_weights(geometry: Geometry) -> Array:
     Examples
     --------
     >>> row_weights(layout(np.array([0.0, 60.0]), np.arange(3.0), 500, 5).geometry).round(2)
-    array([1.  , 0.58])
+    array([1. , 0.5])
     """
     lat = np.array(geometry.lat)
     if lat.size < 2 or not geometry.weighted:
@@ -318,7 +320,8 @@ def _classed(
     geometry: Geometry, lat: Array, first: int, km: Array, shifts: Array
 ) -> tuple[Row, Array]:
     """Return the pairs of a row with their classes, and their distances."""
-    good = (km <= geometry.max_distance) & (km > _SAME_PLACE)
+    apart = max(_SAME_PLACE, _SAME_SHARE * geometry.max_distance)
+    good = (km <= geometry.max_distance) & (km > apart)
     rows = np.flatnonzero(good.any(axis=1))
     last = int(rows[-1]) + 1 if rows.size else 1
     used = good.any(axis=0)
