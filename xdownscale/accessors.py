@@ -394,6 +394,31 @@ class _Geostat:
         )
         return found
 
+    def ljung_box(
+        self, max_lag: int = 10, reduce: str | None = "mean", *, model_df: int = 0
+    ) -> xr.Dataset:
+        """Test for white noise in time; see `xdownscale.geostat.ljung_box`."""
+        from xdownscale.geostat import ljung_box
+
+        return ljung_box(self._obj, max_lag=max_lag, reduce=reduce, model_df=model_df)
+
+    def lag_correlation(
+        self,
+        other: xr.DataArray | xr.Dataset,
+        max_lag: int = 10,
+        reduce: str | None = "mean",
+        alpha: float = 0.05,
+        *,
+        adjusted: bool = False,
+    ) -> xr.DataArray | xr.Dataset:
+        """Return the correlation with another record at lags; see `geostat.lag_correlation`."""
+        from xdownscale.geostat import lag_correlation
+
+        found: xr.DataArray | xr.Dataset = lag_correlation(
+            self._obj, other, max_lag=max_lag, reduce=reduce, alpha=alpha, adjusted=adjusted
+        )
+        return found
+
     def lag_rmse(self, max_lag: int = 10, *, weighted: bool = True) -> xr.Dataset:
         """Return the RMSE between fields some steps apart; see `xdownscale.geostat.lag_rmse`."""
         from xdownscale.geostat import lag_rmse
