@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
+import xarray as xr
 
-from xdownscale.core.coords import Labels
+from xdownscale.core.coords import Labels, to_array
 from xdownscale.core.errors import DataError, GridError, OptionError
-from xdownscale.core.grids import Array, distances
+from xdownscale.core.grids import Array, distances, has_grid
 from xdownscale.geostat._all_pairs import class_distances
 from xdownscale.geostat._lattice import Layout, layout, work
 from xdownscale.geostat._pair_curves import MIN_CELLS
@@ -216,6 +218,24 @@ def default_bins(lat: Array, lon: Array, max_distance: float) -> int:
     step = _spacing_km(lat, lon)
     fitting = int(max_distance / step) if step > 0 else MOST_BINS
     return int(np.clip(fitting, _FEWEST_BINS, MOST_BINS))
+
+
+def common_bins(records: Iterable[xr.DataArray], max_distance: float) -> int:
+    """Return the distance classes that suit the coarsest of some records.
+
+    Records without a grid do not count.
+
+    Examples
+    --------
+    >>> fine = xr.DataArray(np.eye(9), {"lat": np.arange(9) / 4, "lon": np.arange(9) / 4})
+    >>> common_bins([fine, fine[::2, ::2]], 300)
+    5
+    """
+    found = [MOST_BINS]
+    for da in records:
+        if has_grid(da):
+            found.append(default_bins(*positions(to_array(da).labels), max_distance))
+    return min(found)
 
 
 def _spacing_km(lat: Array, lon: Array) -> float:
