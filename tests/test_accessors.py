@@ -14,8 +14,11 @@ from xdownscale import geostat, plot
     ("method", "function"),
     [
         ("semivariogram", lambda: geostat.semivariogram),
+        ("cross_semivariogram", lambda: geostat.cross_semivariogram),
         ("acf", lambda: geostat.acf),
         ("pacf", lambda: geostat.pacf),
+        ("ljung_box", lambda: geostat.ljung_box),
+        ("lag_correlation", lambda: geostat.lag_correlation),
         ("lag_rmse", lambda: geostat.lag_rmse),
         ("lag_r2", lambda: geostat.lag_r2),
         ("power_spectrum", lambda: geostat.power_spectrum),

@@ -224,14 +224,17 @@ class _Geostat:
     def semivariogram(
         self,
         max_distance: float = 600,
-        bins: int = 30,
-        pairs: int = 30_000,
+        bins: int | None = None,
+        pairs: int | str = "auto",
         model: str = "spherical",
         estimator: str = "matheron",
         direction: str | None = None,
         seed: int = 0,
         average: str | None = "time",
         bootstrap: int = 200,
+        *,
+        threshold: float | Sequence[float] | None = None,
+        weighted: bool = True,
     ) -> xr.Dataset:
         """Return semivariance by distance and a fitted model; see `geostat.semivariogram`."""
         from xdownscale.geostat import semivariogram
@@ -247,6 +250,37 @@ class _Geostat:
             seed=seed,
             average=average,
             bootstrap=bootstrap,
+            threshold=threshold,
+            weighted=weighted,
+        )
+
+    def cross_semivariogram(
+        self,
+        other: xr.DataArray | xr.Dataset,
+        max_distance: float = 600,
+        bins: int | None = None,
+        pairs: int | str = "auto",
+        direction: str | None = None,
+        seed: int = 0,
+        average: str | None = "time",
+        bootstrap: int = 200,
+        *,
+        weighted: bool = True,
+    ) -> xr.Dataset:
+        """Return the semivariance with another field; see `geostat.cross_semivariogram`."""
+        from xdownscale.geostat import cross_semivariogram
+
+        return cross_semivariogram(
+            self._obj,
+            other,
+            max_distance=max_distance,
+            bins=bins,
+            pairs=pairs,
+            direction=direction,
+            seed=seed,
+            average=average,
+            bootstrap=bootstrap,
+            weighted=weighted,
         )
 
     def diagnose_pairing(
@@ -357,6 +391,31 @@ class _Geostat:
 
         found: xr.DataArray | xr.Dataset = pacf(
             self._obj, max_lag=max_lag, reduce=reduce, alpha=alpha, adjusted=adjusted
+        )
+        return found
+
+    def ljung_box(
+        self, max_lag: int = 10, reduce: str | None = "mean", *, model_df: int = 0
+    ) -> xr.Dataset:
+        """Test for white noise in time; see `xdownscale.geostat.ljung_box`."""
+        from xdownscale.geostat import ljung_box
+
+        return ljung_box(self._obj, max_lag=max_lag, reduce=reduce, model_df=model_df)
+
+    def lag_correlation(
+        self,
+        other: xr.DataArray | xr.Dataset,
+        max_lag: int = 10,
+        reduce: str | None = "mean",
+        alpha: float = 0.05,
+        *,
+        adjusted: bool = False,
+    ) -> xr.DataArray | xr.Dataset:
+        """Return the correlation with another record at lags; see `geostat.lag_correlation`."""
+        from xdownscale.geostat import lag_correlation
+
+        found: xr.DataArray | xr.Dataset = lag_correlation(
+            self._obj, other, max_lag=max_lag, reduce=reduce, alpha=alpha, adjusted=adjusted
         )
         return found
 

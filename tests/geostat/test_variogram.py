@@ -289,7 +289,7 @@ class TestDays:
         field = np.array([[0.0, 1.0, 4.0, np.nan]])
         field3 = np.concatenate([field, np.full((1, 4), np.nan)])[:, None, :]
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("xdownscale.geostat.variogram.MIN_CELLS", 3)
+            patch.setattr("xdownscale.geostat._pair_curves.MIN_CELLS", 3)
             gamma, count, _ = daily_curves(field3, **places, estimator=estimator)
         function = getattr(skgstat.estimators, estimator)
         assert gamma[0, 0] == pytest.approx(function(np.array([1.0, 4.0])))  # of one sign

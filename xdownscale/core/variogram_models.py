@@ -33,22 +33,25 @@ class Fit(NamedTuple):
         ``"stable"`` (NaN for other models); all NaN where the fit failed.
     message : str
         Why it failed; empty where it did not.
+    unreliable : ndarray, shape (4,)
+        Where the fit was refused, the best parameters of the model all the same; else NaN.
     """
 
     parameters: Array
     message: str
+    unreliable: Array
 
 
 def fit_curves(
     gamma: Array, count: Array, distance: Array, *, lag: Array, model: str
-) -> tuple[Array, Array, Array, Array]:
+) -> tuple[Array, Array, Array, Array, Array]:
     """Fit a model to every curve.
 
     Parameters
     ----------
     gamma, count : ndarray, shape (..., bins)
-        Semivariance and pair counts.
-    distance : ndarray, shape (bins,)
+        Semivariance and pair counts, which are the weights.
+    distance : ndarray, shape (..., bins)
         Mean distance of the pairs, km.
     lag : ndarray, shape (bins,)
         Where the fitted curve is wanted, km.
@@ -57,9 +60,9 @@ def fit_curves(
 
     Returns
     -------
-    (ndarray, ndarray, ndarray, ndarray)
+    (ndarray, ndarray, ndarray, ndarray, ndarray)
         Fitted curve ``(..., bins)``; parameters ``(..., 4)`` as in `Fit`; whether the fit is good
-        ``(...)`` and why not ``(...)``.
+        ``(...)`` and why not ``(...)``; the best parameters of refused fits ``(..., 4)``.
 
     Examples
     --------
@@ -70,12 +73,15 @@ def fit_curves(
     lead = gamma.shape[:-1]
     curve, parameters = np.full(gamma.shape, np.nan), np.full((*lead, 4), np.nan)
     message = np.zeros(lead, dtype=MESSAGE)
+    unreliable = np.full((*lead, 4), np.nan)
+    distance = np.broadcast_to(distance, gamma.shape)
     for place in np.ndindex(lead):
-        fit = fit_curve(distance, gamma[place], count[place], model)
+        fit = fit_curve(distance[place], gamma[place], count[place], model)
         parameters[place], message[place] = fit.parameters, fit.message
+        unreliable[place] = fit.unreliable
         if not fit.message:
             curve[place] = evaluate(model, lag, fit.parameters)
-    return curve, parameters, message == "", message
+    return curve, parameters, message == "", message, unreliable
 
 
 def fit_curve(distance: Array, gamma: Array, count: Array, model: str) -> Fit:
@@ -114,10 +120,12 @@ def fit_curve(distance: Array, gamma: Array, count: Array, model: str) -> Fit:
     parameters, misfit = best
     flat = _is_flat(y / unit[1], n / n.max(), misfit, _free(model))
     if parameters[0] > _AT_BOUND and (not flat or _rises(h, y)):
-        return _failed(f"no sill within {h.max():.4g} km: it still rises; raise max_distance")
+        rises = f"no sill within {h.max():.4g} km: it still rises; raise max_distance"
+        return _failed(rises, parameters * unit)
     if flat:
-        return _failed(f"flat at {np.average(y, weights=n):.4g}: pure nugget, no range")
-    return Fit(parameters * unit, "")
+        level = f"flat at {np.average(y, weights=n):.4g}: pure nugget, no range"
+        return _failed(level, parameters * unit)
+    return Fit(parameters * unit, "", np.full(4, np.nan))
 
 
 def _refuse(y: Array, model: str) -> str:
@@ -128,8 +136,9 @@ def _refuse(y: Array, model: str) -> str:
     return "" if y.max() > 0 else "constant field: the semivariance is zero"
 
 
-def _failed(message: str) -> Fit:
-    return Fit(np.full(4, np.nan), message)
+def _failed(message: str, best: Array | None = None) -> Fit:
+    nothing = np.full(4, np.nan)
+    return Fit(nothing, message, nothing if best is None else best)
 
 
 def _free(model: str) -> int:

@@ -15,28 +15,32 @@ result, so that ``xr.map_over_datasets(semivariogram, tree)`` works on a DataTre
 
 from __future__ import annotations
 
-from xdownscale.geostat.autocorrelation import acf, pacf
+from xdownscale.geostat.autocorrelation import acf, ljung_box, pacf
 from xdownscale.geostat.compare import compare
 from xdownscale.geostat.distribution import distribution
 from xdownscale.geostat.kriging import krige
+from xdownscale.geostat.lag_correlation import lag_correlation
 from xdownscale.geostat.lag_scores import lag_r2, lag_rmse
 from xdownscale.geostat.pairing import diagnose_pairing
 from xdownscale.geostat.patch_size import advise_patch
 from xdownscale.geostat.seams import seams
 from xdownscale.geostat.spectrum import power_spectrum
 from xdownscale.geostat.structure import structure
-from xdownscale.geostat.variogram import semivariogram
+from xdownscale.geostat.variogram import cross_semivariogram, semivariogram
 from xdownscale.geostat.wasserstein import similarity_table, wasserstein
 
 __all__ = [
     "acf",
     "advise_patch",
     "compare",
+    "cross_semivariogram",
     "diagnose_pairing",
     "distribution",
     "krige",
+    "lag_correlation",
     "lag_r2",
     "lag_rmse",
+    "ljung_box",
     "pacf",
     "power_spectrum",
     "seams",

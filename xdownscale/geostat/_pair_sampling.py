@@ -16,6 +16,7 @@ from xdownscale.core.errors import GridError
 from xdownscale.core.grids import EARTH_RADIUS_KM, SAME_DEGREES, Array, distances, wrap_longitude
 
 DIRECTIONS = {"N-S": 0.0, "E-W": 90.0}
+ROSE = tuple(22.5 * k for k in range(8))  # bearings, degrees
 TOLERANCE = 22.5  # degrees on either side of the direction, as scikit-gstat's default
 _ROUNDS = 200
 
@@ -32,7 +33,10 @@ class Pairs(NamedTuple):
     counts : ndarray of int, shape (bins,)
         Pairs in each class ``[lower, upper)``.
     distance : ndarray, shape (bins,)
-        Mean distance of these, km; NaN where there are none.
+        Mean distance of these, km; NaN where there are none. With several directions ``bins`` is
+        the number of classes of all of them.
+    whole : bool
+        Whether these are all pairs within reach.
     """
 
     cells: Array
@@ -40,6 +44,7 @@ class Pairs(NamedTuple):
     second: Array
     counts: Array
     distance: Array
+    whole: bool = False
 
 
 def sample_pairs(
@@ -68,8 +73,9 @@ def sample_pairs(
         Distance classes of equal width.
     pairs : int
         How many pairs to sample; fewer come back where the grid has no more.
-    direction : {"N-S", "E-W"}, optional
-        Only pairs whose initial bearing is within 22.5 degrees of it.
+    direction : {"N-S", "E-W", "all"}, optional
+        Only pairs whose initial bearing is within 22.5 degrees of it; ``"all"`` sorts the pairs
+        into the classes of each bearing in `ROSE`.
     seed : int
         The same seed gives the same pairs on the same grid.
 
@@ -89,18 +95,45 @@ def sample_pairs(
     array([0, 0, 4])
     """
     cells = grid_cells(lat, lon)
-    if cells.size * (cells.size - 1) // 2 <= pairs:
+    whole = cells.size * (cells.size - 1) // 2 <= pairs
+    wanted = None if direction == "all" else direction
+    if whole:
         ends = np.triu_indices(cells.size, 1)
-        one, other, km = _within_reach(cells, *ends, max_distance, direction)
+        one, other, km = _within_reach(cells, *ends, max_distance, wanted)
     else:
-        one, other, km = _sample(cells, max_distance, pairs, direction, np.random.default_rng(seed))
+        one, other, km = _sample(cells, max_distance, pairs, wanted, np.random.default_rng(seed))
     if one.size == 0:
         way = f" in direction {direction}" if direction else ""
         raise GridError(
             f"No two of the {cells.size} cells are within {max_distance:g} km of each other{way}; "
             "give a larger max_distance, of several times the grid spacing."
         )
-    return _sort_by_class(cells.place(one), cells.place(other), km, max_distance, bins)
+    place = _class_of(km, max_distance, bins)
+    size = bins
+    if direction == "all":
+        bearing = _bearings(*cells.position(one), *cells.position(other))
+        place = place + bins * nearest_bearing(bearing)
+        size = bins * len(ROSE)
+    return _sort_by_class(cells.place(one), cells.place(other), km, place, size)._replace(
+        whole=whole
+    )
+
+
+def nearest_bearing(bearing: Array) -> Array:
+    """Return which bearing in `ROSE` is nearest; a pair has no sense, so 180 is 0.
+
+    Examples
+    --------
+    >>> nearest_bearing(np.array([1.0, -1.0, 46.0, 226.0]))
+    array([0, 0, 2, 2])
+    """
+    step = 180.0 / len(ROSE)
+    return np.asarray(np.floor(bearing / step + 0.5).astype(int) % len(ROSE))
+
+
+def _class_of(km: Array, max_distance: float, bins: int) -> Array:
+    uppers = np.linspace(0.0, max_distance, bins + 1)[1:]
+    return np.asarray(np.minimum(np.digitize(km, uppers), bins - 1))  # max_distance itself counts
 
 
 def _sample(
@@ -179,9 +212,7 @@ def _bearings(lat1: Array, lon1: Array, lat2: Array, lon2: Array) -> Array:
     return np.asarray(Geod(ellps="WGS84").inv(lon1, lat1, lon2, lat2)[0])
 
 
-def _sort_by_class(one: Array, other: Array, km: Array, max_distance: float, bins: int) -> Pairs:
-    uppers = np.linspace(0.0, max_distance, bins + 1)[1:]
-    place = np.minimum(np.digitize(km, uppers), bins - 1)  # max_distance itself counts
+def _sort_by_class(one: Array, other: Array, km: Array, place: Array, bins: int) -> Pairs:
     by_class = np.argsort(place, kind="stable")
     counts = np.bincount(place, minlength=bins)
     sums = np.bincount(place, weights=km, minlength=bins)

@@ -14,7 +14,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from xdownscale.core.coords import find_axes
-from xdownscale.core.errors import OptionError, check_option
+from xdownscale.core.errors import OptionError, check_option, check_whole
 from xdownscale.core.grids import cell_weights
 from xdownscale.core.missing import finite
 from xdownscale.core.streaming import RereadableArray, as_dask, like_input, slabs
@@ -141,6 +141,83 @@ def pacf(
     array([ 1.   , -0.875, -0.067])
     """
     return _correlogram(da, max_lag, reduce, alpha, adjusted, "pacf")
+
+
+@for_each_variable(needs_time=True)
+def ljung_box(
+    da: xr.DataArray,
+    max_lag: int = 10,
+    reduce: str | None = "mean",
+    *,
+    model_df: int = 0,
+) -> xr.Dataset:
+    """Test whether the regional mean, or every cell, is white noise in time.
+
+    Parameters
+    ----------
+    da : DataArray or Dataset
+        (..., time, lat, lon), dims in any order; lazy or not. A Dataset gives one result along
+        ``variable``.
+    max_lag : int
+        Largest lag, in time steps.
+    reduce : {"mean"} or None
+        As for `acf`.
+    model_df : int
+        Parameters of a time-series model of which `da` are the residuals, p + q of an ARMA(p, q);
+        they are taken off the degrees of freedom.
+
+    Returns
+    -------
+    Dataset
+        Over ``lag`` from 1 to `max_lag` and the dims that are left: ``statistic``, of all lags up
+        to that one together, and ``p_value``, the chance of a larger one of white noise (NaN for
+        lags up to `model_df`). NaN for a constant series. Lazy where `da` is.
+
+    Raises
+    ------
+    TimeAxisError, GridError
+        As for `acf`.
+    OptionError
+        For another `reduce`, or `max_lag` or `model_df` out of range.
+
+    Notes
+    -----
+    ``Q = n (n + 2) sum_k r_k^2 / n_k``, r the estimate of `acf`, n the number of values and n_k of
+    pairs at lag k, which is n - k where nothing is missing: statsmodels' ``acorr_ljungbox``. Under
+    white noise it has a chi-squared distribution with lag - `model_df` degrees of freedom.
+
+    References
+    ----------
+    Ljung and Box (1978), doi:10.1093/biomet/65.2.297.
+
+    Examples
+    --------
+    >>> time = np.arange("2000-01-01", "2000-01-09", dtype="M8[D]").astype("M8[ns]")
+    >>> values = np.tile([1.0, -1.0], 4)[:, None, None]
+    >>> da = xr.DataArray(values, coords={"time": time, "lat": [0.0], "lon": [0.0]})
+    >>> found = ljung_box(da, max_lag=2)
+    >>> found.statistic.values, found.p_value.round(4).values
+    (array([ 8.75, 16.25]), array([0.0031, 0.0003]))
+    """
+    from scipy.special import chdtrc
+
+    check_whole("model_df", model_df)
+    found = acf(da, max_lag, reduce)
+    later = found.isel(lag=slice(1, None)).drop_vars(["lower", "upper", "pair_count"])
+    count = found.pair_count.isel(lag=slice(1, None)).reset_coords(drop=True)
+    number = found.pair_count.isel(lag=0).reset_coords(drop=True)
+    terms = later**2 / count.where(count > 0)
+    statistic = number * (number + 2) * terms.cumsum("lag", skipna=False)
+    statistic = statistic.assign_coords(lag=later.lag)
+    left = np.arange(1, later.sizes["lag"] + 1) - model_df
+    freedom = xr.DataArray(np.where(left > 0, left, np.nan), dims="lag")
+    p_value = xr.apply_ufunc(chdtrc, freedom, statistic, dask="parallelized", output_dtypes=[float])
+    named = {
+        "statistic": statistic.assign_attrs(long_name="Ljung-Box statistic", units="1"),
+        "p_value": p_value.assign_attrs(long_name="p value of white noise", units="1"),
+    }
+    result = xr.Dataset({n: v.transpose(*found.dims) for n, v in named.items()})
+    return result.assign_attrs(model_df=model_df, reduce=str(reduce))
 
 
 def _correlogram(

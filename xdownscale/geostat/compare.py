@@ -16,6 +16,7 @@ from xdownscale.core.normalization import Scaling
 from xdownscale.core.space import space_of
 from xdownscale.core.time import step_text
 from xdownscale.core.units import transformed_units, units_of
+from xdownscale.geostat._pair_choice import common_bins
 from xdownscale.geostat._variables import for_each_variable
 from xdownscale.geostat.autocorrelation import acf, pacf
 from xdownscale.geostat.distribution import distribution
@@ -54,7 +55,8 @@ def compare(
         result along ``variable``: each variable against that of the same name, or against one
         DataArray.
     max_distance : float
-        Longest distance of the semivariogram, km.
+        Longest distance of the semivariogram, km. Its classes are no narrower than the spacing of
+        the coarser grid.
     max_lag : int
         Largest lag of the curves over time, in steps. Records of different steps get no curves:
         their lags would be different times.
@@ -104,7 +106,8 @@ def compare(
     parts = []
     status = {}
     steps = _steps_differ(da, reference)
-    for name, measure in _diagnostics(max_distance, max_lag, seed).items():
+    bins = common_bins(records.values(), max_distance)
+    for name, measure in _diagnostics(max_distance, bins, max_lag, seed).items():
         if steps and name in _OVER_TIME:
             status[name] = dict.fromkeys(FIELDS, steps)
             continue
@@ -126,10 +129,10 @@ def compare(
     )
 
 
-def _diagnostics(max_distance: float, max_lag: int, seed: int) -> dict[str, Any]:
+def _diagnostics(max_distance: float, bins: int, max_lag: int, seed: int) -> dict[str, Any]:
     """Return each diagnostic as a function of a record and its transformed values."""
     return {
-        "semivariogram": partial(_semivariogram, max_distance=max_distance, seed=seed),
+        "semivariogram": partial(_semivariogram, max_distance=max_distance, bins=bins, seed=seed),
         "power_spectrum": _power,
         "acf": partial(_curve, function=acf, name="acf", max_lag=max_lag),
         "pacf": partial(_curve, function=pacf, name="pacf", max_lag=max_lag),
@@ -219,9 +222,9 @@ def _with_difference(part: xr.Dataset) -> xr.Dataset:
 
 
 def _semivariogram(
-    da: xr.DataArray, moved: xr.DataArray, max_distance: float, seed: int
+    da: xr.DataArray, moved: xr.DataArray, max_distance: float, bins: int, seed: int
 ) -> xr.Dataset:
-    found = semivariogram(moved, max_distance=max_distance, seed=seed, bootstrap=0)
+    found = semivariogram(moved, max_distance=max_distance, bins=bins, seed=seed, bootstrap=0)
     kept = found[["semivariance", *_FIT]].assign(fit_message=found.message)
     return _without_coords(
         kept.drop_vars("distance", errors="ignore").rename(lag="distance"), "distance"

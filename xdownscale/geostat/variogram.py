@@ -2,47 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
+from xdownscale.core.alignment import common_days, turn
 from xdownscale.core.blocks import chunked, select_cells
-from xdownscale.core.coords import Labels, Unlabelled, to_array
-from xdownscale.core.errors import DataError, OptionError, check_option
-from xdownscale.core.grids import Array
+from xdownscale.core.coords import Unlabelled, find_axes, to_array
+from xdownscale.core.errors import GridError, OptionError, TimeAxisError, check_option
+from xdownscale.core.grids import Array, describe_grid, same_grid
 from xdownscale.core.missing import finite
 from xdownscale.core.units import units_of
-from xdownscale.core.variogram_models import MESSAGE, MODELS, SHAPES, fit_curves
-from xdownscale.geostat._pair_sampling import DIRECTIONS, TOLERANCE, Pairs, sample_pairs
+from xdownscale.core.variogram_models import MODELS
+from xdownscale.geostat._all_pairs import all_curves
+from xdownscale.geostat._curve_bands import block_length, mean_curve, with_sampling_error
+from xdownscale.geostat._lattice import Layout
+from xdownscale.geostat._pair_choice import Choice, Wanted, choose_pairs, positions
+from xdownscale.geostat._pair_curves import ESTIMATORS, check_cells, daily_curves
+from xdownscale.geostat._pair_sampling import DIRECTIONS, ROSE, TOLERANCE
 from xdownscale.geostat._variables import for_each_variable
+from xdownscale.geostat._variogram_labels import (
+    DIRECTION,
+    LAG,
+    labelled,
+    with_anisotropy,
+    with_fit,
+)
 
-ESTIMATORS = ("matheron", "cressie", "dowd", "genton")
-MIN_CELLS = 100
-_LAG = "lag"
+_THRESHOLD = "threshold"
+_CLASS = "class"
+_GROUP = "group"
+_GROUPS = 16  # of sampled pairs, whose spread is their sampling error
 
 
 @for_each_variable()
 def semivariogram(
     da: xr.DataArray,
     max_distance: float = 600,
-    bins: int = 30,
-    pairs: int = 30_000,
+    bins: int | None = None,
+    pairs: int | str = "auto",
     model: str = "spherical",
     estimator: str = "matheron",
     direction: str | None = None,
     seed: int = 0,
     average: str | None = "time",
     bootstrap: int = 200,
+    *,
+    threshold: float | Sequence[float] | None = None,
+    weighted: bool = True,
 ) -> xr.Dataset:
     """Return the semivariance of a field by distance, and a model fitted to it.
 
-    The same random pairs of cells serve every day, and every field on the same grid, so curves of
-    two products on one grid can be compared. Distances are geodesics on the WGS84 ellipsoid. One
-    end of a pair is sampled uniformly over the area of the grid, the other at a uniform distance
-    and in a uniform direction from it, so all distance classes are filled alike.
+    On a rectilinear grid all pairs of cells are met: the curve has no sampling noise. Distances
+    are geodesics on the WGS84 ellipsoid. Where pairs are sampled, the same ones serve every day,
+    and every field on the same grid.
 
     Parameters
     ----------
@@ -52,19 +68,29 @@ def semivariogram(
         pair with a NaN is left out of its day. A Dataset gives one result along ``variable``.
     max_distance : float
         Longest distance, km.
-    bins : int
-        Distance classes of equal width between 0 and `max_distance`; 3 or more.
-    pairs : int
-        Pairs of cells; 100 or more. A grid that has no more pairs gives all of them.
+    bins : int, optional
+        Distance classes of equal width between 0 and `max_distance`; 3 or more. Default: 30, or
+        as many as are no narrower than the grid spacing.
+    pairs : "auto", "all" or int
+        ``"all"``: all pairs within `max_distance`. On a rectilinear grid with evenly spaced
+        longitudes they are summed by transforms (`estimator` ``"matheron"``); otherwise they are
+        listed, up to 3,000 cells. A number (100 or more): so many random pairs, or all of a grid
+        that has no more. ``"auto"``: all pairs of one field, and of many where the pairs of rows
+        within reach, times the columns, times the fields are 3e8 or less (about four CPU seconds);
+        else, and for other grids and estimators, 30,000 random pairs, or 300,000 with
+        ``average=None`` (30,000 for ``"genton"``).
     model : {"spherical", "exponential", "gaussian", "matern", "cubic", "stable"}
         Model to fit, as scikit-gstat defines it. ``"cubic"`` and ``"stable"`` are computed by
         scikit-gstat, whose first import takes a second.
-    estimator : {"matheron", "cressie", "dowd", "genton"}
-        How the differences of a class make its semivariance. ``"genton"`` is scikit-gstat's; its
+    estimator : {"matheron", "cressie", "dowd", "genton", "madogram"}
+        How the differences of a class make its semivariance. ``"madogram"`` is half the mean
+        absolute difference, in the units of the field. ``"genton"`` is scikit-gstat's; its
         time grows with the square of the pairs in a class (7 s a day for 30,000 pairs in 30
         classes), so give fewer.
-    direction : {"N-S", "E-W"}, optional
-        Only pairs whose initial bearing is within 22.5 degrees of it.
+    direction : {"N-S", "E-W", "all"}, optional
+        Only pairs whose initial bearing, at their southern cell, is within 22.5 degrees of it.
+        ``"all"`` gives the curve and the fit of each of eight bearings, 22.5 degrees apart, along
+        ``direction``.
     seed : int
         Of the pairs and of the bootstrap.
     average : {"time"} or None
@@ -72,6 +98,13 @@ def semivariogram(
         days and fits each.
     bootstrap : int
         Samples of days for the band; 0 for none. Needs two days and ``average="time"``.
+    threshold : float or sequence of float, optional
+        The semivariogram of the indicator, which is 1 where the field is above the threshold and 0
+        elsewhere; of each of several along ``threshold``.
+    weighted : bool
+        True: pairs count by the product of the areas of their two cells. False: all pairs count
+        alike, as in gstools and scikit-gstat; needs all pairs. Pairs that are sampled are drawn by
+        area; pairs that are listed one by one because all are asked for count alike.
 
     Returns
     -------
@@ -79,13 +112,18 @@ def semivariogram(
         Over ``lag`` (km, the middle of each class), and over ``time`` with ``average=None``:
 
         ``semivariance``, ``pair_count`` (of a day; of a mean day where averaged), ``fit`` (the
-        model at `lag`), ``lower`` and ``upper`` (95 % band from blocks of ``days^(1/3)`` days);
+        model at `lag`), ``lower`` and ``upper`` (95 % band from blocks of ``days^(1/3)`` days and,
+        where pairs are sampled, from the spread of 16 random groups of them);
         ``nugget``, ``psill`` (partial sill), ``sill = psill + nugget``, ``effective_range`` (km;
         where spherical and cubic reach the sill, and the others 95 % of the partial sill,
         ``1 - exp(-3)``; scikit-gstat's of gaussian and matern reach further); ``smoothness`` of
         ``"matern"``, ``shape`` of ``"stable"``; ``fit_ok`` and, where that is False, ``message``:
-        then the parameters and `fit` are NaN. The coordinate ``distance`` is the mean distance
-        of the pairs in each class, at which the model is fitted.
+        then the parameters and `fit` are NaN, and the best parameters all the same are
+        ``unreliable_range``, ``unreliable_psill``, ``unreliable_nugget`` (NaN elsewhere). The
+        coordinate ``distance`` is the mean distance of the pairs in each class, at which the model
+        is fitted. ``direction="all"`` adds ``anisotropy_ratio`` (shortest over longest axis of
+        the ellipse through the effective ranges of the bearings) and ``anisotropy_angle`` (bearing
+        of the longest, degrees from north); NaN where fewer than three bearings have a range.
 
         Lazy where `da` is a dask array, the fit too. An array that lies unread on disk is read
         in pieces.
@@ -93,25 +131,35 @@ def semivariogram(
     Raises
     ------
     OptionError
-        For an unknown model, estimator, direction or average, or a number out of range.
+        For an unknown model, estimator, direction or average, a number out of range, or sampled
+        pairs that are to count alike.
     GridError
-        If there is no latitude or longitude, or no two cells within `max_distance`.
+        If there is no latitude or longitude, no two cells within `max_distance`, or all pairs are
+        asked for and cannot be had.
     DataError
         If there are fewer than 100 cells, or fewer valid ones on every day (with dask: when it
         is computed).
 
     Notes
     -----
+    All pairs: for two rows i, j and a shift k, the sum of ``(f_i(x) - f_j(x + k))^2`` over x is
+    ``corr(f_i^2, m_j) + corr(m_i, f_j^2) - 2 corr(f_i, f_j)`` at k, with m the mask of valid
+    cells and f less its mean; correlations come from Fourier transforms along longitude
+    (Marcotte 1996 has them in both directions; distances on the globe allow one). The sums go to
+    the classes of the geodesic distances of (i, j, k), times the areas of the cells of i and j.
+
     scikit-gstat fits at the upper edge of each class, which makes ranges too long by about half a
-    class, and calls the partial sill ``sill``. Here the fit is at the mean distance, weighted by
-    pair count, in the bounds of scikit-gstat. A fit is refused for a constant field, for a
+    class, and calls the partial sill ``sill``. Here the fit is at the mean distance, in the bounds
+    of scikit-gstat, weighted by pair count; of all pairs by pair count over distance, which is how
+    sampled pairs are spread. A fit is refused for a constant field, for a
     curve that is no better described by the model than by a constant (F test, 1 %), and where the
     range comes to the longest distance: the sill has not been seen.
 
     References
     ----------
     Matheron (1962); Cressie and Hawkins (1980), doi:10.1007/BF01035243; Dowd (1984);
-    Genton (1998), doi:10.1023/A:1021728614555; scikit-gstat: Maelicke (2022),
+    Genton (1998), doi:10.1023/A:1021728614555; Marcotte (1996),
+    doi:10.1016/S0098-3004(96)00026-X; scikit-gstat: Maelicke (2022),
     doi:10.5194/gmd-15-2505-2022.
 
     Examples
@@ -121,135 +169,349 @@ def semivariogram(
     >>> noise = np.random.default_rng(0).random((40, 40))
     >>> da = xr.DataArray(noise, coords={"lat": degrees, "lon": degrees})
     >>> v = semivariogram(da, max_distance=400, bins=8)
-    >>> v.semivariance.mean().round(2).item()  # 1/12: uniform noise
-    0.08
-    >>> v.fit_ok.item(), v.message.item()
-    (False, 'flat at 0.08461: pure nugget, no range')
+    >>> v.semivariance.mean().round(3).item()  # 1/12: uniform noise
+    0.084
+    >>> v.fit_ok.item(), v.message.item(), v.attrs["pairs"]
+    (False, 'flat at 0.08428: pure nugget, no range', 377690)
     """
-    _check_options(max_distance, bins, pairs, model, estimator, direction, seed, average, bootstrap)
+    check_option("model", model, MODELS)
+    check_option("estimator", estimator, ESTIMATORS)
+    _check_options(max_distance, bins, pairs, direction, seed, average, bootstrap)
     lazy = chunked(da)
-    unlabelled = to_array(lazy)
-    sampled = _sample_pairs(unlabelled, max_distance, bins, pairs, direction, seed)
-    lag = (np.arange(bins) + 0.5) * max_distance / bins
-    curves = _days(unlabelled, sampled, estimator, lag)
-    time = unlabelled.labels.axes.time
-    if average == "time" and time is not None:
-        curves = _average(curves, time, bootstrap, seed)
-    found = _with_fit(curves, model, lag, units_of(da)).assign_attrs(
-        max_distance=float(max_distance),
-        pairs=int(sampled.first.size),
-        model=model,
-        estimator=estimator,
-        direction=direction or "any",
-        seed=seed,
-        average=average or "none",
-    )
-    if direction is not None:
-        found.attrs["tolerance"] = f"{TOLERANCE} degrees"
-    if "lower" in found and time is not None:
-        found.attrs.update(bootstrap=bootstrap, block_length=block_length(da.sizes[time]))
+    field = lazy if threshold is None else _indicator(lazy, threshold)
+    wanted = _wanted(field, max_distance, bins, pairs, direction, seed, average, weighted)
+    wanted = wanted._replace(transforms=estimator == "matheron", quadratic=estimator == "genton")
+    curves = _curves(field, None, wanted, estimator, average, bootstrap)
+    found = with_fit(curves, model).assign_attrs(model=model, estimator=estimator, **curves.attrs)
+    if direction == "all":
+        found = with_anisotropy(found)
+    units = units_of(da) if threshold is None else "1"
+    found = labelled(found, units, squared=estimator != "madogram")
+    if _THRESHOLD in found.coords and units_of(da):
+        found[_THRESHOLD].attrs["units"] = units_of(da)
     return found if lazy is da else found.compute()
+
+
+@for_each_variable(other="other")
+def cross_semivariogram(
+    da: xr.DataArray,
+    other: xr.DataArray,
+    max_distance: float = 600,
+    bins: int | None = None,
+    pairs: int | str = "auto",
+    direction: str | None = None,
+    seed: int = 0,
+    average: str | None = "time",
+    bootstrap: int = 200,
+    *,
+    weighted: bool = True,
+) -> xr.Dataset:
+    """Return the cross-semivariance of two fields by distance.
+
+    How the differences of one field between two places go with those of the other. Fields of the
+    same shape everywhere give their semivariance; unrelated ones give 0.
+
+    Parameters
+    ----------
+    da, other : DataArray or Dataset
+        ([..., time,] lat, lon) on one grid, in any order. Their common days are used. A cell
+        counts where both are valid. Two Datasets are taken variable by variable of the same name.
+    max_distance, bins, pairs, direction, seed, average, bootstrap, weighted
+        As for `semivariogram`.
+
+    Returns
+    -------
+    Dataset
+        ``semivariance`` (may be negative), ``pair_count``, ``lower`` and ``upper`` over ``lag``,
+        as for `semivariogram`, and ``codispersion``: the semivariance over the square root of the
+        product of the semivariances of both fields at the same pairs, from -1 to 1. No model is
+        fitted.
+
+    Raises
+    ------
+    GridError
+        If the grids differ, and as for `semivariogram`.
+    TimeAxisError
+        If no day is common, or only one record has a time axis.
+    OptionError, DataError
+        As for `semivariogram`.
+
+    Notes
+    -----
+    ``sum (a_i - a_j) (b_i - b_j) / 2N`` over the N pairs of a class.
+
+    References
+    ----------
+    Matheron (1965); Chiles and Delfiner (2012), Geostatistics, section 5.6; codispersion:
+    Rukhin and Vallejos (2008), Codispersion coefficients for spatial and temporal series.
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> degrees = np.arange(20) / 4
+    >>> noise = np.random.default_rng(0).random((20, 20))
+    >>> da = xr.DataArray(noise, coords={"lat": degrees, "lon": degrees})
+    >>> cross_semivariogram(da, -2 * da, max_distance=200, bins=4).codispersion.round(6).values
+    array([-1., -1., -1., -1.])
+    """
+    _check_options(max_distance, bins, pairs, direction, seed, average, bootstrap)
+    one, two = _on_one_grid(chunked(da), chunked(other))
+    wanted = _wanted(one, max_distance, bins, pairs, direction, seed, average, weighted)
+    parts = [
+        _curves(a, b, wanted, "matheron", average, bootstrap if a is not b else 0)
+        for a, b in ((one, two), (one.where(_valid(two)), None), (two.where(_valid(one)), None))
+    ]
+    found = parts[0].drop_vars("weight")
+    scale = np.sqrt(parts[1].semivariance * parts[2].semivariance)
+    found["codispersion"] = (found.semivariance / scale.where(scale > 0)).assign_attrs(
+        long_name="codispersion coefficient", units="1"
+    )
+    units = [units_of(record) for record in (da, other)]
+    found = labelled(found, None)
+    if all(units):
+        for name in {"semivariance", "lower", "upper"} & set(found.variables):
+            found[name].attrs["units"] = " ".join(f"({unit})" for unit in units)
+    found["semivariance"].attrs["long_name"] = "cross-semivariance"
+    kept = found.chunks or one is da
+    return found if kept else found.compute()
+
+
+def _valid(da: xr.DataArray) -> xr.DataArray:
+    good: xr.DataArray = xr.apply_ufunc(finite, da, dask="allowed").notnull()
+    return good
+
+
+def _on_one_grid(da: xr.DataArray, other: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """Return two records on their common days, the second in the order of the first."""
+    here = find_axes(da)
+    there = find_axes(other)
+    if not same_grid(da, other):
+        raise GridError(
+            f"The records are on different grids: {describe_grid(da)}, and {describe_grid(other)}. "
+            "Bring one to the grid of the other, with regrid."
+        )
+    if (here.time is None) != (there.time is None):
+        raise TimeAxisError(
+            f"The {'first' if here.time is None else 'second'} record has no time axis and the "
+            "other one has. Select a time of it, or name the dimension 'time'."
+        )
+    if here.time is not None:
+        if there.time != here.time:
+            other = other.rename({there.time: here.time})
+        da, other = common_days(da, other, here.time)
+    one, two = xr.broadcast(da, turn(other, da))
+    return one.transpose(*da.dims, ...), two.transpose(*da.dims, ...)
+
+
+def _indicator(da: xr.DataArray, threshold: float | Sequence[float]) -> xr.DataArray:
+    """Return 1 where a field is above a threshold and 0 elsewhere, NaN where it has no value."""
+    numbers = np.asarray(threshold)
+    if numbers.dtype.kind not in "iuf" or numbers.ndim > 1 or not np.isfinite(numbers).all():
+        raise OptionError(f"threshold is {threshold!r}; give a number, or a list of numbers.")
+    if numbers.size == 0 or _THRESHOLD in da.dims:
+        found = "an empty list" if numbers.size == 0 else "a dimension of the field already"
+        raise OptionError(
+            f"threshold is {found}; give one number or more, and rename that dimension."
+        )
+    level: Any = (
+        float(numbers)
+        if numbers.ndim == 0
+        else xr.DataArray(
+            numbers.astype(float), dims=_THRESHOLD, coords={_THRESHOLD: numbers.astype(float)}
+        )
+    )
+    good = xr.apply_ufunc(finite, da, dask="allowed")
+    above: xr.DataArray = (good > level).astype(float).where(good.notnull())
+    return above.assign_attrs(da.attrs)
 
 
 def _check_options(
     max_distance: float,
-    bins: int,
-    pairs: int,
-    model: str,
-    estimator: str,
+    bins: int | None,
+    pairs: int | str,
     direction: str | None,
     seed: int,
     average: str | None,
     bootstrap: int,
 ) -> None:
-    check_option("model", model, MODELS)
-    check_option("estimator", estimator, ESTIMATORS)
     if direction is not None:
-        check_option("direction", direction, DIRECTIONS)
+        check_option("direction", direction, [*DIRECTIONS, "all"])
     if average is not None:
         check_option("average (besides None)", average, ("time",))
+    if isinstance(pairs, str):
+        check_option("pairs (besides a number)", pairs, ("auto", "all"))
     number: Any = max_distance
     if not isinstance(number, Real) or not 0 < max_distance < np.inf:
         raise OptionError(f"max_distance is {max_distance!r}; give a positive number of km.")
-    numbers: list[tuple[str, Any, int]] = [("bins", bins, 3), ("pairs", pairs, 100)]
+    numbers: list[tuple[str, Any, int]] = [("bins", 3 if bins is None else bins, 3)]
+    numbers += [("pairs", 100 if isinstance(pairs, str) else pairs, 100)]
     for name, given, least in [*numbers, ("seed", seed, 0), ("bootstrap", bootstrap, 0)]:
         if not isinstance(given, Integral) or given < least:
             raise OptionError(f"{name} is {given!r}; give a whole number, {least} or more.")
 
 
-def _sample_pairs(
-    unlabelled: Unlabelled,
+def _wanted(
+    da: xr.DataArray,
     max_distance: float,
-    bins: int,
-    pairs: int,
+    bins: int | None,
+    pairs: int | str,
     direction: str | None,
     seed: int,
-) -> Pairs:
-    lat, lon = _positions(unlabelled.labels)
-    size = int(np.prod(unlabelled.array.shape[-2:]))
-    if size < MIN_CELLS:
-        raise DataError(
-            f"The grid has {size} cells; a semivariogram needs {MIN_CELLS}. Give a larger area."
-        )
-    return sample_pairs(lat, lon, max_distance, bins, pairs, direction, seed)
-
-
-def _positions(labels: Labels) -> tuple[Array, Array]:
-    """Return latitude and longitude as `to_array` orders them: (y,) and (x,), or (y, x)."""
-    axes = labels.axes
-    down, along = labels.flips()[-2:]
-    lat = labels.coords[axes.latitude]
-    lon = labels.coords[axes.longitude]
-    if lat.ndim == 1:
-        lat = lat[down]
-        lon = lon[along]
-    else:
-        lat = lat.transpose(axes.y, axes.x)
-        lon = lon.transpose(axes.y, axes.x)
-    return np.asarray(lat.values, np.float64), np.asarray(lon.values, np.float64)
-
-
-def _days(unlabelled: Unlabelled, pairs: Pairs, estimator: str, lag: Array) -> xr.Dataset:
-    """Return the curve of every time step; with dask, lazy by chunks of time."""
-    array, labels = unlabelled
-    grid = [labels.axes.y, labels.axes.x]
-    rows, columns = np.unravel_index(pairs.cells, array.shape[-2:])
-    array, rows, columns = select_cells(array, rows, columns)
-    lead = [d for d in labels.order if d not in grid]
-    coords = {d: labels.coords[d] for d in lead if d in labels.coords}
-    found = xr.apply_ufunc(
-        daily_curves,
-        xr.DataArray(array, dims=labels.order, coords=coords),
-        input_core_dims=[grid],
-        output_core_dims=[[_LAG], [_LAG], []],
-        kwargs={"rows": rows, "columns": columns, "pairs": pairs, "estimator": estimator},
-        dask="parallelized",
-        output_dtypes=[float, float, float],
-        dask_gufunc_kwargs={"output_sizes": {_LAG: lag.size}},
+    average: str | None,
+    weighted: bool,
+) -> Wanted:
+    axes = find_axes(da)
+    fields = int(np.prod([n for dim, n in da.sizes.items() if dim not in (axes.y, axes.x)]))
+    return Wanted(
+        max_distance=max_distance,
+        bins=bins,
+        pairs=pairs,
+        direction=direction,
+        seed=seed,
+        weighted=weighted,
+        transforms=True,
+        fields=fields,
+        single=average is None or axes.time is None,
+        quadratic=False,
     )
-    gamma, count, valid = (v.chunk(dict.fromkeys(lead, -1)) if v.chunks else v for v in found)
+
+
+def _curves(
+    da: xr.DataArray,
+    other: xr.DataArray | None,
+    wanted: Wanted,
+    estimator: str,
+    average: str | None,
+    bootstrap: int,
+) -> xr.Dataset:
+    """Return the curves, of the days or averaged, with the weight of each class in a fit."""
+    unlabelled = to_array(da)
+    chosen = choose_pairs(*positions(unlabelled.labels), wanted)
+    lag = (np.arange(chosen.bins) + 0.5) * wanted.max_distance / chosen.bins
+    time = unlabelled.labels.axes.time
+    averaged = average == "time" and time is not None
+    banded = averaged and bootstrap > 0 and da.sizes[time] > 1
+    groups = _GROUPS if banded and chosen.kind == "sample" else 0
+    second = None if other is None else to_array(other)
+    curves = _days(unlabelled, second, chosen, estimator, lag, groups)
+    if averaged:
+        curves = _average(curves, str(time), bootstrap, wanted.seed)
+    share = 1.0 / curves.distance if isinstance(chosen.pairs, Layout) else 1.0
+    curves["weight"] = curves.pair_count * share
+    curves.attrs = {
+        "max_distance": float(wanted.max_distance),
+        "pairs": chosen.number,
+        "pairs_taken": chosen.kind,
+        "weights": chosen.weights,
+        "direction": wanted.direction or "any",
+        "seed": wanted.seed,
+        "average": average or "none",
+    }
+    if wanted.direction is not None:
+        width = 90.0 / len(ROSE) if wanted.direction == "all" else TOLERANCE
+        curves.attrs["tolerance"] = f"{width} degrees"
+    if banded:
+        curves.attrs.update(bootstrap=bootstrap, block_length=block_length(da.sizes[time]))
+    return curves
+
+
+def _days(
+    unlabelled: Unlabelled,
+    other: Unlabelled | None,
+    chosen: Choice,
+    estimator: str,
+    lag: Array,
+    groups: int,
+) -> xr.Dataset:
+    """Return the curve of every time step; with dask, lazy by chunks of time."""
+    labels = unlabelled.labels
+    grid = [labels.axes.y, labels.axes.x]
+    lead = [d for d in labels.order if d not in grid]
+    fields = [f for f in (unlabelled, other) if f is not None]
+    kernel, options, arrays = _kernel(chosen, [f.array for f in fields], estimator, groups)
+    coords = {d: labels.coords[d] for d in lead if d in labels.coords}
+    rose = chosen.distance.size != lag.size
+    outputs = [[_CLASS], [_CLASS], []] + [[_GROUP, _CLASS]] * bool(groups)
+    sizes = {_CLASS: chosen.distance.size} | ({_GROUP: groups} if groups else {})
+    found = xr.apply_ufunc(
+        kernel,
+        *(xr.DataArray(a, dims=f.labels.order) for a, f in zip(arrays, fields, strict=True)),
+        input_core_dims=[[f.labels.axes.y, f.labels.axes.x] for f in fields],
+        output_core_dims=outputs,
+        kwargs=options,
+        dask="parallelized",
+        output_dtypes=[float] * len(outputs),
+        dask_gufunc_kwargs={"output_sizes": sizes},
+    )
+    gamma, count, valid, *parts = (
+        v.chunk(dict.fromkeys(lead, -1)) if v.chunks else v for v in found
+    )
     checked = xr.apply_ufunc(
         check_cells,
         gamma,
         valid,
-        input_core_dims=[[*lead, _LAG], lead],
-        output_core_dims=[[*lead, _LAG]],
-        kwargs={"sampled": pairs.cells.size},
+        input_core_dims=[[*lead, _CLASS], lead],
+        output_core_dims=[[*lead, _CLASS]],
+        kwargs={"sampled": _cells_in_pairs(chosen, unlabelled.array.shape[-2:])},
         dask="parallelized",
         output_dtypes=[float],
     )
     curves = xr.Dataset({"semivariance": checked, "pair_count": count})
-    return curves.assign_coords({_LAG: lag, "distance": (_LAG, pairs.distance)})
+    if groups:
+        curves["groups"] = parts[0]
+    curves = curves.assign_coords(coords)
+    curves = curves.assign_coords(distance=(_CLASS, chosen.distance))
+    return _by_lag(curves, lag, rose=rose)
+
+
+def _kernel(
+    chosen: Choice, arrays: list[Any], estimator: str, groups: int
+) -> tuple[Any, dict[str, Any], list[Any]]:
+    """Return the function of the chosen pairs, its options, and arrays with one chunk of grid."""
+    if isinstance(chosen.pairs, Layout):
+        whole = [a.rechunk({a.ndim - 2: -1, a.ndim - 1: -1}) if _lazy(a) else a for a in arrays]
+        return all_curves, {"layout": chosen.pairs}, whole
+    rows, columns = np.unravel_index(chosen.pairs.cells, arrays[0].shape[-2:])
+    if len(arrays) > 1:  # their chunks differ: then the cells that are needed lie elsewhere
+        arrays = [a.rechunk({a.ndim - 2: -1, a.ndim - 1: -1}) if _lazy(a) else a for a in arrays]
+    few, rows, columns = select_cells(arrays[0], rows, columns)
+    options = {"rows": rows, "columns": columns, "pairs": chosen.pairs, "estimator": estimator}
+    return daily_curves, options | ({"groups": groups} if groups else {}), [few, *arrays[1:]]
+
+
+def _lazy(array: Any) -> bool:
+    return hasattr(array, "dask")
+
+
+def _cells_in_pairs(chosen: Choice, shape: tuple[int, ...]) -> int:
+    return int(np.prod(shape)) if isinstance(chosen.pairs, Layout) else chosen.pairs.cells.size
+
+
+def _by_lag(curves: xr.Dataset, lag: Array, *, rose: bool) -> xr.Dataset:
+    """Return the classes over distance, and over direction where there are several."""
+    if not rose:
+        return curves.rename({_CLASS: LAG}).assign_coords({LAG: lag})
+
+    def cut(v: xr.DataArray) -> xr.Variable:
+        shape = (*v.shape[:-1], len(ROSE), lag.size)
+        return xr.Variable((*v.dims[:-1], DIRECTION, LAG), v.data.reshape(shape))
+
+    kept = {d: c for d, c in curves.coords.items() if _CLASS not in c.dims}
+    data = {name: cut(v) for name, v in curves.data_vars.items()}
+    found = xr.Dataset(data, coords=kept)
+    return found.assign_coords(
+        {LAG: lag, DIRECTION: np.array(ROSE), "distance": cut(curves["distance"])}
+    )
 
 
 def _average(curves: xr.Dataset, time: str, bootstrap: int, seed: int) -> xr.Dataset:
-    daily = [time, _LAG]
+    daily = [time, LAG]
     found = xr.apply_ufunc(
         mean_curve,
         curves.semivariance,
         curves.pair_count,
         input_core_dims=[daily, daily],
-        output_core_dims=[[_LAG]] * 4,
+        output_core_dims=[[LAG]] * 4,
         kwargs={"draws": bootstrap, "seed": seed},
         dask="parallelized",
         output_dtypes=[float] * 4,
@@ -257,270 +519,16 @@ def _average(curves: xr.Dataset, time: str, bootstrap: int, seed: int) -> xr.Dat
     names = ["semivariance", "pair_count", "lower", "upper"]
     band = bootstrap > 0 and curves.sizes[time] > 1
     kept = dict(zip(names, found, strict=True))
-    return xr.Dataset({n: kept[n] for n in (names if band else names[:2])})
-
-
-def _with_fit(curves: xr.Dataset, model: str, lag: Array, units: Any) -> xr.Dataset:
-    """Fit the model, and set long names and units."""
-    curve, parameters, ok, message = xr.apply_ufunc(
-        fit_curves,
-        curves.semivariance,
-        curves.pair_count,
-        curves.distance,
-        input_core_dims=[[_LAG]] * 3,
-        output_core_dims=[[_LAG], ["parameter"], [], []],
-        kwargs={"lag": lag, "model": model},
+    averaged = xr.Dataset({n: kept[n] for n in (names if band else names[:2])})
+    if "groups" not in curves:
+        return averaged
+    lower, upper = xr.apply_ufunc(
+        with_sampling_error,
+        *(averaged[n] for n in ("semivariance", "lower", "upper")),
+        curves.groups,
+        input_core_dims=[[LAG]] * 3 + [[time, _GROUP, LAG]],
+        output_core_dims=[[LAG]] * 2,
         dask="parallelized",
-        output_dtypes=[float, float, bool, MESSAGE],
-        dask_gufunc_kwargs={"output_sizes": {"parameter": 4}},
+        output_dtypes=[float] * 2,
     )
-    reach, psill, nugget, shape = (parameters.isel(parameter=k) for k in range(4))
-    found = curves.assign(
-        fit=curve, nugget=nugget, psill=psill, sill=psill + nugget, effective_range=reach
-    )
-    if model in SHAPES:
-        found[SHAPES[model]] = shape
-    found = found.assign(fit_ok=ok, message=message)
-    square = "1" if units == "1" else f"({units})^2" if units else ""
-    for name, (what, unit) in _MEANING.items():
-        if name in found.variables:
-            said = unit or square
-            found[name].attrs = {"long_name": what, **({"units": said} if said else {})}
-    for name in ("fit_ok", "message"):
-        found[name].attrs.pop("units", None)
-    return found
-
-
-_MEANING = {
-    "lag": ("distance, middle of the class", "km"),
-    "distance": ("mean distance of the pairs", "km"),
-    "semivariance": ("semivariance", ""),
-    "pair_count": ("pairs of cells on a day", "1"),
-    "lower": ("2.5 % quantile of the mean semivariance", ""),
-    "upper": ("97.5 % quantile of the mean semivariance", ""),
-    "fit": ("fitted semivariance", ""),
-    "nugget": ("nugget", ""),
-    "psill": ("partial sill", ""),
-    "sill": ("sill, partial sill plus nugget", ""),
-    "effective_range": ("effective range", "km"),
-    "smoothness": ("smoothness", "1"),
-    "shape": ("shape, the exponent of the distance", "1"),
-    "fit_ok": ("whether the fit is good", ""),
-    "message": ("why the fit failed", ""),
-}
-
-
-def daily_curves(
-    field: Any, *, rows: Array, columns: Array, pairs: Pairs, estimator: str
-) -> tuple[Array, Array, Array]:
-    """Return semivariance, pair counts and number of valid cells of every time step.
-
-    Parameters
-    ----------
-    field : ndarray, shape (..., y, x)
-        Values; a pair with a NaN is left out of its day.
-    rows, columns : ndarray of int, shape (n,)
-        Where `pairs.cells` lie in the last two axes.
-    pairs : Pairs
-        The same for every day.
-    estimator : {"matheron", "cressie", "dowd", "genton"}
-        As in scikit-gstat.
-
-    Returns
-    -------
-    (ndarray, ndarray, ndarray)
-        ``(..., bins)``, ``(..., bins)`` and ``(...)``. Days with fewer than 100 valid cells among
-        those in the pairs have NaN semivariance.
-
-    Examples
-    --------
-    >>> pairs = Pairs(*map(np.array, ([0, 1, 2], [0, 1], [1, 2], [2], [1.0])))
-    >>> places = {"rows": np.zeros(3, int), "columns": np.arange(3)}
-    >>> count = daily_curves(np.ones((1, 3)), **places, pairs=pairs, estimator="matheron")[1]
-    >>> count
-    array([2.])
-    """
-    lead = field.shape[:-2]
-    bins = pairs.counts.size
-    gamma = np.empty((*lead, bins))
-    count = np.empty((*lead, bins))
-    valid = np.empty(lead)
-    flat = np.ravel_multi_index((rows, columns), field.shape[-2:])
-    for day in np.ndindex(lead):  # one at a time: then everything stays in the cache
-        image = field[day]
-        whole = image.flags.c_contiguous
-        values = np.take(image, flat) if whole else image[rows, columns]
-        values = finite(values.astype(np.float64))
-        gamma[day], count[day], valid[day] = _curve(values, pairs, estimator)
-    return gamma, count, valid
-
-
-def _curve(values: Array, pairs: Pairs, estimator: str) -> tuple[Array, Array, int]:
-    """Return the curve of one time step; `values` are those of `pairs.cells`."""
-    gaps = np.take(values, pairs.first) - np.take(values, pairs.second)
-    filled = np.flatnonzero(pairs.counts)
-    starts = np.concatenate([[0], np.cumsum(pairs.counts[filled])[:-1]])
-    missing = np.isnan(gaps)
-    count = pairs.counts.astype(float)
-    gamma = np.full(pairs.counts.size, np.nan)
-    if missing.any():
-        count[filled] -= np.add.reduceat(missing, starts, dtype=np.int64)
-    valid = int(np.count_nonzero(~np.isnan(values)))
-    if valid >= min(MIN_CELLS, values.size):
-        with np.errstate(invalid="ignore", divide="ignore"):  # classes without a pair give NaN
-            gamma[filled] = _KERNELS[estimator](gaps, missing, starts, count[filled])
-    return gamma, count, valid
-
-
-def _matheron(gaps: Array, missing: Array, starts: Array, count: Array) -> Array:
-    """Sum of x^2 / (2 N) (Matheron 1962)."""
-    matheron: Array = _sums(gaps**2, missing, starts) / (2 * count)
-    return matheron
-
-
-def _cressie(gaps: Array, missing: Array, starts: Array, count: Array) -> Array:
-    """(mean of sqrt x)^4 / (2 (0.457 + 0.494 / N + 0.045 / N^2)) (Cressie and Hawkins 1980)."""
-    fourth = (_sums(np.sqrt(np.abs(gaps)), missing, starts) / count) ** 4
-    cressie: Array = fourth / (2 * (0.457 + 0.494 / count + 0.045 / count**2))
-    return cressie
-
-
-def _dowd(gaps: Array, missing: Array, starts: Array, count: Array) -> Array:
-    """2.198 (median of x)^2 / 2 (Dowd 1984)."""
-    classes = _classes(np.abs(gaps), missing, starts)
-    middle = np.array([np.median(x) if x.size else np.nan for x in classes])
-    dowd: Array = 2.198 * middle**2 / 2
-    return dowd
-
-
-def _genton(gaps: Array, missing: Array, starts: Array, count: Array) -> Array:
-    """(2.219 quantile of |x_i - x_j|)^2 / 2 (Genton 1998), x with their signs."""
-    from skgstat.estimators import genton  # late: a second of CPU
-
-    return np.array([genton(x) for x in _classes(gaps, missing, starts)], dtype=float)
-
-
-_KERNELS = {"matheron": _matheron, "cressie": _cressie, "dowd": _dowd, "genton": _genton}
-
-
-def _classes(x: Array, missing: Array, starts: Array) -> Iterator[Array]:
-    """Yield what is there of each distance class."""
-    parts = zip(np.split(x, starts[1:]), np.split(missing, starts[1:]), strict=True)
-    return (part[~gone] for part, gone in parts)
-
-
-def _sums(x: Array, missing: Array, starts: Array) -> Array:
-    x[missing] = 0.0
-    sums: Array = np.add.reduceat(x, starts)
-    return sums
-
-
-def check_cells(gamma: Array, valid: Array, *, sampled: int) -> Array:
-    """Return the curves; raise `DataError` if no time step has enough valid cells.
-
-    Parameters
-    ----------
-    gamma : ndarray, shape (..., day, bins)
-        Semivariance.
-    valid : ndarray, shape (..., day)
-        Valid cells of each day.
-    sampled : int
-        Cells that are in a pair.
-
-    Returns
-    -------
-    ndarray
-        `gamma`.
-
-    Raises
-    ------
-    DataError
-        If every day has fewer than 100.
-
-    Examples
-    --------
-    >>> check_cells(np.ones((1, 2)), np.array([200]), sampled=300).shape
-    (1, 2)
-    """
-    needed = min(MIN_CELLS, sampled)
-    if valid.size and valid.max() < needed:
-        raise DataError(
-            f"At most {int(valid.max())} of the {sampled} cells that were sampled are valid on any "
-            f"day; a semivariogram needs {needed}. Give a field with fewer gaps, or more pairs."
-        )
-    return gamma
-
-
-def mean_curve(
-    gamma: Array, count: Array, *, draws: int, seed: int
-) -> tuple[Array, Array, Array, Array]:
-    """Average daily curves, with a bootstrap band.
-
-    Blocks of about ``days^(1/3)`` consecutive days are sampled with replacement (circular block
-    bootstrap), since days that follow each other are alike.
-
-    Parameters
-    ----------
-    gamma, count : ndarray, shape (..., day, bins)
-        Semivariance and pair counts; days without a semivariance are left out.
-    draws : int
-        Bootstrap samples; 0 gives a NaN band.
-    seed : int
-        Of the bootstrap.
-
-    Returns
-    -------
-    (ndarray, ndarray, ndarray, ndarray)
-        Mean semivariance, mean pair count, 2.5 % and 97.5 % quantile, each ``(..., bins)``.
-
-    References
-    ----------
-    Politis and Romano (1992), A circular block-resampling procedure for stationary data.
-
-    Examples
-    --------
-    >>> mean_curve(np.array([[1.0], [3.0]]), np.ones((2, 1)), draws=0, seed=0)[0]
-    array([2.])
-    """
-    days = gamma.shape[-2]
-    good = ~np.isnan(gamma)
-    used = good.any(axis=-1, keepdims=True)
-    filled = np.where(good, gamma, 0.0)
-    with np.errstate(invalid="ignore", divide="ignore"):  # classes without a pair give NaN
-        mean = filled.sum(axis=-2) / good.sum(axis=-2)
-        pairs = (count * used).sum(axis=-2) / used.sum(axis=-2)
-        if draws == 0 or days < 2:
-            return mean, pairs, np.full_like(mean, np.nan), np.full_like(mean, np.nan)
-        weights = _block_weights(days, draws, seed)
-        means = (weights @ filled) / (weights @ good)  # (..., draw, bins)
-        lower, upper = np.quantile(means, [0.025, 0.975], axis=-2)
-    return mean, pairs, lower, upper
-
-
-def block_length(days: int) -> int:
-    """Return the block length of the bootstrap, in days.
-
-    Parameters
-    ----------
-    days : int
-        Length of the series.
-
-    Returns
-    -------
-    int
-
-    Examples
-    --------
-    >>> block_length(730)
-    10
-    """
-    return int(np.ceil(np.cbrt(days) - 1e-9))
-
-
-def _block_weights(days: int, draws: int, seed: int) -> Array:
-    """Count each day in each bootstrap sample, shape (sample, day)."""
-    length = block_length(days)
-    starts = np.random.default_rng(seed).integers(days, size=(draws, -(-days // length)))
-    resampled = (starts[..., None] + np.arange(length)).reshape(draws, -1)[:, :days] % days
-    places = (resampled + days * np.arange(draws)[:, None]).ravel()
-    return np.bincount(places, minlength=draws * days).reshape(draws, days).astype(float)
+    return averaged.assign(lower=lower, upper=upper)

@@ -19,6 +19,7 @@ from xdownscale.reports._records import days_of
 from xdownscale.skill.baselines import persistence
 
 BINS = 30
+_PAIRS = 30_000  # of each day, whose curves are averaged
 LAGS = tuple(range(1, 11))
 _LEVELS = (0.05, 0.5, 0.95, 0.99)
 _EDGES = 400
@@ -114,7 +115,9 @@ def _variogram(field: xr.DataArray, scope: Scope) -> Curve:
     time = require_time(field, "It")
     # lazy, so that no model is fitted to every day: only the semivariance is computed
     lazy = field if field.chunks else field.chunk({time: 64})
-    result = geostat.semivariogram(lazy, max_distance=scope.reach, bins=BINS, average=None)
+    result = geostat.semivariogram(
+        lazy, max_distance=scope.reach, bins=BINS, pairs=_PAIRS, average=None
+    )
     gamma = result["semivariance"].transpose(time, "lag").values
     count = result["pair_count"].transpose(time, "lag").values
     count = np.where(np.isnan(gamma).all(axis=1, keepdims=True), np.nan, count)
