@@ -5,7 +5,7 @@ Over the pixels of each day: `r2`, `pearson_r2`, `rmse`, `mae`, `bias`, `crps`, 
 `kge`. Of ensembles:
 `spread_skill`, `spread_skill_by_scale`, `rank_histogram`. Of extremes: `events`, `fss`. Of
 spectra: `ralsd`. Of several variables: `intervariable_correlation`. Tables: `table` of scores,
-`describe` of fields.
+`describe` of fields. Climate indices: `indices`.
 
 NaN in truth or prediction leaves that pixel out, and so does an infinity; a day with fewer than
 two pixels left scores NaN.
@@ -18,6 +18,7 @@ from xdownscale.skill._describe import describe, over_days
 from xdownscale.skill._ensemble import rank_histogram, spread_skill
 from xdownscale.skill._events import events, fss
 from xdownscale.skill._format import format_table, left_out_note, to_latex, to_markdown
+from xdownscale.skill._indices import indices
 from xdownscale.skill._multivariate import (
     energy_score,
     intervariable_correlation,
@@ -35,6 +36,7 @@ __all__ = [
     "energy_score",
     "events",
     "format_table",
+    "indices",
     "intervariable_correlation",
     "left_out_note",
     "fss",
