@@ -5,7 +5,8 @@ Over the pixels of each day: `r2`, `pearson_r2`, `rmse`, `mae`, `bias`, `crps`, 
 `kge`. Of ensembles:
 `spread_skill`, `spread_skill_by_scale`, `rank_histogram`. Of extremes: `events`, `fss`. Of
 spectra: `ralsd`. Of several variables: `intervariable_correlation`. Tables: `table` of scores,
-`describe` of fields. Climate indices: `indices`.
+`describe` of fields. Climate indices: `indices`;
+judged by a protocol: `protocol`.
 
 NaN in truth or prediction leaves that pixel out, and so does an infinity; a day with fewer than
 two pixels left scores NaN.
@@ -24,12 +25,14 @@ from xdownscale.skill._multivariate import (
     intervariable_correlation,
     variogram_score,
 )
+from xdownscale.skill._protocol import Assessment, protocol
 from xdownscale.skill._scales import ralsd, spread_skill_by_scale
 from xdownscale.skill._scores import bias, crps, mae, pearson_r2, r2, rmse
 from xdownscale.skill._table import per_day, table
 from xdownscale.skill._temporal import kge, nse
 
 __all__ = [
+    "Assessment",
     "bias",
     "crps",
     "describe",
@@ -46,6 +49,7 @@ __all__ = [
     "over_days",
     "pearson_r2",
     "per_day",
+    "protocol",
     "r2",
     "ralsd",
     "rank_histogram",

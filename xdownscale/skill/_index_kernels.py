@@ -382,15 +382,19 @@ def cycle_amplitude_filtered(s: Sample) -> Array:
     return _range(found)
 
 
-def cycle_phase(s: Sample) -> Array:
-    """Return the day of the year, from 1, of the largest circular mean over 31 days."""
-    cycle = calendar_means(s)
+def circular_means(cycle: Array) -> Array:
+    """Return the circular mean over 31 days of a cycle (cell, period); NaN is left out."""
     half = WINDOW // 2
     padded = np.concatenate([cycle[:, -half:], cycle, cycle[:, :half]], axis=1)
     good = ~np.isnan(padded)
     total = _moving(np.where(good, padded, 0.0))
-    count = _moving(good.astype(float))
-    smooth = total / np.where(count > 0, count, np.nan)
+    count = np.rint(_moving(good.astype(float)))
+    return share(total, count)
+
+
+def cycle_phase(s: Sample) -> Array:
+    """Return the day of the year, from 1, of the largest circular mean over 31 days."""
+    smooth = circular_means(calendar_means(s))
     varies = _range(smooth) > 1e-9 * np.abs(mean_of(smooth))
     best = np.where(np.isnan(smooth), -np.inf, smooth).argmax(axis=1)
     return np.where(varies, best + 1.0, np.nan)

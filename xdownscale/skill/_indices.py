@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import xarray as xr
 
+from xdownscale.core.alignment import template
 from xdownscale.core.coords import Axes, find_axes, require_time
 from xdownscale.core.errors import OptionError, XDownscaleWarning, check_option
 from xdownscale.core.grids import cell_weights
@@ -177,7 +178,9 @@ class Plan(NamedTuple):
         Seasons, or ``"all"``.
     ways : tuple of str
         Ways of grouping.
-    regions : dict of str to region
+    regions : dict of str to DataArray
+        (y, x) weights of the cells of each region in a mean over it; one region, ``"all"``, where
+        there are none.
     left_out : dict of str to str
         Indices of the protocol that the record has not, and why.
     """
@@ -186,7 +189,7 @@ class Plan(NamedTuple):
     kind: str
     groups: dict[str, Days]
     ways: tuple[str, ...]
-    regions: dict[str, Any]
+    regions: dict[str, xr.DataArray]
     left_out: dict[str, str]
 
 
@@ -331,7 +334,6 @@ def make_plan(
     Plan
     """
     ways = check_by(by, regions)
-    axes = find_axes(record)
     time = record[require_time(record, what)]
     require_daily(time, what)
     whole = isinstance(protocol, str) and protocol in PROTOCOLS
@@ -345,10 +347,19 @@ def make_plan(
     groups = _season_days(time, seasons) if "season" in ways else {WHOLE: days_of(time)}
     kept = tuple(name for name in names if name not in left_out)
     _tell_of_years(kept, groups)
-    parts = {name: region_mask(record, r) for name, r in normalise_regions(regions).items()}
-    template = record.isel({dim: 0 for dim in record.dims if dim not in (axes.y, axes.x)})
-    everywhere = xr.ones_like(template.reset_coords(drop=True), dtype=bool)
-    return Plan(kept, of, groups, ways, parts or {WHOLE: everywhere}, left_out)
+    return Plan(kept, of, groups, ways, _region_weights(record, regions), left_out)
+
+
+def _region_weights(
+    record: xr.DataArray, regions: Mapping[str, Any] | None
+) -> dict[str, xr.DataArray]:
+    """Return the areas of the cells of each region, 0 outside."""
+    areas = cell_weights(template(record)).reset_coords(drop=True)
+    parts = {
+        name: areas.where(region_mask(record, region).reset_coords(drop=True), 0.0)
+        for name, region in normalise_regions(regions).items()
+    }
+    return parts or {WHOLE: areas}
 
 
 def _names(protocol: str | Sequence[str]) -> tuple[str, ...]:
@@ -473,33 +484,31 @@ def over_regions(maps: xr.Dataset, regions: Mapping[str, xr.DataArray]) -> xr.Da
     ----------
     maps : Dataset
         (..., y, x)
-    regions : mapping of str to DataArray of bool (y, x)
+    regions : mapping of str to DataArray (y, x)
+        Weights of the cells.
 
     Returns
     -------
     Dataset
         (..., region); days of the year are averaged round the circle.
     """
-    names = list(regions)
     parts = [
-        xr.Dataset(
-            {str(n): area_mean(da, regions[r], str(n) in CIRCULAR) for n, da in maps.items()}
-        )
-        for r in names
+        xr.Dataset({str(n): area_mean(da, weights, str(n) in CIRCULAR) for n, da in maps.items()})
+        for weights in regions.values()
     ]
     joined = xr.concat(parts, dim="region", coords="minimal", compat="override")
-    return joined.assign_coords(region=names).transpose(..., "region")
+    return joined.assign_coords(region=list(regions)).transpose(..., "region")
 
 
-def area_mean(da: xr.DataArray, inside: xr.DataArray, circular: bool = False) -> xr.DataArray:
-    """Return the mean of a map over a region, cells by their area.
+def area_mean(da: xr.DataArray, weights: xr.DataArray, circular: bool = False) -> xr.DataArray:
+    """Return the weighted mean of a map.
 
     Parameters
     ----------
     da : DataArray
         (..., y, x)
-    inside : DataArray of bool
-        (y, x)
+    weights : DataArray
+        (y, x), 0 outside the region.
     circular : bool
         Whether the values are days of the year; ``attrs["period"]`` is its length.
 
@@ -508,10 +517,7 @@ def area_mean(da: xr.DataArray, inside: xr.DataArray, circular: bool = False) ->
     DataArray
         NaN cells are left out.
     """
-    axes = find_axes(da)
-    grid = da.isel({dim: 0 for dim in da.dims if dim not in (axes.y, axes.x)}, drop=True)
-    weights = cell_weights(grid).reset_coords(drop=True).where(inside, 0.0).fillna(0.0)
-    dims = [axes.y, axes.x]
+    dims = list(weights.dims)
     if not circular:
         flat: xr.DataArray = da.weighted(weights).mean(dims, keep_attrs=True)
         return flat
@@ -520,4 +526,5 @@ def area_mean(da: xr.DataArray, inside: xr.DataArray, circular: bool = False) ->
     east = np.cos(angle).weighted(weights).mean(dims)
     north = np.sin(angle).weighted(weights).mean(dims)
     turned = xr.apply_ufunc(np.arctan2, north, east, dask="allowed") * period / (2 * np.pi)
-    return ((turned - 0.5) % period + 0.5).assign_attrs(da.attrs)
+    found: xr.DataArray = ((turned - 0.5) % period + 0.5).assign_attrs(da.attrs)
+    return found
