@@ -252,7 +252,7 @@ def _make_case(prediction: xr.DataArray, truth: xr.DataArray, given: _Given) -> 
             f"The prediction has the further dimensions {further}; reduce or select them first. "
             f"It may have one: {MEMBERS!r}."
         )
-    good = t.notna() & p.notna().all(further)
+    good = space.has_value(t) & space.has_value(p).all(further)
     t = t.where(good)
     options = (given.protocol, given.by, given.regions, given.seasons, given.kind)
     plan = make_plan(t, *options, what="The truth")
@@ -330,7 +330,7 @@ def _cell_measures(case: _Case) -> xr.Dataset:
 def _event_maps(case: _Case, above: bool, level: float, event: str) -> xr.Dataset:
     """Return the maps of Brier score and ROC skill of one event."""
     sign = 1.0 if above else -1.0
-    known = case.t.notna()
+    known = space.has_value(case.t)
     happened = (sign * case.t >= sign * level).where(known).astype(float)
     chance = (sign * case.p >= sign * level).astype(float)
     score = sign * case.p
@@ -433,7 +433,7 @@ def _in_space(case: _Case, season: str, region: str) -> tuple[list[list[float]],
     """Return correlation length and variogram range (truth, prediction) each, and the curves."""
     inside = case.plan.regions[region]
     time = str(case.pairs.axes.time)
-    known = (case.t.notna().any(time) & (inside > 0)).transpose(*inside.dims).values
+    known = (space.has_value(case.t).any(time) & (inside > 0)).transpose(*inside.dims).values
     places = space.choose_places(template(case.t), known, case.given.seed)
     if places is None:
         return [[np.nan, np.nan]] * 2, None

@@ -47,6 +47,11 @@ class Places(NamedTuple):
     pairs: Array
 
 
+def has_value(da: xr.DataArray) -> xr.DataArray:
+    """Tell where a record has a value."""
+    return da.notnull()
+
+
 def choose_places(field: xr.DataArray, known: Array, seed: int) -> Places | None:
     """Choose cells that have values, and sort their pairs by distance.
 
