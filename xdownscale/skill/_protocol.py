@@ -243,7 +243,7 @@ def _of_one(
 def _make_case(prediction: xr.DataArray, truth: xr.DataArray, given: _Given) -> _Case:
     check_some(truth, "The truth")
     require_time(truth, "The truth")
-    pairs = paired(prediction, check_time(truth, "The truth"), None)
+    pairs = paired(prediction, _bare_truth(check_time(truth, "The truth")), None)
     axes = pairs.axes
     p, t = pairs.predictions["prediction"], pairs.truth
     further = [dim for dim in p.dims if dim not in t.dims]
@@ -265,6 +265,18 @@ def _make_case(prediction: xr.DataArray, truth: xr.DataArray, given: _Given) -> 
     return _Case(
         pairs, p.transpose(..., *order), t.transpose(*order), plan, crops(t, regions), given
     )
+
+
+def _bare_truth(truth: xr.DataArray) -> xr.DataArray:
+    """Return the truth without coordinates beside its axes; raise for further dimensions."""
+    axes = find_axes(truth)
+    further = [str(d) for d in truth.dims if d not in (axes.time, axes.y, axes.x)]
+    if further:
+        raise GridError(
+            f"The truth has the further dimensions {further}; reduce or select them first."
+        )
+    kept = {axes.latitude, axes.longitude, *truth.dims}
+    return truth.drop_vars([name for name in truth.coords if name not in kept])
 
 
 def _maps(case: _Case) -> dict[str, xr.Dataset]:
@@ -323,7 +335,7 @@ def _cell_measures(case: _Case) -> xr.Dataset:
         about = {"units": "1"} if name not in _OWN_UNITS else ({"units": units} if units else {})
         found[name].attrs = {"long_name": _TEXTS[name], **about}
     for event, (above, level) in EVENTS[case.plan.kind].items():
-        found = found.merge(_event_maps(case, above, level, event))
+        found = found.merge(_event_maps(case, above, level, event), compat="override")
     return found
 
 
@@ -566,7 +578,9 @@ def _public(maps: Mapping[str, xr.Dataset], case: _Case) -> xr.Dataset:
         if _has_zero(name, case):
             about = {"long_name": f"ratio of {t.attrs['long_name']}", "units": "1"}
             found[f"{name}_ratio"] = (p / t.where(t != 0)).assign_attrs(about)
-    return found.merge(maps["measures"]).assign_attrs(protocol=str(case.given.protocol))
+    return found.merge(maps["measures"], compat="override").assign_attrs(
+        protocol=str(case.given.protocol)
+    )
 
 
 def _change(case: _Case, periods: tuple[Period, Period]) -> pd.DataFrame:
