@@ -45,8 +45,9 @@ def sal(
     factor : float
         The threshold is `factor` times a quantile of the field.
     quantile : float or None
-        Which one, of the pixels with `wet` or more (Wernli et al. 2009, and pysteps, which
-        CORDEX-ML-Bench calls); None: the maximum (Wernli et al. 2008).
+        Which one, of the pixels with `wet` or more (Wernli et al. 2009); None: the maximum
+        (Wernli et al. 2008). CORDEX-ML-Bench calls pysteps, which takes the same threshold but
+        finds its objects by another rule.
     wet : float
         In the units of the truth.
 
