@@ -200,6 +200,8 @@ LEFT_OUT = {
     "publish": "takes no record",
     "reports.report": "the same function as report",
     "plot.rank_histogram": "draws a result of skill.rank_histogram, which is swept",
+    "plot.reliability": "draws a result of skill.reliability, which is swept",
+    "cordex.write_submission": "writes a file of a Dataset: see tests/io/test_cordex.py",
     "plot.spread_skill": "draws a result of skill.spread_skill, which is swept",
     "skill.intervariable_correlation": "of Datasets of several variables; swept below",
     "skill.describe": "of several records by name; swept below",
@@ -275,9 +277,16 @@ HEAVY = {
     "pointwise",
     *("plot_maps", "variogram_score", "energy_score", "kge", "nse", "fss", "events", "describe"),
     *("krige", "kriging"),
+    *("protocol", "indices", "reliability", "twcrps", "crps_decomposition", "sal"),
     *("bias", "mae", "pearson_r2", "r2", "crps", "ralsd", "regrid", "regrid_static", "lag_curve"),
 }
-STEPS_OF = {"compare": 12, "fit_all": 12, "evidence": 16, "report": 16}  # of the heaviest
+STEPS_OF = {
+    "compare": 12,
+    "protocol": 10,
+    "fit_all": 12,
+    "evidence": 16,
+    "report": 16,
+}  # of the heaviest
 
 
 def _functions() -> Iterator[tuple[str, Callable[..., Any]]]:
@@ -385,6 +394,8 @@ def _numbers(found: Any) -> np.ndarray:
         return found.select_dtypes("number").to_numpy(float).ravel()
     if isinstance(found, dict):
         return np.concatenate([*(_numbers(v) for v in found.values()), np.zeros(0)])
+    if isinstance(found, xd.skill.Assessment):
+        return _numbers(found.indices)
     if isinstance(found, xd.Downscaler):
         return np.array([v for v in found.skill_.values() if isinstance(v, float)])
     return np.zeros(0)

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
         predict_to_zarr,
         publish,
     )
+    from xdownscale.io import cordex
     from xdownscale.patches import layout as windows
     from xdownscale.regridding import regrid
     from xdownscale.reports import report
@@ -72,6 +73,7 @@ _HOMES = {
 _ROOMS = {
     "baselines": "skill.baselines",
     "config": "config",
+    "cordex": "io.cordex",
     "datasets": "datasets",
     "errors": "core.errors",
     "geostat": "geostat",
@@ -94,6 +96,7 @@ __all__ = [
     "DownscalerConfig",
     "baselines",
     "config",
+    "cordex",
     "datasets",
     "errors",
     "fit",

@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from records import label
+from xdownscale.core import wasserstein_kernels
 from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisError
 from xdownscale.core.normalization import Scaling
-from xdownscale.geostat import _wasserstein_kernels, similarity_table, wasserstein
+from xdownscale.geostat import similarity_table, wasserstein
 
 MODULE = import_module("xdownscale.geostat.wasserstein")  # the name is the function's too
 PLAIN = {"transform": None, "normalise": False}
@@ -112,15 +113,15 @@ def test_equal_marginals_do_not_mean_equal_conditionals():
 def test_the_kernels_are_scipys(u, v):
     expected = stats.wasserstein_distance(u, v)
     padded = [np.array([[*a, np.nan]]) for a in (u, v)]
-    assert _wasserstein_kernels.distances(*padded)[0] == pytest.approx(expected, abs=1e-12)
-    points = [_wasserstein_kernels.Points(np.sort(a), np.ones(len(a))) for a in (u, v)]
-    entries = _wasserstein_kernels.pooled(points[:1], points[1:], None, False, True)
+    assert wasserstein_kernels.distances(*padded)[0] == pytest.approx(expected, abs=1e-12)
+    points = [wasserstein_kernels.Points(np.sort(a), np.ones(len(a))) for a in (u, v)]
+    entries = wasserstein_kernels.pooled(points[:1], points[1:], None, False, True)
     assert entries[0, 0] == pytest.approx(expected, abs=1e-12)
 
 
 @given(n=st.integers(1, 60), m=st.integers(1, 60))
 def test_the_steps_of_two_quantile_functions_lie_in_both(n, m):
-    first, second, width = _wasserstein_kernels.quantile_steps(n, m)
+    first, second, width = wasserstein_kernels.quantile_steps(n, m)
     ends = np.unique([*(k / n for k in range(1, n + 1)), *(k / m for k in range(1, m + 1))])
     middles = np.cumsum(width) - width / 2
     np.testing.assert_array_equal(first, np.floor(middles * n))
@@ -140,7 +141,7 @@ def test_days_of_other_sizes_are_not_found_by_hashing(monkeypatch):
     monkeypatch.setattr(np, "unique", count(np.unique))
     monkeypatch.setattr(np, "union1d", count(np.union1d))
     u, v = np.random.default_rng(0).normal(size=(2, 900)), np.zeros((2, 700))
-    np.testing.assert_allclose(_wasserstein_kernels.distances(u, v), np.abs(u).mean(axis=1))
+    np.testing.assert_allclose(wasserstein_kernels.distances(u, v), np.abs(u).mean(axis=1))
     assert max(sizes) < 100
 
 
@@ -149,11 +150,11 @@ def test_weighted_points_are_scipys(weights):
     rng = np.random.default_rng(1)
     u, v = np.sort(rng.normal(size=(2, 5)), axis=-1)
     points = [
-        _wasserstein_kernels.Points(u, np.array(weights, float)),
-        _wasserstein_kernels.Points(v, np.ones(5)),
+        wasserstein_kernels.Points(u, np.array(weights, float)),
+        wasserstein_kernels.Points(v, np.ones(5)),
     ]
     expected = stats.wasserstein_distance(u, v, weights)
-    assert _wasserstein_kernels.pooled(points[:1], points[1:], None, False, True)[
+    assert wasserstein_kernels.pooled(points[:1], points[1:], None, False, True)[
         0, 0
     ] == pytest.approx(expected)
 
@@ -280,11 +281,11 @@ def test_a_large_record_is_within_its_error_bound(monkeypatch):
 
 def test_many_values_are_squeezed_into_few_points():
     values = np.sort(np.random.default_rng(0).normal(-1, 0.5, 200_000))
-    points = _wasserstein_kernels.squeeze(_wasserstein_kernels.Points(values, np.ones(values.size)))
+    points = wasserstein_kernels.squeeze(wasserstein_kernels.Points(values, np.ones(values.size)))
     assert points.values.size < values.size / 2
     assert points.weights.sum() == values.size
     assert points.values @ points.weights == pytest.approx(values.sum())
-    again = _wasserstein_kernels.squeeze(points)
+    again = wasserstein_kernels.squeeze(points)
     np.testing.assert_array_equal(again.weights, points.weights)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from xdownscale.core import wasserstein_kernels
 from xdownscale.core.alignment import Pair, bring_together, template
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import OptionError, check_option
@@ -19,7 +20,6 @@ from xdownscale.core.space import space_of
 from xdownscale.core.streaming import RereadableArray, gather
 from xdownscale.core.units import transformed_units, units_of
 from xdownscale.core.values import check_some
-from xdownscale.geostat import _wasserstein_kernels
 from xdownscale.geostat._common_days import on_common_days
 from xdownscale.geostat._grouping import Groups, resolve
 from xdownscale.geostat._variables import for_each_variable
@@ -296,7 +296,7 @@ def _period_bounds(pair: Pair, space: Scaling) -> xr.DataArray:
     highs = []
     for da in pair:
         moved = xr.apply_ufunc(
-            _wasserstein_kernels.clean,
+            wasserstein_kernels.clean,
             da,
             kwargs={"space": space},
             dask="parallelized",
@@ -322,7 +322,7 @@ def _daily(
 ) -> xr.Dataset:
     """Return the distance of each day and group, and mean and quantiles over the days."""
     kernel = partial(
-        _wasserstein_kernels.daily, groups=groups.sizes, bins=bins, normalise=normalise, space=space
+        wasserstein_kernels.daily, groups=groups.sizes, bins=bins, normalise=normalise, space=space
     )
     one, other = pair
     axes = find_axes(one)
@@ -349,16 +349,16 @@ def _daily(
             "output_sizes": {
                 "_when": groups.sizes[0],
                 "_where": groups.sizes[1],
-                "_entry": len(_wasserstein_kernels.DAILY),
+                "_entry": len(wasserstein_kernels.DAILY),
             },
         },
     )
-    found = _split(entries, groups, _wasserstein_kernels.DAILY)
+    found = _split(entries, groups, wasserstein_kernels.DAILY)
     time = axes.time
     if time is None:
         return found
     statistics = xr.apply_ufunc(
-        _wasserstein_kernels.day_statistics,
+        wasserstein_kernels.day_statistics,
         found.wasserstein,
         input_core_dims=[[time]],
         output_core_dims=[["_entry"]],
@@ -408,20 +408,20 @@ def _pooled(
         for da, when, where in zip(pair, groups.when, groups.where, strict=True)
     ]
     ends = None if bounds is None else bounds.data
-    size = (groups.sizes[0] * groups.sizes[1], len(_wasserstein_kernels.POOLED))
+    size = (groups.sizes[0] * groups.sizes[1], len(wasserstein_kernels.POOLED))
     if any(da.chunks is not None for da in pair):
         import dask.array
         from dask.delayed import delayed
 
-        late = delayed(_wasserstein_kernels.pooled, pure=False)(*sums, bins, normalise, exact, ends)
+        late = delayed(wasserstein_kernels.pooled, pure=False)(*sums, bins, normalise, exact, ends)
         make: Any = dask.array.from_delayed
         data = make(late, size, dtype=np.float64)
     else:
-        data = _wasserstein_kernels.pooled(sums[0], sums[1], bins, normalise, exact, ends)
+        data = wasserstein_kernels.pooled(sums[0], sums[1], bins, normalise, exact, ends)
     entries = xr.DataArray(
         data.reshape((*groups.sizes, size[1])), dims=("_when", "_where", "_entry")
     )
-    return _split(entries, groups, _wasserstein_kernels.POOLED)
+    return _split(entries, groups, wasserstein_kernels.POOLED)
 
 
 def _summary(
@@ -437,8 +437,8 @@ def _summary(
     codes = codes.where((when >= 0) & (where >= 0), -1)
     codes = codes.expand_dims([d for d in da.dims if d not in codes.dims]).transpose(*da.dims)
     total = groups.sizes[0] * groups.sizes[1]
-    kernel = partial(_wasserstein_kernels.summarise, groups=total, exact=exact, space=space)
-    merge = partial(_wasserstein_kernels.merge, exact=exact)
+    kernel = partial(wasserstein_kernels.summarise, groups=total, exact=exact, space=space)
+    merge = partial(wasserstein_kernels.merge, exact=exact)
     if da.chunks is not None:
         cut = tuple(c if n > 1 else (1,) for c, n in zip(da.chunks, codes.shape, strict=True))
         beside = codes.chunk(dict(zip(da.dims, cut, strict=True))).data

@@ -8,7 +8,7 @@ imported late.
 
 from __future__ import annotations
 
-from xdownscale.plot._ensemble import rank_histogram, spread_skill
+from xdownscale.plot._ensemble import rank_histogram, reliability, spread_skill
 from xdownscale.plot._maps import maps
 from xdownscale.plot._spatial import power_spectrum, semivariogram
 from xdownscale.plot._style import COLOURS, DASHES
@@ -23,6 +23,7 @@ __all__ = [
     "pacf",
     "power_spectrum",
     "rank_histogram",
+    "reliability",
     "semivariogram",
     "spread_skill",
 ]

@@ -127,6 +127,81 @@ def spread_skill(results: Any, ax: Any = None) -> Any:
     return tidy(ax, words.replace("RMSE of the mean", "spread"), words)
 
 
+def reliability(results: Any, ax: Any = None) -> Any:
+    """Plot a reliability diagram: how often an event took place, by its forecast probability.
+
+    Parameters
+    ----------
+    results : Dataset or mapping of str to Dataset
+        What `xdownscale.skill.reliability` returns, of one threshold.
+    ax : matplotlib axes, optional
+        Where to draw; default the axes of a new figure.
+
+    Returns
+    -------
+    matplotlib axes
+        Points on the diagonal are reliable; the larger a point, the more often the probability
+        was given. The thin line is the frequency of the event.
+
+    Raises
+    ------
+    DataError
+        If something is not such a result, or has further dimensions, such as ``threshold``.
+    MissingPackageError
+        If matplotlib is not installed.
+
+    Examples
+    --------
+    >>> import matplotlib; matplotlib.use("agg")
+    >>> found = xr.Dataset(
+    ...     {"frequency": ("probability", [0.1, 0.9]), "count": ("probability", [30.0, 10.0])},
+    ...     coords={"probability": [0.0, 1.0]},
+    ... )
+    >>> reliability(found).get_xlabel()
+    'forecast probability'
+    """
+    some = {name: _one_threshold(each) for name, each in _named_results(results).items()}
+    known = some if len(some) > 1 or "" not in some else some[""]
+    names = ["frequency", "count"]
+    curves = named(known, None, "skill.reliability", names, "probability")
+    ax = new_axes(ax, (4.8, 4.4))
+    none = True
+    for place, (name, result) in enumerate(curves.items()):
+        chance = result["probability"].values.astype(float)
+        frequency = result["frequency"].values
+        count = np.nan_to_num(result["count"].values.astype(float))
+        colour = COLOURS[place % 7]
+        good = np.isfinite(frequency) & (count > 0)
+        ax.plot(chance[good], frequency[good], color=colour, label=label_of(name, frequency))
+        ax.scatter(chance[good], frequency[good], 10 + 90 * _of_largest(count[good]), color=colour)
+        if good.any():
+            base = float(frequency[good] @ count[good] / count[good].sum())
+            ax.axhline(base, color=colour, linewidth=0.8, linestyle=":")
+            none = False
+    ax.plot([0, 1], [0, 1], color="#000000", linestyle="--", linewidth=1, label="reliable")
+    ax.set(xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    if none:
+        say_no_result(ax)
+    legend(ax, ["reliable"], loc="best")
+    return tidy(ax, "forecast probability", "frequency of the event")
+
+
+def _named_results(results: Any) -> dict[str, Any]:
+    """Return results by name; one without a name."""
+    several = isinstance(results, Mapping) and not isinstance(results, xr.Dataset)
+    return dict(results) if several else {"": results}
+
+
+def _one_threshold(result: Any) -> Any:
+    """Drop the dimension of a single threshold."""
+    single = isinstance(result, xr.Dataset) and result.sizes.get("threshold") == 1
+    return result.isel(threshold=0, drop=True) if single else result
+
+
+def _of_largest(count: Any) -> Any:
+    return np.sqrt(count / count.max()) if count.size else count
+
+
 def _time_dim(results: Any) -> str:
     """Return the name of the time dimension: the last one of the first result."""
     several = isinstance(results, Mapping) and not isinstance(results, xr.Dataset)
