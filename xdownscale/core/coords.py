@@ -27,6 +27,7 @@ _OTHER = {
     "longitude": ("grid_longitude", "projection_x_coordinate"),
     "time": ("forecast_reference_time", "forecast_period"),
 }
+_ROTATED = ("rlat", "rlon")  # degrees from a rotated pole
 _NAMING = ("bounds", "climatology", "grid_mapping", "cell_measures")
 _BOUNDS = ("_bnds", "_bounds", "_bound")
 _COMPASS = {"latitude": "north", "longitude": "east"}
@@ -488,6 +489,8 @@ def _candidates(da: xr.DataArray, kind: str) -> list[str]:
 
 def _is_other(coord: xr.DataArray, kind: str) -> bool:
     """Tell whether a coordinate says that it is another thing, such as a rotated latitude."""
+    if coord.name in _ROTATED:
+        return True
     return coord.attrs.get("standard_name", kind) in _OTHER[kind]
 
 
