@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import xarray as xr
+from scipy.spatial import cKDTree
 
 from xdownscale.core.axis import (
     EARTH_RADIUS_KM,
@@ -133,6 +134,11 @@ class Cells:
                 "such cells, with .isel(...)."
             )
         return to_vectors(latitude, longitude)
+
+    @cached_property
+    def tree(self) -> cKDTree:
+        """A k-d tree of the centres on the sphere, row by row."""
+        return cKDTree(self.centres.reshape(-1, 3))
 
     def place(self, latitude: Array, longitude: Array) -> Place:
         """Return where points lie in this grid.
@@ -351,9 +357,7 @@ def cells_of(grid: xr.DataArray | xr.Dataset, what: str = "The grid") -> Cells:
     from xdownscale.core.grids import given_bounds, grid_template
 
     projection = find_projection(grid, what)
-    located: xr.DataArray | xr.Dataset = (
-        with_positions(grid, what) if isinstance(grid, xr.DataArray) else with_positions(grid, what)
-    )
+    located = with_positions(cast(xr.DataArray, grid), what)  # or a Dataset
     da = grid_template(located, what)
     axes = find_axes(da)
     names = (axes.latitude, axes.longitude)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import xarray as xr
 
 from xdownscale.config import ENGINES
+from xdownscale.core.cells import cells_of
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError, check_option
 from xdownscale.core.grids import (
@@ -22,12 +23,16 @@ from xdownscale.core.grids import (
     require_rectilinear,
     spacing,
 )
+from xdownscale.core.projection import mapping_variable, true_coordinates, with_positions
 from xdownscale.core.values import check_values
-from xdownscale.regridding._esmf import LAST, regrid_esmf
+from xdownscale.regridding._esmf import esmf_regridder
+from xdownscale.regridding._general import regridder_between
 from xdownscale.regridding._separable import Regridder, check_options, float_type
+from xdownscale.regridding._sparse import SparseRegridder
 
 __all__ = ["Regridder", "regrid", "regrid_static", "separable"]
 
+LAST = ("__y", "__x")  # temporary names of the target's two axes
 GridT = TypeVar("GridT", xr.DataArray, xr.Dataset)
 
 
@@ -129,24 +134,85 @@ def regrid(
     """
     check_options(method, extrapolate, min_valid)
     check_option("engine", engine, ENGINES)
-    grid = grid_template(target, "The target grid")
-    # only an area mean asks for the edges of cells
-    bounds = (NO_BOUNDS, NO_BOUNDS)
-    if method == "conservative":
-        bounds = (given_bounds(da), given_bounds(target))
-    options = (method, engine, extrapolate, min_valid, bounds)
+    wanted = Target.of(target)
+    options = (method, engine, extrapolate, min_valid)
     if isinstance(da, xr.Dataset):
-        return _regrid_dataset(da, grid, *options)
-    return _regrid_array(da, grid, *options)
+        return _regrid_dataset(da, wanted, *options)
+    check_values(da, f"The array {str(getattr(da, 'name', None) or '')!r}")
+    return _regrid_array(with_positions(da, "The source grid"), da, wanted, *options)
+
+
+class Target(NamedTuple):
+    """The grid that fields are brought to.
+
+    Attributes
+    ----------
+    given : DataArray or Dataset
+        As the caller gave it.
+    grid : DataArray
+        With latitude and longitude of one or two dimensions.
+    mapping : DataArray or None
+        Its grid mapping variable.
+    """
+
+    given: Grid
+    grid: xr.DataArray
+    mapping: xr.DataArray | None
+
+    @classmethod
+    def of(cls, target: Grid) -> Target:
+        """Look for the positions of a grid."""
+        what = "The target grid"
+        if not isinstance(target, xr.DataArray | xr.Dataset) or true_coordinates(target) is None:
+            located = _located(target, what)
+        else:
+            located = target
+        grid = grid_template(located, what)
+        return cls(target, grid, mapping_variable(target) if is_plane(grid) else None)
+
+
+def _located(grid: Grid, what: str) -> Grid:
+    if isinstance(grid, xr.DataArray):
+        return with_positions(grid, what)
+    return with_positions(grid, what) if isinstance(grid, xr.Dataset) else grid
+
+
+def is_plane(grid: xr.DataArray) -> bool:
+    """Tell whether latitude and longitude are two-dimensional.
+
+    Examples
+    --------
+    >>> is_plane(xr.DataArray(np.ones((1, 1)), coords={"lat": [0.0], "lon": [1.0]}))
+    False
+    """
+    return bool(grid.coords[find_axes(grid).latitude].ndim != 1)
 
 
 def _regrid_array(
-    da: xr.DataArray, grid: xr.DataArray, method: str, engine: str, *options: Any
+    da: xr.DataArray,
+    origin: Grid,
+    target: Target,
+    method: str,
+    engine: str,
+    extrapolate: str | None,
+    min_valid: float,
 ) -> xr.DataArray:
-    check_values(da, f"The array {str(getattr(da, 'name', None) or '')!r}")
-    _check_names(da, grid)
-    bring = _regrid_separable if engine == "separable" else regrid_esmf
-    return _put_on_grid(da, bring(da, grid, method, *options), grid)
+    """Regrid an array with positions; `origin` has its bounds and its grid mapping."""
+    float_type(da.dtype)
+    _check_names(da, target.grid)
+    if engine == "separable" and not is_plane(da) and not is_plane(target.grid):
+        # only an area mean asks for the edges of cells
+        bounds = (NO_BOUNDS, NO_BOUNDS)
+        if method == "conservative":
+            bounds = (given_bounds(origin), given_bounds(target.given))
+        moved = _regrid_separable(da, target.grid, method, extrapolate, min_valid, bounds)
+        return _put_on_grid(da, moved, target)
+    source = cells_of(origin, "The source grid")
+    wanted = cells_of(target.given, "The target grid")
+    between = regridder_between if engine == "separable" else esmf_regridder
+    regridder = between(source, wanted, method, extrapolate, min_valid)
+    moved = apply_to(da, regridder, source.dims, wanted.shape)
+    return _put_on_grid(da, moved, target)
 
 
 def separable(
@@ -243,11 +309,11 @@ def _cell_size(da: xr.DataArray) -> float:
     return rows * columns
 
 
-def _regrid_dataset(
-    ds: xr.Dataset, grid: xr.DataArray, method: str, engine: str, *options: Any
-) -> xr.Dataset:
+def _regrid_dataset(ds: xr.Dataset, target: Target, *options: Any) -> xr.Dataset:
     """Regrid every variable with a grid; keep those without a horizontal dimension."""
-    gridded = [name for name, da in ds.data_vars.items() if has_grid(da)]
+    located = with_positions(ds, "The source grid")
+    bounds = _bounds_names(ds)
+    gridded = [n for n, da in located.data_vars.items() if n not in bounds and has_grid(da)]
     if not gridded:
         raise GridError(
             f"No variable of the Dataset has latitude and longitude; it has {list(ds.data_vars)}. "
@@ -255,14 +321,29 @@ def _regrid_dataset(
         )
     horizontal: set[Hashable] = set()
     for name in gridded:
-        axes = find_axes(ds[name])
+        axes = find_axes(located[name])
         horizontal |= {axes.y, axes.x}
+        check_values(located[name], f"The array {str(name)!r}")
+    mapping = mapping_variable(ds)
+    old = set() if mapping is None or not is_plane(located[gridded[0]]) else {mapping.name}
     results = {
-        name: _regrid_array(da, grid, method, engine, *options) if name in gridded else da
-        for name, da in ds.data_vars.items()
-        if name in gridded or not horizontal & set(da.dims)
+        name: _regrid_array(da, _own(ds, name), target, *options) if name in gridded else da
+        for name, da in located.data_vars.items()
+        if name in gridded or not (horizontal & set(da.dims) or name in old)
     }
     return xr.Dataset(results, attrs=ds.attrs)
+
+
+def _own(ds: xr.Dataset, name: Hashable) -> xr.Dataset:
+    """Return a variable of a Dataset with all that describes its grid."""
+    others = {n for n, da in ds.data_vars.items() if has_grid(da) and n != name}
+    return ds.drop_vars(others - _bounds_names(ds))
+
+
+def _bounds_names(ds: xr.Dataset) -> set[Hashable]:
+    """Return the variables that hold the bounds of coordinates."""
+    found = (da.attrs.get("bounds", da.encoding.get("bounds")) for da in ds.coords.values())
+    return {name for name in found if name in ds.data_vars}
 
 
 def _regrid_separable(
@@ -274,22 +355,53 @@ def _regrid_separable(
     bounds: tuple[Bounds, Bounds],
 ) -> xr.Variable:
     """Return the values on the target grid, with its two axes last."""
-    kind = float_type(da.dtype)
     axes = require_rectilinear(da, "The source grid")
     wanted = require_rectilinear(grid, "The target grid")
     regridder = separable(da, grid, method, extrapolate, min_valid, bounds)
-    used = da.variable.isel({axes.y: regridder.rows, axes.x: regridder.columns})
+    shape = (grid.sizes[wanted.y], grid.sizes[wanted.x])
+    return apply_to(da, regridder, (axes.y, axes.x), shape)
+
+
+def apply_to(
+    da: xr.DataArray,
+    regridder: Regridder | SparseRegridder,
+    dims: tuple[str, str],
+    shape: tuple[int, int],
+) -> xr.Variable:
+    """Apply weights to an array, lazily where it is lazy.
+
+    Parameters
+    ----------
+    da : DataArray
+        On the source grid.
+    regridder : Regridder or SparseRegridder
+    dims : (str, str)
+        Dimensions y and x of the source.
+    shape : (int, int)
+        Rows and columns of the target.
+
+    Returns
+    -------
+    Variable
+        With the target's two axes last.
+
+    Examples
+    --------
+    >>> da = xr.DataArray(np.ones((2, 2)), coords={"lat": [0.0, 1.0], "lon": [0.0, 1.0]})
+    >>> apply_to(da, separable(da, da[:1]), ("lat", "lon"), (1, 2)).shape
+    (1, 2)
+    """
+    used = da.variable.isel({dims[0]: regridder.rows, dims[1]: regridder.columns})
     if da.chunks is not None:
-        used = used.chunk({axes.y: -1, axes.x: -1})
-    sizes = {LAST[0]: grid.sizes[wanted.y], LAST[1]: grid.sizes[wanted.x]}
+        used = used.chunk(dict.fromkeys(dims, -1))
     regridded: xr.Variable = xr.apply_ufunc(
         regridder.apply_cropped,
         used,
-        input_core_dims=[[axes.y, axes.x]],
+        input_core_dims=[list(dims)],
         output_core_dims=[list(LAST)],
         dask="parallelized",
-        output_dtypes=[kind],
-        dask_gufunc_kwargs={"output_sizes": sizes},
+        output_dtypes=[float_type(da.dtype)],
+        dask_gufunc_kwargs={"output_sizes": dict(zip(LAST, shape, strict=True))},
     )
     return regridded
 
@@ -306,20 +418,34 @@ def _check_names(da: xr.DataArray, grid: xr.DataArray) -> None:
         )
 
 
-def _put_on_grid(da: xr.DataArray, regridded: xr.Variable, grid: xr.DataArray) -> xr.DataArray:
+def _put_on_grid(da: xr.DataArray, regridded: xr.Variable, target: Target) -> xr.DataArray:
     """Label regridded values: latitude and longitude of the target, all else of `da`."""
     axes = find_axes(da)
-    wanted = find_axes(grid)
+    wanted = find_axes(target.grid)
     after = {axes.y: wanted.y, axes.x: wanted.x}
     order = [d if d not in after else LAST[d == axes.x] for d in da.dims]
     names = {wanted.y, wanted.x, wanted.latitude, wanted.longitude}
-    horizontal = grid.coords.to_dataset()
-    horizontal = horizontal.drop_vars([n for n in grid.coords if n not in names])
+    horizontal = target.grid.coords.to_dataset()
+    horizontal = horizontal.drop_vars(
+        [n for n in horizontal.coords if n not in names or n not in target.given.coords]
+    )
     kept = da.coords.to_dataset().drop_dims([axes.y, axes.x], errors="ignore")
+    attrs = dict(da.attrs)
+    if is_plane(da) or is_plane(target.grid):
+        kept = kept.drop_vars(_mapping_names(da) & set(kept.coords))
+        attrs.pop("grid_mapping", None)
+    if target.mapping is not None:
+        horizontal = horizontal.assign_coords({target.mapping.name: target.mapping.variable})
+        attrs["grid_mapping"] = str(target.mapping.name)
     return xr.DataArray(
         regridded.transpose(*order).data,
         coords=kept.assign_coords(horizontal.coords).coords,
         dims=[after.get(str(d), d) for d in da.dims],
         name=da.name,
-        attrs=da.attrs,
+        attrs=attrs,
     )
+
+
+def _mapping_names(da: xr.DataArray) -> set[Hashable]:
+    mapping = mapping_variable(da)
+    return set() if mapping is None else {mapping.name}
