@@ -18,8 +18,9 @@ from xdownscale.core.axis import Array
 from xdownscale.core.errors import GridError
 from xdownscale.core.sphere import turns, unit
 
-_PAIRS = 30_000  # pairs of cells at a time, which bounds the memory
+_PAIRS = 20_000  # pairs of cells at a time, which bounds the memory
 _CELLS = 10_000  # cells that are searched for at a time
+_POINT = 1e-9  # share of a cell within which two corners are one point
 _WIDEST = 0.9  # radians from the centre of a cell to a corner that may be seen in a plane
 
 
@@ -59,7 +60,7 @@ def overlap_areas(source: Array, target: Array, what: tuple[str, str]) -> csr_ar
     """
     discs = [_discs(cells, name) for cells, name in zip((source, target), what, strict=True)]
     # the grid whose cells are convex cuts: its sides are the lines of the cut
-    convex = [bool((turns(cells) >= -1e-15).all()) for cells in (source, target)]
+    convex = [_are_convex(cells) for cells in (source, target)]
     swap = convex[0] and (not convex[1] or source.shape[1] < target.shape[1])
     subject, clip, owner = (target, source, None) if swap else (source, target, None)
     subject_discs, clip_discs = (discs[1], discs[0]) if swap else (discs[0], discs[1])
@@ -81,6 +82,12 @@ def overlap_areas(source: Array, target: Array, what: tuple[str, str]) -> csr_ar
     shape = size if swap else size[::-1]
     matrix = coo_array((entries[2], pair), shape=shape)
     return (matrix.T if swap else matrix).tocsr()
+
+
+def _are_convex(cells: Array) -> bool:
+    """Tell whether all cells turn left at every corner."""
+    blocks = (cells[k : k + _PAIRS] for k in range(0, len(cells), _PAIRS))
+    return all(bool((turns(block) >= -1e-15).all()) for block in blocks)
 
 
 def _discs(cells: Array, what: str) -> tuple[Array, Array]:
@@ -146,9 +153,10 @@ def _shared(clip: Array, subject: Array, middle: Array) -> Array:
     x, y = (values[live] for values in polygon)
     count = np.full(live.size, x.shape[1])
     sides = cutting[0].shape[1]
+    size = np.ptp(cutting[0], axis=1) + np.ptp(cutting[1], axis=1)
     for k in range(sides):
         ends = [(values[live, k], values[live, (k + 1) % sides]) for values in cutting]
-        x, y, count = _cut(x, y, count, ends)
+        x, y, count = _cut(x, y, count, ends, _POINT * size[live])
         left = count > 2
         live, x, y, count = live[left], x[left], y[left], count[left]
         if not live.size:
@@ -177,14 +185,16 @@ def _plane(cells: Array, middle: Array, axes: tuple[Array, Array]) -> tuple[Arra
 
 
 def _cut(
-    x: Array, y: Array, count: Array, ends: list[tuple[Array, Array]]
+    x: Array, y: Array, count: Array, ends: list[tuple[Array, Array]], least: Array
 ) -> tuple[Array, Array, Array]:
     """Keep the part of polygons (n, k) on the left of a line each.
 
-    Of each polygon the first `count` corners are meant; the others repeat the first one.
+    Of each polygon the first `count` corners are meant; the others repeat the first one. Two ends
+    of a line that are one point, as at a pole, cut nothing.
     """
     (ax, bx), (ay, by) = ends
-    dx, dy = (bx - ax)[:, None], (by - ay)[:, None]
+    line = np.hypot(bx - ax, by - ay) > least
+    dx, dy = ((b - a)[:, None] * line[:, None] for a, b in ((ax, bx), (ay, by)))
     side = dx * (y - ay[:, None]) - dy * (x - ax[:, None])
     index = np.arange(x.shape[1])
     real = index < count[:, None]
