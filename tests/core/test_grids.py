@@ -37,8 +37,8 @@ def curvilinear() -> xr.DataArray:
     )
 
 
-def test_two_dimensional_grids_are_sent_to_xesmf():
-    with pytest.raises(GridError, match=r"two-dimensional latitude 'lat'.*engine='xesmf'"):
+def test_two_dimensional_grids_are_sent_to_regrid():
+    with pytest.raises(GridError, match=r"two-dimensional latitude 'lat'.*xdownscale\.regrid"):
         require_rectilinear(curvilinear(), "The coarse grid")
     assert require_rectilinear(field([0, 1], [0, 1])).latitude == "lat"
 
@@ -147,4 +147,8 @@ def test_weights_are_areas_or_cosines():
     np.testing.assert_allclose(row, [[1.0], [0.5]])
     tilted = cell_weights(curvilinear().transpose("x", "y"))
     assert tilted.dims == ("x", "y")
-    np.testing.assert_allclose(tilted[0], [1.0, np.cos(np.deg2rad(1))])
+    np.testing.assert_allclose(tilted, area(field([0, 1], [5, 6, 7])).values.T, rtol=1e-4)
+    hole = curvilinear()
+    hole.lat[0, 0] = np.nan
+    expected = [[0.0, 1.0, 1.0], [np.cos(np.deg2rad(1))] * 3]
+    np.testing.assert_allclose(cell_weights(hole), expected)

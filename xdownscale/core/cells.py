@@ -33,7 +33,7 @@ from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError
 from xdownscale.core.mesh import Mesh, Place, quadrilaterals
 from xdownscale.core.projection import Projection, find_projection, with_positions
-from xdownscale.core.sphere import polygon_areas, to_vectors
+from xdownscale.core.sphere import angle, polygon_areas, to_vectors
 
 KINDS = ("degrees", "projected", "curvilinear")
 _BLOCK = 40_000  # cells whose corners are held at a time
@@ -139,6 +139,21 @@ class Cells:
     def tree(self) -> cKDTree:
         """A k-d tree of the centres on the sphere, row by row."""
         return cKDTree(self.centres.reshape(-1, 3))
+
+    @cached_property
+    def steps(self) -> tuple[float, float]:
+        """Median angles between neighbouring rows and columns, in degrees; NaN where there is one.
+
+        Of a curvilinear grid on the sphere.
+        """
+        found = []
+        for axis, size in enumerate(self.shape):
+            apart = angle(
+                np.take(self.centres, range(1, size), axis),
+                np.take(self.centres, range(size - 1), axis),
+            )
+            found.append(float(np.degrees(np.median(apart))) if apart.size else float("nan"))
+        return found[0], found[1]
 
     def place(self, latitude: Array, longitude: Array) -> Place:
         """Return where points lie in this grid.

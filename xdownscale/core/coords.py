@@ -443,7 +443,9 @@ def _coordinate(da: xr.DataArray, kind: str) -> str:
         raise GridError(
             f"No {kind} found in {da.name or 'the array'} with coordinates {list(da.coords)}. "
             f"Looked for standard_name={kind!r}, units of degrees, and names like "
-            f"{kind[:3]!r} or {kind!r}; rename the coordinate or set its standard_name."
+            f"{kind[:3]!r} or {kind!r}; rename the coordinate or set its standard_name. Where the "
+            "grid has projected coordinates and a grid mapping, xdownscale.grids.with_positions "
+            "adds both."
         )
     name = min(found, key=lambda name: _rank(da, kind, name))
     _check_degrees(da.coords[name], kind)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -28,8 +29,10 @@ from xdownscale.core.axis import (
     spacing,
     wrap_longitude,
 )
+from xdownscale.core.cells import Cells, cells_of
 from xdownscale.core.coords import Axes, find_axes
-from xdownscale.core.errors import GridError
+from xdownscale.core.errors import GridError, check_option
+from xdownscale.core.projection import with_positions
 
 __all__ = [
     "Array",
@@ -133,12 +136,13 @@ def grid_template(grid: Grid, what: str = "The grid") -> xr.DataArray:
     ('lat', 'lon')
     """
     if isinstance(grid, xr.DataArray):
-        return grid
+        return with_positions(grid, what)
     if not isinstance(grid, xr.Dataset):
         raise GridError(
             f"{what} is a {type(grid).__name__}; give a DataArray or Dataset with latitude and "
             "longitude."
         )
+    grid = with_positions(grid, what)
     found = [da for da in grid.data_vars.values() if has_grid(da)]
     if not found:
         sizes = {str(d): n for d, n in grid.sizes.items()}
@@ -210,7 +214,7 @@ def require_rectilinear(da: xr.DataArray, what: str = "The grid") -> Axes:
         raise GridError(
             f"{what} has two-dimensional latitude {axes.latitude!r} with dimensions "
             f"{da.coords[axes.latitude].dims}; one-dimensional latitude and longitude are needed "
-            "here. Bring it to such a grid with xdownscale.regrid(..., engine='xesmf')."
+            "here. Bring it to such a grid with xdownscale.regrid."
         )
     return axes
 
@@ -332,6 +336,8 @@ def without_bounds(found: GridT) -> GridT:
 
 
 def _bounds_of(grid: xr.Dataset, name: str) -> Array | None:
+    if name not in grid.variables:  # positions that were computed
+        return None
     centres = grid[name]
     bounds = centres.attrs.get("bounds", centres.encoding.get("bounds"))
     if bounds not in grid.variables:
@@ -356,12 +362,19 @@ def area(grid: Grid, unit: str = "km2") -> xr.DataArray:
     Returns
     -------
     DataArray
-        ``area`` over latitude and longitude, in the order of `grid`.
+        ``area`` over y and x, in the order of `grid`.
 
     Raises
     ------
     GridError
-        If an axis has fewer than two points and no bounds, or the grid is two-dimensional.
+        If an axis has fewer than two points and no bounds, or cells are folded or have no
+        position.
+
+    Notes
+    -----
+    Cells between parallels and meridians have exact areas. Those of a projected grid are polygons
+    on the sphere with many corners; those of a curvilinear grid are quadrilaterals of great
+    circles between corners that CF bounds give, else midway between four centres.
 
     Examples
     --------
@@ -369,15 +382,38 @@ def area(grid: Grid, unit: str = "km2") -> xr.DataArray:
     >>> area(da).sum().round().item()
     49453.0
     """
+    check_option("unit of area", unit, ("km2", "sr"))
+    attrs = {"units": unit, "long_name": "cell area", "standard_name": "cell_area"}
     da = grid_template(grid)
+    if not find_axes(da).rectilinear:
+        cells = cells_of(grid)
+        named = on_grid(da, in_order_of(cells.areas(unit), cells.dims, da), "area", attrs)
+        return _as_given(named, grid)
     latitude, longitude = grid_axes(grid)
     for axis in (latitude, longitude):
         if not has_width(axis):
             cell_bounds(axis.values)
     values = areas_between(latitude.cells, longitude.cells, unit)
     values = values[np.ix_(latitude.inverse, longitude.inverse)]
-    attrs = {"units": unit, "long_name": "cell area", "standard_name": "cell_area"}
     return on_grid(da, values, "area", attrs)
+
+
+def in_order_of(values: Array, dims: tuple[str, str], da: xr.DataArray) -> Array:
+    """Return values over `dims` in the order that `on_grid` wants them.
+
+    Examples
+    --------
+    >>> da = xr.DataArray(np.ones((1, 2)), coords={"lat": [0.0], "lon": [5.0, 6.0]})
+    >>> in_order_of(np.ones((2, 1)), ("lon", "lat"), da).shape
+    (1, 2)
+    """
+    axes = find_axes(da)
+    return values if dims == (axes.y, axes.x) else values.T
+
+
+def _as_given(found: xr.DataArray, grid: Grid) -> xr.DataArray:
+    """Drop positions that were computed for a grid which does not bear them."""
+    return found.drop_vars([name for name in found.coords if name not in grid.coords])
 
 
 def cell_weights(da: xr.DataArray) -> xr.DataArray:
@@ -391,9 +427,9 @@ def cell_weights(da: xr.DataArray) -> xr.DataArray:
     Returns
     -------
     DataArray
-        (y, x): areas in km2, or cosines of latitude where cells have no edges: on curvilinear
-        grids and such of one row or column without bounds. 0 where a curvilinear grid has no
-        coordinates (NEMO leaves out processors on land).
+        (y, x): areas in km2, or cosines of latitude where cells have no edges: on grids of one row
+        or column without bounds, and on curvilinear ones with cells that are folded or have no
+        coordinates (NEMO leaves out processors on land), where weights are 0.
 
     Examples
     --------
@@ -401,8 +437,12 @@ def cell_weights(da: xr.DataArray) -> xr.DataArray:
     >>> cell_weights(da).values.round(2).ravel()
     array([1. , 0.5])
     """
+    da = with_positions(da)
     axes = find_axes(da)
-    if axes.rectilinear and all(has_width(axis) for axis in grid_axes(da)):
+    if not axes.rectilinear:
+        with contextlib.suppress(GridError):
+            return area(da).rename("weight")
+    elif all(has_width(axis) for axis in grid_axes(da)):
         return without_bounds(area(da))
     latitude = da[axes.latitude]
     cosine = latitude.copy(data=np.cos(np.deg2rad(latitude.values.astype(float))))
@@ -463,6 +503,16 @@ def uncovered(coarse: Grid, fine: Grid) -> xr.DataArray:
     >>> uncovered(coarse, fine).values
     array([[False,  True]])
     """
+    template = grid_template(fine, "The fine grid")
+    flat = (find_axes(grid_template(coarse, "The coarse grid")), find_axes(template))
+    if not all(axes.rectilinear for axes in flat):
+        there = cells_of(coarse, "The coarse grid")
+        cells = cells_of(fine, "The fine grid")
+        place = there.place(*(np.ravel(v) for v in cells.positions))
+        beyond = there.outside(place).reshape(cells.shape)
+        return _as_given(
+            on_grid(template, in_order_of(beyond, cells.dims, template), "uncovered"), fine
+        )
     latitude, longitude = grid_axes(coarse, "The coarse grid")
     lat, lon = centres(fine, "The fine grid", rectilinear=True)
     rows = outside(latitude, lat, cyclic=False)
@@ -482,7 +532,9 @@ def fingerprint(grid: Grid) -> dict[str, dict[str, float]]:
     -------
     dict
         ``{"latitude": {"first", "last", "size", "spacing"}, "longitude": {...}}``, ascending,
-        whatever the order and the longitude convention of `grid`; degrees.
+        whatever the order and the longitude convention of `grid`; degrees. Of a projected grid its
+        own coordinates by their names, in their units. Of a curvilinear one ``first`` and ``last``
+        are the least and the greatest degrees, and ``spacing`` the angle between neighbours.
 
     Examples
     --------
@@ -490,20 +542,48 @@ def fingerprint(grid: Grid) -> dict[str, dict[str, float]]:
     >>> fingerprint(da)["latitude"]
     {'first': 0.0, 'last': 1.0, 'size': 2, 'spacing': 1.0}
     """
+    if not find_axes(grid_template(grid)).rectilinear:
+        return _plane_fingerprint(cells_of(grid))
     latitude, longitude = grid_axes(grid)
     turned = wrap_longitude(longitude.values[0], -180.0) - longitude.values[0] + longitude.values
     if longitude.periodic:  # any cut is as good as another: begin at Greenwich
         turned = np.sort(wrap_longitude(longitude.values, -SAME_DEGREES))
     described = {"latitude": latitude.values, "longitude": turned}
     return {
-        name: {
-            "first": round(float(values[0]), 6),
-            "last": round(float(values[-1]), 6),
-            "size": values.size,
-            "spacing": round(spacing(values), 6),
-        }
-        for name, values in described.items()
+        name: _described(values, values.size, spacing(values)) for name, values in described.items()
     }
+
+
+def _described(values: Array, size: int, step: float) -> dict[str, float]:
+    return {
+        "first": round(float(values[0]), 6),
+        "last": round(float(values[-1]), 6),
+        "size": size,
+        "spacing": round(step, 6),
+    }
+
+
+def _plane_fingerprint(cells: Cells) -> dict[str, dict[str, float]]:
+    if cells.kind != "curvilinear":
+        return {
+            name: _described(axis.values, axis.values.size, spacing(axis.values))
+            for name, axis in zip(cells.names, cells.axes, strict=True)
+        }
+    found = {}
+    for k, (name, values) in enumerate(
+        zip(("latitude", "longitude"), cells.positions, strict=True)
+    ):
+        # a jump at the dateline is no reach round the globe
+        ends = np.sort(values, axis=None) if k == 0 else _span(values)
+        found[name] = _described(ends, cells.shape[k], cells.steps[k])
+    return found
+
+
+def _span(longitude: Array) -> Array:
+    """Return the first and the last longitude of a curvilinear grid, without a jump."""
+    middle = np.degrees(np.angle(np.exp(1j * np.radians(longitude)).sum()))
+    turned = wrap_longitude(longitude, middle - 180.0)
+    return np.array([turned.min(), turned.max()])
 
 
 def describe_grid(grid: Grid) -> str:
@@ -526,7 +606,8 @@ def describe_grid(grid: Grid) -> str:
     parts = []
     for name, axis in fingerprint(grid).items():
         step = f" by {axis['spacing']:g}" if axis["size"] > 1 else ""
-        parts.append(f"{axis['size']} {name}s from {axis['first']:g} to {axis['last']:g}{step}")
+        kind = f"{name}s" if name in ("latitude", "longitude") else f"values of {name}"
+        parts.append(f"{axis['size']} {kind} from {axis['first']:g} to {axis['last']:g}{step}")
     return ", ".join(parts)
 
 

@@ -74,6 +74,11 @@ class Projection:
     scale: float
     rotated: bool
 
+    @property
+    def kilometres(self) -> float:
+        """Kilometres in one unit of the coordinates, where they are lengths."""
+        return self.scale * float(self.crs.axis_info[0].unit_conversion_factor or 1.0) / 1000
+
     def positions(self, y: Array, x: Array) -> tuple[Array, Array]:
         """Return latitude and longitude (WGS84 degrees) of coordinates, NaN where there are none.
 
@@ -151,12 +156,14 @@ def find_projection(grid: xr.DataArray | xr.Dataset, what: str = "The grid") -> 
     >>> find_projection(da) is None
     True
     """
+    pair = plane_coordinates(grid)
+    if pair is None:  # most grids: nothing more is looked for
+        return None
     true = true_coordinates(grid)
     if true is not None and all(grid[name].ndim == 1 for name in true):
         return None
     mapping = _mapping(grid, what, needed=true is None)
-    pair = plane_coordinates(grid)
-    if mapping is None or pair is None:
+    if mapping is None:
         return None
     crs = _crs(mapping, what)
     if crs.is_geographic and not crs.is_derived:
@@ -247,6 +254,53 @@ def mapping_variable(grid: xr.DataArray | xr.Dataset) -> xr.DataArray | None:
 
 def _variables(grid: xr.DataArray | xr.Dataset) -> list[str]:
     return [] if isinstance(grid, xr.DataArray) else [str(name) for name in grid.data_vars]
+
+
+def with_mapping(da: xr.DataArray, ds: xr.Dataset) -> xr.DataArray:
+    """Return a variable of a Dataset with its grid mapping, which xarray leaves behind.
+
+    Parameters
+    ----------
+    da : DataArray
+        With latitude and longitude.
+    ds : Dataset
+        That it is from.
+
+    Returns
+    -------
+    DataArray
+        With the grid mapping variable as a scalar coordinate, where there is one and the grid is
+        projected; its attributes where they tell the projection.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset(
+    ...     {"t": (("y", "x"), np.ones((1, 1))), "crs": ((), 0, {"grid_mapping_name": "mercator"})},
+    ...     coords={"y": [0.0], "x": [0.0]},
+    ... )
+    >>> list(with_mapping(ds.t, ds).coords)
+    ['y', 'x', 'crs']
+    """
+    if plane_coordinates(da) is None:
+        return da
+    mapping = mapping_variable(ds)
+    if mapping is not None:
+        return da.assign_coords({str(mapping.name): mapping.variable})
+    told = {key: ds.attrs[key] for key in _TEXTS if key in ds.attrs}
+    return da.assign_attrs({**told, **da.attrs}) if told else da
+
+
+def without_mapping(found: GridT, ds: xr.Dataset) -> GridT:
+    """Return a result without the grid mapping of `with_mapping`.
+
+    Examples
+    --------
+    >>> ds = xr.Dataset({"crs": ((), 0, {"grid_mapping_name": "mercator"})})
+    >>> list(without_mapping(xr.Dataset(coords={"crs": 0}), ds).coords)
+    []
+    """
+    mapping = mapping_variable(ds)
+    return found if mapping is None else found.drop_vars(str(mapping.name), errors="ignore")
 
 
 def _is_mapping(da: xr.DataArray) -> bool:
@@ -481,7 +535,7 @@ def with_positions(grid: GridT, what: str = "The grid") -> GridT:
     >>> with_positions(da.assign_attrs({"proj:code": "EPSG:3857"})).lon.values.round(3)
     array([[0., 2.]])
     """
-    if true_coordinates(grid) is not None:
+    if plane_coordinates(grid) is None or true_coordinates(grid) is not None:
         return grid
     projection = find_projection(grid, what)
     if projection is None:
