@@ -427,9 +427,9 @@ def cell_weights(da: xr.DataArray) -> xr.DataArray:
     Returns
     -------
     DataArray
-        (y, x): areas in km2, or cosines of latitude where cells have no edges: on grids of one row
-        or column without bounds, and on curvilinear ones with cells that are folded or have no
-        coordinates (NEMO leaves out processors on land), where weights are 0.
+        (y, x): areas in km2, or cosines of latitude where the edges of cells are not known: on
+        curvilinear grids without a projection, and on grids of one row or column without bounds.
+        0 where a curvilinear grid has no coordinates (NEMO leaves out processors on land).
 
     Examples
     --------
@@ -441,7 +441,8 @@ def cell_weights(da: xr.DataArray) -> xr.DataArray:
     axes = find_axes(da)
     if not axes.rectilinear:
         with contextlib.suppress(GridError):
-            return area(da).rename("weight")
+            if cells_of(da).kind == "projected":
+                return area(da).rename("weight")
     elif all(has_width(axis) for axis in grid_axes(da)):
         return without_bounds(area(da))
     latitude = da[axes.latitude]

@@ -114,7 +114,8 @@ def _path(name: str) -> Path | None:
 def _size(weights: PointWeights) -> int:
     sparse = [m for m in weights[3:] if m is not None]
     dense = [b.nbytes for b in weights.basis if b is not None]
-    return sum(m.data.nbytes + m.indices.nbytes + m.indptr.nbytes for m in sparse) + sum(dense)
+    parts = [v.nbytes for m in sparse for v in (m.data, m.indices, m.indptr)]
+    return int(sum(parts) + sum(dense))
 
 
 def _write(path: Path, weights: PointWeights) -> None:

@@ -38,7 +38,7 @@ class _Side(NamedTuple):
     """A grid as ESMF wants it."""
 
     grid: xr.Dataset
-    index: Array  # which cell of the grid as given each cell of `grid` is
+    cell: Array  # which cell of the grid as given each cell of `grid` is
     periodic: bool
 
 
@@ -72,8 +72,8 @@ def esmf_regridder(
     xesmf = require("xesmf", "engine='xesmf'")
     _check_method(source, target, method, extrapolate)
     beyond = check_reach(source, target, extrapolate)
-    key = ("esmf", _VERSION, method, extrapolate)
-    key = (*key, *identity(source, method), *identity(target, method))
+    named = (*identity(source, method), *identity(target, method))
+    key: list[Any] = ["esmf", _VERSION, method, extrapolate, *named]
 
     def make() -> PointWeights:
         return _weights(xesmf, source, target, method, beyond)
@@ -124,10 +124,10 @@ def _matrix(xesmf: Any, source: Cells, target: Cells, method: str) -> csr_array:
         ) from err
     rows, columns, values = _entries(made.weights)
     good = np.isfinite(values) & (values != 0)
-    rows, columns, values = rows[good], one.index[columns[good]], values[good]
+    rows, columns, values = rows[good], one.cell[columns[good]], values[good]
     size = (other.grid.sizes[_Y] * other.grid.sizes[_X], source.shape[0] * source.shape[1])
     matrix = csr_array((values, (rows, columns)), shape=size)
-    found: csr_array = matrix[other.index]
+    found: csr_array = matrix[other.cell]
     return found
 
 

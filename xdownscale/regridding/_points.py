@@ -22,14 +22,14 @@ class Terms(NamedTuple):
 
     Attributes
     ----------
-    index : ndarray of int, shape (m, k)
+    place : ndarray of int, shape (m, k)
         Rows of `basis`, or points of the axis as it was given.
     weight : ndarray, shape (m, k)
     basis : ndarray or None, shape (c, n)
         What to multiply the values of the axis with first.
     """
 
-    index: Array
+    place: Array
     weight: Array
     basis: Array | None = None
 
@@ -119,10 +119,11 @@ def _product(
     y: Terms, x: Terms, sizes: tuple[int, int], kind: type[np.floating[Any]] = np.float64
 ) -> csr_array:
     """Return the matrix (m, y * x) of the products of two sums."""
-    count = y.index.shape[0]
-    width = y.index.shape[1] * x.index.shape[1]
-    small = np.int32 if max(count * width, sizes[0] * sizes[1]) < 2**31 else np.int64
-    columns = y.index.astype(small)[:, :, None] * small(sizes[1]) + x.index.astype(small)[:, None]
+    count = y.place.shape[0]
+    width = y.place.shape[1] * x.place.shape[1]
+    most = max(count * width, sizes[0] * sizes[1])
+    small: Any = np.int32 if most < 2**31 else np.int64
+    columns = y.place.astype(small)[:, :, None] * small(sizes[1]) + x.place.astype(small)[:, None]
     weights = (y.weight[:, :, None] * x.weight[:, None, :]).astype(kind, copy=False)
     starts = np.arange(count + 1, dtype=small) * small(width)
     shape = (count, sizes[0] * sizes[1])
