@@ -327,3 +327,13 @@ def test_weights_are_kept(tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     _cache.forget()
     xr.testing.assert_identical(regrid(ds, ds), first["bicubic"])  # no folder: nothing is kept
+
+
+def test_static_fields_are_averaged_where_they_are_finer():
+    fine = lambert(24, 24, 10e3, values=np.random.default_rng(0).normal(size=(24, 24)))
+    coarse = lambert(4, 4, 40e3)
+    for source in (fine, curvilinear(fine)):
+        found = xd.regridding.regrid_static(source, coarse).t
+        xr.testing.assert_identical(found, regrid(source, coarse, "conservative").t)
+    back = xd.regridding.regrid_static(coarse, fine, extrapolate="nearest").t
+    xr.testing.assert_identical(back, regrid(coarse, fine, "bilinear", extrapolate="nearest").t)

@@ -1,4 +1,4 @@
-"""Regrid fields: `regrid` with its two engines, separable matrices and ESMF."""
+"""Regrid fields between grids of all kinds: `regrid` with its own weights and those of ESMF."""
 
 from __future__ import annotations
 
@@ -50,20 +50,21 @@ def regrid(
     Parameters
     ----------
     da : DataArray or Dataset
-        Fields over latitude and longitude and any other dimensions, in any order. Of a Dataset,
-        every variable with latitude and longitude is regridded, variables without a horizontal
-        dimension are kept, and others are dropped.
+        Fields over a grid and any other dimensions, in any order: latitude and longitude of one
+        dimension, projected coordinates with a CF ``grid_mapping`` (or ``proj:code``, ``crs_wkt``),
+        or latitude and longitude of two dimensions. Of a Dataset, every variable with a grid is
+        regridded, variables without a horizontal dimension are kept, and others are dropped.
     target : DataArray or Dataset
-        Gives the grid; its values are not read.
+        Gives the grid, of any of these kinds; its values are not read.
     method : {"bicubic", "bilinear", "nearest", "conservative"}
         ``"bicubic"`` is a not-a-knot cubic spline along each axis (a parabola through three
         points, a line through two). ``"bilinear"`` and ``"nearest"`` never leave the range of
-        the source. ``"conservative"`` is the area mean over the target cell, with exact areas on
-        the sphere; cells end where the CF bounds of a Dataset say, else halfway between centres.
+        the source. ``"conservative"`` is the area mean over the target cell on the sphere; cells
+        end where the CF bounds of a Dataset say, else halfway between centres.
     engine : {"separable", "xesmf"}
-        ``"separable"``: one small matrix for each axis, for one-dimensional latitude and
-        longitude. ``"xesmf"``: ESMF through the package xesmf, for curvilinear grids too; it has
-        no bicubic and takes its patch recovery instead, with a warning.
+        ``"separable"``: the library's own weights, for all kinds of grids. ``"xesmf"``: weights
+        from ESMF through the package xesmf; it has no bicubic and takes its patch recovery
+        instead, with a warning.
     extrapolate : None or "nearest"
         None refuses target cells whose centres lie beyond the outermost cell edges of the source.
         ``"nearest"`` gives everything beyond the outermost source centres the value of the
@@ -74,16 +75,17 @@ def regrid(
     Returns
     -------
     DataArray or Dataset
-        The dimensions of `da` in their order, with latitude and longitude named and placed as in
-        `target` (coordinates identical); name and attributes of `da`. float32 stays float32,
-        float16 becomes float32, integers and booleans become float64. Lazy where `da` is; each
-        field is regridded on its own, so the chunks do not matter.
+        The dimensions of `da` in their order, with horizontal coordinates and the grid mapping
+        named and placed as in `target` (coordinates identical); name and attributes of `da`.
+        float32 stays float32, float16 becomes float32, integers and booleans become float64. Lazy
+        where `da` is; each field is regridded on its own, so the chunks do not matter.
 
     Raises
     ------
     GridError
-        If axes are missing, two-dimensional (separable engine), unsorted, have duplicates or
-        one point where cells are needed; if the target reaches outside the source.
+        If axes are missing, unsorted, have duplicates or one point where cells are needed; if a
+        grid mapping is missing, unknown or contradicts latitude and longitude; if cells of a
+        curvilinear grid are folded or have no position; if the target reaches outside the source.
     OptionError
         For an unknown name or a share outside [0, 1].
     DataError
@@ -98,8 +100,22 @@ def regrid(
 
     Notes
     -----
-    The separable engine computes ``F = W_y f W_x^T``. Longitudes may follow any convention and
-    cross Greenwich or the dateline; a source that goes round the globe is periodic.
+    *Between grids in degrees* ``F = W_y f W_x^T``, a small matrix for each axis. Longitudes may
+    follow any convention and cross Greenwich or the dateline; a source that goes round the globe
+    is periodic.
+
+    *From a grid in degrees or in a projection to any other* the same splines are evaluated at the
+    target's positions in the source's coordinates. *From a curvilinear grid* they are splines over
+    its rows and columns, at the fractional indices of the target: ``"bilinear"`` weighs the four
+    centres of the quadrilateral that holds the point (found by a k-d tree on the sphere and solved
+    in the gnomonic projection), ``"bicubic"`` refines the indices until the spline of the positions
+    meets the point, ``"nearest"`` is the nearest centre on the sphere. Points in no quadrilateral
+    but within half a cell, as round a pole, take the inverse distances to four centres.
+    ``"conservative"`` is first order: weights are the areas that two spherical polygons share,
+    whose sides are great circles (parallels and lines of a projection are cut into several).
+
+    Weights are kept in memory, and the costly ones as files named by a hash of both grids in
+    ``XDOWNSCALE_WEIGHTS``, by default in the user's cache folder; set it to "" to keep none.
 
     *Margin.* In the half cell between the outermost source centre and its edge, bicubic goes on
     along the line through the outermost two centres; the other methods hold the outermost value.
@@ -294,16 +310,19 @@ def regrid_static(
     array([[0., 8.],
            [0., 8.]])
     """
-    finer = _cell_size(grid_template(field, "The static field")) < _cell_size(
-        grid_template(target, "The target grid")
-    )
+    given = {"The static field": field, "The target grid": target}
+    flat = not any(is_plane(grid_template(grid, what)) for what, grid in given.items())
+    own, wanted = (_cell_size(grid, what, flat=flat) for what, grid in given.items())
+    finer = own < wanted
     method = "conservative" if finer else "bilinear"
     return regrid(field, target, method, extrapolate=extrapolate, min_valid=min_valid)
 
 
-def _cell_size(da: xr.DataArray) -> float:
-    """Return the area of a cell in square degrees, NaN where an axis has one point."""
-    latitude, longitude = centres(da, rectilinear=True)
+def _cell_size(grid: Grid, what: str, *, flat: bool) -> float:
+    """Return the area of a cell in square degrees, NaN for a single point; else in km2."""
+    if not flat:
+        return float(np.median(cells_of(grid, what).areas()))
+    latitude, longitude = centres(grid, what, rectilinear=True)
     rows = spacing(np.unwrap(latitude, period=360.0))
     columns = spacing(np.unwrap(longitude, period=360.0))
     return rows * columns
