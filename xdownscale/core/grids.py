@@ -70,6 +70,7 @@ __all__ = [
     "spacing",
     "uncovered",
     "with_bounds",
+    "with_positions",
     "without_bounds",
     "wrap_longitude",
 ]
