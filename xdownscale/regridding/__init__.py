@@ -23,7 +23,7 @@ from xdownscale.core.grids import (
     require_rectilinear,
     spacing,
 )
-from xdownscale.core.projection import mapping_variable, true_coordinates, with_positions
+from xdownscale.core.projection import mapping_variable, with_positions
 from xdownscale.core.values import check_values
 from xdownscale.regridding._esmf import esmf_regridder
 from xdownscale.regridding._general import regridder_between
@@ -167,24 +167,25 @@ class Target(NamedTuple):
         As the caller gave it.
     grid : DataArray
         With latitude and longitude of one or two dimensions.
+    plane : bool
+        True where they are two-dimensional.
     mapping : DataArray or None
         Its grid mapping variable.
     """
 
     given: Grid
     grid: xr.DataArray
+    plane: bool
     mapping: xr.DataArray | None
 
     @classmethod
     def of(cls, target: Grid) -> Target:
         """Look for the positions of a grid."""
         what = "The target grid"
-        if not isinstance(target, xr.DataArray | xr.Dataset) or true_coordinates(target) is None:
-            located = _located(target, what)
-        else:
-            located = target
+        located = _located(target, what)
         grid = grid_template(located, what)
-        return cls(target, grid, mapping_variable(target) if is_plane(grid) else None)
+        plane = is_plane(grid)
+        return cls(target, grid, plane, mapping_variable(target) if plane else None)
 
 
 def _located(grid: Grid, what: str) -> Grid:
@@ -216,7 +217,7 @@ def _regrid_array(
     """Regrid an array with positions; `origin` has its bounds and its grid mapping."""
     float_type(da.dtype)
     _check_names(da, target.grid)
-    if engine == "separable" and not is_plane(da) and not is_plane(target.grid):
+    if engine == "separable" and not target.plane and not is_plane(da):
         # only an area mean asks for the edges of cells
         bounds = (NO_BOUNDS, NO_BOUNDS)
         if method == "conservative":
@@ -450,7 +451,7 @@ def _put_on_grid(da: xr.DataArray, regridded: xr.Variable, target: Target) -> xr
     )
     kept = da.coords.to_dataset().drop_dims([axes.y, axes.x], errors="ignore")
     attrs = dict(da.attrs)
-    if is_plane(da) or is_plane(target.grid):
+    if target.plane or da.coords[axes.latitude].ndim != 1:
         kept = kept.drop_vars(_mapping_names(da) & set(kept.coords))
         attrs.pop("grid_mapping", None)
     if target.mapping is not None:
