@@ -21,6 +21,7 @@ settings.load_profile("house")
 
 # In CI every test runs, but for what the machine cannot have.
 EXCUSES = ("xesmf", "GPU", "Chromium", "tmpfs")
+os.environ.setdefault("XDOWNSCALE_WEIGHTS", "")  # tests keep no weights of regridding on disk
 DATA = Path(os.environ.get("XDOWNSCALE_TEST_DATA", "../shared/data"))
 
 

@@ -37,8 +37,8 @@ def curvilinear() -> xr.DataArray:
     )
 
 
-def test_two_dimensional_grids_are_sent_to_xesmf():
-    with pytest.raises(GridError, match=r"two-dimensional latitude 'lat'.*engine='xesmf'"):
+def test_two_dimensional_grids_are_sent_to_regrid():
+    with pytest.raises(GridError, match=r"two-dimensional latitude 'lat'.*xdownscale\.regrid"):
         require_rectilinear(curvilinear(), "The coarse grid")
     assert require_rectilinear(field([0, 1], [0, 1])).latitude == "lat"
 

@@ -153,17 +153,6 @@ def test_a_name_that_is_taken():
         regrid(da.drop_vars("latitude"), fine())
 
 
-def test_two_dimensional_grids_need_xesmf():
-    lat, lon = np.meshgrid(LAT, LON, indexing="ij")
-    da = xr.DataArray(
-        lat, dims=("y", "x"), coords={"lat": (("y", "x"), lat), "lon": (("y", "x"), lon)}
-    )
-    with pytest.raises(GridError, match=r"source grid has two-dimensional .*engine='xesmf'"):
-        regrid(da, fine())
-    with pytest.raises(GridError, match=r"target grid has two-dimensional .*engine='xesmf'"):
-        regrid(record(), da)
-
-
 def test_refusals():
     with pytest.raises(
         OptionError, match=r"Unknown regrid method: 'cubic'.*Did you mean 'bicubic'"

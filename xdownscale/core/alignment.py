@@ -338,7 +338,7 @@ def _crop(da: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
             raise GridError(
                 "The grids differ and one is curvilinear, so their common area is not known. Pass "
                 "common=False to compare all cells of both, or bring them to one grid with "
-                "xdownscale.regrid(..., engine='xesmf')."
+                "xdownscale.regrid."
             )
     axes = find_axes(da)
     outside = uncovered(other, da)

@@ -27,6 +27,7 @@ _OTHER = {
     "longitude": ("grid_longitude", "projection_x_coordinate"),
     "time": ("forecast_reference_time", "forecast_period"),
 }
+_ROTATED = ("rlat", "rlon")  # degrees from a rotated pole
 _NAMING = ("bounds", "climatology", "grid_mapping", "cell_measures")
 _BOUNDS = ("_bnds", "_bounds", "_bound")
 _COMPASS = {"latitude": "north", "longitude": "east"}
@@ -442,7 +443,9 @@ def _coordinate(da: xr.DataArray, kind: str) -> str:
         raise GridError(
             f"No {kind} found in {da.name or 'the array'} with coordinates {list(da.coords)}. "
             f"Looked for standard_name={kind!r}, units of degrees, and names like "
-            f"{kind[:3]!r} or {kind!r}; rename the coordinate or set its standard_name."
+            f"{kind[:3]!r} or {kind!r}; rename the coordinate or set its standard_name. Where the "
+            "grid has projected coordinates and a grid mapping, xdownscale.grids.with_positions "
+            "adds both."
         )
     name = min(found, key=lambda name: _rank(da, kind, name))
     _check_degrees(da.coords[name], kind)
@@ -488,6 +491,8 @@ def _candidates(da: xr.DataArray, kind: str) -> list[str]:
 
 def _is_other(coord: xr.DataArray, kind: str) -> bool:
     """Tell whether a coordinate says that it is another thing, such as a rotated latitude."""
+    if coord.name in _ROTATED:
+        return True
     return coord.attrs.get("standard_name", kind) in _OTHER[kind]
 
 

@@ -1,437 +1,81 @@
-"""Grid cells: order, edges, areas, distances and comparison of latitude-longitude grids."""
+"""Grids: cells, areas, distances and comparison of labelled grids."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import xarray as xr
 
+from xdownscale.core.axis import (
+    EARTH_RADIUS_KM,
+    FLOAT32_DEGREES,
+    NO_BOUNDS,
+    SAME_CELL,
+    SAME_DEGREES,
+    Array,
+    Axis,
+    Bounds,
+    areas_between,
+    cell_areas,
+    cell_bounds,
+    check_coverage,
+    has_width,
+    latitude_axis,
+    longitude_axis,
+    outside,
+    spacing,
+    wrap_longitude,
+)
+from xdownscale.core.cells import Cells, cells_of
 from xdownscale.core.coords import Axes, find_axes
 from xdownscale.core.errors import GridError, check_option
+from xdownscale.core.projection import with_positions
 
-Array = npt.NDArray[Any]
+__all__ = [
+    "Array",
+    "Axis",
+    "Bounds",
+    "EARTH_RADIUS_KM",
+    "Grid",
+    "GridT",
+    "NO_BOUNDS",
+    "SAME_CELL",
+    "SAME_DEGREES",
+    "area",
+    "cell_areas",
+    "cell_bounds",
+    "cell_centres",
+    "cell_weights",
+    "centres",
+    "check_coverage",
+    "describe_grid",
+    "distances",
+    "find_cells",
+    "fingerprint",
+    "given_bounds",
+    "grid_axes",
+    "grid_template",
+    "has_grid",
+    "has_width",
+    "latitude_axis",
+    "longitude_axis",
+    "match_cells",
+    "on_grid",
+    "outside",
+    "require_rectilinear",
+    "same_grid",
+    "spacing",
+    "uncovered",
+    "with_bounds",
+    "with_positions",
+    "without_bounds",
+    "wrap_longitude",
+]
 
-EARTH_RADIUS_KM = 6371.0071809
-"""Radius of the sphere with the area of the WGS84 ellipsoid (authalic radius)."""
-
-SAME_DEGREES = 1e-5  # about one metre: closer longitudes are the same meridian
-SAME_CELL = 1e-3  # share of a cell that float32 coordinates may be off
-FLOAT32_DEGREES = 2e-5  # that float32 longitudes may be off
-
-
-class Axis(NamedTuple):
-    """One axis of a grid, put in order.
-
-    Attributes
-    ----------
-    values : ndarray
-        Cell centres, ascending, each once; longitudes without a jump at Greenwich or the dateline.
-    edges : ndarray
-        Cell edges, one more than there are cells; both equal to the centre where there is one cell
-        and no bounds were given.
-    cells : ndarray, shape (n, 2)
-        Lower and upper edge of each cell: neighbouring edges, or the bounds that were given, which
-        need not meet.
-    first : ndarray of int
-        Where each value stands in the axis as it was given.
-    inverse : ndarray of int
-        Which value each point of the axis as it was given is.
-    periodic : bool
-        True for longitudes that go round the globe.
-    """
-
-    values: Array
-    edges: Array
-    cells: Array
-    first: Array
-    inverse: Array
-    periodic: bool
-
-
-def cell_bounds(centres: Array, limits: tuple[float, float] | None = None) -> Array:
-    """Return the edges of cells from their centres.
-
-    Parameters
-    ----------
-    centres : array, shape (n,)
-        Ascending or descending cell centres; two or more.
-    limits : (float, float), optional
-        Edges are clipped to these, for latitude to (-90, 90).
-
-    Returns
-    -------
-    ndarray, shape (n + 1,)
-        Midpoints; the outermost edges lie half a spacing beyond the outermost centres.
-
-    Raises
-    ------
-    GridError
-        If there are fewer than two centres.
-
-    Examples
-    --------
-    >>> cell_bounds(np.array([89.0, 87.0]), limits=(-90, 90))
-    array([90., 88., 86.])
-    """
-    centres = np.asarray(centres, dtype=np.float64)
-    if centres.size < 2:
-        raise GridError(
-            f"Cells have no edges: the axis has {centres.size} point. Give two points or more."
-        )
-    middle = (centres[1:] + centres[:-1]) / 2
-    ends = 2 * centres[[0, -1]] - middle[[0, -1]]
-    edges = np.concatenate([ends[:1], middle, ends[1:]])
-    return edges if limits is None else np.clip(edges, *limits)
-
-
-def spacing(centres: Array) -> float:
-    """Return the median distance between neighbouring centres; NaN for a single one.
-
-    Parameters
-    ----------
-    centres : array, shape (n,)
-        Cell centres in degrees.
-
-    Returns
-    -------
-    float
-        Degrees.
-
-    Examples
-    --------
-    >>> spacing(np.array([10.0, 9.5, 9.0]))
-    0.5
-    """
-    steps = np.abs(np.diff(np.asarray(centres, dtype=np.float64)))
-    return float(np.median(steps)) if steps.size else float("nan")
-
-
-def wrap_longitude(longitude: Any, start: float = -180.0) -> Array:
-    """Bring longitudes into ``[start, start + 360)``.
-
-    Parameters
-    ----------
-    longitude : array
-        Degrees east, any convention.
-    start : float
-        Where the wanted convention begins.
-
-    Returns
-    -------
-    ndarray
-        Same shape.
-
-    Examples
-    --------
-    >>> wrap_longitude(np.array([350.0, 10.0]))
-    array([-10.,  10.])
-    """
-    start = float(start)
-    wrapped = start + np.mod(np.asarray(longitude, dtype=np.float64) - start, 360.0)
-    return np.where(wrapped >= start + 360.0, start, wrapped)
-
-
-Bounds = tuple[Array | None, Array | None]
-"""Lower and upper edges (n, 2) of the latitudes and of the longitudes, where they are known."""
-
-NO_BOUNDS: Bounds = (None, None)
 _EDGES = (("_south_edge", "_north_edge"), ("_west_edge", "_east_edge"))  # see `with_bounds`
-
-
-def latitude_axis(latitude: Array, what: str = "The grid", bounds: Array | None = None) -> Axis:
-    """Put a latitude axis in order.
-
-    Parameters
-    ----------
-    latitude : array, shape (n,)
-        Degrees north, ascending or descending.
-    what : str
-        What the axis belongs to, for the message.
-    bounds : array, shape (n, 2), optional
-        Edges of each cell, in degrees; midpoints between the centres by default.
-
-    Returns
-    -------
-    Axis
-
-    Raises
-    ------
-    GridError
-        For NaN, duplicates, values beyond the poles or in no order.
-
-    Examples
-    --------
-    >>> latitude_axis(np.array([50.0, 40.0])).values
-    array([40., 50.])
-    """
-    values = _finite(latitude, what, "latitude")
-    if np.abs(values).max() > 90 + SAME_DEGREES:
-        raise GridError(
-            f"{what} has latitudes from {values.min():g} to {values.max():g}; allowed are degrees "
-            "from -90 to 90. Give latitudes in degrees north."
-        )
-    order = np.argsort(values, kind="stable")
-    _check_order(values, order, what, "latitude", cyclic=False)
-    ordered = values[order]
-    edges = cell_bounds(ordered, (-90.0, 90.0)) if ordered.size > 1 else ordered.repeat(2)
-    cells = np.stack([edges[:-1], edges[1:]], axis=-1)
-    if bounds is not None:
-        offsets = np.asarray(bounds, dtype=np.float64) - values[:, None]
-        cells = np.clip(_cells_around(ordered, offsets[order], what, "latitude"), -90.0, 90.0)
-        edges = _joined(cells)
-    return Axis(ordered, edges, cells, order, np.argsort(order), False)
-
-
-def _cells_around(centres: Array, offsets: Array, what: str, kind: str) -> Array:
-    """Return the edges (n, 2) of each cell from their distances to its centre."""
-    low = offsets.min(axis=1)
-    high = offsets.max(axis=1)
-    slack = SAME_CELL * (high - low)
-    wrong = ~((low <= slack) & (high >= -slack) & (high > low))
-    if wrong.any():
-        raise GridError(
-            f"{what} has {wrong.sum()} {kind}s whose bounds do not hold them, the first at "
-            f"{centres[wrong][0]:g}. Correct the bounds, or drop them (and the attribute 'bounds')."
-        )
-    return np.stack([centres + low, centres + high], axis=-1)
-
-
-def _joined(cells: Array) -> Array:
-    """Return the edges (n + 1,) of cells (n, 2); midpoints between cells that do not meet."""
-    inner = np.where(
-        cells[:-1, 1] == cells[1:, 0], cells[1:, 0], (cells[:-1, 1] + cells[1:, 0]) / 2
-    )
-    return np.concatenate([cells[:1, 0], inner, cells[-1:, 1]])
-
-
-def longitude_axis(longitude: Array, what: str = "The grid", bounds: Array | None = None) -> Axis:
-    """Put a longitude axis in order, across Greenwich and the dateline.
-
-    Parameters
-    ----------
-    longitude : array, shape (n,)
-        Degrees east in any convention, ascending or descending, with or without a jump of 360.
-        A meridian that is given twice, as 0 and as 360, is taken once.
-    what : str
-        What the axis belongs to, for the message.
-    bounds : array, shape (n, 2), optional
-        Edges of each cell, in degrees and any convention; midpoints by default.
-
-    Returns
-    -------
-    Axis
-        The seam lies in the widest gap between neighbouring meridians.
-
-    Raises
-    ------
-    GridError
-        For NaN, duplicates or values in no order.
-
-    Examples
-    --------
-    >>> longitude_axis(np.array([0.0, 10.0, 350.0])).values
-    array([350., 360., 370.])
-    """
-    given = _finite(longitude, what, "longitude")
-    wrapped = wrap_longitude(given, 0.0)
-    wrapped[360.0 - wrapped < SAME_DEGREES] -= 360.0
-    order = np.argsort(wrapped, kind="stable")
-    fresh = np.diff(wrapped[order], prepend=-np.inf) > SAME_DEGREES
-    first = order[fresh]
-    values = wrapped[order][fresh]
-    inverse = np.empty(given.size, dtype=np.intp)
-    inverse[order] = np.cumsum(fresh) - 1
-    _check_order(given, first, what, "longitude", cyclic=True)
-    seam, periodic = _seam(values, inverse)
-    values = np.concatenate([values[seam:], values[:seam] + 360.0])
-    inverse = (inverse - seam) % values.size
-    first = np.roll(first, -seam)
-    if values.size < 2:
-        edges = values.repeat(2)
-    elif periodic:
-        edges = cell_bounds(np.concatenate([values[-1:] - 360, values, values[:1] + 360]))[1:-1]
-    else:
-        edges = cell_bounds(values)
-    cells = np.stack([edges[:-1], edges[1:]], axis=-1)
-    if bounds is not None:
-        pairs = np.asarray(bounds, dtype=np.float64)[first]
-        offsets = wrap_longitude(pairs - given[first][:, None])
-        whole = np.abs(np.abs(np.diff(pairs, axis=1)[:, 0]) - 360.0) < SAME_DEGREES
-        offsets[whole] = [-180.0, 180.0]  # one cell round the globe
-        cells = _cells_around(values, offsets, what, "longitude")
-        edges = _joined(cells)
-    return Axis(values, edges, cells, first, inverse, periodic)
-
-
-def _seam(values: Array, inverse: Array) -> tuple[int, bool]:
-    """Return the index to cut ascending longitudes at, and whether they go round the globe."""
-    gaps = np.diff(values, append=values[0] + 360.0)
-    widest = int(np.argmax(gaps))
-    # Round the globe: the widest gap is hardly wider than the next. Then the caller's own cut.
-    if values.size > 1 and gaps[widest] <= 1.5 * np.delete(gaps, widest).max():
-        ascends = (inverse[0] + 1) % values.size == inverse[1]
-        return int(inverse[0] if ascends else inverse[-1]), True
-    return (widest + 1) % values.size, False
-
-
-def _finite(values: Array, what: str, kind: str) -> Array:
-    values = np.asarray(values, dtype=np.float64)
-    if values.size == 0 or not np.isfinite(values).all():
-        raise GridError(
-            f"{what} has {values.size} {kind}s, {np.count_nonzero(~np.isfinite(values))} of them "
-            f"not finite. Give one finite {kind} or more."
-        )
-    return values
-
-
-def _check_order(given: Array, first: Array, what: str, kind: str, *, cyclic: bool) -> None:
-    """Refuse duplicates and an axis that neither ascends nor descends (on the circle if cyclic)."""
-    uniques, counts = np.unique(given, return_counts=True)
-    if uniques.size < given.size:
-        raise GridError(
-            f"{what} has the {kind} {uniques[counts > 1][0]:g} {counts.max()} times. Each {kind} "
-            f"may stand once: drop the duplicates, e.g. with .drop_duplicates()."
-        )
-    steps = np.diff(np.argsort(first))  # argsort: the rank of each point, in the order given
-    steps, back = (steps % first.size, first.size - 1) if cyclic else (steps, -1)
-    if not ((steps == 1).all() or (steps == back).all()):
-        raise GridError(
-            f"{what} has {kind}s in no order. They must ascend or descend: sort them, "
-            f"e.g. with .sortby({kind!r})."
-        )
-
-
-def outside(axis: Axis, points: Array, *, cyclic: bool) -> Array:
-    """Tell which points lie beyond the outermost cell edges of an axis.
-
-    Parameters
-    ----------
-    axis : Axis
-        Axis of the grid that is to cover.
-    points : array, shape (n,)
-        Degrees.
-    cyclic : bool
-        True for longitudes: any convention will do.
-
-    Returns
-    -------
-    ndarray of bool, shape (n,)
-
-    Examples
-    --------
-    >>> outside(latitude_axis(np.array([0.0, 1.0])), np.array([-0.5, 1.6]), cyclic=False)
-    array([False,  True])
-    """
-    points = np.asarray(points, dtype=np.float64)
-    if axis.periodic:
-        return np.zeros(points.shape, dtype=bool)
-    if cyclic:
-        points = wrap_longitude(points, (axis.values[0] + axis.values[-1]) / 2 - 180)
-    slack = SAME_CELL * np.diff(axis.edges).max()
-    beyond: Array = (points < axis.edges[0] - slack) | (points > axis.edges[-1] + slack)
-    return beyond
-
-
-def check_coverage(latitude: Axis, longitude: Axis, lat: Array, lon: Array) -> None:
-    """Raise unless all points of a grid lie within the outermost cell edges of another.
-
-    Parameters
-    ----------
-    latitude, longitude : Axis
-        Axes of the grid that is to cover.
-    lat, lon : array, shape (m,) and (n,)
-        Cell centres of the grid that is to be covered.
-
-    Raises
-    ------
-    GridError
-        If a centre lies outside.
-
-    Examples
-    --------
-    >>> axis = latitude_axis(np.array([0.0, 1.0]))
-    >>> check_coverage(axis, axis, np.array([0.4]), np.array([1.4]))
-    """
-    rows = outside(latitude, lat, cyclic=False)
-    columns = outside(longitude, lon, cyclic=True)
-    parts = []
-    for kind, axis, bad, found in [
-        ("latitude", latitude, rows, lat),
-        ("longitude", longitude, columns, lon),
-    ]:
-        if bad.any():
-            parts.append(
-                f"{kind} {np.min(found):.6g} to {np.max(found):.6g} ({bad.sum()} of {bad.size} "
-                f"outside; allowed is {axis.edges[0]:.6g} to {axis.edges[-1]:.6g})"
-            )
-    if parts:
-        raise GridError(
-            "The target grid reaches outside the source grid and its half-cell margin: "
-            f"{' and '.join(parts)}. Give a larger source, crop the target, or pass "
-            "extrapolate='nearest'."
-        )
-
-
-def cell_areas(lat_edges: Array, lon_edges: Array, unit: str = "km2") -> Array:
-    """Return the exact areas of latitude-longitude cells on the sphere.
-
-    Parameters
-    ----------
-    lat_edges, lon_edges : array, shape (m + 1,) and (n + 1,)
-        Cell edges in degrees, ascending or descending, longitudes without a jump.
-    unit : {"km2", "sr"}
-        Square kilometres on the sphere with the area of the WGS84 ellipsoid
-        (radius 6371.0072 km), or steradians.
-
-    Returns
-    -------
-    ndarray, shape (m, n)
-
-    Notes
-    -----
-    Area = R^2 |sin(lat_2) - sin(lat_1)| |lon_2 - lon_1|.
-
-    Examples
-    --------
-    >>> float(cell_areas(np.array([-90.0, 90.0]), np.array([0.0, 360.0]), "sr")[0, 0] / np.pi)
-    4.0
-    """
-    pairs = [np.stack([edges[:-1], edges[1:]], axis=-1) for edges in (lat_edges, lon_edges)]
-    return _areas(pairs[0], pairs[1], unit)
-
-
-def _areas(lat_cells: Array, lon_cells: Array, unit: str) -> Array:
-    """Return areas (m, n) of cells from their lower and upper edges, (m, 2) and (n, 2)."""
-    check_option("unit of area", unit, ("km2", "sr"))
-    heights = np.abs(np.diff(np.sin(np.radians(lat_cells)), axis=1)[:, 0])
-    widths = np.abs(np.diff(np.radians(lon_cells), axis=1)[:, 0])
-    radius = EARTH_RADIUS_KM if unit == "km2" else 1.0
-    areas: Array = np.outer(heights, widths) * radius**2
-    return areas
-
-
-def has_width(axis: Axis) -> bool:
-    """Tell whether the cells of an axis have a width: not one point without bounds.
-
-    Parameters
-    ----------
-    axis : Axis
-        Latitudes or longitudes.
-
-    Returns
-    -------
-    bool
-
-    Examples
-    --------
-    >>> has_width(latitude_axis(np.array([0.0])))
-    False
-    """
-    return bool((axis.cells[:, 1] > axis.cells[:, 0]).all())
-
 
 Grid = xr.DataArray | xr.Dataset
 GridT = TypeVar("GridT", xr.DataArray, xr.Dataset)
@@ -493,12 +137,13 @@ def grid_template(grid: Grid, what: str = "The grid") -> xr.DataArray:
     ('lat', 'lon')
     """
     if isinstance(grid, xr.DataArray):
-        return grid
+        return with_positions(grid, what)
     if not isinstance(grid, xr.Dataset):
         raise GridError(
             f"{what} is a {type(grid).__name__}; give a DataArray or Dataset with latitude and "
             "longitude."
         )
+    grid = with_positions(grid, what)
     found = [da for da in grid.data_vars.values() if has_grid(da)]
     if not found:
         sizes = {str(d): n for d, n in grid.sizes.items()}
@@ -570,7 +215,7 @@ def require_rectilinear(da: xr.DataArray, what: str = "The grid") -> Axes:
         raise GridError(
             f"{what} has two-dimensional latitude {axes.latitude!r} with dimensions "
             f"{da.coords[axes.latitude].dims}; one-dimensional latitude and longitude are needed "
-            "here. Bring it to such a grid with xdownscale.regrid(..., engine='xesmf')."
+            "here. Bring it to such a grid with xdownscale.regrid."
         )
     return axes
 
@@ -692,6 +337,8 @@ def without_bounds(found: GridT) -> GridT:
 
 
 def _bounds_of(grid: xr.Dataset, name: str) -> Array | None:
+    if name not in grid.variables:  # positions that were computed
+        return None
     centres = grid[name]
     bounds = centres.attrs.get("bounds", centres.encoding.get("bounds"))
     if bounds not in grid.variables:
@@ -716,12 +363,19 @@ def area(grid: Grid, unit: str = "km2") -> xr.DataArray:
     Returns
     -------
     DataArray
-        ``area`` over latitude and longitude, in the order of `grid`.
+        ``area`` over y and x, in the order of `grid`.
 
     Raises
     ------
     GridError
-        If an axis has fewer than two points and no bounds, or the grid is two-dimensional.
+        If an axis has fewer than two points and no bounds, or cells are folded or have no
+        position.
+
+    Notes
+    -----
+    Cells between parallels and meridians have exact areas. Those of a projected grid are polygons
+    on the sphere with many corners; those of a curvilinear grid are quadrilaterals of great
+    circles between corners that CF bounds give, else midway between four centres.
 
     Examples
     --------
@@ -729,15 +383,38 @@ def area(grid: Grid, unit: str = "km2") -> xr.DataArray:
     >>> area(da).sum().round().item()
     49453.0
     """
+    check_option("unit of area", unit, ("km2", "sr"))
+    attrs = {"units": unit, "long_name": "cell area", "standard_name": "cell_area"}
     da = grid_template(grid)
+    if not find_axes(da).rectilinear:
+        cells = cells_of(grid)
+        named = on_grid(da, in_order_of(cells.areas(unit), cells.dims, da), "area", attrs)
+        return _as_given(named, grid)
     latitude, longitude = grid_axes(grid)
     for axis in (latitude, longitude):
         if not has_width(axis):
             cell_bounds(axis.values)
-    values = _areas(latitude.cells, longitude.cells, unit)
+    values = areas_between(latitude.cells, longitude.cells, unit)
     values = values[np.ix_(latitude.inverse, longitude.inverse)]
-    attrs = {"units": unit, "long_name": "cell area", "standard_name": "cell_area"}
     return on_grid(da, values, "area", attrs)
+
+
+def in_order_of(values: Array, dims: tuple[str, str], da: xr.DataArray) -> Array:
+    """Return values over `dims` in the order that `on_grid` wants them.
+
+    Examples
+    --------
+    >>> da = xr.DataArray(np.ones((1, 2)), coords={"lat": [0.0], "lon": [5.0, 6.0]})
+    >>> in_order_of(np.ones((2, 1)), ("lon", "lat"), da).shape
+    (1, 2)
+    """
+    axes = find_axes(da)
+    return values if dims == (axes.y, axes.x) else values.T
+
+
+def _as_given(found: xr.DataArray, grid: Grid) -> xr.DataArray:
+    """Drop positions that were computed for a grid which does not bear them."""
+    return found.drop_vars([name for name in found.coords if name not in grid.coords])
 
 
 def cell_weights(da: xr.DataArray) -> xr.DataArray:
@@ -751,9 +428,9 @@ def cell_weights(da: xr.DataArray) -> xr.DataArray:
     Returns
     -------
     DataArray
-        (y, x): areas in km2, or cosines of latitude where cells have no edges: on curvilinear
-        grids and such of one row or column without bounds. 0 where a curvilinear grid has no
-        coordinates (NEMO leaves out processors on land).
+        (y, x): areas in km2, or cosines of latitude where the edges of cells are not known: on
+        curvilinear grids without a projection, and on grids of one row or column without bounds.
+        0 where a curvilinear grid has no coordinates (NEMO leaves out processors on land).
 
     Examples
     --------
@@ -761,8 +438,13 @@ def cell_weights(da: xr.DataArray) -> xr.DataArray:
     >>> cell_weights(da).values.round(2).ravel()
     array([1. , 0.5])
     """
+    da = with_positions(da)
     axes = find_axes(da)
-    if axes.rectilinear and all(has_width(axis) for axis in grid_axes(da)):
+    if not axes.rectilinear:
+        with contextlib.suppress(GridError):
+            if cells_of(da).kind == "projected":
+                return area(da).rename("weight")
+    elif all(has_width(axis) for axis in grid_axes(da)):
         return without_bounds(area(da))
     latitude = da[axes.latitude]
     cosine = latitude.copy(data=np.cos(np.deg2rad(latitude.values.astype(float))))
@@ -823,6 +505,16 @@ def uncovered(coarse: Grid, fine: Grid) -> xr.DataArray:
     >>> uncovered(coarse, fine).values
     array([[False,  True]])
     """
+    template = grid_template(fine, "The fine grid")
+    flat = (find_axes(grid_template(coarse, "The coarse grid")), find_axes(template))
+    if not all(axes.rectilinear for axes in flat):
+        there = cells_of(coarse, "The coarse grid")
+        cells = cells_of(fine, "The fine grid")
+        place = there.place(*(np.ravel(v) for v in cells.positions))
+        beyond = there.outside(place).reshape(cells.shape)
+        return _as_given(
+            on_grid(template, in_order_of(beyond, cells.dims, template), "uncovered"), fine
+        )
     latitude, longitude = grid_axes(coarse, "The coarse grid")
     lat, lon = centres(fine, "The fine grid", rectilinear=True)
     rows = outside(latitude, lat, cyclic=False)
@@ -842,7 +534,9 @@ def fingerprint(grid: Grid) -> dict[str, dict[str, float]]:
     -------
     dict
         ``{"latitude": {"first", "last", "size", "spacing"}, "longitude": {...}}``, ascending,
-        whatever the order and the longitude convention of `grid`; degrees.
+        whatever the order and the longitude convention of `grid`; degrees. Of a projected grid its
+        own coordinates by their names, in their units. Of a curvilinear one ``first`` and ``last``
+        are the least and the greatest degrees, and ``spacing`` the angle between neighbours.
 
     Examples
     --------
@@ -850,20 +544,48 @@ def fingerprint(grid: Grid) -> dict[str, dict[str, float]]:
     >>> fingerprint(da)["latitude"]
     {'first': 0.0, 'last': 1.0, 'size': 2, 'spacing': 1.0}
     """
+    if not find_axes(grid_template(grid)).rectilinear:
+        return _plane_fingerprint(cells_of(grid))
     latitude, longitude = grid_axes(grid)
     turned = wrap_longitude(longitude.values[0], -180.0) - longitude.values[0] + longitude.values
     if longitude.periodic:  # any cut is as good as another: begin at Greenwich
         turned = np.sort(wrap_longitude(longitude.values, -SAME_DEGREES))
     described = {"latitude": latitude.values, "longitude": turned}
     return {
-        name: {
-            "first": round(float(values[0]), 6),
-            "last": round(float(values[-1]), 6),
-            "size": values.size,
-            "spacing": round(spacing(values), 6),
-        }
-        for name, values in described.items()
+        name: _described(values, values.size, spacing(values)) for name, values in described.items()
     }
+
+
+def _described(values: Array, size: int, step: float) -> dict[str, float]:
+    return {
+        "first": round(float(values[0]), 6),
+        "last": round(float(values[-1]), 6),
+        "size": size,
+        "spacing": round(step, 6),
+    }
+
+
+def _plane_fingerprint(cells: Cells) -> dict[str, dict[str, float]]:
+    if cells.kind != "curvilinear":
+        return {
+            name: _described(axis.values, axis.values.size, spacing(axis.values))
+            for name, axis in zip(cells.names, cells.axes, strict=True)
+        }
+    found = {}
+    for k, (name, values) in enumerate(
+        zip(("latitude", "longitude"), cells.positions, strict=True)
+    ):
+        # a jump at the dateline is no reach round the globe
+        ends = np.sort(values, axis=None) if k == 0 else _span(values)
+        found[name] = _described(ends, cells.shape[k], cells.steps[k])
+    return found
+
+
+def _span(longitude: Array) -> Array:
+    """Return the first and the last longitude of a curvilinear grid, without a jump."""
+    middle = np.degrees(np.angle(np.exp(1j * np.radians(longitude)).sum()))
+    turned = wrap_longitude(longitude, middle - 180.0)
+    return np.array([turned.min(), turned.max()])
 
 
 def describe_grid(grid: Grid) -> str:
@@ -886,7 +608,8 @@ def describe_grid(grid: Grid) -> str:
     parts = []
     for name, axis in fingerprint(grid).items():
         step = f" by {axis['spacing']:g}" if axis["size"] > 1 else ""
-        parts.append(f"{axis['size']} {name}s from {axis['first']:g} to {axis['last']:g}{step}")
+        kind = f"{name}s" if name in ("latitude", "longitude") else f"values of {name}"
+        parts.append(f"{axis['size']} {kind} from {axis['first']:g} to {axis['last']:g}{step}")
     return ", ".join(parts)
 
 

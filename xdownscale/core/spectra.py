@@ -12,10 +12,12 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 
+from xdownscale.core.cells import cells_of
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError, OptionError, check_option
 from xdownscale.core.grids import SAME_CELL, Axis, distances, grid_axes
 from xdownscale.core.missing import finite
+from xdownscale.core.projection import find_projection, with_positions
 
 Array = NDArray[Any]
 SMALLEST = 8  # rows and columns below which there is no spectrum to speak of
@@ -61,14 +63,14 @@ class RingSpectra(NamedTuple):
         (...), share of cells that are missing.
     rings : Rings
         Of the grid.
-    latitude : Axis
-        Of the grid.
+    latitude : Axis or None
+        Of the grid, in degrees; None where it is a length.
     """
 
     variance: xr.DataArray
     missing: xr.DataArray
     rings: Rings
-    latitude: Axis
+    latitude: Axis | None
 
 
 def ring_spectra(
@@ -108,11 +110,9 @@ def ring_spectra(
     check_option("window", window, list(WINDOWS))
     if not 0 <= max_missing < 1:
         raise OptionError(f"max_missing is {max_missing}; give a share from 0 to below 1.")
+    da = with_positions(da)
     axes = find_axes(da)
-    (latitude, longitude) = grid_axes(da)
-    check_even(latitude, "latitude")
-    check_even(longitude, "longitude")
-    spacing = spacing_of(latitude, longitude)
+    latitude, longitude, spacing = _even_axes(da)
     shape = (latitude.values.size, longitude.values.size)
     rings = make_octaves(shape, spacing) if by_octave else make_rings(shape, spacing)
     taper = np.outer(WINDOWS[window](da.sizes[axes.y]), WINDOWS[window](da.sizes[axes.x]))
@@ -129,7 +129,31 @@ def ring_spectra(
             "allow_rechunk": True,
         },
     )
-    return RingSpectra(variance, missing, rings, latitude)
+    uneven = axes.rectilinear or bool(np.abs(latitude.values).max() <= 90)
+    return RingSpectra(variance, missing, rings, latitude if uneven else None)
+
+
+def _even_axes(da: xr.DataArray) -> tuple[Axis, Axis, tuple[float, float]]:
+    """Return the axes of an evenly spaced grid, and its spacing (dy, dx) in km.
+
+    On a projected grid it is the spacing of its own coordinates: lengths of the projection, or
+    distances near the equator of a rotated pole.
+    """
+    projection = None if find_axes(da).rectilinear else find_projection(da)
+    if projection is None:
+        latitude, longitude = grid_axes(da)
+        check_even(latitude, "latitude")
+        check_even(longitude, "longitude")
+        return latitude, longitude, spacing_of(latitude, longitude)
+    cells = cells_of(da)
+    y, x = cells.axes
+    check_even(y, f"{cells.names[0]} coordinate")
+    check_even(x, f"{cells.names[1]} coordinate")
+    if projection.rotated:
+        return y, x, spacing_of(y, x)
+    steps = [float(np.diff(axis.values).mean()) for axis in (y, x)]
+    dy, dx = (step * projection.kilometres for step in steps)
+    return y, x, (dy, dx)
 
 
 def in_order(da: xr.DataArray, dim: str, axis: Axis) -> xr.DataArray:
@@ -162,9 +186,10 @@ def check_even(axis: Axis, kind: str) -> None:
         )
     steps = np.diff(axis.values)
     if np.ptp(steps) > 2 * SAME_CELL * steps.mean():
+        unit = " degrees" if kind in ("latitude", "longitude") else ""
         raise GridError(
-            f"The {kind}s are not evenly spaced: steps from {steps.min():g} to {steps.max():g} "
-            "degrees. Bring the field to a regular grid first, e.g. with xdownscale.regrid."
+            f"The {kind}s are not evenly spaced: steps from {steps.min():g} to {steps.max():g}"
+            f"{unit}. Bring the field to a regular grid first, e.g. with xdownscale.regrid."
         )
 
 

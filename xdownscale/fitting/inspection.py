@@ -234,6 +234,7 @@ def _time_facts(da: xr.DataArray) -> dict[str, str]:
 
 def _grid_facts(da: xr.DataArray) -> dict[str, str]:
     try:
+        grids.require_rectilinear(da)
         axes = grids.fingerprint(da)
     except XDownscaleError:
         shape = " x ".join(str(da.sizes[d]) for d in (find_axes(da).y, find_axes(da).x))

@@ -13,6 +13,7 @@ import xarray as xr
 from xdownscale.core.coords import auxiliary, find_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import has_grid, with_bounds, without_bounds
+from xdownscale.core.projection import with_mapping, with_positions, without_mapping
 from xdownscale.core.units import units_of
 from xdownscale.core.values import check_some
 
@@ -74,7 +75,7 @@ def for_each_variable(
             arguments = signature.bind(*args, **kwargs).arguments
             if not any(isinstance(given, xr.Dataset) for given in (*args, *kwargs.values())):
                 _check_records(arguments, first, other)
-                return function(*args, **kwargs)
+                return _of_arrays(function, signature.bind(*args, **kwargs))
             ds = arguments[first]
             beside = arguments.get(other) if other else None
             if not isinstance(ds, xr.Dataset):
@@ -89,13 +90,22 @@ def for_each_variable(
                 arguments[first] = da
                 if isinstance(beside, xr.Dataset):
                     arguments[str(other)] = _of_the_same_name(beside, name, str(other))
-                results[name] = _call(function, arguments, name, (first, other))
+                found = _call(function, arguments, name, (first, other))
+                results[name] = without_mapping(found, ds)
             return _combine(results, ds)
 
         diagnostic.__signature__ = signature  # type: ignore[attr-defined]
         return diagnostic
 
     return decorate
+
+
+def _of_arrays(function: Callable[..., Any], bound: inspect.BoundArguments) -> Any:
+    """Call a diagnostic of DataArrays, with the positions of projected grids."""
+    for key, value in bound.arguments.items():
+        if isinstance(value, xr.DataArray):
+            bound.arguments[key] = with_positions(value, "The record")
+    return function(*bound.args, **bound.kwargs)
 
 
 def fields_of(ds: xr.Dataset, *, needs_time: bool = False) -> dict[str, xr.DataArray]:
@@ -110,8 +120,8 @@ def fields_of(ds: xr.Dataset, *, needs_time: bool = False) -> dict[str, xr.DataA
     """
     beside = auxiliary(ds)
     on_grid = {
-        str(name): with_bounds(da, ds)
-        for name, da in ds.data_vars.items()
+        str(name): with_mapping(with_bounds(da, ds), ds)
+        for name, da in with_positions(ds, "The Dataset").data_vars.items()
         if str(name) not in beside and has_grid(da)
     }
     if not on_grid:
@@ -147,7 +157,8 @@ def _of_the_same_name(ds: xr.Dataset, name: str, what: str) -> xr.DataArray:
             f"{list(ds.data_vars)}. Rename it, or select the variables that both have."
         )
     da = ds[name]
-    return with_bounds(da, ds) if has_grid(da) else da
+    located = with_positions(ds, f"The Dataset {what}")[name]
+    return with_mapping(with_bounds(located, ds), ds) if has_grid(located) else da
 
 
 def _check_records(arguments: Mapping[str, Any], first: str, other: str | None) -> None:

@@ -69,7 +69,8 @@ def power_spectrum(
     rings is ``mean((w f)^2) / mean(w^2)`` (Parseval), the variance of the detrended field f.
     Spacings are geodesic: dy in the middle of the domain, dx on its middle latitude. On domains
     that reach far across latitudes dx is not the same everywhere, and wavelengths are blurred by as
-    much: ``attrs["comment"]`` says by how much, where it differs by more than 30 %.
+    much: ``attrs["comment"]`` says by how much, where it differs by more than 30 %. On a projected
+    grid (CF ``grid_mapping``, ``proj:code``) spacings are those of its own coordinates in km.
 
     Examples
     --------
@@ -121,8 +122,10 @@ def _message(found: xr.Dataset, most: float) -> xr.DataArray:
     return said.assign_attrs(long_name="why there is no spectrum", units="1")
 
 
-def _comment(latitude: Axis) -> dict[str, str]:
+def _comment(latitude: Axis | None) -> dict[str, str]:
     """Describe how uneven the spacing of longitudes is, where it is."""
+    if latitude is None:  # lengths of a projection
+        return {}
     widths = np.cos(np.deg2rad(latitude.values))
     middle = np.cos(np.deg2rad(latitude.values.mean()))
     low = float(widths.min() / middle)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError
+from xdownscale.core.projection import with_positions
 from xdownscale.patches.arrays import check_shape, extract_array, stitch_array, stitched_dtype
 from xdownscale.patches.layout import PatchLayout
 
@@ -48,6 +49,7 @@ def extract(da: xr.DataArray, layout: PatchLayout) -> xr.DataArray:
     >>> extract(da, layout).sizes
     Frozen({'patch': 6, 'patch_y': 2, 'patch_x': 2})
     """
+    da = with_positions(da, "The field")
     axes = find_axes(da)
     y = axes.y
     x = axes.x

@@ -28,7 +28,7 @@ from xdownscale.core.grids import (
 from xdownscale.regridding._weights import AxisWeights, axis_weights, sines
 
 RINGS = 4  # rings of cells filled from their neighbours; deeper in a gap no spline is used
-_ROUNDING = 1e-5  # rounding error of a sum of weights in float32
+ROUNDING = 1e-5  # rounding error of a sum of weights in float32
 Selection = slice | Array
 
 
@@ -188,7 +188,7 @@ class Regridder:
         else:
             linear = np.empty_like(out)
             _weighted_mean(y.linear, np.where(valid, field, 0), x.linear, gaps, linear)
-            np.matmul(y.main @ _filled(field, valid), x.main.T, out=out)
+            np.matmul(y.main @ filled(field, valid), x.main.T, out=out)
             np.copyto(out, linear, where=gaps.touched)
         out[~gaps.enough] = np.nan
         return gaps
@@ -202,7 +202,7 @@ class Regridder:
         else:
             share = y.linear @ weights @ x.linear.T
             touched = y.near @ (1 - weights) @ x.near.T > 0.5
-        enough = share >= max(self.min_valid - _ROUNDING, _ROUNDING)
+        enough = share >= max(self.min_valid - ROUNDING, ROUNDING)
         return _Gaps(valid, np.where(enough, share, 1), enough, touched)
 
 
@@ -216,8 +216,23 @@ def _weighted_mean(y: Array, zeroed: Array, x: Array, gaps: _Gaps, out: Array) -
     np.divide(out, gaps.share, out=out)
 
 
-def _filled(field: Array, valid: Array) -> Array:
-    """Fill gaps with the mean of known neighbours, ring by ring, and the rest with the mean."""
+def filled(field: Array, valid: Array) -> Array:
+    """Fill gaps with the mean of known neighbours, ring by ring, and the rest with the mean.
+
+    Parameters
+    ----------
+    field : ndarray, shape (y, x)
+    valid : ndarray of bool, shape (y, x)
+
+    Returns
+    -------
+    ndarray, shape (y, x)
+
+    Examples
+    --------
+    >>> filled(np.array([[1.0, np.nan, 3.0]]), np.array([[True, False, True]]))
+    array([[1., 2., 3.]])
+    """
     filled = np.where(valid, field, 0)
     known = valid.astype(field.dtype)
     for _ in range(RINGS):

@@ -14,12 +14,22 @@ SPARE = 40  # source cells beyond the target: the cardinal spline falls by 0.27 
 REACH = 2  # source cells on each side that a spline value is taken to depend on
 
 
-class _Source(NamedTuple):
-    """Source cells near the target, ascending; a periodic axis is repeated."""
+class SourceAxis(NamedTuple):
+    """Source cells near the target, ascending; a periodic axis is repeated.
 
-    values: Array  # (n,)
-    cells: Array  # (n, 2)
-    given: Array  # (n,) which point of the axis as given
+    Attributes
+    ----------
+    values : ndarray, shape (n,)
+        Centres.
+    cells : ndarray, shape (n, 2)
+        Edges.
+    given : ndarray of int, shape (n,)
+        Which point of the axis as given each one is.
+    """
+
+    values: Array
+    cells: Array
+    given: Array
 
 
 class AxisWeights(NamedTuple):
@@ -86,6 +96,29 @@ def axis_weights(source: Axis, target: Axis, method: str, extrapolate: str | Non
     return found.map(lambda m: _as_given(m, near.given, size)[target.inverse])
 
 
+def align_source(source: Axis, points: Array) -> SourceAxis:
+    """Return the source cells near points.
+
+    Parameters
+    ----------
+    source : Axis
+        Repeated where it is periodic.
+    points : array, shape (m,)
+        In the convention of the axis.
+
+    Returns
+    -------
+    SourceAxis
+
+    Examples
+    --------
+    >>> from xdownscale.core.grids import latitude_axis
+    >>> align_source(latitude_axis(np.array([1.0, 0.0])), np.array([0.5])).given
+    array([1, 0])
+    """
+    return _unroll(source, points)
+
+
 def _align(source: Axis, target: Axis) -> tuple[Array, Array]:
     """Return target centres (m,) and cells (m, 2) in the source's longitude convention."""
     middle = (source.values[0] + source.values[-1]) / 2
@@ -96,7 +129,7 @@ def _align(source: Axis, target: Axis) -> tuple[Array, Array]:
     return target.values + 360 * turns, target.cells + 360 * np.reshape(turns, (-1, 1))
 
 
-def _unroll(source: Axis, target: Array) -> _Source:
+def _unroll(source: Axis, target: Array) -> SourceAxis:
     """Return the source cells within SPARE cells of the target; a periodic axis is repeated."""
     size = source.values.size
     laps = 1 + -(-SPARE // size) if source.periodic else 0
@@ -108,7 +141,7 @@ def _unroll(source: Axis, target: Array) -> _Source:
     values = (source.values + turns).ravel()
     low, high = np.searchsorted(values, [target.min(), target.max()])
     near = slice(max(low - SPARE, 0), high + SPARE)
-    return _Source(values[near], cells[near], np.tile(source.first, turns.size)[near])
+    return SourceAxis(values[near], cells[near], np.tile(source.first, turns.size)[near])
 
 
 def _as_given(weights: Array, index: Array, size: int) -> Array:
@@ -118,7 +151,7 @@ def _as_given(weights: Array, index: Array, size: int) -> Array:
     return columns.T
 
 
-def _spline(source: _Source, target: Array, hold: bool) -> Array:
+def _spline(source: SourceAxis, target: Array, hold: bool) -> Array:
     """Weights of a not-a-knot cubic spline; a parabola through three points, a line through two.
 
     In the half-cell margin it continues the line through the outermost two centres.
@@ -132,7 +165,7 @@ def _spline(source: _Source, target: Array, hold: bool) -> Array:
     return weights
 
 
-def _margin(source: _Source, beyond: Array) -> Array:
+def _margin(source: SourceAxis, beyond: Array) -> Array:
     """Weights of the slope at the ends, times the distance beyond them."""
     weights = np.zeros((beyond.size, source.values.size))
     for low, past in ((0, beyond < 0), (-2, beyond > 0)):
@@ -142,7 +175,7 @@ def _margin(source: _Source, beyond: Array) -> Array:
     return weights
 
 
-def _linear(source: _Source, target: Array) -> Array:
+def _linear(source: SourceAxis, target: Array) -> Array:
     """Linear weights, constant beyond the outermost centres."""
     weights = np.zeros((target.size, source.values.size))
     if source.values.size == 1:
@@ -157,7 +190,7 @@ def _linear(source: _Source, target: Array) -> Array:
     return weights
 
 
-def _nearest(source: _Source, target: Array) -> Array:
+def _nearest(source: SourceAxis, target: Array) -> Array:
     """Weights that are 1 at the source cell whose centre is nearest."""
     middle = (source.values[1:] + source.values[:-1]) / 2
     weights = np.zeros((target.size, source.values.size))
@@ -165,7 +198,7 @@ def _nearest(source: _Source, target: Array) -> Array:
     return weights
 
 
-def _overlap(source: _Source, target: Array, cells: Array) -> Array:
+def _overlap(source: SourceAxis, target: Array, cells: Array) -> Array:
     """Shares of a target cell that source cells cover; the nearest where none does."""
     low = np.maximum(cells[:, :1], source.cells[:, 0])
     high = np.minimum(cells[:, 1:], source.cells[:, 1])
@@ -178,7 +211,7 @@ def _overlap(source: _Source, target: Array, cells: Array) -> Array:
     return weights
 
 
-def _reach(source: _Source, target: Array) -> Array:
+def _reach(source: SourceAxis, target: Array) -> Array:
     """Return 1 at the source cells that a spline value is taken to depend on, else 0."""
     place = np.searchsorted(source.values, target, side="right")[:, None] - 0.5
     near: Array = (np.abs(np.arange(source.values.size) - place) < REACH).astype(np.float64)

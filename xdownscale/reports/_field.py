@@ -16,7 +16,7 @@ from xdownscale import geostat, plot
 from xdownscale.core.coords import find_axes, find_time, require_array
 from xdownscale.core.errors import DataError, XDownscaleError
 from xdownscale.core.files import write_whole
-from xdownscale.core.grids import describe_grid
+from xdownscale.core.grids import describe_grid, with_positions
 from xdownscale.core.normalization import Scaling, choose_transform
 from xdownscale.core.optional import require
 from xdownscale.core.values import check_values
@@ -146,7 +146,10 @@ def field_report(
     check_folder(path)
     if not isinstance(field, xr.Dataset):
         require_array(field, "The field")
-    known = {"": field} if isinstance(field, xr.DataArray) else fields_of(field)
+    if isinstance(field, xr.DataArray):
+        known = {"": with_positions(field, "The field")}
+    else:
+        known = fields_of(field)
     for name, da in known.items():
         check_values(da, f"The field {name!r}" if name else "The field")
     fields = {name: _one_member(da, name or "The field") for name, da in known.items()}
