@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import fft
 
+from xdownscale.core.axis import FLOAT32_DEGREES
 from xdownscale.core.grids import (
     EARTH_RADIUS_KM,
-    FLOAT32_DEGREES,
     Array,
     cell_bounds,
     distances,
