@@ -289,6 +289,9 @@ STEPS_OF = {
 }  # of the heaviest
 
 
+_TYPES = (type, types.GenericAlias)  # classes, and names of types
+
+
 def _functions() -> Iterator[tuple[str, Callable[..., Any]]]:
     """Yield every public function by its dotted name."""
     for name in xd.__all__:
@@ -303,7 +306,7 @@ def _functions() -> Iterator[tuple[str, Callable[..., Any]]]:
         ]
         for key in own:
             f = getattr(thing, key)
-            if callable(f) and not key.startswith("_") and not isinstance(f, type):
+            if callable(f) and not key.startswith("_") and not isinstance(f, _TYPES):
                 yield f"{name}.{key}", f
     for room in ("downscale", "geostat"):
         kind = {"downscale": accessors.DownscaleAccessor, "geostat": accessors.GeostatAccessor}

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.core.coords import find_axes
-from xdownscale.core.errors import GridError
+from xdownscale.core.errors import DataError, GridError
 from xdownscale.core.units import units_of
 
 Array = npt.NDArray[Any]
@@ -535,6 +535,10 @@ def with_positions(grid: GridT, what: str = "The grid") -> GridT:
     >>> with_positions(da.assign_attrs({"proj:code": "EPSG:3857"})).lon.values.round(3)
     array([[0., 2.]])
     """
+    if not isinstance(grid, xr.DataArray | xr.Dataset):
+        raise DataError(
+            f"{what} is a {type(grid).__name__}; give a DataArray or Dataset, with coordinates."
+        )
     if plane_coordinates(grid) is None or true_coordinates(grid) is not None:
         return grid
     projection = find_projection(grid, what)

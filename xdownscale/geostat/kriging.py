@@ -148,6 +148,11 @@ def krige(
 def _bare(grid: xr.DataArray) -> xr.DataArray:
     """Return one field on a grid, without the dimensions that have nothing to do with it."""
     axes = find_axes(grid)
+    empty = [str(dim) for dim, size in grid.sizes.items() if size == 0]
+    if empty:
+        raise DataError(
+            f"The fine grid has the dimension {empty[0]!r} of length 0; give one field."
+        )
     return grid.isel({dim: 0 for dim in grid.dims if dim not in (axes.y, axes.x)}, drop=True)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from xdownscale.core.alignment import Matched
-from xdownscale.core.coords import find_time
+from xdownscale.core.coords import find_time, require_array
 from xdownscale.core.errors import DataError, OptionError, TimeAxisError, check_option
 from xdownscale.core.grids import cell_centres, distances, has_grid
 from xdownscale.skill import _kernels
@@ -77,6 +77,7 @@ def energy_score(
     >>> energy_score(ensemble, truth).item()  # the CRPS, as both pixels are the same
     0.0
     """
+    require_array(prediction, "The prediction")
     if MEMBERS not in prediction.dims:
         prediction = prediction.expand_dims(MEMBERS)
     pairs = paired(prediction, truth, transform)
@@ -159,6 +160,7 @@ def variogram_score(
     if not order > 0:
         raise OptionError(f"order is {order}; give a number above 0, such as 0.5.")
     check_option("unit", unit, _UNITS)
+    require_array(prediction, "The prediction")
     if MEMBERS not in prediction.dims:
         prediction = prediction.expand_dims(MEMBERS)
     pairs = paired(prediction, truth, transform)

@@ -9,6 +9,7 @@ import xarray as xr
 
 from xdownscale.core import wasserstein_kernels
 from xdownscale.core.blocks import day_slices
+from xdownscale.core.coords import require_array
 from xdownscale.core.errors import check_option
 from xdownscale.core.normalization import Scaling
 from xdownscale.skill import _kernels, _probability_kernels
@@ -84,6 +85,7 @@ def reliability(
     >>> found.brier.values, found.frequency.values[0]
     (array([0.125]), array([nan,  0.,  1.]))
     """
+    require_array(prediction, "The prediction")
     if MEMBERS not in prediction.dims:
         prediction = prediction.expand_dims(MEMBERS)
     pairs = paired(prediction, truth, None)
@@ -221,6 +223,7 @@ def twcrps(
     array([2., 1.])
     """
     check_option("tail", tail, _TAILS)
+    require_array(prediction, "The prediction")
     if MEMBERS not in prediction.dims:
         prediction = prediction.expand_dims(MEMBERS)
     pairs = paired(prediction, truth, None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from xdownscale.core.alignment import template
-from xdownscale.core.errors import OptionError
+from xdownscale.core.errors import OptionError, XDownscaleWarning
 from xdownscale.core.grids import cell_centres, distances
 from xdownscale.skill._scores import apply_kernel, paired
 
@@ -56,7 +57,7 @@ def sal(
     Dataset
         ``structure`` and ``amplitude`` (-2 to 2) and ``location`` (0 to 2) over time, all 0 for a
         perfect prediction. NaN in either field counts in neither. NaN on a day on which one of
-        them is dry everywhere. Lazy where the input is.
+        them is dry everywhere; a warning where all are. Lazy where the input is.
 
     Raises
     ------
@@ -98,6 +99,13 @@ def sal(
         return np.asarray(found, float).reshape(*lead, 3)
 
     parts = apply_kernel(kernel, pairs, None, outputs=(("_part",),), sizes={"_part": 3})
+    if parts.chunks is None and parts.size and parts.isnull().all():
+        warnings.warn(
+            f"No day has rain of {wet:g} or more in both fields, so there is no result: SAL needs "
+            "amounts of 0 or more, and a threshold (wet) in their units.",
+            XDownscaleWarning,
+            stacklevel=2,
+        )
     found = xr.Dataset()
     for k, name in enumerate(("structure", "amplitude", "location")):
         about = {"long_name": f"{name} component of SAL", "units": "1"}

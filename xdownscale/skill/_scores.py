@@ -178,6 +178,7 @@ def crps(
     0.0
     """
     require_array(prediction)
+    require_array(prediction, "The prediction")
     if MEMBERS not in prediction.dims:
         prediction = prediction.expand_dims(MEMBERS)
     return _score("crps", _kernels.crps, prediction, truth, weights, transform, leading=(MEMBERS,))
