@@ -6,14 +6,17 @@ Run: OMP_NUM_THREADS=1 python benchmarks/regrid.py [--days 365]
 from __future__ import annotations
 
 import os
+import time
 import tracemalloc
 from collections.abc import Callable
 
 import numpy as np
 import xarray as xr
 from common import NUMPY, PYTHON, make_parser, print_head, print_row, run_facts, shortest
+from pyproj import Transformer
+from scipy.interpolate import RectBivariateSpline
 
-from xdownscale.core.grids import area
+from xdownscale.core.grids import area, with_positions
 from xdownscale.regridding import Regridder, regrid
 
 SEED = 7
@@ -67,10 +70,63 @@ def conservation(days: int) -> tuple[float, float, float]:
     return seconds, memory * found.nbytes / double.nbytes, float(abs(after / before - 1).max())
 
 
+LAMBERT = "+proj=lcc +lat_1=30 +lat_2=60 +lat_0=39 +lon_0=-96 +R=6371229 +units=m"
+
+
+def lambert(rows: int, columns: int, step: float) -> xr.DataArray:
+    """Return a smooth field on a Lambert grid around the middle of its projection."""
+    y, x = (step * (np.arange(n) - (n - 1) / 2) for n in (rows, columns))
+    values = np.sin(y / 4e5)[:, None] * np.cos(x / 3e5) + 2
+    attrs = {"proj:proj4": LAMBERT, "crs": LAMBERT}
+    return xr.DataArray(values, coords={"y": y, "x": x}, dims=("y", "x"), attrs=attrs)
+
+
+def curvilinear(da: xr.DataArray) -> xr.DataArray:
+    """Return a projected field with two-dimensional latitude and longitude alone."""
+    located = with_positions(da)
+    bare = located.drop_vars(["y", "x"]).drop_attrs()
+    return bare.rename(y="j", x="i")
+
+
+def print_any_kind() -> None:
+    """Print the cost of weights between a curvilinear grid and one in degrees, and their errors."""
+    source = lambert(141, 145, 25e3)
+    lat, lon = np.linspace(27, 50, 561), np.linspace(-110, -82, 721)
+    target = xr.Dataset(coords={"lat": lat, "lon": lon})
+    print("\n141 x 145 curvilinear (Lambert, 25 km) -> 561 x 721, CPU seconds\n")
+    print_head("method", "weights", "a field", "peak memory of weights, MB")
+    for method in ("nearest", "bilinear", "conservative", "bicubic"):
+        curved = curvilinear(source)
+        tracemalloc.start()
+        started = time.process_time()
+        regrid(curved, target, method)
+        first = time.process_time() - started
+        peak = tracemalloc.get_traced_memory()[1] / 1e6
+        tracemalloc.stop()
+        started = time.process_time()
+        regrid(curved, target, method)
+        again = time.process_time() - started
+        print_row(method, f"{first - again:.1f}", f"{again:.3f}", f"{peak:.0f}")
+    x, y = Transformer.from_crs("EPSG:4326", LAMBERT, always_xy=True).transform(
+        *np.meshgrid(lon, lat)
+    )
+    spline = RectBivariateSpline(source.y, source.x, source.values, kx=3, ky=3)
+    inner = regrid(source, target, "bicubic")
+    away = np.abs(inner.values - spline.ev(y, x))[40:-40, 40:-40].max()
+    print(f"\nLambert -> degrees, bicubic, against pyproj and SciPy's spline, inside: {away:.1e}")
+
+
 def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--days", type=int, default=365)
-    days = parser.parse_args().days
+    parser.add_argument("--any-kind", action="store_true", help="grids that are not in degrees")
+    options = parser.parse_args()
+    days = options.days
+    if options.any_kind:
+        os.environ["XDOWNSCALE_WEIGHTS"] = ""  # nothing is taken from files
+        print(run_facts(SEED, PYTHON, NUMPY))
+        print_any_kind()
+        return
     threads = os.environ.get("OMP_NUM_THREADS", "all")
     print(f"{run_facts(SEED, f'{threads} BLAS thread(s)', PYTHON, NUMPY)}\n")
     print(f"71 x 73 -> 561 x 721, {days} days, float32, bicubic\n")

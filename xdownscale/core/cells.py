@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import xarray as xr
-from scipy.spatial import cKDTree
 
 from xdownscale.core.axis import (
     EARTH_RADIUS_KM,
@@ -34,6 +33,9 @@ from xdownscale.core.errors import GridError
 from xdownscale.core.mesh import Mesh, Place, quadrilaterals
 from xdownscale.core.projection import Projection, find_projection, with_positions
 from xdownscale.core.sphere import angle, polygon_areas, to_vectors
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 KINDS = ("degrees", "projected", "curvilinear")
 _BLOCK = 40_000  # cells whose corners are held at a time
@@ -138,6 +140,8 @@ class Cells:
     @cached_property
     def tree(self) -> cKDTree:
         """A k-d tree of the centres on the sphere, row by row."""
+        from scipy.spatial import cKDTree  # late: heavy
+
         return cKDTree(self.centres.reshape(-1, 3))
 
     @cached_property

@@ -6,13 +6,15 @@ Arrays only: centres are unit vectors (y, x, 3).
 from __future__ import annotations
 
 from functools import cached_property
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from xdownscale.core.errors import GridError
 from xdownscale.core.sphere import Array, angle, polygon_areas, reflect, turns, unit
+
+if TYPE_CHECKING:
+    from scipy.spatial import cKDTree
 
 _WALK = 25  # steps from one quadrilateral to its neighbour before a search of all near ones
 _NEAR = 9  # quadrilaterals that are tried then
@@ -92,6 +94,8 @@ class Mesh:
 
     @cached_property
     def _quads(self) -> tuple[cKDTree, Array]:
+        from scipy.spatial import cKDTree  # late: heavy
+
         wide = self.wide
         middle = wide[:-1, :-1] + wide[1:, :-1] + wide[:-1, 1:] + wide[1:, 1:]
         index = np.flatnonzero(self._sound)
@@ -100,6 +104,8 @@ class Mesh:
     @cached_property
     def tree(self) -> cKDTree:
         """A k-d tree of the centres."""
+        from scipy.spatial import cKDTree  # late: heavy
+
         return cKDTree(self.centres.reshape(-1, 3))
 
     @cached_property
