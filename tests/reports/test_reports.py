@@ -163,7 +163,7 @@ def test_interpolation_is_found_out_without_truth(twin, smooth):
 def test_statistics_are_those_of_the_library(twin, smooth):
     found = evidence(smooth, twin.dust, draws=20, transform="identity").set_index("statistic")
     reach = 600.0
-    v = smooth.geostat.semivariogram(max_distance=reach, bins=30, bootstrap=0)
+    v = smooth.geostat.semivariogram(reach, bins=30, pairs=30_000, bootstrap=0)
     at = next(float(s.split()[2]) for s in found.index if s.startswith("semivariance"))
     wanted = v.semivariance.sel(lag=at, method="nearest").item()
     np.testing.assert_allclose(found.prediction[f"semivariance at {at:.0f} km"], wanted)
@@ -457,7 +457,7 @@ def test_the_range_is_that_of_the_accessor(twin):
     made = DIAGNOSTICS[0]
     curve = made.measure(field, scope)
     read = made.read(curve.x, mean(curve.per_step)[None], scope)
-    found = field.geostat.semivariogram(max_distance=scope.reach, bins=30, bootstrap=0)
+    found = field.geostat.semivariogram(scope.reach, bins=30, pairs=30_000, bootstrap=0)
     assert found.fit_ok
     assert read["effective range in km"][0] == pytest.approx(found.effective_range.item(), rel=1e-6)
     assert read["sill"][0] == pytest.approx(found.sill.item(), rel=1e-2)  # tiny nuggets are 0
