@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import pkgutil
 import signal
 import sys
@@ -195,7 +196,12 @@ def run(args: Sequence[str] | None = None) -> int:
 
 def main() -> None:
     """Run the command that this process was called with, and exit."""
-    sys.exit(run())
+    code = run()
+    if code == INTERRUPTED:  # threads that still write are not waited for
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 @contextlib.contextmanager

@@ -7,7 +7,8 @@ import os
 import secrets
 import shlex
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -120,7 +121,7 @@ def write_netcdf(maps: xr.DataArray | xr.Dataset, path: Path, *, progress: bool)
     bar: Any = ProgressBar(1, out=sys.stderr) if progress else contextlib.nullcontext()
     try:
         with bar:
-            ds.to_netcdf(temporary, engine="netcdf4", encoding=encoding)
+            _beside(lambda: ds.to_netcdf(temporary, engine="netcdf4", encoding=encoding))
         temporary.replace(path)
     except OSError as err:
         raise StorageError(
@@ -128,6 +129,28 @@ def write_netcdf(maps: xr.DataArray | xr.Dataset, path: Path, *, progress: bool)
         ) from err
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _beside(work: Callable[[], object]) -> None:
+    """Do some work in a thread, and wait for it.
+
+    An interruption that comes while a lock of the netCDF library is taken would leave it taken, and
+    closing the file would wait for ever. So it comes here, where none is, and the thread is left.
+    """
+    raised: list[BaseException] = []
+
+    def do() -> None:
+        try:
+            work()
+        except BaseException as err:
+            raised.append(err)
+
+    thread = threading.Thread(target=do, daemon=True)
+    thread.start()
+    while thread.is_alive():
+        thread.join(0.1)
+    if raised:
+        raise raised[0]
 
 
 def write_text(text: str, path: Path | None) -> None:
