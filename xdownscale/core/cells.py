@@ -178,10 +178,12 @@ class Cells:
             if self.mesh.periodic:
                 return found._replace(column=np.mod(found.column * 360.0 / self.shape[1], 360.0))
             return found
-        row, column = latitude, longitude
+        row = latitude
+        column = longitude
         if self.projection:
             row, column = self.projection.plane(latitude, longitude)
-        row, column = np.asarray(row, np.float64), np.asarray(column, np.float64)
+        row = np.asarray(row, np.float64)
+        column = np.asarray(column, np.float64)
         if self.cyclic:
             column = _in_convention(self.axes[1], column)
         return Place(row, column, np.zeros(row.shape, dtype=bool))
@@ -381,7 +383,8 @@ def cells_of(grid: xr.DataArray | xr.Dataset, what: str = "The grid") -> Cells:
     axes = find_axes(da)
     names = (axes.latitude, axes.longitude)
     if projection is not None:
-        kind, names = "projected", (projection.y, projection.x)
+        kind = "projected"
+        names = (projection.y, projection.x)
         dims = names
     else:
         kind = "degrees" if da[names[0]].ndim == 1 else "curvilinear"

@@ -118,7 +118,8 @@ class Mesh:
             ends = [(0, 0), (0, 0)]
             ends[axis] = (1, 1)
             padded = np.pad(step, ends, mode="edge")
-            low, high = np.delete(padded, -1, axis=axis), np.delete(padded, 0, axis=axis)
+            low = np.delete(padded, -1, axis=axis)
+            high = np.delete(padded, 0, axis=axis)
             reach = np.maximum(reach, np.maximum(low, high))
         return _HALF_DIAGONAL * reach
 
@@ -193,7 +194,8 @@ class Mesh:
             good = _inside(s, t)
             for into, value in zip(found, (i, j, s, t), strict=True):
                 into[lost[good]] = value[good]
-            lost, near = lost[~good], near[~good]
+            lost = lost[~good]
+            near = near[~good]
 
     def _invert(self, points: Array, i: Array, j: Array) -> tuple[Array, Array]:
         wide = self.wide
@@ -207,12 +209,14 @@ class Mesh:
         if lost.size:
             chord, nearest = self.tree.query(points[lost])
             close = 2 * np.arcsin(np.minimum(chord / 2, 1)) <= self.reach.ravel()[nearest]
-            lost, nearest = lost[close], nearest[close]
+            lost = lost[close]
+            nearest = nearest[close]
             # beyond an outer edge it is outside, whatever the distance
             inner_row, inner_column = np.divmod(nearest, self.centres.shape[1])
             kept = self._is_hole(inner_row, inner_column)
             lost = lost[kept]
-            row[lost], column[lost] = inner_row[kept], inner_column[kept]
+            row[lost] = inner_row[kept]
+            column[lost] = inner_column[kept]
             loose[lost] = True
         return Place(row, column, loose)
 
@@ -267,16 +271,22 @@ def inverse_bilinear(
     """
     flat = [_gnomonic(points, corner) for corner in corners]
     ax, ay = flat[0]
-    bx, by = flat[1][0] - ax, flat[1][1] - ay
-    cx, cy = flat[2][0] - ax, flat[2][1] - ay
-    dx, dy = flat[3][0] - ax - bx - cx, flat[3][1] - ay - by - cy
+    bx = flat[1][0] - ax
+    by = flat[1][1] - ay
+    cx = flat[2][0] - ax
+    cy = flat[2][1] - ay
+    dx = flat[3][0] - ax - bx - cx
+    dy = flat[3][1] - ay - by - cy
     s = np.full(ax.shape, 0.5)
     t = np.full(ax.shape, 0.5)
     with np.errstate(all="ignore"):
         for _ in range(_NEWTON):
-            fx, fy = ax + s * bx + t * cx + s * t * dx, ay + s * by + t * cy + s * t * dy
-            px, py = bx + t * dx, by + t * dy
-            qx, qy = cx + s * dx, cy + s * dy
+            fx = ax + s * bx + t * cx + s * t * dx
+            fy = ay + s * by + t * cy + s * t * dy
+            px = bx + t * dx
+            py = by + t * dy
+            qx = cx + s * dx
+            qy = cy + s * dy
             det = px * qy - py * qx
             change = (fx * qy - fy * qx) / det, (px * fy - py * fx) / det
             s = np.clip(s - change[0], -2.0, 3.0)

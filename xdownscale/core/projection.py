@@ -168,7 +168,8 @@ def find_projection(grid: xr.DataArray | xr.Dataset, what: str = "The grid") -> 
     crs = _crs(mapping, what)
     if crs.is_geographic and not crs.is_derived:
         return None
-    label, variable = mapping.label, mapping.variable
+    label = mapping.label
+    variable = mapping.variable
     rotated = bool(crs.is_geographic)
     scale = _scale(grid, pair, crs, what, rotated)
     found = Projection(crs, label, variable, *pair, scale, rotated)

@@ -236,7 +236,8 @@ def _check_cells(da: xr.DataArray, model: xr.DataArray) -> None:
     own = find_axes(da)
     other = find_axes(model)
     for mine, theirs in ((own.latitude, other.latitude), (own.longitude, other.longitude)):
-        one, two = da[mine].values, model[theirs].values
+        one = da[mine].values
+        two = model[theirs].values
         if one.shape != two.shape or np.abs((one - two + 180) % 360 - 180).max() > 1e-3:
             raise GridError(
                 f"The cells of {da.name!r} are not those of the template: {mine!r} runs from "

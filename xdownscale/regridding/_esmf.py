@@ -124,14 +124,17 @@ def _matrix(xesmf: Any, source: Cells, target: Cells, method: str) -> csr_array:
         ) from err
     rows, columns, values = _entries(made.weights)
     good = np.isfinite(values) & (values != 0)
-    rows, columns, values = rows[good], one.cell[columns[good]], values[good]
+    rows = rows[good]
+    columns = one.cell[columns[good]]
+    values = values[good]
     size = (other.grid.sizes[_Y] * other.grid.sizes[_X], source.shape[0] * source.shape[1])
     matrix = csr_array((values, (rows, columns)), shape=size)
     found: csr_array = matrix[other.cell]
     return found
 
 
-_Y, _X = "y", "x"
+_Y = "y"
+_X = "x"
 
 
 def _entries(weights: Any) -> tuple[Array, Array, Array]:
@@ -160,8 +163,10 @@ def _source(cells: Cells, method: str) -> _Side:
 
 def _flat_source(cells: Cells, method: str) -> _Side:
     latitude, longitude = cells.axes
-    rows, columns = latitude.first, longitude.first
-    lat, lon = latitude.values, longitude.values
+    rows = latitude.first
+    columns = longitude.first
+    lat = latitude.values
+    lon = longitude.values
     edges = None
     if method == "conservative":
         _check_joined(cells)

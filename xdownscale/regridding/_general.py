@@ -186,7 +186,8 @@ def _refined(mesh: Mesh, place: Place, points: Array, columns: int) -> Place:
     """
     wide = mesh.wide
     turn = 360.0 / columns if mesh.periodic else 1.0
-    row, column = place.row.copy(), place.column / turn
+    row = place.row.copy()
+    column = place.column / turn
     ticks = [np.arange(-1.0, n - 1) for n in wide.shape[:2]]
     degree = [min(3, n - 1) for n in wide.shape[:2]]
     splines = [

@@ -127,9 +127,11 @@ def _candidates(
                 near = cKDTree(clip[0][part]).sparse_distance_matrix(
                     tree, reach * (1 + 1e-9), output_type="ndarray"
                 )
-                i, j = part[near["i"]], other[near["j"]]
+                i = part[near["i"]]
+                j = other[near["j"]]
                 meet = near["v"] <= (clip[1][i] + subject[1][j]) * (1 + 1e-9)
-                i, j = i[meet], j[meet]
+                i = i[meet]
+                j = j[meet]
                 for first in range(0, i.size, _PAIRS):
                     yield i[first : first + _PAIRS], j[first : first + _PAIRS]
 
@@ -158,11 +160,15 @@ def _shared(clip: Array, subject: Array, middle: Array) -> Array:
         ends = [(values[live, k], values[live, (k + 1) % sides]) for values in cutting]
         x, y, count = _cut(x, y, count, ends, _POINT * size[live])
         left = count > 2
-        live, x, y, count = live[left], x[left], y[left], count[left]
+        live = live[left]
+        x = x[left]
+        y = y[left]
+        count = count[left]
         if not live.size:
             return found
         width = count.max()
-        x, y = x[:, :width], y[:, :width]
+        x = x[:, :width]
+        y = y[:, :width]
     found[live] = _areas(x, y)
     return found
 
@@ -230,10 +236,14 @@ def _areas(x: Array, y: Array) -> Array:
     total = np.zeros(len(x))
     w = np.sqrt(1 + x**2 + y**2)
     for k in range(1, x.shape[1] - 1):
-        ux, uy = x[:, k] - x[:, 0], y[:, k] - y[:, 0]
-        vx, vy = x[:, k + 1] - x[:, 0], y[:, k + 1] - y[:, 0]
+        ux = x[:, k] - x[:, 0]
+        uy = y[:, k] - y[:, 0]
+        vx = x[:, k + 1] - x[:, 0]
+        vy = y[:, k + 1] - y[:, 0]
         volume = ux * vy - uy * vx
-        a, b, c = w[:, 0], w[:, k], w[:, k + 1]
+        a = w[:, 0]
+        b = w[:, k]
+        c = w[:, k + 1]
         ab = 1 + x[:, 0] * x[:, k] + y[:, 0] * y[:, k]
         bc = 1 + x[:, k] * x[:, k + 1] + y[:, k] * y[:, k + 1]
         ca = 1 + x[:, 0] * x[:, k + 1] + y[:, 0] * y[:, k + 1]

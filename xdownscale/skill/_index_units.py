@@ -124,7 +124,8 @@ def converted(da: xr.DataArray, kind: str) -> xr.DataArray:
     units: Any = units_of(da)
     if kind not in _TARGETS:
         return da
-    scale, offset = (factor_of_rain(units), 0.0)
+    scale = factor_of_rain(units)
+    offset = 0.0
     if kind == "temperature":
         scale, offset = conversion(units, "degC") or (1.0, 0.0)
     data = da.data if scale == 1 and offset == 0 else da.data.astype(float) * scale + offset

@@ -245,7 +245,8 @@ def _make_case(prediction: xr.DataArray, truth: xr.DataArray, given: _Given) -> 
     require_time(truth, "The truth")
     pairs = paired(prediction, _bare_truth(check_time(truth, "The truth")), None)
     axes = pairs.axes
-    p, t = pairs.predictions["prediction"], pairs.truth
+    p = pairs.predictions["prediction"]
+    t = pairs.truth
     further = [dim for dim in p.dims if dim not in t.dims]
     if further not in ([], [MEMBERS]):
         raise GridError(
@@ -537,7 +538,8 @@ def _cut(case: _Case, season: str, region: str) -> tuple[xr.DataArray, xr.DataAr
     p, t = (da.isel(at) for da in (case.p, case.t))
     if crop.inside is not None:
         inside = xr.DataArray(crop.inside, dims=(axes.y, axes.x))
-        p, t = p.where(inside), t.where(inside)
+        p = p.where(inside)
+        t = t.where(inside)
     return p, t
 
 
@@ -569,7 +571,8 @@ def _public(maps: Mapping[str, xr.Dataset], case: _Case) -> xr.Dataset:
     """Return the maps under the names that a user sees."""
     found = xr.Dataset()
     for name in case.plan.names:
-        t, p = maps["truth"][name], maps["prediction"][name]
+        t = maps["truth"][name]
+        p = maps["prediction"][name]
         found[f"{name}_truth"] = t
         found[f"{name}_prediction"] = p
         apart = _difference(name, p, t)

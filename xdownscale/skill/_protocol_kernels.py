@@ -127,7 +127,8 @@ def series_measures(p: Array, t: Array, groups: list[Days], year: Days) -> Array
     free = [anomalies(x, year) for x in (p, t)]
     found = np.full((len(p), len(groups), len(SERIES)), np.nan)
     for g, days in enumerate(groups):
-        a, b = p[:, days.rows], t[:, days.rows]
+        a = p[:, days.rows]
+        b = t[:, days.rows]
         anomaly_a, anomaly_b = (x[:, days.rows] for x in free)
         values = (
             np.sqrt(mean_of((a - b) ** 2)),

@@ -79,7 +79,9 @@ def choose_places(field: xr.DataArray, known: Array, seed: int) -> Places | None
     one, other = np.triu_indices(found.size, 1)
     apart = distances(latitude[one], longitude[one], latitude[other], longitude[other])
     near = apart <= apart.max() / 2 if found.size > 8 else np.ones(apart.size, bool)
-    one, other, apart = one[near], other[near], apart[near]
+    one = one[near]
+    other = other[near]
+    apart = apart[near]
     edges = np.linspace(0, apart.max() * (1 + 1e-9), CLASSES + 1)
     number = np.digitize(apart, edges) - 1
     count = np.bincount(number, minlength=CLASSES)
