@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import xarray as xr
 from xdownscale.core.coords import Axes, check_dates_named, find_axes, require_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import Array, describe_grid, match_cells, same_grid, uncovered
+from xdownscale.core.projection import mapping_variable
 from xdownscale.core.time import check_overlap, check_time, check_unique, match_times
 from xdownscale.core.units import said, same_units, units_of
 from xdownscale.core.values import check_values
@@ -166,7 +167,7 @@ def onto_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> xr.Da
     bare = turn(prediction, truth, matched).reset_coords(drop=True)
     if here.time and there.time:
         bare = bare.rename({here.time: there.time} if here.time != there.time else {})
-    return bare.assign_coords({c: truth[c] for c in (there.latitude, there.longitude)})
+    return bare.assign_coords(horizontal(truth))
 
 
 def _other_grid(prediction: xr.DataArray, truth: xr.DataArray, name: str) -> str:
@@ -226,10 +227,37 @@ def turn(
     there = find_axes(other)
     rows, columns = matched
     other = _take(_take(other, there.y, rows), there.x, columns)
-    names = {there.y, there.x, there.latitude, there.longitude}
+    names = set(horizontal(other))
     bare = other.drop_vars([c for c in other.coords if c in names])
     renamed = bare.rename({there.y: axes.y, there.x: axes.x})
-    return renamed.assign_coords({c: one[c] for c in (axes.latitude, axes.longitude)})
+    return renamed.assign_coords(horizontal(one))
+
+
+def horizontal(da: xr.DataArray) -> dict[Hashable, xr.Variable]:
+    """Return the coordinates that tell where the cells of an array are.
+
+    Parameters
+    ----------
+    da : DataArray
+
+    Returns
+    -------
+    dict
+        Latitude and longitude; on a grid whose latitude and longitude are two-dimensional also
+        the coordinates of its dimensions and the grid mapping.
+
+    Examples
+    --------
+    >>> list(horizontal(xr.DataArray([[1.0]], coords={"lat": [0.0], "lon": [5.0]})))
+    ['lat', 'lon']
+    """
+    axes = find_axes(da)
+    names: list[Hashable] = [axes.latitude, axes.longitude]
+    if not axes.rectilinear:
+        names += [axes.y, axes.x]
+        mapping = mapping_variable(da)
+        names += [] if mapping is None else [mapping.name]
+    return {n: da.coords[n].variable for n in dict.fromkeys(names) if n in da.coords}
 
 
 def _take(da: xr.DataArray, dim: str, places: Any) -> xr.DataArray:

@@ -681,17 +681,13 @@ def find_cells(a: Grid, b: Grid) -> tuple[Array, Array]:
     Parameters
     ----------
     a, b : DataArray or Dataset
-        With latitude and longitude of one dimension, in any order and convention.
+        In any order and convention.
 
     Returns
     -------
     (ndarray of int, ndarray of int)
-        As of `match_cells`.
-
-    Raises
-    ------
-    GridError
-        If latitude and longitude are two-dimensional.
+        As of `match_cells`. Where a grid is two-dimensional, -1 for the rows and columns that
+        have no cell of the other, and for all where the cells of one row lie in several.
 
     Examples
     --------
@@ -700,8 +696,10 @@ def find_cells(a: Grid, b: Grid) -> tuple[Array, Array]:
     >>> find_cells(a, b)[1]
     array([-1,  0])
     """
-    lat, lon = centres(a, rectilinear=True)
-    lat_other, lon_other = centres(b, rectilinear=True)
+    lat, lon = centres(a)
+    lat_other, lon_other = centres(b)
+    if lat.ndim == 2 or lat_other.ndim == 2:
+        return _find_in_plane(cells_of(a), cells_of(b))
     return _find(lat, lat_other, cyclic=False), _find(lon, lon_other, cyclic=True)
 
 
@@ -785,6 +783,25 @@ def _find(wanted: Array, there: Array, *, cyclic: bool) -> Array:
         nearest[closer] = apart[closer]
     best[~(nearest <= slack)] = -1
     return best
+
+
+def _find_in_plane(one: Cells, other: Cells) -> tuple[Array, Array]:
+    """Return the rows and columns of a grid in one that is two-dimensional, or is so itself."""
+    width = np.nanmin([*one.steps, *other.steps, 360.0])
+    slack = np.radians(_tolerance(float(width)))
+    chord, nearest = other.tree.query(one.centres.reshape(-1, 3))
+    same = (chord <= slack).reshape(one.shape)
+    place = np.stack(np.divmod(nearest.reshape(one.shape), other.shape[1]))
+    found = []
+    for k in (0, 1):
+        # the largest of the matched cells of a row; all of them must be in it
+        index = np.where(same, place[k], -1).max(axis=1 - k, initial=-1)
+        found.append(index.astype(np.intp))
+    rows, columns = found
+    agree = (place[0] == rows[:, None]) & (place[1] == columns[None, :])
+    if not (agree | ~same).all():
+        return np.full(one.shape[0], -1), np.full(one.shape[1], -1)
+    return rows, columns
 
 
 def _match_planes(

@@ -248,7 +248,7 @@ def mapping_variable(grid: xr.DataArray | xr.Dataset) -> xr.DataArray | None:
     """
     for name in (*_named_mappings(grid), *map(str, grid.coords), *_variables(grid)):
         there = grid.coords if isinstance(grid, xr.DataArray) else grid.variables
-        if name in there and (name in _named_mappings(grid) or _is_mapping(grid[name])):
+        if name in there and (name in _named_mappings(grid) or is_mapping(grid[name])):
             return grid[name]
     return None
 
@@ -291,6 +291,66 @@ def with_mapping(da: xr.DataArray, ds: xr.Dataset) -> xr.DataArray:
     return da.assign_attrs({**told, **da.attrs}) if told else da
 
 
+def located(da: xr.DataArray, what: str = "The record") -> xr.DataArray:
+    """Return an array that bears all that is known of where its cells are.
+
+    Parameters
+    ----------
+    da : DataArray
+        On a grid of any kind.
+    what : str
+        What it is, for messages.
+
+    Returns
+    -------
+    DataArray
+        As it was on a grid in degrees or a curvilinear one. In a projection: with two-dimensional
+        latitude and longitude, and with its coordinate reference system as a grid mapping
+        variable, which the attribute ``grid_mapping`` names.
+
+    Raises
+    ------
+    GridError
+        As `find_projection`.
+
+    Examples
+    --------
+    >>> da = xr.DataArray(np.ones((1, 1)), coords={"y": [0.0], "x": [0.0]}, dims=("y", "x"))
+    >>> list(located(da.assign_attrs({"proj:code": "EPSG:3857"})).coords)
+    ['y', 'x', 'lat', 'lon', 'spatial_ref']
+    """
+    projection = find_projection(da, what) if isinstance(da, xr.DataArray) else None
+    if projection is None:
+        return with_positions(da, what)
+    da = with_positions(da, what)
+    name = projection.variable
+    if name is None:
+        name = next(n for n in ("spatial_ref", "crs", "grid_mapping_0") if n not in da.coords)
+    attrs = mapping_attributes(projection, da.coords[name].attrs if name in da.coords else {})
+    mapping = xr.Variable((), np.int32(0), attrs)
+    return da.assign_coords({name: mapping}).assign_attrs(grid_mapping=name)
+
+
+def mapping_attributes(projection: Projection, given: Mapping[Any, Any]) -> dict[str, Any]:
+    """Return the attributes of a grid mapping variable, as CF has them.
+
+    Parameters
+    ----------
+    projection : Projection
+    given : mapping
+        Attributes that it has; they stay.
+
+    Returns
+    -------
+    dict
+        With ``crs_wkt``, and the parameters of CF where there are none and CF knows them.
+    """
+    kept = dict(given)
+    if "grid_mapping_name" not in kept:
+        kept |= {k: v for k, v in projection.crs.to_cf().items() if k not in kept}
+    return kept
+
+
 def without_mapping(found: GridT, ds: xr.Dataset) -> GridT:
     """Return a result without the grid mapping of `with_mapping`.
 
@@ -304,7 +364,14 @@ def without_mapping(found: GridT, ds: xr.Dataset) -> GridT:
     return found if mapping is None else found.drop_vars(str(mapping.name), errors="ignore")
 
 
-def _is_mapping(da: xr.DataArray) -> bool:
+def is_mapping(da: xr.DataArray) -> bool:
+    """Tell whether a scalar variable describes a coordinate reference system, as CF has it.
+
+    Examples
+    --------
+    >>> is_mapping(xr.DataArray(0, attrs={"grid_mapping_name": "mercator"}))
+    True
+    """
     keys = ("grid_mapping_name", "crs_wkt", "spatial_ref")
     return not da.ndim and any(key in da.attrs for key in keys)
 

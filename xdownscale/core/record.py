@@ -15,6 +15,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.core.coords import Axes, Labels, require_time, to_array
+from xdownscale.core.projection import is_mapping, located
 from xdownscale.core.storable import storable
 from xdownscale.core.time import seconds, time_step
 
@@ -61,6 +62,7 @@ class Record:
     """
 
     def __init__(self, da: xr.DataArray, what: str = "The record") -> None:
+        da = located(da, what)
         unlabelled = to_array(da)
         self.da = da
         self.what = what
@@ -115,6 +117,8 @@ def canonical_grid(labels: Labels) -> xr.DataArray:
     keep = [
         n for n, c in labels.coords.coords.items() if set(c.dims) <= {axes.y, axes.x} and c.ndim
     ]
+    if not axes.rectilinear:
+        keep += [n for n, c in labels.coords.coords.items() if is_mapping(c)]
     coords = labels.coords[keep]
     sizes = (labels.coords.sizes[axes.y], labels.coords.sizes[axes.x])
     grid = xr.DataArray(np.zeros(sizes, np.float32), dims=(axes.y, axes.x), coords=coords.coords)

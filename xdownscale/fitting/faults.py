@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from xdownscale import splits
@@ -20,8 +21,9 @@ from xdownscale.config import DownscalerConfig
 from xdownscale.core import grids, units
 from xdownscale.core import time as time_axis
 from xdownscale.core.blocks import is_lazy
-from xdownscale.core.coords import auxiliary, find_axes
+from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import DataError, XDownscaleError
+from xdownscale.core.projection import located
 from xdownscale.core.record import Record
 from xdownscale.core.storable import check_names
 from xdownscale.fitting.groups import Seasons
@@ -161,12 +163,14 @@ def split_variables(seen: Collector, record: Any, kind: str) -> dict[str, xr.Dat
         seen.attempt("variables", validation.variables, record, what)
         return {}
     else:
-        beside = auxiliary(record)
-        names = [name for name in record.data_vars if name not in beside] or list(record.data_vars)
         whose = f"of the {kind} record"
-        parts = {str(n): (record[n], f"The variable {str(n)!r} {whose}") for n in names}
+        own = validation.own_variables(record)
+        parts = {name: (da, f"The variable {name!r} {whose}") for name, da in own.items()}
     found = {}
-    for name, (da, said) in parts.items():
+    for name, (given, said) in parts.items():
+        da = seen.attempt("grids", located, given, said)
+        if da is None:
+            continue
         code, rest = _flatten(da, kind)
         if seen.passes("variables", validation.check_dims, da, said, code=code):
             found[name] = da
@@ -236,16 +240,12 @@ def _check_together(seen: Collector, known: Variables, wanted: Variables, asked:
     one, other = known[lead], wanted[first]
     if one is None or other is None:
         return
-    if asked.config.data.engine == "separable":
-        for kind, da in zip(KINDS, (one, other), strict=True):
-            if seen.attempt("grids", grids.require_rectilinear, da, f"The {kind} record") is None:
-                return
     records = seen.attempt("grids", lambda: (Record(one), Record(other)))
     if records is None:
         return
     seen.attempt("grids", validation.check_finer, *records, code="fit(fine, coarse)  # swapped")
     if asked.config.data.extrapolate is None:
-        seen.attempt("grids", _check_cover, *records, code=_crop(*records))
+        seen.attempt("grids", validation.check_cover, *records, code=_crop(*records))
     step = _to_same_step(*records)
     if seen.passes("times", validation.check_same_step, *records, code=step):
         _check_days(seen, records, asked)
@@ -269,11 +269,6 @@ def _check_each(
         records = seen.attempt("grids", lambda parts=parts: {n: Record(da) for n, da in parts})
         if records and len(records) > 1:
             seen.attempt("variables", validation.check_together, records, kind)
-
-
-def _check_cover(coarse: Record, fine: Record) -> None:
-    latitude, longitude = grids.grid_axes(coarse.da, "The coarse grid")
-    grids.check_coverage(latitude, longitude, *grids.centres(fine.grid))
 
 
 def _check_days(seen: Collector, records: tuple[Record, Record], asked: Asked) -> None:
@@ -317,6 +312,8 @@ def _conversion(coarse: xr.DataArray, fine: xr.DataArray) -> str:
 
 def _crop(coarse: Record, fine: Record) -> str:
     """Return the code that keeps the fine cells which the coarse record covers."""
+    if not (coarse.axes.rectilinear and fine.axes.rectilinear):
+        return _crop_plane(coarse, fine)
     latitude, longitude = grids.grid_axes(coarse.da, "The coarse grid")
     lat, lon = grids.centres(fine.grid)
     inside = (
@@ -332,6 +329,41 @@ def _crop(coarse: Record, fine: Record) -> str:
         order = ends if own[0] <= own[-1] else ends[::-1]
         parts.append(f"{name}=slice({order[0]:.10g}, {order[1]:.10g})")
     return f"fine = fine.sel({', '.join(parts)})"
+
+
+def _crop_plane(coarse: Record, fine: Record) -> str:
+    """Return the code that keeps the rows and columns whose cells are all covered."""
+    axes = fine.axes
+    inside = ~grids.uncovered(coarse.grid, fine.grid).transpose(axes.y, axes.x).values
+    rows, columns = _covered_part(inside)
+    if rows.stop - rows.start < 2 or columns.stop - columns.start < 2:
+        return ""
+    parts = (
+        f"{name}=slice({part.start}, {part.stop})"
+        for name, part in ((axes.y, rows), (axes.x, columns))
+    )
+    return f"fine = fine.isel({', '.join(parts)})"
+
+
+def _covered_part(inside: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Return a rectangle of covered cells: the side with the most gaps is cut, until none is left.
+
+    Examples
+    --------
+    >>> _covered_part(np.array([[False, True, True], [True, True, True]]))
+    (slice(0, 2, None), slice(1, 3, None))
+    """
+    top, left = 0, 0
+    bottom, right = inside.shape
+    while top < bottom and left < right and not inside[top:bottom, left:right].all():
+        part = ~inside[top:bottom, left:right]
+        sides = (part[0], part[-1], part[:, 0], part[:, -1])
+        worst = int(np.argmax([side.mean() for side in sides]))
+        top += worst == 0
+        bottom -= worst == 1
+        left += worst == 2
+        right -= worst == 3
+    return slice(top, bottom), slice(left, right)
 
 
 def _to_same_step(coarse: Record, fine: Record) -> str:

@@ -15,6 +15,7 @@ import xarray as xr
 from xdownscale.core import grids, units
 from xdownscale.core import time as time_axis
 from xdownscale.core.blocks import is_lazy
+from xdownscale.core.cells import Cells, cells_of
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import XDownscaleError
 from xdownscale.fitting.faults import KINDS, Asked, Collector, find_faults, split_variables
@@ -234,11 +235,12 @@ def _time_facts(da: xr.DataArray) -> dict[str, str]:
 
 def _grid_facts(da: xr.DataArray) -> dict[str, str]:
     try:
-        grids.require_rectilinear(da)
+        if not find_axes(da).rectilinear:
+            return _plane_facts(cells_of(da))
         axes = grids.fingerprint(da)
     except XDownscaleError:
         shape = " x ".join(str(da.sizes[d]) for d in (find_axes(da).y, find_axes(da).x))
-        return {"grid": f"{shape}, not rectilinear"}
+        return {"grid": f"{shape}, whose cells are not known"}
     lat, lon = axes["latitude"], axes["longitude"]
     middle = np.deg2rad((lat["first"] + lat["last"]) / 2)
     km = (111.2 * lat["spacing"], 111.2 * lon["spacing"] * np.cos(middle))
@@ -268,3 +270,18 @@ def _range(da: xr.DataArray) -> str:
     if share:
         said += f", {share:.1%} missing ({always:.1%} of the cells always)"
     return said + seen
+
+
+def _plane_facts(cells: Cells) -> dict[str, str]:
+    """Return facts of a projected or a curvilinear grid."""
+    km = [np.radians(step) * grids.EARTH_RADIUS_KM for step in cells.steps]
+    kind = cells.kind
+    if cells.projection is not None:
+        kind = f"{cells.projection.crs.coordinate_operation.method_name} ({kind})"
+    latitude, longitude = cells.positions
+    return {
+        "grid": f"{cells.shape[0]} x {cells.shape[1]}, {kind}",
+        "spacing": f"{km[0]:.3g} x {km[1]:.3g} km",
+        "latitudes": f"{latitude.min():g} to {latitude.max():g}",
+        "longitudes": f"{longitude.min():g} to {longitude.max():g}",
+    }

@@ -8,8 +8,9 @@ import numpy as np
 import xarray as xr
 
 from xdownscale.core.blocks import is_lazy
+from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import DataError, GridError, check_option
-from xdownscale.core.grids import require_rectilinear, uncovered
+from xdownscale.core.grids import uncovered
 from xdownscale.core.record import Record
 from xdownscale.geostat import diagnose_pairing
 from xdownscale.preprocessing.validation import Pair, crop_to
@@ -103,7 +104,7 @@ def _from_itself(pair: Pair, reason: str) -> Pair:
 
 def _average(fine: Record, coarse: Record) -> Record:
     """Average a fine record over the coarse cells whose centres it covers."""
-    axes = require_rectilinear(coarse.da, "The coarse grid")
+    axes = find_axes(coarse.da)
     template = coarse.da.isel({str(coarse.time.name): 0}, drop=True)
     outside = uncovered(fine.da, template)
     rows = ~outside.all(axes.x).values
@@ -113,9 +114,13 @@ def _average(fine: Record, coarse: Record) -> Record:
             f"The fine record covers {rows.sum()} x {columns.sum()} coarse cells; pairing='self' "
             "needs 2 x 2 or more."
         )
-    averaged: xr.DataArray = regrid(
-        fine.da, template.isel({axes.y: rows, axes.x: columns}), "conservative"
-    )
+    part = {axes.y: rows, axes.x: columns}
+    averaged: xr.DataArray
+    if axes.rectilinear and fine.axes.rectilinear:
+        averaged = regrid(fine.da, template.isel(part), "conservative")
+    else:  # no row of one grid is a row of the other: some cells of the part lie outside
+        averaged = regrid(fine.da, template.isel(part), "conservative", extrapolate="nearest")
+        averaged = averaged.where(~outside.isel(part).reset_coords(drop=True))
     if is_lazy(averaged.data) and averaged.nbytes <= 1e6 * _HELD:
         averaged = averaged.compute()  # else each use would read the fine record
     return Record(averaged.rename(coarse.name).assign_attrs(coarse.attrs), coarse.what)

@@ -7,13 +7,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import xarray as xr
+from scipy.sparse import csr_array
 
 from xdownscale.config import CONSTRAINTS
+from xdownscale.core.cells import cells_of
+from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import DataError, check_option
-from xdownscale.core.grids import area, require_rectilinear, uncovered
+from xdownscale.core.grids import EARTH_RADIUS_KM, area, uncovered
 from xdownscale.preprocessing.features import place_on
+from xdownscale.regridding import shared_areas
 
 Array = npt.NDArray[Any]
+_ROUNDS = 200  # corrections of a field whose pixels lie in several cells, at most
+_CLOSE = 1e-6  # error of a cell's mean that is left, relative to the largest mean
 COVERED = 0.5  # share of a coarse cell's area that its pixels must cover
 
 
@@ -28,11 +34,34 @@ class Cells(NamedTuple):
         Areas of the pixels.
     areas : ndarray (cells,)
         Areas of the coarse cells, in the same unit.
+    shared : sparse array (cells, pixels) or None
+        Areas that coarse cells share with pixels, where the grids do not have the same parallels
+        and meridians for sides. None: a pixel is in the cell that holds its centre.
     """
 
     number: npt.NDArray[np.intp]
     weights: Array
     areas: Array
+    shared: csr_array | None = None
+
+    def covered(self) -> Array:
+        """Return which area of each coarse cell has pixels (cells,)."""
+        return self.total(np.ones(self.number.shape))
+
+    def total(self, field: Array) -> Array:
+        """Return the sums over the pixels of each coarse cell, times their areas (cells,).
+
+        Parameters
+        ----------
+        field : ndarray (y, x)
+            Finite values.
+        """
+        if self.shared is not None:
+            total: Array = self.shared @ field.ravel()
+            return total
+        good = self.number >= 0
+        number = self.number[good]
+        return np.bincount(number, self.weights[good] * field[good], self.areas.size)
 
 
 def apply(fields: Array, coarse: Array, cells: Cells, kind: str) -> Array:
@@ -89,8 +118,30 @@ def apply(fields: Array, coarse: Array, cells: Cells, kind: str) -> Array:
     wanted = coarse.reshape(*coarse.shape[:-2], -1)
     for place in np.ndindex(out.shape[:-2]):  # one at a time: many fields would fill the memory
         step = place[len(place) - wanted.ndim + 1 :]
-        out[place] = _corrected(out[place], wanted[step], cells, kind)
+        if cells.shared is None:
+            out[place] = _corrected(out[place], wanted[step], cells, kind)
+        else:
+            out[place] = _corrected_by_shares(out[place], wanted[step], cells, kind)
     return out
+
+
+def _corrected_by_shares(field: Array, wanted: Array, cells: Cells, kind: str) -> Array:
+    """Correct one field whose pixels may lie in several cells.
+
+    A pixel takes the mean of its cells' corrections, which leaves them a part of their error;
+    that is corrected again until nothing is left of it (iterative proportional fitting).
+    """
+    values = _corrected(np.asarray(field, np.float64), wanted, cells, kind)
+    again = "additive" if kind == "additive" else "multiplicative"
+    size = np.nanmax(np.abs(wanted), initial=0.0)
+    for _ in range(_ROUNDS):
+        off = wanted - _means(values, cells)
+        if kind != "additive":
+            off = off[_means(values, cells) > 0]
+        if not np.nanmax(np.abs(off), initial=0.0) > _CLOSE * size:
+            break
+        values = _corrected(values, wanted, cells, again)
+    return values
 
 
 def _check_shapes(fields: Array, coarse: Array, cells: Cells) -> None:
@@ -138,11 +189,9 @@ def _exponential(field: Array, wanted: Array, cells: Cells) -> Array:
 
 def _means(field: Array, cells: Cells) -> Array:
     """Return area-weighted means over cells (cells,); NaN where less than half is covered."""
-    good = np.isfinite(field) & (cells.number >= 0)
-    number = cells.number[good]
-    weights = cells.weights[good]
-    area = np.bincount(number, weights, cells.areas.size)
-    total = np.bincount(number, weights * field[good], cells.areas.size)
+    good = np.isfinite(field)
+    area = cells.total(good.astype(np.float64))
+    total = cells.total(np.where(good, field, 0.0))
     out = np.full(cells.areas.size, np.nan)
     np.divide(total, area, out=out, where=(area >= COVERED * cells.areas) & (area > 0))
     return out
@@ -150,27 +199,35 @@ def _means(field: Array, cells: Cells) -> Array:
 
 def _onto_pixels(values: Array, cells: Cells) -> Array:
     """Return values of cells (cells,) on their pixels (y, x); NaN in none."""
+    if cells.shared is not None:
+        known = np.isfinite(values)
+        area = cells.shared.T @ known.astype(np.float64)
+        total = cells.shared.T @ np.where(known, values, 0.0)
+        spread = np.full(area.shape, np.nan)
+        np.divide(total, area, out=spread, where=area > 0)
+        return spread.reshape(cells.number.shape)
     out: Array = np.append(values, np.nan)[cells.number]
     return out
 
 
 def cells_on(coarse: xr.DataArray, fine: xr.DataArray) -> Cells:
-    """Return which coarse cell each fine cell lies in, by its centre.
+    """Return which coarse cell each fine cell lies in.
 
     Parameters
     ----------
     coarse, fine : DataArray
-        ``(y, x)`` grids, latitude and longitude ascending and one-dimensional.
+        ``(y, x)`` grids of any kind; latitude and longitude ascending where one-dimensional.
 
     Returns
     -------
     Cells
-        Areas in km2.
+        Areas in km2. Between grids in degrees a pixel is in the cell that holds its centre; else
+        the areas that pixels and cells share are found on the sphere.
 
     Raises
     ------
     GridError
-        If a grid is curvilinear.
+        If cells are folded, or have no width.
 
     Examples
     --------
@@ -183,11 +240,24 @@ def cells_on(coarse: xr.DataArray, fine: xr.DataArray) -> Cells:
            [ 2,  2,  3, -1],
            [-1, -1, -1, -1]])
     """
-    require_rectilinear(coarse, "The coarse grid")
-    axes = require_rectilinear(fine, "The fine grid")
+    axes = find_axes(fine)
+    if not (axes.rectilinear and find_axes(coarse).rectilinear):
+        return _shared_cells(coarse, fine)
     ny, nx = coarse.shape
     columns, rows = np.moveaxis((place_on(coarse, fine) + 1) / 2 * (nx, ny) - 0.5, -1, 0)
     number = np.rint(rows).astype(np.intp) * nx + np.rint(columns).astype(np.intp)
     outside = uncovered(coarse, fine).transpose(axes.y, axes.x).values
     areas = [area(grid).transpose(*grid.dims).values for grid in (fine, coarse)]
     return Cells(np.where(outside, -1, number), areas[0], areas[1].ravel())
+
+
+def _shared_cells(coarse: xr.DataArray, fine: xr.DataArray) -> Cells:
+    """Return the areas that coarse cells share with pixels, for grids of any kind."""
+    grids = (cells_of(fine, "The fine grid"), cells_of(coarse, "The coarse grid"))
+    shared = shared_areas(*grids) * EARTH_RADIUS_KM**2
+    number = np.full(fine.size, -1, dtype=np.intp)
+    by_pixel = csr_array(shared.T)
+    inside = np.diff(by_pixel.indptr) > 0
+    number[inside] = by_pixel.argmax(axis=1).ravel()[inside] if inside.any() else -1
+    areas = [grid.areas() for grid in grids]
+    return Cells(number.reshape(fine.shape), areas[0], areas[1].ravel(), shared)

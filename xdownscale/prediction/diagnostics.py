@@ -538,9 +538,7 @@ def _covered(fitted: Fitted) -> npt.NDArray[np.bool_]:
     """Return which coarse cells (y, x) the fine grid half covers; if none, those it touches."""
     grid = fitted.carried.isel(time=0, drop=True)
     cells = cells_on(fitted.coarse_grid, grid)
-    inside = cells.number >= 0
-    areas = np.bincount(cells.number[inside], cells.weights[inside], cells.areas.size)
-    share = (areas / cells.areas).reshape(fitted.coarse_grid.shape)
+    share = (cells.covered() / cells.areas).reshape(fitted.coarse_grid.shape)
     return np.asarray(share >= COVERED if (share >= COVERED).any() else share > 0)
 
 

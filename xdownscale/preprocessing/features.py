@@ -12,14 +12,15 @@ from scipy.spatial import cKDTree
 
 from xdownscale.config import DataConfig
 from xdownscale.core.blocks import Reader, at_once
-from xdownscale.core.coords import from_array, to_array
+from xdownscale.core.cells import Cells, cells_of
+from xdownscale.core.coords import to_array
 from xdownscale.core.errors import GridError
 from xdownscale.core.grids import cell_centres, centres, wrap_longitude
 from xdownscale.core.normalization import Scaling
 from xdownscale.core.record import Record
 from xdownscale.preprocessing.imputation import fill_gaps
 from xdownscale.preprocessing.quantile_mapping import QuantileMap
-from xdownscale.regridding import Regridder, regrid, separable
+from xdownscale.regridding import between
 
 Array = npt.NDArray[Any]
 
@@ -35,8 +36,8 @@ def place_on(coarse: xr.DataArray, fine: xr.DataArray) -> npt.NDArray[np.float32
     Returns
     -------
     (y, x, 2) float32 array
-        Place along the coarse grid's x and y, in this order. On a curvilinear coarse grid: the
-        nearest cell's.
+        Place along the coarse grid's x and y, in this order; of a projected one in its own
+        coordinates. On a curvilinear coarse grid: the nearest cell's.
 
     Examples
     --------
@@ -59,6 +60,8 @@ def place_on(coarse: xr.DataArray, fine: xr.DataArray) -> npt.NDArray[np.float32
         around = wrap_longitude(longitude, middle - 180)
         pairs = ((around, lon), (latitude, lat))
         index = [np.interp(values, ends, np.arange(ends.size)) for values, ends in pairs]
+    elif (cells := cells_of(coarse)).kind == "projected":
+        index = _in_plane(cells, latitude, longitude)
     else:
         tree = cKDTree(_points(*cell_centres(coarse)).reshape(-1, 3))
         nearest = tree.query(_points(latitude, longitude).reshape(-1, 3))[1]
@@ -67,6 +70,17 @@ def place_on(coarse: xr.DataArray, fine: xr.DataArray) -> npt.NDArray[np.float32
     sizes = coarse.shape[::-1]
     placed = [(2 * i + 1) / n - 1 for i, n in zip(index, sizes, strict=True)]
     return np.stack(placed, axis=-1).astype(np.float32)
+
+
+def _in_plane(cells: Cells, latitude: Array, longitude: Array) -> list[Array]:
+    """Return the fractional column and row in a projected grid, held at its outermost centres."""
+    place = cells.place(np.ravel(latitude), np.ravel(longitude))
+    found = []
+    for axis, values in zip(cells.axes, place[:2], strict=True):
+        number = np.empty(axis.values.size)
+        number[axis.inverse] = np.arange(axis.inverse.size)
+        found.append(np.interp(values, axis.values, number).reshape(latitude.shape))
+    return found[::-1]
 
 
 def _points(latitude: Array, longitude: Array) -> Array:
@@ -245,23 +259,15 @@ def driver(
         ``(n, y, x)``.
     """
     fields = scaled_coarse(coarse, scaling) if fields is None else fields
-    regridder: Regridder | None = None
-    if data.engine == "separable":  # axes and weights are found once
-        regridder = separable(coarse.da, grid, data.regrid, data.extrapolate)
+    # weights are found once, in the caller's thread: ESMF knows one thread alone
+    regridder = between(coarse.da, grid, data.regrid, data.extrapolate, data.engine)
     there = coarse.labels.flips()
     back = (slice(None), *to_array(grid).labels.flips())
 
     def read(index: Array) -> Array:
         unique, inverse = np.unique(index, return_inverse=True)
-        if regridder is not None:
-            brought = regridder.apply(fields[unique][there])[back]
-            return np.asarray(brought, dtype=np.float32)[inverse]
-        native = from_array(fields[unique], coarse.labels.with_time(coarse.time[unique]))
-        regridded = regrid(
-            native, grid, method=data.regrid, engine=data.engine, extrapolate=data.extrapolate
-        )
-        block: Array = np.asarray(to_array(regridded).array, dtype=np.float32)[inverse]
-        return block
+        brought = regridder.apply(fields[unique][there])[back]
+        return np.asarray(brought, dtype=np.float32)[inverse]
 
     return Fields(read, (fields.shape[0], *grid.shape))
 

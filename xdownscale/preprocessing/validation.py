@@ -16,6 +16,7 @@ from xdownscale.core import grids, units
 from xdownscale.core import time as time_axis
 from xdownscale.core.alignment import turn
 from xdownscale.core.blocks import blocks, is_lazy
+from xdownscale.core.cells import cells_of
 from xdownscale.core.coords import auxiliary, find_axes, require_array, require_time, to_array
 from xdownscale.core.errors import (
     DataError,
@@ -25,8 +26,8 @@ from xdownscale.core.errors import (
     XDownscaleWarning,
     check_option,
 )
-from xdownscale.core.grids import require_rectilinear
 from xdownscale.core.normalization import Scaling
+from xdownscale.core.projection import located, with_mapping
 from xdownscale.core.record import Record, canonical_grid
 from xdownscale.core.storable import TAKEN, check_names
 from xdownscale.core.values import check_values
@@ -55,19 +56,50 @@ def variables(record: xr.DataArray | xr.Dataset, what: str) -> dict[str, xr.Data
         If a variable has other dimensions.
     """
     if isinstance(record, xr.DataArray):
-        return {str(record.name): record}
+        return {str(record.name): located(record, what)}
     if not isinstance(record, xr.Dataset):
         raise DataError(
             f"{what} is a {type(record).__name__}; give a DataArray, or a Dataset of several."
         )
-    found = {str(name): da for name, da in record.data_vars.items()}
-    if not found:
+    if not record.data_vars:
         raise DataError(f"{what} is a Dataset without variables; give one that has some.")
-    beside = auxiliary(record)
-    found = {name: da for name, da in found.items() if name not in beside} or found
-    for name, da in found.items():
-        check_dims(da, f"The variable {name!r} of {what[0].lower() + what[1:]}")
+    found = {}
+    for name, da in own_variables(record).items():
+        said = f"The variable {name!r} of {what[0].lower() + what[1:]}"
+        found[name] = located(da, said)
+        check_dims(found[name], said)
     return found
+
+
+def own_variables(record: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Return the variables of a Dataset, without those that describe others.
+
+    Parameters
+    ----------
+    record : Dataset
+        Positions that stand among its variables count as coordinates.
+
+    Returns
+    -------
+    dict
+        Variables by name, each with the grid mapping of the Dataset; all where every variable
+        describes another one.
+
+    Examples
+    --------
+    >>> list(own_variables(xr.Dataset({"t": ("x", [1.0]), "crs": 0})))
+    ['t']
+    """
+    positions = [
+        name
+        for name, da in record.data_vars.items()
+        if da.attrs.get("standard_name") in ("latitude", "longitude") and da.ndim == 2
+    ]
+    if len(positions) < len(record.data_vars):
+        record = record.set_coords(positions)
+    beside = auxiliary(record)
+    names = [n for n in record.data_vars if str(n) not in beside] or list(record.data_vars)
+    return {str(name): with_mapping(record[name], record) for name in names}
 
 
 def own_drivers(
@@ -389,16 +421,12 @@ def _check_two(
     given = {"The coarse record": coarse, "The fine record": fine}
     for what, da in given.items():
         check_dims(da, what)
-        if data.engine == "separable":
-            grids.require_rectilinear(da, what)
     one, other = (Record(time_axis.check_time(da, what), what) for what, da in given.items())
     if same:
         check_variable(one.da, other.da)
-    if data.engine == "separable":
-        check_finer(one, other)
-        if data.extrapolate is None:
-            latitude, longitude = grids.grid_axes(one.da, "The coarse grid")
-            grids.check_coverage(latitude, longitude, *grids.centres(other.grid))
+    check_finer(one, other)
+    if data.extrapolate is None:
+        check_cover(one, other)
     check_same_step(one, other)
     return one, other
 
@@ -423,13 +451,39 @@ def check_same_step(coarse: Record, fine: Record) -> None:
         )
 
 
+def check_cover(coarse: Record, fine: Record) -> None:
+    """Raise where fine cells lie outside the coarse grid and its half-cell margin.
+
+    Parameters
+    ----------
+    coarse, fine : Record
+        On grids of any kind.
+
+    Raises
+    ------
+    GridError
+    """
+    if coarse.axes.rectilinear and fine.axes.rectilinear:
+        latitude, longitude = grids.grid_axes(coarse.da, "The coarse grid")
+        grids.check_coverage(latitude, longitude, *grids.centres(fine.grid))
+        return
+    beyond = grids.uncovered(coarse.grid, fine.grid)
+    if beyond.any():
+        raise GridError(
+            f"{int(beyond.sum())} of {beyond.size} fine cells lie outside the coarse grid and its "
+            f"half-cell margin. The coarse grid has {grids.describe_grid(coarse.grid)}, the fine "
+            f"one {grids.describe_grid(fine.grid)}. Give a larger coarse record, crop the fine one "
+            "(xdownscale.grids.uncovered tells which cells), or use extrapolate='nearest'."
+        )
+
+
 def check_finer(coarse: Record, fine: Record) -> None:
     """Raise where the fine record has the larger cells: the two may have been swapped.
 
     Parameters
     ----------
     coarse, fine : Record
-        On rectilinear grids.
+        On grids of any kind.
 
     Raises
     ------
@@ -437,6 +491,9 @@ def check_finer(coarse: Record, fine: Record) -> None:
     """
     found = []
     for record in (coarse, fine):
+        if not (coarse.axes.rectilinear and fine.axes.rectilinear):
+            found.append([float(np.nan_to_num(s)) for s in cells_of(record.grid).steps])
+            continue
         sizes = [np.abs(np.diff(d)) for d in grids.centres(record.grid)]
         found.append([float(np.median(size)) if size.size else 0.0 for size in sizes])
     if np.prod(found[1]) > _LARGER * np.prod(found[0]) > 0:
@@ -573,6 +630,8 @@ def _in_order_of(record: Record, other: Record) -> Record:
 
 def _extent(grid: xr.DataArray) -> str:
     """Describe the range of a grid, for messages."""
+    if not find_axes(grid).rectilinear:
+        return grids.describe_grid(grid)
     spans = [f"{d.size} from {d.flat[0]:g} to {d.flat[-1]:g}" for d in grids.centres(grid)]
     return f"latitudes {spans[0]}, longitudes {spans[1]}"
 
@@ -602,7 +661,7 @@ def crop_to(record: xr.DataArray, grid: xr.DataArray) -> xr.DataArray:
     Parameters
     ----------
     record : DataArray
-        On a rectilinear grid that has all cells of `grid`; otherwise it is returned as it is.
+        On a grid that has all cells of `grid`; otherwise it is returned as it is.
     grid : DataArray
         ``(y, x)``.
 
@@ -610,7 +669,7 @@ def crop_to(record: xr.DataArray, grid: xr.DataArray) -> xr.DataArray:
     -------
     DataArray
     """
-    axes = require_rectilinear(record, "The coarse grid")
+    axes = find_axes(record)
     rows, columns = grids.find_cells(grid, record)
     if (rows < 0).any() or (columns < 0).any():
         return record

@@ -26,11 +26,11 @@ from xdownscale.core.grids import (
 from xdownscale.core.projection import mapping_variable, with_positions
 from xdownscale.core.values import check_values
 from xdownscale.regridding._esmf import esmf_regridder
-from xdownscale.regridding._general import regridder_between
+from xdownscale.regridding._general import regridder_between, shared_areas
 from xdownscale.regridding._separable import Regridder, check_options, float_type
 from xdownscale.regridding._sparse import SparseRegridder
 
-__all__ = ["Regridder", "regrid", "regrid_static", "separable"]
+__all__ = ["Regridder", "between", "regrid", "regrid_static", "separable", "shared_areas"]
 
 LAST = ("__y", "__x")  # temporary names of the target's two axes
 GridT = TypeVar("GridT", xr.DataArray, xr.Dataset)
@@ -274,6 +274,49 @@ def separable(
     given = centres(source, "The source grid", rectilinear=True)
     wanted = centres(target, "The target grid", rectilinear=True)
     return Regridder.between(given, wanted, method, extrapolate, min_valid, bounds)
+
+
+def between(
+    source: xr.DataArray,
+    target: xr.DataArray,
+    method: str = "bicubic",
+    extrapolate: str | None = None,
+    engine: str = "separable",
+) -> Regridder | SparseRegridder:
+    """Return a regridder for plain arrays between two grids of any kind.
+
+    Axes and weights are computed once, here, for a caller that regrids many fields one by one.
+
+    Parameters
+    ----------
+    source, target : DataArray
+        They give the grids, in their own orientation.
+    method, extrapolate, engine
+        As in `regrid`.
+
+    Returns
+    -------
+    Regridder or SparseRegridder
+
+    Raises
+    ------
+    GridError
+        As in `regrid`.
+
+    Examples
+    --------
+    >>> coarse = xr.DataArray(
+    ...     [[0.0, 1.0], [2.0, 3.0]], coords={"lat": [0.0, 1.0], "lon": [0.0, 1.0]}
+    ... )
+    >>> fine = xr.DataArray([[0.0]], coords={"lat": [0.5], "lon": [0.25]})
+    >>> between(coarse, fine, "bilinear").apply(coarse.values)
+    array([[1.25]])
+    """
+    if engine == "separable" and not is_plane(source) and not is_plane(target):
+        return separable(source, target, method, extrapolate)
+    pair = cells_of(source, "The source grid"), cells_of(target, "The target grid")
+    make = regridder_between if engine == "separable" else esmf_regridder
+    return make(*pair, method, extrapolate, 0.5)
 
 
 def regrid_static(

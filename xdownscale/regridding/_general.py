@@ -230,11 +230,7 @@ def _by_distance(source: Cells, weights: PointWeights, place: Place, points: Arr
 
 def _conservative(source: Cells, target: Cells, extrapolate: str | None) -> PointWeights:
     """Weigh source cells by the areas that they share with a target cell."""
-    rings = []
-    for cells in (source, target):
-        corners = cells.corners(pieces=_pieces(cells))
-        rings.append(corners.reshape(-1, *corners.shape[2:]))
-    shared = overlap_areas(rings[0], rings[1], (source.what, target.what))
+    shared = shared_areas(source, target)
     covered = np.asarray(shared.sum(axis=1)).ravel()
     bare = covered <= 0
     # division, not a product with the inverse: a single source cell has the weight 1 exactly
@@ -245,6 +241,30 @@ def _conservative(source: Cells, target: Cells, extrapolate: str | None) -> Poin
         fill = diags_array(bare.astype(np.float64)) @ ones(nearest, source.shape)
         shared = (shared + fill).tocsr()
     return cropped(shared, source.shape)
+
+
+def shared_areas(source: Cells, target: Cells) -> csr_array:
+    """Return the areas that cells of two grids share.
+
+    Parameters
+    ----------
+    source, target : Cells
+
+    Returns
+    -------
+    sparse array, shape (target cells, source cells)
+        Steradians.
+
+    Raises
+    ------
+    GridError
+        If cells are folded, or have no width.
+    """
+    rings = []
+    for cells in (source, target):
+        corners = cells.corners(pieces=_pieces(cells))
+        rings.append(corners.reshape(-1, *corners.shape[2:]))
+    return overlap_areas(rings[0], rings[1], (source.what, target.what))
 
 
 def _pieces(cells: Cells) -> int:

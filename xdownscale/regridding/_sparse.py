@@ -51,6 +51,19 @@ class SparseRegridder:
         """Source columns with a weight, ascending."""
         return as_selection(self.weights.columns)
 
+    def apply(self, array: Array) -> Array:
+        """Regrid whole fields.
+
+        Parameters
+        ----------
+        array : ndarray, shape (..., y, x)
+
+        Returns
+        -------
+        ndarray, shape (..., Y, X)
+        """
+        return self.apply_cropped(array[..., self.rows, :][..., self.columns])
+
     def apply_cropped(self, array: Array) -> Array:
         """Regrid fields that hold only the used rows and columns.
 
