@@ -90,3 +90,30 @@ def curvilinear(ds: xr.Dataset, positions=None) -> xr.Dataset:
 def regular(lat, lon) -> xr.Dataset:
     """Return a grid in degrees, without fields."""
     return xr.Dataset(coords={"lat": np.asarray(lat, float), "lon": np.asarray(lon, float)})
+
+
+def on_plane(ds: xr.Dataset, kind: str, step: float = 12e3) -> xr.Dataset:
+    """Return a record in degrees, pixel by pixel, on a Lambert, a rotated or a curvilinear grid.
+
+    Half a degree becomes `step` metres (or as many degrees of a rotated pole), counted from the
+    same place for every record, so that nested cells stay nested.
+    """
+    rows, columns = ((ds[name].values - 6.0) * 2 * step for name in ("lat", "lon"))
+    if kind == "rotated":
+        names, mapping, label = ("rlat", "rlon"), ROTATED, "pole"
+        words, unit, size = ("grid_latitude", "grid_longitude"), "degrees", 111.2e3
+    else:
+        names, mapping, label = ("y", "x"), LAMBERT, "crs"
+        words, unit, size = ("projection_y_coordinate", "projection_x_coordinate"), "m", 1.0
+    moved = ds.drop_vars(["lat", "lon"]).rename(lat=names[0], lon=names[1])
+    for name, word, values in zip(names, words, (rows, columns), strict=True):
+        attrs = {"standard_name": word, "units": unit}
+        moved = moved.assign_coords({name: (name, values / size, attrs)})
+    if kind == "curvilinear":
+        positions = lambert_positions(rows[:, None], columns[None, :])
+        moved = moved.drop_vars(names).rename_dims({"y": "j", "x": "i"})
+        coords = {n: (("j", "i"), v) for n, v in zip(("lat", "lon"), positions, strict=True)}
+        return moved.assign_coords(coords)
+    for name in moved.data_vars:
+        moved[name].attrs["grid_mapping"] = label
+    return moved.assign({label: ((), 0, mapping)})
