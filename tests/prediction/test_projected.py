@@ -262,7 +262,7 @@ def test_another_grid_at_prediction_is_named(fitted):
 
 def test_a_lost_grid_mapping_is_named():
     coarse, fine = pair("lambert")
-    with pytest.raises(GridError, match="names the grid mapping 'crs'.*give the Dataset"):
+    with pytest.raises(GridError, match=r"names the grid mapping 'crs'.*give the Dataset"):
         fit((coarse.t, fine.t))
 
 

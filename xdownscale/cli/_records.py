@@ -10,7 +10,7 @@ from typing import Any
 
 import xarray as xr
 
-from xdownscale.core.coords import auxiliary, find_time
+from xdownscale.core.coords import find_time
 from xdownscale.core.errors import (
     DataError,
     OptionError,
@@ -20,6 +20,7 @@ from xdownscale.core.errors import (
     nearest_name,
 )
 from xdownscale.core.grids import has_grid
+from xdownscale.core.projection import located_variables
 
 Record = xr.DataArray | xr.Dataset
 _ZARR = ("zarr.json", ".zgroup", ".zmetadata")
@@ -215,12 +216,10 @@ def _checked_names(ds: xr.Dataset, variables: Sequence[str], given: str) -> list
 
 def _fields(ds: xr.Dataset, given: str, static: bool) -> list[str]:
     """Return the variables that are fields: those with a grid and, but for static ones, times."""
-    beside = auxiliary(ds)
     found = [
-        str(name)
-        for name, da in ds.data_vars.items()
-        if str(name) not in beside
-        and has_grid(da)
+        name
+        for name, da in located_variables(ds, given).items()
+        if has_grid(da)
         and (find_time(da) is not None or (static and da.ndim == 2))
         and (not static or find_time(da) is None)
     ]

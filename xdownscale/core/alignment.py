@@ -11,7 +11,7 @@ import xarray as xr
 from xdownscale.core.coords import Axes, check_dates_named, find_axes, require_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import Array, describe_grid, match_cells, same_grid, uncovered
-from xdownscale.core.projection import mapping_variable
+from xdownscale.core.projection import located, mapping_variable
 from xdownscale.core.time import check_overlap, check_time, check_unique, match_times
 from xdownscale.core.units import said, same_units, units_of
 from xdownscale.core.values import check_values
@@ -68,6 +68,9 @@ def match(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Match
     array([[1., 2.]])
     """
     check_values(truth, "The truth")
+    for p in predictions.values():
+        truth = located(truth, "The truth", p if isinstance(p, xr.DataArray) else None)
+    predictions = {n: located(p, f"Prediction {n!r}", truth) for n, p in predictions.items()}
     for name, p in predictions.items():
         check_values(p, f"Prediction {name!r}")
     axes = find_axes(truth)
@@ -304,6 +307,8 @@ def bring_together(
     """
     check_values(da, "The first record")
     check_values(other, "The second record")
+    da = located(da, "The first record", other)
+    other = located(other, "The second record", da)
     require_same_units(da, other, ("The first record", "the second"))
     axes = find_axes(da)
     there = find_axes(other)

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale.core.coords import find_axes
+from xdownscale.core.coords import auxiliary, find_axes
 from xdownscale.core.errors import DataError, GridError
 from xdownscale.core.units import units_of
 
@@ -291,7 +291,69 @@ def with_mapping(da: xr.DataArray, ds: xr.Dataset) -> xr.DataArray:
     return da.assign_attrs({**told, **da.attrs}) if told else da
 
 
-def located(da: xr.DataArray, what: str = "The record") -> xr.DataArray:
+def located_variables(
+    ds: xr.Dataset, what: str = "the record", like: xr.DataArray | None = None
+) -> dict[str, xr.DataArray]:
+    """Return the variables of a Dataset, each with all that is known of where its cells are.
+
+    Parameters
+    ----------
+    ds : Dataset
+    what : str
+        What it is, for messages.
+    like : DataArray, optional
+        As for `located`.
+
+    Returns
+    -------
+    dict
+        Variables by name, as `own_variables` and `located` return them.
+
+    Raises
+    ------
+    GridError
+        As `find_projection`.
+    """
+    return {
+        name: located(da, f"The variable {name!r} of {what}", like)
+        for name, da in own_variables(ds).items()
+    }
+
+
+def own_variables(ds: xr.Dataset) -> dict[str, xr.DataArray]:
+    """Return the variables of a Dataset, without those that describe others.
+
+    Parameters
+    ----------
+    ds : Dataset
+        Positions that stand among its variables count as coordinates.
+
+    Returns
+    -------
+    dict
+        Variables by name, each with the grid mapping of the Dataset; all where every variable
+        describes another one.
+
+    Examples
+    --------
+    >>> list(own_variables(xr.Dataset({"t": ("x", [1.0]), "crs": 0})))
+    ['t']
+    """
+    positions = [
+        name
+        for name, da in ds.data_vars.items()
+        if da.attrs.get("standard_name") in ("latitude", "longitude") and da.ndim == 2
+    ]
+    if len(positions) < len(ds.data_vars):
+        ds = ds.set_coords(positions)
+    beside = auxiliary(ds)
+    names = [n for n in ds.data_vars if str(n) not in beside] or list(ds.data_vars)
+    return {str(name): with_mapping(ds[name], ds) for name in names}
+
+
+def located(
+    da: xr.DataArray, what: str = "The record", like: xr.DataArray | None = None
+) -> xr.DataArray:
     """Return an array that bears all that is known of where its cells are.
 
     Parameters
@@ -300,6 +362,10 @@ def located(da: xr.DataArray, what: str = "The record") -> xr.DataArray:
         On a grid of any kind.
     what : str
         What it is, for messages.
+    like : DataArray, optional
+        Where the array has projected coordinates and lost its grid mapping, as a variable does
+        that is taken out of its Dataset, and this one has the same coordinates: its positions and
+        its grid mapping are taken.
 
     Returns
     -------
@@ -319,7 +385,11 @@ def located(da: xr.DataArray, what: str = "The record") -> xr.DataArray:
     >>> list(located(da.assign_attrs({"proj:code": "EPSG:3857"})).coords)
     ['y', 'x', 'lat', 'lon', 'spatial_ref']
     """
-    projection = find_projection(da, what) if isinstance(da, xr.DataArray) else None
+    if not isinstance(da, xr.DataArray):
+        return da
+    if like is not None:
+        da = _placed_like(da, like)
+    projection = find_projection(da, what)
     if projection is None:
         return with_positions(da, what)
     da = with_positions(da, what)
@@ -329,6 +399,32 @@ def located(da: xr.DataArray, what: str = "The record") -> xr.DataArray:
     attrs = mapping_attributes(projection, da.coords[name].attrs if name in da.coords else {})
     mapping = xr.Variable((), np.int32(0), attrs)
     return da.assign_coords({name: mapping}).assign_attrs(grid_mapping=name)
+
+
+def _placed_like(da: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
+    """Return an array with the positions of another one that has the same plane coordinates."""
+    pair = plane_coordinates(da)
+    other = plane_coordinates(like)
+    true = true_coordinates(like)
+    if pair is None or other is None or true is None:
+        return da
+    if true_coordinates(da) is not None or mapping_variable(da) is not None:
+        return da
+    for mine, theirs in zip(pair, other, strict=True):
+        one = np.asarray(da[mine].values, np.float64)
+        two = np.asarray(like[theirs].values, np.float64)
+        if one.shape != two.shape or not np.allclose(one, two, rtol=1e-6, atol=0):
+            return da
+    mapping = mapping_variable(like)
+    names = dict(zip(other, pair, strict=True))
+    found = {name: like[name].variable for name in true}
+    for name, variable in found.items():
+        found[name] = xr.Variable([names.get(str(d), str(d)) for d in variable.dims], variable.values)
+        found[name].attrs = dict(variable.attrs)
+    if mapping is not None:
+        found[str(mapping.name)] = mapping.variable
+        da = da.assign_attrs(grid_mapping=str(mapping.name))
+    return da.assign_coords(found)
 
 
 def mapping_attributes(projection: Projection, given: Mapping[Any, Any]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from xdownscale.core import time as time_axis
 from xdownscale.core.blocks import is_lazy
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import DataError, XDownscaleError
-from xdownscale.core.projection import located
+from xdownscale.core.projection import located, own_variables
 from xdownscale.core.record import Record
 from xdownscale.core.storable import check_names
 from xdownscale.fitting.groups import Seasons
@@ -164,7 +164,7 @@ def split_variables(seen: Collector, record: Any, kind: str) -> dict[str, xr.Dat
         return {}
     else:
         whose = f"of the {kind} record"
-        own = validation.own_variables(record)
+        own = own_variables(record)
         parts = {name: (da, f"The variable {name!r} {whose}") for name, da in own.items()}
     found = {}
     for name, (given, said) in parts.items():

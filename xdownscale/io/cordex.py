@@ -20,6 +20,7 @@ import xarray as xr
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import DataError, GridError, OptionError, StorageError, check_option
 from xdownscale.core.files import as_path
+from xdownscale.core.projection import located_variables
 from xdownscale.core.time import check_time, rounded
 from xdownscale.core.units import conversion, said, units_of
 from xdownscale.core.values import check_some
@@ -153,7 +154,8 @@ def _checked(prediction: Any) -> xr.Dataset:
             f"The prediction lacks {lacking}; a submission holds both 'pr' and 'tasmax'. It has "
             f"{list(map(str, prediction.data_vars))}: rename or add what is missing."
         )
-    parts = {name: _variable(prediction[name], name) for name in _VARIABLES}
+    located = located_variables(prediction, "the prediction")
+    parts = {name: _variable(located[name], name) for name in _VARIABLES}
     first, second = parts.values()
     if first.dims != second.dims or first.shape != second.shape:
         raise GridError(
@@ -213,8 +215,9 @@ def _years(ds: xr.Dataset) -> str:
 def _like_template(ds: xr.Dataset, template: xr.Dataset) -> xr.Dataset:
     """Give a prediction the coordinates and attributes of the benchmark's template."""
     found = {}
+    models = located_variables(template, "the template")
     for name, da in ds.data_vars.items():
-        model = template[name] if name in template else next(iter(template.data_vars.values()))
+        model = models.get(str(name), next(iter(models.values())))
         lead = [d for d in model.dims if d in ("time", "member")]
         model = model.isel(dict.fromkeys(lead, 0), drop=True)
         ours = da.dims[-2:]

@@ -530,7 +530,7 @@ def _drift(fitted: Fitted, coarse: Any, request: Request) -> float:
 
 def _own_record(fitted: Fitted, coarse: Any) -> xr.DataArray:
     """Return the first target's own driver, or the first of all."""
-    known = variables(coarse, "The coarse record")
+    known = variables(coarse, "The coarse record", fitted.coarse_grid)
     return known.get(fitted.drivers[max(fitted.own[0], 0)], next(iter(known.values())))
 
 

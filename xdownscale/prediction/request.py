@@ -169,7 +169,7 @@ def check_drivers(
     TimeAxisError
         If it has no time step.
     """
-    found = variables(coarse, "The coarse record")
+    found = variables(coarse, "The coarse record", fitted.coarse_grid)
     names = fitted.drivers
     if len(names) == 1 and len(found) == 1:
         found = {names[0]: next(iter(found.values()))}

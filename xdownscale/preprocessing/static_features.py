@@ -11,6 +11,7 @@ import xarray as xr
 from xdownscale.core.coords import find_axes, to_array
 from xdownscale.core.errors import DataError
 from xdownscale.core.grids import cell_centres, distances, has_grid
+from xdownscale.core.projection import located, located_variables
 from xdownscale.preprocessing.imputation import fill_gaps
 from xdownscale.regridding import regrid, regrid_static
 
@@ -75,13 +76,14 @@ def _static_list(static: xr.DataArray | xr.Dataset | None) -> list[xr.DataArray]
     if static is None:
         return []
     if isinstance(static, xr.DataArray):
-        return [static]
+        return [located(static, "The static field")]
     if not isinstance(static, xr.Dataset):
         raise DataError(
             f"static is a {type(static).__name__}; give a DataArray or Dataset of fields on a "
             "grid, or leave it out."
         )
-    fields = [field for field in static.data_vars.values() if has_grid(field)]
+    fields = list(located_variables(static, "static").values())
+    fields = [field for field in fields if has_grid(field)]
     if not fields:
         raise DataError(
             f"static has no variable with latitude and longitude, only {list(static.data_vars)}. "

@@ -17,7 +17,7 @@ from xdownscale.core import time as time_axis
 from xdownscale.core.alignment import turn
 from xdownscale.core.blocks import blocks, is_lazy
 from xdownscale.core.cells import cells_of
-from xdownscale.core.coords import auxiliary, find_axes, require_array, require_time, to_array
+from xdownscale.core.coords import find_axes, require_array, require_time, to_array
 from xdownscale.core.errors import (
     DataError,
     GridError,
@@ -27,7 +27,7 @@ from xdownscale.core.errors import (
     check_option,
 )
 from xdownscale.core.normalization import Scaling
-from xdownscale.core.projection import located, with_mapping
+from xdownscale.core.projection import located, located_variables
 from xdownscale.core.record import Record, canonical_grid
 from xdownscale.core.storable import TAKEN, check_names
 from xdownscale.core.values import check_values
@@ -38,7 +38,9 @@ _LARGER = 1.5  # times a coarse cell that a fine one may be
 _LOOK = 64  # time steps whose values are looked at
 
 
-def variables(record: xr.DataArray | xr.Dataset, what: str) -> dict[str, xr.DataArray]:
+def variables(
+    record: xr.DataArray | xr.Dataset, what: str, like: xr.DataArray | None = None
+) -> dict[str, xr.DataArray]:
     """Return the variables of a record by name; each has time, latitude and longitude.
 
     Parameters
@@ -47,6 +49,8 @@ def variables(record: xr.DataArray | xr.Dataset, what: str) -> dict[str, xr.Data
         A record.
     what : str
         What it is, for the message.
+    like : DataArray, optional
+        Grid that lends its projection to a record which lost its own; see `located`.
 
     Raises
     ------
@@ -56,50 +60,18 @@ def variables(record: xr.DataArray | xr.Dataset, what: str) -> dict[str, xr.Data
         If a variable has other dimensions.
     """
     if isinstance(record, xr.DataArray):
-        return {str(record.name): located(record, what)}
+        return {str(record.name): located(record, what, like)}
     if not isinstance(record, xr.Dataset):
         raise DataError(
             f"{what} is a {type(record).__name__}; give a DataArray, or a Dataset of several."
         )
     if not record.data_vars:
         raise DataError(f"{what} is a Dataset without variables; give one that has some.")
-    found = {}
-    for name, da in own_variables(record).items():
-        said = f"The variable {name!r} of {what[0].lower() + what[1:]}"
-        found[name] = located(da, said)
-        check_dims(found[name], said)
+    whose = what[0].lower() + what[1:]
+    found = located_variables(record, whose, like)
+    for name, da in found.items():
+        check_dims(da, f"The variable {name!r} of {whose}")
     return found
-
-
-def own_variables(record: xr.Dataset) -> dict[str, xr.DataArray]:
-    """Return the variables of a Dataset, without those that describe others.
-
-    Parameters
-    ----------
-    record : Dataset
-        Positions that stand among its variables count as coordinates.
-
-    Returns
-    -------
-    dict
-        Variables by name, each with the grid mapping of the Dataset; all where every variable
-        describes another one.
-
-    Examples
-    --------
-    >>> list(own_variables(xr.Dataset({"t": ("x", [1.0]), "crs": 0})))
-    ['t']
-    """
-    positions = [
-        name
-        for name, da in record.data_vars.items()
-        if da.attrs.get("standard_name") in ("latitude", "longitude") and da.ndim == 2
-    ]
-    if len(positions) < len(record.data_vars):
-        record = record.set_coords(positions)
-    beside = auxiliary(record)
-    names = [n for n in record.data_vars if str(n) not in beside] or list(record.data_vars)
-    return {str(name): with_mapping(record[name], record) for name in names}
 
 
 def own_drivers(

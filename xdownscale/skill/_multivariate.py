@@ -13,6 +13,7 @@ from xdownscale.core.alignment import Matched
 from xdownscale.core.coords import find_time, require_array
 from xdownscale.core.errors import DataError, OptionError, TimeAxisError, check_option
 from xdownscale.core.grids import cell_centres, distances, has_grid
+from xdownscale.core.projection import located_variables
 from xdownscale.skill import _kernels
 from xdownscale.skill._options import MEMBERS, Weights, pixel_weights
 from xdownscale.skill._scores import Transform, apply_kernel, paired, units_of
@@ -342,8 +343,10 @@ def intervariable_correlation(
     """
     check_option("over", over, _OVER)
     names = _common_variables(prediction, truth)
+    ours = located_variables(prediction, "the prediction")
+    theirs = located_variables(truth, "the truth")
     ways = transform if isinstance(transform, Mapping) else dict.fromkeys(names, transform)
-    records = {name: paired(prediction[name], truth[name], ways.get(name)) for name in names}
+    records = {name: paired(ours[name], theirs[name], ways.get(name)) for name in names}
     found = []
     labels = list(combinations(names, 2))
     for first, second in labels:
@@ -370,7 +373,8 @@ def _common_variables(prediction: xr.Dataset, truth: xr.Dataset) -> list[str]:
             raise DataError(
                 f"The {what} is a {type(ds).__name__}; give a Dataset with two variables or more."
             )
-    names = [str(n) for n in truth.data_vars if n in prediction.data_vars and has_grid(truth[n])]
+    located = located_variables(truth, "the truth")
+    names = [n for n, da in located.items() if n in prediction.data_vars and has_grid(da)]
     with_time = [name for name in names if find_time(truth[name]) is not None]
     names = with_time or names
     if len(names) < 2:
