@@ -32,6 +32,7 @@ from xdownscale.fitting.faults import Asked
 from xdownscale.fitting.fit import fit_records
 from xdownscale.fitting.fitted_model import Fitted, GroupModel
 from xdownscale.fitting.inspection import Inspection, inspect_records
+from xdownscale.fitting.moving import move
 from xdownscale.io import serialization
 from xdownscale.io.hub import load as pretrained
 from xdownscale.io.hub import publish as publishing
@@ -237,6 +238,63 @@ class Downscaler:
         other.device = self.device
         other.progress = self.progress
         other._fitted = replace(fitted, config=config)
+        return other
+
+    def on_grid(
+        self,
+        coarse: xr.DataArray | xr.Dataset,
+        fine: xr.DataArray | xr.Dataset,
+        static: xr.DataArray | xr.Dataset | None = None,
+    ) -> Downscaler:
+        """Return a model with the same weights for another domain of the same family of grids.
+
+        Networks that work pixel by pixel or by convolution know spacings and no places, so a model
+        may be applied beside the domain that it was fitted on: to more of a country, to the other
+        side of a mountain range. How good it is there nobody has measured: judge it (`skill`,
+        `geostat`), best where there is a truth.
+
+        Parameters
+        ----------
+        coarse, fine : DataArray or Dataset
+            The grids of the domain, of any size; only coordinates are looked at. They continue the
+            lattices of the model's own grids: same kind, projection and spacing, centres on the
+            same lattice (to 5 % of a cell).
+        static : DataArray or Dataset, optional
+            The static fields of the fit, needed where there were some. They must cover both
+            domains: the model's, to check that they are the same, and the new one.
+
+        Returns
+        -------
+        Downscaler
+            Predicts every cell of `fine`. Latitude, longitude and static fields beyond the range
+            of the training are held at its ends. Scores of the fit are left out.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        OptionError
+            If the method learns cells by their place (``knows_cells``: all closed-form methods,
+            and networks that correct a first guess of them), or the model has regions or was
+            fitted with ``pairing="self"``.
+        GridError
+            If a grid is of another family, or fine cells lie outside the coarse grid.
+        DataError
+            If the static fields are not those of the fit.
+
+        Examples
+        --------
+        >>> Downscaler().on_grid(xr.Dataset(), xr.Dataset())
+        Traceback (most recent call last):
+        ...
+        xdownscale.core.errors.NotFittedError: This Downscaler is not fitted...
+        """
+        fitted = self._require_fitted("on_grid")
+        moved = move(fitted, coarse, fine, static)
+        other = type(self)(preset=fitted.config, seasons=fitted.seasons, seed=self.seed)
+        other.device = self.device
+        other.progress = self.progress
+        other._fitted = moved
         return other
 
     def check(

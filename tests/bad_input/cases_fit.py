@@ -45,6 +45,34 @@ def two_dimensional(da):
     )
 
 
+def curved(da, change=lambda lat: lat):
+    """Return a record whose latitude and longitude are two-dimensional, on the same cells."""
+    lat, lon = np.meshgrid(da.lat, da.lon, indexing="ij")
+    bare = da.drop_vars(["lat", "lon"]).rename(lat="j", lon="i")
+    return bare.assign_coords(lat=(("j", "i"), change(lat)), lon=(("j", "i"), lon))
+
+
+def folded(lat):
+    turned = lat.copy()
+    turned[[3, 4], :4] = turned[[4, 3], :4]
+    return turned
+
+
+def hollow(lat):
+    return np.where(np.arange(lat.shape[0])[:, None] == 2, np.nan, lat)
+
+
+def on_plane(da, mapping, unit="m"):
+    """Return a record with projected coordinates and a grid mapping."""
+    y, x = ((da[n].values - float(da[n].mean())) * 1e5 for n in ("lat", "lon"))
+    bare = da.drop_vars(["lat", "lon"]).rename(lat="y", lon="x")
+    coords = {"y": ("y", y, {"units": unit}), "x": ("x", x, {"units": unit})}
+    return bare.assign_coords({**coords, "crs": xr.Variable((), 0, mapping)})
+
+
+MERCATOR = {"grid_mapping_name": "mercator", "longitude_of_projection_origin": 0.0}
+
+
 def other_calendar(da):
     time = xr.date_range("2000-01-01", periods=da.sizes["time"], calendar="360_day")
     return da.assign_coords(time=time)
@@ -235,10 +263,54 @@ RECORDS = [
         "The target grid reaches outside the.*target, or pass extrapolate='nearest'",
     ),
     (
-        "fit-curvilinear",
-        lambda w: fit(w, fine=two_dimensional(w.fine)),
+        "fit-curvilinear-elsewhere",
+        lambda w: fit(w, fine=two_dimensional(w.fine), **config(w, data={"extrapolate": None})),
         GridError,
-        r"The fine record has.*grid with xdownscale\.regrid",
+        "fine cells lie outside the coarse grid.*crop the fine one",
+    ),
+    (
+        "fit-curvilinear-folded",
+        lambda w: fit(w, curved(w.coarse, folded)),
+        GridError,
+        "cells that are folded.*Correct",
+    ),
+    (
+        "fit-curvilinear-without-positions",
+        lambda w: fit(w, fine=curved(w.fine, hollow)),
+        GridError,
+        "cells without a position: 'lat' or 'lon' is not finite.*Fill these coordinates",
+    ),
+    (
+        "fit-mapping-unknown",
+        lambda w: fit(w, fine=on_plane(w.fine, {"grid_mapping_name": "plate_of_soup"})),
+        GridError,
+        "grid mapping 'crs', which is no coordinate reference system.*Correct it",
+    ),
+    (
+        "fit-mapping-in-other-units",
+        lambda w: fit(w, fine=on_plane(w.fine, MERCATOR, "degrees")),
+        GridError,
+        "has 'y' in 'degrees', and a projection whose coordinates are lengths",
+    ),
+    (
+        "fit-mapping-contradicts-positions",
+        lambda w: fit(
+            w,
+            fine=on_plane(w.fine, MERCATOR).assign_coords(
+                lat=(("y", "x"), curved(w.fine).lat.values),
+                lon=(("y", "x"), curved(w.fine).lon.values),
+            ),
+        ),
+        GridError,
+        "contradict its coordinates 'y' and 'x' under the grid mapping 'crs'.*drop what is wrong",
+    ),
+    (
+        "fit-mapping-left-behind",
+        lambda w: fit(
+            w, fine=on_plane(w.fine, {}).drop_vars("crs").assign_attrs(grid_mapping="crs")
+        ),
+        GridError,
+        "names the grid mapping 'crs', and has neither.*give the Dataset",
     ),
     (
         "fit-latitudes-shuffled",

@@ -301,7 +301,7 @@ def bring_together(
     TimeAxisError
         If one has a time axis and the other none, or they have no day in common.
     GridError
-        If the grids do not overlap, or are curvilinear and different.
+        If the grids do not overlap.
     DataError
         If their units differ.
     """
@@ -365,16 +365,12 @@ def common_days(
 
 
 def _crop(da: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
-    """Keep the cells whose centres lie within the other grid's outermost edges."""
-    for array in (da, other):
-        if array.coords[find_axes(array).latitude].ndim != 1:
-            raise GridError(
-                "The grids differ and one is curvilinear, so their common area is not known. Pass "
-                "common=False to compare all cells of both, or bring them to one grid with "
-                "xdownscale.regrid."
-            )
+    """Keep the cells whose centres lie within the other grid's outermost edges.
+
+    Rows and columns without any are cut off; cells outside that are left are NaN.
+    """
     axes = find_axes(da)
-    outside = uncovered(other, da)
+    outside = uncovered(template(other), template(da))
     rows = ~outside.all(axes.x)
     columns = ~outside.all(axes.y)
     if not (rows.any() and columns.any()):
@@ -383,9 +379,11 @@ def _crop(da: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
             f"{describe_grid(other)}. Give records of one area; only kind='pooled' with "
             "common=False compares different ones."
         )
-    if bool(rows.all() and columns.all()):
-        return da
-    return da.isel({axes.y: rows.values, axes.x: columns.values})
+    if not bool(rows.all() and columns.all()):
+        part = {axes.y: rows.values, axes.x: columns.values}
+        da, outside = da.isel(part), outside.isel(part)
+    # a grid that is tilted against the other reaches beyond it in corners
+    return da.where(~outside.reset_coords(drop=True)) if bool(outside.any()) else da
 
 
 def template(da: xr.DataArray) -> xr.DataArray:

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale.core.coords import auxiliary, find_axes
+from xdownscale.core.coords import auxiliary, find_axes, require_array
 from xdownscale.core.errors import DataError, GridError
 from xdownscale.core.units import units_of
 
@@ -385,8 +385,8 @@ def located(
     >>> list(located(da.assign_attrs({"proj:code": "EPSG:3857"})).coords)
     ['y', 'x', 'lat', 'lon', 'spatial_ref']
     """
-    if not isinstance(da, xr.DataArray):
-        return da
+    require_array(da, what)
+    da = _apart_from_dimensions(da)
     if like is not None:
         da = _placed_like(da, like)
     projection = find_projection(da, what)
@@ -401,14 +401,29 @@ def located(
     return da.assign_coords({name: mapping}).assign_attrs(grid_mapping=name)
 
 
+def _apart_from_dimensions(da: xr.DataArray) -> xr.DataArray:
+    """Rename two-dimensional positions that have the name of a dimension: no file can hold them."""
+    for name in true_coordinates(da) or ():
+        if da[name].ndim == 2 and name in da.dims:
+            other = {"lat": "latitude", "lon": "longitude"}.get(name, f"{name}_position")
+            da = da.assign_coords({other: da[name].variable}).drop_vars(name)
+    return da
+
+
 def _placed_like(da: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
     """Return an array with the positions of another one that has the same plane coordinates."""
     pair = plane_coordinates(da)
     other = plane_coordinates(like)
-    true = true_coordinates(like)
-    if pair is None or other is None or true is None:
+    if pair is None or other is None:
         return da
     if true_coordinates(da) is not None or mapping_variable(da) is not None:
+        return da
+    try:
+        like = with_positions(like)
+    except GridError:  # it has lost its own too
+        return da
+    true = true_coordinates(like)
+    if true is None:
         return da
     for mine, theirs in zip(pair, other, strict=True):
         one = np.asarray(da[mine].values, np.float64)
@@ -419,7 +434,9 @@ def _placed_like(da: xr.DataArray, like: xr.DataArray) -> xr.DataArray:
     names = dict(zip(other, pair, strict=True))
     found = {name: like[name].variable for name in true}
     for name, variable in found.items():
-        found[name] = xr.Variable([names.get(str(d), str(d)) for d in variable.dims], variable.values)
+        found[name] = xr.Variable(
+            [names.get(str(d), str(d)) for d in variable.dims], variable.values
+        )
         found[name].attrs = dict(variable.attrs)
     if mapping is not None:
         found[str(mapping.name)] = mapping.variable

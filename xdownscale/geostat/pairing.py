@@ -10,9 +10,9 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.core.alignment import template
-from xdownscale.core.coords import from_array, require_time, to_array
+from xdownscale.core.coords import find_axes, from_array, require_time, to_array
 from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisError
-from xdownscale.core.grids import cell_weights, describe_grid, require_rectilinear, uncovered
+from xdownscale.core.grids import cell_weights, describe_grid, uncovered
 from xdownscale.core.missing import finite
 from xdownscale.core.normalization import Scaling, choose_transform
 from xdownscale.core.time import DAY, seconds, time_step
@@ -138,8 +138,8 @@ def diagnose_pairing(
 
 def _coarsened(coarse: xr.DataArray, fine: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
     """Return both records on the coarse cells that the fine grid covers, in memory."""
-    axes = require_rectilinear(coarse, "The coarse grid")
-    outside = uncovered(fine, template(coarse))
+    axes = find_axes(coarse)
+    outside = uncovered(template(fine), template(coarse))
     rows = ~outside.all(axes.x).values
     columns = ~outside.all(axes.y).values
     if not (rows.any() and columns.any()):
@@ -147,8 +147,13 @@ def _coarsened(coarse: xr.DataArray, fine: xr.DataArray) -> tuple[xr.DataArray, 
             f"The grids do not overlap: the coarse one has {describe_grid(coarse)}, the fine one "
             f"{describe_grid(fine)}. Give records of one area."
         )
-    own = coarse.isel({axes.y: rows, axes.x: columns})
-    moved = regrid(fine, template(own), "conservative").compute()
+    part = {axes.y: rows, axes.x: columns}
+    own = coarse.isel(part)
+    # where a grid is tilted against the other, cells of the part lie outside
+    beyond = outside.isel(part).reset_coords(drop=True)
+    extrapolate = "nearest" if bool(beyond.any()) else None
+    moved = regrid(fine, template(own), "conservative", extrapolate=extrapolate).compute()
+    moved = moved.where(~beyond) if extrapolate else moved
     own = own.compute()
     own = own.copy(data=finite(own.values))
     both = own.notnull() & moved.notnull()

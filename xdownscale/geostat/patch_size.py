@@ -8,9 +8,10 @@ import numpy as np
 import xarray as xr
 
 from xdownscale.core.alignment import template
-from xdownscale.core.coords import require_time
+from xdownscale.core.cells import cells_of
+from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import GridError, OptionError
-from xdownscale.core.grids import distances, require_rectilinear, spacing
+from xdownscale.core.grids import EARTH_RADIUS_KM, distances, spacing
 from xdownscale.core.normalization import Scaling, choose_transform
 from xdownscale.geostat._common_days import on_common_days
 from xdownscale.geostat._variables import for_each_variable
@@ -81,7 +82,7 @@ def advise_patch(
     """
     if days < 1 or factor < 2:
         raise OptionError(f"days is {days} and factor {factor}; give 1 or more and 2 or more.")
-    axes = require_rectilinear(fine, "The fine grid")
+    axes = find_axes(fine)
     shape = (fine.sizes[axes.y], fine.sizes[axes.x])
     if min(shape) < 2 * _LEAST_PATCH:
         raise GridError(
@@ -100,7 +101,7 @@ def _residual(
     fine: xr.DataArray, coarse: xr.DataArray | None, days: int, factor: int, transform: Any
 ) -> tuple[xr.DataArray, float]:
     """Return fine minus interpolated coarse fields, transformed, and the coarse cell size (km)."""
-    if require_rectilinear(fine).time:
+    if find_axes(fine).time:
         fine, coarse = _some_days(fine, coarse, days)
     fine = fine.compute()
     space = transform
@@ -132,7 +133,7 @@ def _some_days(
 
 def _coarsened(fine: xr.DataArray, factor: int) -> tuple[xr.DataArray, xr.DataArray]:
     """Return the pixels that fill whole blocks, and the means of the blocks."""
-    axes = require_rectilinear(fine)
+    axes = find_axes(fine)
     sizes = {d: fine.sizes[d] // factor * factor for d in (axes.y, axes.x)}
     whole = fine.isel({d: slice(n) for d, n in sizes.items()})
     blocks = cast(Any, whole.coarsen({axes.y: factor, axes.x: factor}))
@@ -141,7 +142,10 @@ def _coarsened(fine: xr.DataArray, factor: int) -> tuple[xr.DataArray, xr.DataAr
 
 def _pixel_km(da: xr.DataArray) -> tuple[float, float]:
     """Return the height and width (km) of a cell in the middle of the grid."""
-    axes = require_rectilinear(da)
+    axes = find_axes(da)
+    if not axes.rectilinear:
+        down, along = (np.radians(step) * EARTH_RADIUS_KM for step in cells_of(template(da)).steps)
+        return float(down), float(along)
     lat = np.asarray(da[axes.latitude].values, dtype=float)
     lon = np.asarray(da[axes.longitude].values, dtype=float)
     middle = float(np.median(lat))

@@ -53,6 +53,10 @@ class StatisticalMethod(Method):
     sees_coarse_window = True
     holds_out_validation = False
 
+    def knows_cells(self, config: DownscalerConfig) -> bool:
+        """Return True: statistics are kept for every cell."""
+        return True
+
     def window(self, config: DownscalerConfig) -> tuple[int, int]:
         """Return ``data.window`` before and ``data.ahead`` after the target."""
         return config.data.window, config.data.after

@@ -133,6 +133,10 @@ class Method(ABC):
         """Return the channels of first guess and climate that its networks see, per target."""
         return 0
 
+    def knows_cells(self, config: DownscalerConfig) -> bool:
+        """Tell whether it learns cells of its domain by their place, so that it cannot leave it."""
+        return self.guess_channels(config) > 0
+
     # What it can do
 
     def modes(self, config: DownscalerConfig) -> tuple[str, ...]:

@@ -72,6 +72,10 @@ class DressedUNet(FieldUNetMethod):
 
     holds_out_validation = False
 
+    def knows_cells(self, config: DownscalerConfig) -> bool:
+        """Return True: statistics are kept for every cell."""
+        return True
+
     def stitchings(self, config: DownscalerConfig) -> tuple[str, ...]:
         """Return whole fields."""
         return ("whole",)

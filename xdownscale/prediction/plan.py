@@ -15,6 +15,7 @@ from xdownscale.core import time as times
 from xdownscale.core import units
 from xdownscale.core.errors import ModelMismatchError, TimeAxisError
 from xdownscale.core.missing import ever_present, missing_share
+from xdownscale.core.projection import located
 from xdownscale.core.record import Record
 from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.methods import Method
@@ -284,6 +285,8 @@ class Plan:
         given = self.request.history
         if given is None:
             return Record(self.fitted.carried, "history")
+        grid = self.fitted.carried.isel(time=0, drop=True)
+        given = located(given, "history", grid)
         check_dims(given, "history")
         past = times.check_time(given, "history")
         found = units.units_of(past)
@@ -296,7 +299,6 @@ class Plan:
         scaling = self.fitted.any_group.scaling
         if problem := validation.implausible(Record(past, "history"), scaling, "history"):
             raise ModelMismatchError(problem)
-        grid = self.fitted.carried.isel(time=0, drop=True)
         return Record(validation.on_cells_of(past, grid, "history", "the model"), "history")
 
     def read_history(self) -> dict[int, FloatArray]:

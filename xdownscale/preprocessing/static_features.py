@@ -45,12 +45,31 @@ def static_fields(
     DataError
         If a static field varies in time or has no value on the grid.
     """
+    return np.stack([unit_range(layer) for layer in static_layers(static, grid, coarse)])
+
+
+def static_layers(
+    static: xr.DataArray | xr.Dataset | None,
+    grid: xr.DataArray,
+    coarse: xr.DataArray | None = None,
+) -> list[Array]:
+    """Return static fields, latitude and longitude on the fine grid, in their own units.
+
+    Parameters
+    ----------
+    static, grid, coarse
+        As for `static_fields`.
+
+    Returns
+    -------
+    list of (y, x) array
+    """
     latitude, longitude = cell_centres(grid)
     layers = [latitude, np.unwrap(longitude, period=360, axis=1)]
     for field in _static_list(static):
         layer = _static_layer(field, grid)
         layers += [layer] if coarse is None else [layer, *_details(layer, grid, coarse)]
-    return np.stack([_unit_range(np.asarray(layer, np.float64)) for layer in layers])
+    return [np.asarray(layer, np.float64) for layer in layers]
 
 
 def covariates(static: xr.DataArray | xr.Dataset, grid: xr.DataArray) -> npt.NDArray[np.float64]:
@@ -68,7 +87,7 @@ def covariates(static: xr.DataArray | xr.Dataset, grid: xr.DataArray) -> npt.NDA
     (s, y, x) array
     """
     layers = [_static_layer(field, grid) for field in _static_list(static)]
-    return np.stack([_unit_range(np.asarray(layer, np.float64)) for layer in layers]).astype(float)
+    return np.stack([unit_range(np.asarray(layer, np.float64)) for layer in layers]).astype(float)
 
 
 def _static_list(static: xr.DataArray | xr.Dataset | None) -> list[xr.DataArray]:
@@ -111,10 +130,23 @@ def _static_layer(field: xr.DataArray, grid: xr.DataArray) -> Array:
     return filled
 
 
-def _unit_range(layer: Array) -> npt.NDArray[np.float32]:
-    """Scale a layer to [-1, 1]; a constant layer becomes -1."""
-    low = float(layer.min())
-    high = float(layer.max())
+def unit_range(layer: Array, like: Array | None = None) -> npt.NDArray[np.float32]:
+    """Scale a layer to [-1, 1]; a constant layer becomes -1.
+
+    Parameters
+    ----------
+    layer : array
+    like : array, optional
+        Whose range becomes [-1, 1]; by default the layer's own.
+
+    Examples
+    --------
+    >>> unit_range(np.array([0.0, 1.0, 2.0])), unit_range(np.array([4.0]), np.array([0.0, 2.0]))
+    (array([-1.,  0.,  1.], dtype=float32), array([3.], dtype=float32))
+    """
+    like = layer if like is None else like
+    low = float(like.min())
+    high = float(like.max())
     span = high - low if high > low else 1.0
     return np.asarray(2 * (layer - low) / span - 1, dtype=np.float32)
 
