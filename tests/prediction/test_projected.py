@@ -278,3 +278,73 @@ def test_positions_of_the_fields_are_those_of_the_projection():
     lat, lon = lambert_positions(fine.y.values[:, None], fine.x.values[None, :])
     np.testing.assert_allclose(fields.lat, lat, atol=1e-7)
     np.testing.assert_allclose(fields.lon, lon, atol=1e-7)
+
+
+# CF
+
+
+@pytest.fixture(scope="module")
+def both():
+    """Return fields of two variables on each kind of grid."""
+    found = {}
+    for kind in KINDS:
+        coarse, fine = pair(kind, names=("t", "u"))
+        model = fit((coarse, fine))
+        found[kind] = fine, model.predict(coarse, time=coarse.time[DAYS]).isel(realization=0)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_fields_pass_the_checker_and_keep_their_cells(kind, both, tmp_path, capsys):
+    from compliance_checker.runner import CheckSuite, ComplianceChecker
+
+    fine, fields = both[kind]
+    CheckSuite.load_all_available_checkers()
+    fields.to_netcdf(tmp_path / "maps.nc")
+    # the checker would like coordinates, with an axis, for the indices of a curvilinear grid
+    how = "lenient" if kind == "curvilinear" else "strict"
+    passed, broken = ComplianceChecker.run_checker(str(tmp_path / "maps.nc"), ["cf:1.11"], 0, how)
+    assert passed, capsys.readouterr().out
+    assert not broken
+    with xr.open_dataset(tmp_path / "maps.nc") as found:
+        one, other = cells_of(found), cells_of(fine)
+        assert (one.kind, one.names) == (other.kind, other.names)
+        assert all(bounds is not None for bounds in one.bounds)
+        np.testing.assert_allclose(one.areas(), other.areas(), rtol=1e-6)
+
+
+def test_bounds_of_projected_coordinates_are_halfway(both):
+    fields = both["lambert"][1]
+    np.testing.assert_allclose(fields.y_bnds, fields.y.values[:, None] + [-6e3, 6e3])
+    assert fields.y.attrs["standard_name"] == "projection_y_coordinate"
+    assert fields.y.attrs["axis"] == "Y"
+    assert "axis" not in fields.lat.attrs
+    assert fields.t.attrs["grid_mapping"] == fields.u.attrs["grid_mapping"] == "crs"
+    turned = both["rotated"][1]
+    assert turned.rlon.attrs["standard_name"] == "grid_longitude"
+    assert turned.rlon_bnds.shape == (20, 2)
+
+
+def test_corners_of_curvilinear_cells_are_those_of_the_mesh(both):
+    fields = both["curvilinear"][1]
+    assert fields.lat_bnds.dims == ("j", "i", "vertices")
+    rows, columns = 12e3 * (np.arange(24) - 11.5), 12e3 * (np.arange(20) - 11.5)
+    corner = lambert_positions(rows[5] - 6e3, columns[7] - 6e3)
+    near = np.hypot(fields.lat_bnds[5, 7] - corner[0], fields.lon_bnds[5, 7] - corner[1]).min()
+    assert near < 1e-4  # of 0.1 degrees: between four centres lies the corner
+
+
+def test_fields_predicted_chunk_by_chunk_lie_where_they_should(fitted):
+    coarse, fine = pair("lambert")
+    options = {"time": coarse.time[DAYS], "seed": 1}
+    expected = fitted("lambert").predict(coarse, **options)
+    lazy = fitted("lambert").predict(coarse.chunk(time=7), chunks={"time": 1}, **options)
+    np.testing.assert_array_equal(lazy.values, expected.values)
+    assert_located_like(lazy, fine, "lambert")
+
+
+def test_a_record_that_lost_its_grid_mapping_takes_the_models(fitted):
+    coarse, _ = pair("lambert")
+    options = {"time": coarse.time[DAYS], "seed": 1}
+    expected = fitted("lambert").predict(coarse, **options)
+    xr.testing.assert_identical(fitted("lambert").predict(coarse.t, **options), expected)

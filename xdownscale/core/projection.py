@@ -461,6 +461,8 @@ def mapping_attributes(projection: Projection, given: Mapping[Any, Any]) -> dict
     kept = dict(given)
     if "grid_mapping_name" not in kept:
         kept |= {k: v for k, v in projection.crs.to_cf().items() if k not in kept}
+    if "standard_name" not in kept:
+        kept.setdefault("long_name", "coordinate reference system")
     return kept
 
 

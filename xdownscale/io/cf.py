@@ -9,12 +9,22 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from xdownscale.core.alignment import template
+from xdownscale.core.cells import Cells, cells_of
 from xdownscale.core.coords import find_axes, require_time
-from xdownscale.core.grids import grid_axes
+from xdownscale.core.errors import GridError
+from xdownscale.core.grids import Axis, grid_axes, has_width
+from xdownscale.core.projection import is_mapping
+from xdownscale.core.sphere import to_degrees
 from xdownscale.core.time import DAY, seconds
 
 CONVENTIONS = "CF-1.11"
 _BOUNDS = "bnds"
+_VERTICES = "vertices"
+_PLANE = {
+    "plane": {"Y": "projection_y_coordinate", "X": "projection_x_coordinate"},
+    "rotated": {"Y": "grid_latitude", "X": "grid_longitude"},
+}
 # attributes that name other variables of a file
 _REFERENCES = (
     "ancillary_variables",
@@ -73,6 +83,8 @@ def comply(ds: xr.Dataset, step: int | None, **attrs: str) -> xr.Dataset:
     bounds: dict[str, npt.NDArray[Any]] = {}
     if axes.rectilinear:
         bounds |= _cell_bounds(first, axes.latitude, axes.longitude)
+    else:
+        out = _with_plane(out, template(first))
     point = any("time: point" in str(da.attrs.get("cell_methods", "")) for da in ds.values())
     if step == DAY and not point:
         bounds[name] = _day_bounds(first[name])
@@ -86,6 +98,45 @@ def comply(ds: xr.Dataset, step: int | None, **attrs: str) -> xr.Dataset:
         out[f"{name}_{_BOUNDS}"].encoding |= out[name].encoding
     out.attrs = {"Conventions": CONVENTIONS, **attrs}
     return out
+
+
+def _with_plane(ds: xr.Dataset, grid: xr.DataArray) -> xr.Dataset:
+    """Describe the cells of a projected or a curvilinear grid.
+
+    The one-dimensional coordinates of a projected grid get their bounds. Latitude and longitude of
+    a curvilinear grid get four corners each, where its cells have corners.
+    """
+    try:
+        cells = cells_of(grid)
+        corners = cells.corners() if cells.kind == "curvilinear" else None
+    except GridError:  # folded, or without positions: there are no cells to describe
+        return ds
+    if corners is not None:
+        latitude, longitude = to_degrees(corners)
+        turn = 360 * np.round((longitude - cells.second[..., None]) / 360)
+        for name, values in zip(cells.names, (latitude, longitude - turn), strict=True):
+            label = f"{name}_{_BOUNDS}"
+            ds[name].attrs["bounds"] = label
+            ds = ds.assign_coords({label: ((*cells.dims, _VERTICES), values)})
+        return ds
+    if cells.projection is None:
+        return ds
+    kind = "rotated" if cells.projection.rotated else "plane"
+    for name, letter, axis in zip(cells.names, "YX", cells.axes, strict=True):
+        old = ds[name].attrs
+        attrs = {**old, "standard_name": _PLANE[kind][letter], "axis": letter}
+        attrs.setdefault("units", "degrees" if kind == "rotated" else _unit_of_plane(cells))
+        label = f"{name}_{_BOUNDS}"
+        ds[name].attrs = attrs
+        if has_width(axis):
+            ds[name].attrs["bounds"] = label
+            values = _pairs(axis, np.asarray(ds[name].values, float), turning=kind == "rotated")
+            ds = ds.assign_coords({label: ((name, _BOUNDS), values)})
+    return ds
+
+
+def _unit_of_plane(cells: Cells) -> str:
+    return "km" if cells.projection and cells.projection.kilometres == 1.0 else "m"
 
 
 def complete(da: xr.DataArray, step: int | None) -> xr.DataArray:
@@ -126,7 +177,7 @@ def _without_references(ds: xr.Dataset) -> xr.Dataset:
     What its variables tell of the file that they were read from is left out too.
     """
     out = ds.copy()
-    mapping = next((str(n) for n, c in ds.coords.items() if "grid_mapping_name" in c.attrs), None)
+    mapping = next((str(n) for n, c in ds.coords.items() if is_mapping(c)), None)
     for name, da in out.variables.items():
         dangling = [k for k in _REFERENCES if set(_named(da.attrs.get(k))) - set(out.variables)]
         da.attrs = {k: v for k, v in da.attrs.items() if k not in (*dangling, "Conventions")}
@@ -171,14 +222,19 @@ def _describe(ds: xr.Dataset, name: str, kind: str) -> None:
 
 def _cell_bounds(da: xr.DataArray, latitude: str, longitude: str) -> dict[str, npt.NDArray[Any]]:
     """Return cell edges (n, 2), in the order and longitude convention of the coordinates."""
-    out = {}
-    for name, axis in zip((latitude, longitude), grid_axes(da), strict=True):
-        values = np.asarray(da[name].values, float)
-        pairs = np.stack([axis.edges[:-1], axis.edges[1:]], axis=1)[axis.inverse]
-        turn = 360 * np.round((values - axis.values[axis.inverse]) / 360)
-        descends = values.size > 1 and axis.inverse[0] > axis.inverse[-1]
-        out[name] = (pairs + turn[:, None])[:, :: -1 if descends else 1]
-    return out
+    return {
+        name: _pairs(axis, np.asarray(da[name].values, float))
+        for name, axis in zip((latitude, longitude), grid_axes(da), strict=True)
+    }
+
+
+def _pairs(axis: Axis, values: npt.NDArray[Any], *, turning: bool = True) -> npt.NDArray[Any]:
+    """Return the edges (n, 2) of the cells at `values`, in their order and convention."""
+    pairs = np.stack([axis.edges[:-1], axis.edges[1:]], axis=1)[axis.inverse]
+    if turning:
+        pairs = pairs + 360 * np.round((values - axis.values[axis.inverse]) / 360)[:, None]
+    descends = values.size > 1 and axis.inverse[0] > axis.inverse[-1]
+    return np.asarray(pairs[:, :: -1 if descends else 1])
 
 
 def _day_bounds(time: xr.DataArray) -> npt.NDArray[Any]:
