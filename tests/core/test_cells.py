@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pyproj
 import pytest
 import xarray as xr
 from pyproj import Geod
@@ -192,3 +193,59 @@ def test_vectors():
     octant = polygon_areas(np.eye(3))
     np.testing.assert_allclose(octant, np.pi / 2)
     np.testing.assert_allclose(polygon_areas(np.eye(3)[::-1]), -np.pi / 2)
+
+
+class TestDescription:
+    """Spacing and bearing against pyproj's factors of the projections."""
+
+    @pytest.mark.parametrize("make", [lambert, rotated], ids=["lambert", "rotated"])
+    def test_bearing_is_the_meridian_convergence(self, make):
+        cells = cells_of(make(ny=21, nx=25, values=np.zeros((21, 25))))
+        proj = pyproj.Proj(cells.projection.crs)
+        latitude, longitude = cells.positions
+        if make is lambert:
+            convergence = proj.get_factors(longitude, latitude).meridian_convergence
+            angle = np.degrees(np.arctan2(*cells.bearing[::-1]))
+            np.testing.assert_allclose(angle[1:-1], convergence[1:-1], atol=0.02)
+        else:  # on the sphere every row of a rotated grid meets its columns at right angles
+            along = np.gradient(cells.centres, axis=1)
+            down = np.gradient(cells.centres, axis=0)
+            assert np.abs((along * down).sum(-1))[1:-1, 1:-1].max() < 1e-9
+
+    def test_bearing_of_a_polar_stereographic_grid_is_its_longitude(self):
+        mapping = {
+            "grid_mapping_name": "polar_stereographic",
+            "latitude_of_projection_origin": 90.0,
+            "straight_vertical_longitude_from_pole": 0.0,
+            "standard_parallel": 70.0,
+            "earth_radius": 6371229.0,
+        }
+        cells = cells_of(
+            lambert(ny=31, nx=41, step=25e3, values=np.zeros((31, 41)), mapping=mapping)
+        )
+        y, x = cells.first[:, None], cells.second[None, :]
+        away = np.hypot(y, x) > 2e5
+        angle = np.degrees(np.arctan2(*cells.bearing[::-1]))
+        longitude = np.degrees(np.arctan2(x, -y))
+        # the rows' direction seen from there: towards the pole on the meridian below it
+        apart = (angle - longitude + 180) % 360 - 180
+        assert np.abs(apart[1:-1][away[1:-1]]).max() < 0.3
+
+    def test_spacing_of_a_mercator_grid_shrinks_with_the_cosine(self):
+        mapping = {
+            "grid_mapping_name": "mercator",
+            "longitude_of_projection_origin": -97.5,
+            "standard_parallel": 0.0,
+            "earth_radius": 6371229.0,
+        }
+        ds = lambert(ny=60, nx=8, step=100e3, values=np.zeros((60, 8)), mapping=mapping)
+        cells = cells_of(ds)
+        latitude = np.radians(cells.positions[0])
+        for spacing in cells.spacings:
+            np.testing.assert_allclose(spacing[1:-1], 100 * np.cos(latitude)[1:-1], rtol=2e-3)
+        np.testing.assert_allclose(cells.bearing[0], 1, atol=1e-9)
+
+    def test_a_grid_of_one_row_has_neither(self):
+        cells = cells_of(regular([10.0], [1.0, 2.0, 3.0]))
+        assert (cells.spacings[0] == 0).all()
+        assert (cells.bearing[0] == 1).all()

@@ -348,3 +348,15 @@ def test_a_record_that_lost_its_grid_mapping_takes_the_models(fitted):
     options = {"time": coarse.time[DAYS], "seed": 1}
     expected = fitted("lambert").predict(coarse, **options)
     xr.testing.assert_identical(fitted("lambert").predict(coarse.t, **options), expected)
+
+
+def test_networks_see_spacing_and_orientation_and_closed_forms_do_not():
+    records = pair("lambert")
+    static = fit(records, "unet").models_["all"].static
+    cells = cells_of(records[1])
+    assert static.shape == (6, 24, 20)
+    layers = [*cells.spacings, *cells.bearing]
+    for seen, layer in zip(static[2:], layers, strict=True):
+        assert np.corrcoef(seen.ravel(), layer.ravel())[0, 1] == pytest.approx(1)
+    assert fit(records, "dressed").models_["all"].static.shape == (2, 24, 20)
+    assert fit(make_pair(60), "unet").models_["all"].static.shape == (2, 24, 20)

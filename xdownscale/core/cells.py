@@ -159,6 +159,39 @@ class Cells:
             found.append(float(np.degrees(np.median(apart))) if apart.size else float("nan"))
         return found[0], found[1]
 
+    @cached_property
+    def spacings(self) -> tuple[Array, Array]:
+        """Distances between neighbouring rows, and between columns, at each cell: (y, x), km.
+
+        The mean of the distances to both neighbours; 0 along an axis of one point.
+        """
+        found = []
+        for axis, size in enumerate(self.shape):
+            lines = np.moveaxis(self.centres, axis, 0)
+            if size == 1:
+                found.append(np.zeros(self.shape))
+                continue
+            apart = angle(lines[1:], lines[:-1]) * EARTH_RADIUS_KM
+            ends = np.concatenate([apart[:1], apart, apart[-1:]])
+            found.append(np.moveaxis((ends[1:] + ends[:-1]) / 2, 0, axis))
+        return found[0], found[1]
+
+    @cached_property
+    def bearing(self) -> tuple[Array, Array]:
+        """Cosine and sine of the bearing (from north, clockwise) of the rows' direction: (y, x).
+
+        1 and 0 along an axis of one point.
+        """
+        if self.shape[0] == 1:
+            return np.ones(self.shape), np.zeros(self.shape)
+        ahead = np.gradient(self.centres, axis=0)
+        longitude = np.radians(self.positions[1])
+        east = np.stack([-np.sin(longitude), np.cos(longitude), np.zeros(self.shape)], axis=-1)
+        north = np.cross(self.centres, east)
+        parts = [(ahead * direction).sum(axis=-1) for direction in (north, east)]
+        length = np.maximum(np.hypot(*parts), 1e-300)
+        return parts[0] / length, parts[1] / length
+
     def place(self, latitude: Array, longitude: Array) -> Place:
         """Return where points lie in this grid.
 

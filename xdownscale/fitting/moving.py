@@ -206,7 +206,9 @@ def _static(
     fine = fitted.carried.isel(time=0, drop=True)
     before = fine.isel(dict(zip(fine.dims, model.group.window, strict=True)))
     detailed = fitted.method.detailed_static
-    old = static_layers(static, before, fitted.coarse_grid if detailed else None)
+    described = fitted.method.describes_grid(fitted.config)
+    seen = fitted.coarse_grid if detailed else None
+    old = static_layers(static, before, seen, described=described)
     if len(old) != len(model.static):
         raise DataError(
             f"The model was fitted with {len(model.static)} static channels, and static= gives "
@@ -221,7 +223,8 @@ def _static(
             f"with: scaled values over its own domain differ by up to {off.max():.3g}. Give the "
             "static fields of the fit, over the model's own domain and the new one."
         )
-    new = static_layers(static, grids[1], grids[0] if detailed else None)
+    seen = grids[0] if detailed else None
+    new = static_layers(static, grids[1], seen, described=described)
     # what lies beyond the range of the training is held at its ends: networks have not seen more
     return np.stack(
         [

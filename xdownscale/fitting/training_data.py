@@ -246,7 +246,8 @@ class GroupDataset:
         coarse = None
         if self.method.detailed_static:
             coarse = self.pair.coarse.grid
-        return static_features.static_fields(self.static, self.grid, coarse)
+        described = self.method.describes_grid(self.config)
+        return static_features.static_fields(self.static, self.grid, coarse, described=described)
 
     @cached_property
     def calendar(self) -> Calendar:

@@ -137,6 +137,10 @@ class Method(ABC):
         """Tell whether it learns cells of its domain by their place, so that it cannot leave it."""
         return self.guess_channels(config) > 0
 
+    def describes_grid(self, config: DownscalerConfig) -> bool:
+        """Tell whether it sees spacing and orientation of a grid that is not in degrees."""
+        return self.networks and not self.knows_cells(config)
+
     # What it can do
 
     def modes(self, config: DownscalerConfig) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
+from xdownscale.core.cells import cells_of
 from xdownscale.core.coords import find_axes, to_array
 from xdownscale.core.errors import DataError
 from xdownscale.core.grids import cell_centres, distances, has_grid
@@ -22,6 +23,8 @@ def static_fields(
     static: xr.DataArray | xr.Dataset | None,
     grid: xr.DataArray,
     coarse: xr.DataArray | None = None,
+    *,
+    described: bool = False,
 ) -> npt.NDArray[np.float32]:
     """Return static fields, latitude and longitude on the fine grid, each in [-1, 1].
 
@@ -34,6 +37,9 @@ def static_fields(
     coarse : DataArray, optional
         Coarse grid, ``(y, x)``. With it each static field is given thrice: itself, what a coarse
         cell does not show of it, and its slope.
+    described : bool
+        A projected or curvilinear grid is described too, after all other fields: spacing along y
+        and x, and cosine and sine of the bearing of its rows' direction.
 
     Returns
     -------
@@ -45,20 +51,23 @@ def static_fields(
     DataError
         If a static field varies in time or has no value on the grid.
     """
-    return np.stack([unit_range(layer) for layer in static_layers(static, grid, coarse)])
+    layers = static_layers(static, grid, coarse, described=described)
+    return np.stack([unit_range(layer) for layer in layers])
 
 
 def static_layers(
     static: xr.DataArray | xr.Dataset | None,
     grid: xr.DataArray,
     coarse: xr.DataArray | None = None,
+    *,
+    described: bool = False,
 ) -> list[Array]:
     """Return static fields, latitude and longitude on the fine grid, in their own units.
 
     Parameters
     ----------
-    static, grid, coarse
-        As for `static_fields`.
+    static, grid, coarse, described
+        As for `static_fields`; spacings in km.
 
     Returns
     -------
@@ -69,6 +78,9 @@ def static_layers(
     for field in _static_list(static):
         layer = _static_layer(field, grid)
         layers += [layer] if coarse is None else [layer, *_details(layer, grid, coarse)]
+    if described and not find_axes(grid).rectilinear:
+        cells = cells_of(grid)
+        layers += [*cells.spacings, *cells.bearing]
     return [np.asarray(layer, np.float64) for layer in layers]
 
 
