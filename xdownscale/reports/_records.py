@@ -12,6 +12,7 @@ from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import describe_grid, same_grid
 from xdownscale.core.normalization import Scaling, choose_transform
+from xdownscale.core.projection import located
 from xdownscale.core.time import check_calendars, check_time, days, match_times, months
 from xdownscale.core.units import odd_one_out, said, units_of
 from xdownscale.core.values import check_some
@@ -86,7 +87,7 @@ def gather(
         If there is no time, or no day in common with the coarse record.
     """
     given = {"prediction": prediction, "coarse": coarse, "fine": fine}
-    here = {name: _checked(da, name) for name, da in given.items() if da is not None}
+    here = {name: _checked(da, name, prediction) for name, da in given.items() if da is not None}
     prediction = here["prediction"]
     coarse = here["coarse"]
     fine = here.get("fine")
@@ -146,12 +147,13 @@ def period(da: xr.DataArray) -> str:
     return f"{str(time[0])[:10]} to {str(time[-1])[:10]}"
 
 
-def _checked(da: Any, name: str) -> xr.DataArray:
+def _checked(da: Any, name: str, prediction: Any) -> xr.DataArray:
     if not isinstance(da, xr.DataArray):
         raise DataError(
             f"{name} is a {type(da).__name__}; give a DataArray (time, lat, lon), such as one "
             "variable of a Dataset."
         )
+    da = located(da, f"{name!r}", prediction if isinstance(prediction, xr.DataArray) else None)
     check_some(da, f"{name!r}")
     time = require_time(da, f"{name!r}")
     axes = find_axes(da)
