@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
 import matplotlib
@@ -12,8 +13,9 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
-from records import fitted, make_pair, make_record
-from xdownscale.core.errors import DataError
+from projected import on_plane
+from records import fitted, make_pair, make_record, tiny_config
+from xdownscale.core.errors import DataError, XDownscaleWarning
 
 PAGES = Path(__file__).parents[1] / "docs" / "howto"
 
@@ -98,3 +100,26 @@ def test_the_section_on_the_ends_of_a_record_runs():
     assert bool(np.isfinite(space["newest"]).all())
     first = xd.predict(coarse, xd.fit(*(r.t for r in make_pair(60)), preset="dressed"))
     assert first.time.values[0] == coarse.time.values[1]  # as the section says
+
+
+def test_the_sections_on_grids_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    predictors, regional = (on_plane(ds, "lambert") for ds in make_pair(60))
+    text = (PAGES / "fit_and_predict.md").read_text("utf-8")
+    part = text.split("\n## Projected and curvilinear grids\n")[1].split("\n## ")[0]
+    first, second = re.findall(r"```python\n(.*?)```", part, re.DOTALL)
+    config = tiny_config("unet")
+    space = {"xd": xd, "predictors": predictors, "regional": regional, "config": config}
+    height = xd.grids.with_positions(regional).lat.rename("height")
+    space |= {"elevation": height.assign_coords(crs=regional.crs)}
+    given = "xd.fit(predictors, regional, static=elevation, preset=config, progress=False)"
+    code = first.replace("xd.fit(predictors, regional)", given)
+    assert given in code
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", XDownscaleWarning)
+        exec(compile(code, "fit_and_predict.md", "exec"), space)
+        space |= {"coarse_grid": predictors, "fine_grid": regional, "predictors_there": predictors}
+        exec(compile(second, "fit_and_predict.md", "exec"), space)
+    with xr.open_dataset(tmp_path / "maps.nc") as found:
+        assert xd.grids.same_grid(found, regional)
+    assert xd.grids.same_grid(space["maps"], regional)

@@ -473,8 +473,10 @@ class TestBadInput:
         lat, lon = xr.broadcast(fine.lat, fine.lon)
         curved = fine.drop_vars(["lat", "lon"]).rename(lat="j", lon="i")
         curved = curved.assign_coords(lat=(("j", "i"), lat.data), lon=(("j", "i"), lon.data))
-        with pytest.raises(GridError, match=r"two-dimensional latitude.*xdownscale\.regrid"):
-            coarse.downscale.fit(curved, preset=tiny_config)
+        moved = curved.assign_coords(lat=curved.lat + 40)
+        strict = tiny_config.replace(data={"extrapolate": None})
+        with pytest.raises(GridError, match="fine cells lie outside the coarse grid"):
+            coarse.downscale.fit(moved, preset=strict)
 
     def test_patch_larger_than_the_image(self, coarse, fine, tiny_config):
         config = tiny_config.replace(data={"patch_size": 64})

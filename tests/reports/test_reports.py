@@ -17,6 +17,8 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
+from projected import on_plane
+from records import make_pair
 from xdownscale.core.errors import (
     DataError,
     GridError,
@@ -495,3 +497,37 @@ def test_interpolation_that_fails_is_told_under_the_table(six_hourly):
     some = fine.isel(time=slice(10))  # the others are training days
     text = _sections.against_truth(gather(some, coarse.isel(lat=slice(2)), fine, "identity"))
     assert "Not in the table: bicubic, bilinear + bias, ridge (" in text
+
+
+@pytest.mark.parametrize("kind", ["lambert", "rotated", "curvilinear"])
+def test_records_on_grids_of_other_kinds(kind, tmp_path):
+    """The truth has left its grid mapping behind; the page has all its figures."""
+    coarse, fine = (on_plane(ds, kind) for ds in make_pair(40))
+    mapping = [name for name in ("crs", "pole") if name in fine]
+    truth = fine.t
+    noise = np.random.default_rng(0).normal(size=(2, *truth.shape))
+    product = fine.set_coords(mapping).t + xr.DataArray(noise, dims=("realization", *truth.dims))
+    product = product.transpose("realization", ...).assign_attrs(truth.attrs)
+    days = slice(0, 20)
+    page = report(
+        product.isel(time=days),
+        coarse.set_coords(mapping).t,
+        truth,
+        path=tmp_path / "page.html",
+        draws=DRAWS,
+    )
+    flat = report(*(plain(product, truth, coarse, days)), path=tmp_path / "flat.html", draws=DRAWS)
+    found, wanted = (Path(p).read_text("utf-8").count("data:image/") for p in (page, flat))
+    # the spectrum of a curvilinear grid is not known
+    assert found == wanted - (kind == "curvilinear") > 3
+
+
+def plain(product, truth, coarse, days):
+    """Return the same records in degrees."""
+    degrees = make_pair(40)
+    fields = degrees[1].t.copy(data=truth.values)
+    members = product.values
+    ours = xr.DataArray(
+        members, dims=("realization", *fields.dims), coords=fields.coords, attrs=fields.attrs
+    )
+    return ours.isel(time=days), degrees[0].t, fields

@@ -15,7 +15,7 @@ from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import DataError, check_option
 from xdownscale.core.grids import EARTH_RADIUS_KM, area, uncovered
 from xdownscale.preprocessing.features import place_on
-from xdownscale.regridding import shared_areas
+from xdownscale.regridding import overlap
 
 Array = npt.NDArray[Any]
 _ROUNDS = 200  # corrections of a field whose pixels lie in several cells, at most
@@ -254,7 +254,7 @@ def cells_on(coarse: xr.DataArray, fine: xr.DataArray) -> Cells:
 def _shared_cells(coarse: xr.DataArray, fine: xr.DataArray) -> Cells:
     """Return the areas that coarse cells share with pixels, for grids of any kind."""
     grids = (cells_of(fine, "The fine grid"), cells_of(coarse, "The coarse grid"))
-    shared = shared_areas(*grids) * EARTH_RADIUS_KM**2
+    shared = overlap(fine, coarse) * EARTH_RADIUS_KM**2
     number = np.full(fine.size, -1, dtype=np.intp)
     by_pixel = csr_array(shared.T)
     inside = np.diff(by_pixel.indptr) > 0

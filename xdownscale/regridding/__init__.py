@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import xarray as xr
+from scipy.sparse import csr_array
 
 from xdownscale.config import ENGINES
 from xdownscale.core.cells import cells_of
@@ -30,7 +31,7 @@ from xdownscale.regridding._general import regridder_between, shared_areas
 from xdownscale.regridding._separable import Regridder, check_options, float_type
 from xdownscale.regridding._sparse import SparseRegridder
 
-__all__ = ["Regridder", "between", "regrid", "regrid_static", "separable", "shared_areas"]
+__all__ = ["Regridder", "regrid", "regrid_static", "separable"]
 
 LAST = ("__y", "__x")  # temporary names of the target's two axes
 GridT = TypeVar("GridT", xr.DataArray, xr.Dataset)
@@ -317,6 +318,36 @@ def between(
     pair = cells_of(source, "The source grid"), cells_of(target, "The target grid")
     make = regridder_between if engine == "separable" else esmf_regridder
     return make(*pair, method, extrapolate, 0.5)
+
+
+def overlap(source: xr.DataArray, target: xr.DataArray) -> csr_array:
+    """Return the areas that cells of two grids share, of any kinds.
+
+    Parameters
+    ----------
+    source, target : DataArray
+        They give the grids, in their own orientation.
+
+    Returns
+    -------
+    sparse array, shape (target cells, source cells)
+        Steradians.
+
+    Raises
+    ------
+    GridError
+        If cells are folded, or have no width.
+
+    Examples
+    --------
+    >>> grid = xr.DataArray(np.ones((2, 2)), coords={"lat": [0.0, 1.0], "lon": [0.0, 1.0]})
+    >>> (overlap(grid, grid).toarray() > 1e-9).astype(int)
+    array([[1, 0, 0, 0],
+           [0, 1, 0, 0],
+           [0, 0, 1, 0],
+           [0, 0, 0, 1]])
+    """
+    return shared_areas(cells_of(source, "The fine grid"), cells_of(target, "The coarse grid"))
 
 
 def regrid_static(
