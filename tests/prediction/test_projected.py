@@ -12,6 +12,8 @@ from records import make_pair, tiny_config
 from xdownscale.core.cells import cells_of
 from xdownscale.core.errors import GridError, ModelMismatchError
 from xdownscale.core.projection import find_projection
+from xdownscale.prediction import predict as predicting
+from xdownscale.prediction.constraints import cells_on
 
 KINDS = ("lambert", "rotated", "curvilinear")
 MAPPINGS = {"lambert": "crs", "rotated": "pole"}
@@ -360,3 +362,34 @@ def test_networks_see_spacing_and_orientation_and_closed_forms_do_not():
         assert np.corrcoef(seen.ravel(), layer.ravel())[0, 1] == pytest.approx(1)
     assert fit(records, "dressed").models_["all"].static.shape == (2, 24, 20)
     assert fit(make_pair(60), "unet").models_["all"].static.shape == (2, 24, 20)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_regions_are_boxes_in_degrees_and_blend_without_a_seam(kind):
+    coarse, fine = pair(kind)
+    lat, lon = cells_of(fine).positions
+    middle = float(np.median(lon))
+    boxes = {
+        "west": (lon.min() - 1, middle, lat.min() - 1, lat.max() + 1),
+        "east": (middle, lon.max() + 1, lat.min() - 1, lat.max() + 1),
+    }
+    model = fit((coarse, fine), "unet", regions=boxes)
+    fields = model.predict(coarse, time=coarse.time[DAYS])
+    assert np.isfinite(fields).all()
+    assert_located_like(fields, fine, kind)
+
+
+def test_shared_areas_are_found_once_for_all_pieces(mixed, monkeypatch, tmp_path):
+    coarse, fine = mixed
+    preset = tiny_config("dressed").replace(sampling={"constraint": "additive"})
+    model = fit((coarse, fine), preset=preset)
+    calls = []
+
+    def counted(*grids):
+        calls.append(1)
+        return cells_on(*grids)
+
+    monkeypatch.setattr(predicting, "cells_on", counted)
+    for day in (40, 41, 42):
+        model.predict(coarse, time=coarse.time[day : day + 1])
+    assert len(calls) == 1

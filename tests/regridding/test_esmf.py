@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
+import warnings
 from types import SimpleNamespace
 from typing import ClassVar
 
@@ -12,6 +13,8 @@ import numpy as np
 import pytest
 import xarray as xr
 
+import xdownscale as xd
+from records import make_pair, tiny_config
 from xdownscale.core.errors import (
     GridError,
     MissingPackageError,
@@ -231,6 +234,28 @@ def test_other_threads_only_multiply(esmf):
     thread.start()
     thread.join()
     assert "ESMF works in one thread of a process alone: regrid once" in errors[0]
+
+
+def test_a_model_is_fitted_and_stored_in_threads(esmf, tmp_path):
+    """Prefetch and stores read in threads of their own; ESMF is asked in the caller's alone."""
+    coarse, fields = make_pair(60)
+    config = tiny_config("unet").replace(data={"engine": "xesmf", "regrid": "bilinear"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", XDownscaleWarning)
+        model = xd.fit(coarse, fields, preset=config, pairing="paired", progress=False)
+        expected = model.predict(coarse, time=coarse.time[40:44])
+        found = []
+        other = threading.Thread(
+            target=lambda: found.append(
+                xd.predict_to_zarr(
+                    model, coarse, tmp_path / "maps", time=coarse.time[40:44], progress=False
+                )
+            )
+        )
+        other.start()
+        other.join()
+    assert len(esmf) == 1
+    np.testing.assert_array_equal(found[0].t.values, expected.values)
 
 
 def test_targets_outside_are_refused_in_two_dimensions(esmf):

@@ -161,7 +161,9 @@ def _constrain(plan: Plan, out: FloatArray) -> None:
     kind = plan.fitted.config.sampling.constraint
     if kind is None:
         return
-    cells = cells_on(plan.coarse.grid, plan.fitted.carried.isel(time=0, drop=True))
+    grid = plan.fitted.carried.isel(time=0, drop=True)
+    # shared areas of large grids take seconds, and are the same for each piece of a store
+    cells = plan.fitted.any_group.once("cells", lambda: cells_on(plan.coarse.grid, grid))
     for target, own in enumerate(plan.fitted.own):
         if own < 0 and kind in CONSISTENT:
             continue
