@@ -16,6 +16,7 @@ from records import random_field
 from xdownscale import skill
 from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisError
 from xdownscale.core.normalization import Scaling
+from xdownscale.skill import _kernels
 
 FUNCTIONS = [skill.r2, skill.pearson_r2, skill.rmse, skill.mae, skill.bias, skill.crps]
 
