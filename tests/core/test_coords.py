@@ -226,3 +226,18 @@ def test_array_of_another_shape(shape):
 def test_array_without_labels():
     with pytest.raises(GridError, match="needs the labels that to_array returned"):
         from_array(np.zeros((2, 3, 4)))
+
+
+def test_names_are_looked_up_again_where_labels_change():
+    """What cf_xarray found is kept by labels: other attributes are other labels."""
+    da = xr.DataArray(np.ones((2, 3)), coords={"a": [0.0, 1.0], "b": [0.0, 1.0, 2.0]})
+    for _ in range(2):
+        with pytest.raises(GridError, match="No latitude found"):
+            find_axes(da)
+    da.a.attrs["standard_name"] = "latitude"
+    da.b.attrs["units"] = "degrees_east"
+    assert find_axes(da).latitude == "a"
+    da.b.attrs["units"] = "degrees_north"
+    da.a.attrs["standard_name"] = "longitude"
+    turned = find_axes(da)
+    assert (turned.latitude, turned.longitude) == ("b", "a")

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.interpolate import CubicSpline, RectBivariateSpline
 
 from xdownscale.core.errors import DataError, GridError, OptionError
 from xdownscale.core.grids import cell_areas, cell_bounds
-from xdownscale.regridding import Regridder
+from xdownscale.regridding import Regridder, regrid
 
 METHODS = ("bicubic", "bilinear", "nearest", "conservative")
 COARSE = np.arange(10.0, 30.0, 2.0), np.arange(-6.0, 20.0, 2.5)
@@ -310,3 +311,44 @@ def test_refusals():
         Regridder.between(COARSE, FINE).apply(np.zeros((3, 4)))
     with pytest.raises(DataError, match="values of type complex128; give real numbers"):
         Regridder.between(COARSE, FINE).apply(plane(*COARSE) * 1j)
+
+
+class TestNearestByIndex:
+    """Cells that are taken by index are those that the matrix of weights gives."""
+
+    @staticmethod
+    def by_weights(da, target, **options):
+        from xdownscale.regridding import _separable
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(_separable, "_picked", lambda weights: None)
+            return regrid(da, target, "nearest", **options)
+
+    @pytest.mark.parametrize("dtype", ["f4", "f8", "i4"])
+    @pytest.mark.parametrize("min_valid", [0.0, 0.5, 1.0])
+    @pytest.mark.parametrize("turned", [False, True])
+    @pytest.mark.parametrize("size", [3, 40])
+    def test_values_gaps_and_types(self, dtype, min_valid, turned, size):
+        rng = np.random.default_rng(0)
+        values = rng.normal(size=(3, 12, 9)) * 10
+        lat, lon = np.linspace(10, 21, 12), np.linspace(350, 366, 9) % 360
+        da = xr.DataArray(
+            values.astype(dtype),
+            coords={"time": [0, 1, 2], "lat": lat, "lon": lon},
+            dims=("time", "lat", "lon"),
+        )
+        if dtype != "i4":
+            da[0, 2:5, 3] = np.nan
+            da[1, 4, 4] = np.inf
+            da[1, 0, 0] = -np.inf
+            da[2] = np.nan
+        da = da.isel(lat=slice(None, None, -1)) if turned else da
+        target = xr.Dataset(
+            coords={"lat": np.linspace(9, 22, size), "lon": np.linspace(-11, 7, size + 1)}
+        )
+        options = {"extrapolate": "nearest", "min_valid": min_valid}
+        found = regrid(da, target, **options, method="nearest")
+        expected = self.by_weights(da, target, **options)
+        xr.testing.assert_identical(found, expected)
+        lazy = regrid(da.chunk(time=1), target, **options, method="nearest")
+        xr.testing.assert_identical(lazy.compute(), expected)

@@ -16,6 +16,7 @@ from records import random_field
 from xdownscale import skill
 from xdownscale.core.errors import DataError, GridError, OptionError, TimeAxisError
 from xdownscale.core.normalization import Scaling
+from xdownscale.skill import _kernels
 
 FUNCTIONS = [skill.r2, skill.pearson_r2, skill.rmse, skill.mae, skill.bias, skill.crps]
 
@@ -429,3 +430,12 @@ def test_unknown_options_are_refused(three):
         skill.table(predictions, truth, "ln")
     with pytest.raises(OptionError, match="no prediction to score"):
         skill.table({}, truth)
+
+
+@pytest.mark.parametrize("count", [2, 3, 5, 8, 20, 33, 64, 65])
+def test_crps_of_any_number_of_members_is_the_sum_over_their_pairs(count):
+    rng = np.random.default_rng(count)
+    members, truth = rng.normal(size=(count, 3, 4)).round(1), rng.normal(size=(3, 4))
+    apart = np.abs(members[:, None] - members[None]).sum((0, 1)) / (2 * count * (count - 1))
+    expected = (np.abs(members - truth).mean(0) - apart).mean()
+    assert _kernels.crps(members, truth) == pytest.approx(expected, rel=1e-12)

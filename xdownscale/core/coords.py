@@ -283,9 +283,10 @@ def find_axes(da: xr.DataArray) -> Axes:
     'latitude'
     """
     require_array(da)
-    latitude = _coordinate(da, "latitude")
-    longitude = _coordinate(da, "longitude")
-    time = find_time(da)
+    known = _cf_names(da)
+    latitude = _coordinate(da, "latitude", known)
+    longitude = _coordinate(da, "longitude", known)
+    time = _time_of(da, known)
     dims = da.coords[latitude].dims
     if da.coords[latitude].ndim == 1 and da.coords[longitude].ndim == 1:
         y = str(dims[0])
@@ -436,9 +437,9 @@ def check_dates_named(da: xr.DataArray, what: str) -> None:
             )
 
 
-def _coordinate(da: xr.DataArray, kind: str) -> str:
+def _coordinate(da: xr.DataArray, kind: str, known: _CfNames) -> str:
     """Return the name of the latitude or longitude coordinate, a dimension coordinate if any."""
-    found = _candidates(da, kind)
+    found = _candidates(da, kind, known)
     if not found:
         raise GridError(
             f"No {kind} found in {da.name or 'the array'} with coordinates {list(da.coords)}. "
@@ -477,13 +478,46 @@ def _check_degrees(coord: xr.DataArray, kind: str) -> None:
     )
 
 
-def _candidates(da: xr.DataArray, kind: str) -> list[str]:
-    import cf_xarray  # noqa: F401  (late: half of the import time)
+class _CfNames(NamedTuple):
+    """What the attributes of an array say of its coordinates."""
 
-    listed = [*da.cf.coordinates.get(kind, []), *da.cf.standard_names.get(kind, [])]
+    coordinates: dict[str, list[Hashable]]
+    standard_names: dict[str, list[Hashable]]
+    axes: dict[str, list[Hashable]]
+
+
+_KNOWN: dict[Hashable, _CfNames] = {}  # by all that the names depend on
+_MOST_KNOWN = 512
+
+
+def _cf_names(da: xr.DataArray) -> _CfNames:
+    """Return what cf_xarray finds; a millisecond, so it is kept for arrays with such labels."""
+    key = (
+        tuple(
+            (name, variable.dims, repr(variable.attrs), str(getattr(variable._data, "units", "")))
+            for name, variable in da.coords.variables.items()
+        ),
+        repr(
+            [da.attrs.get("coordinates"), da.encoding.get("coordinates"), da.attrs.get("cf_role")]
+        ),
+        tuple(da.xindexes),
+    )
+    known = _KNOWN.get(key)
+    if known is None:
+        import cf_xarray  # noqa: F401  (late: half of the import time)
+
+        known = _CfNames(da.cf.coordinates, da.cf.standard_names, da.cf.axes)
+        if len(_KNOWN) >= _MOST_KNOWN:
+            _KNOWN.clear()
+        _KNOWN[key] = known
+    return known
+
+
+def _candidates(da: xr.DataArray, kind: str, known: _CfNames) -> list[str]:
+    listed = [*known.coordinates.get(kind, []), *known.standard_names.get(kind, [])]
     if kind == "time":
-        listed += da.cf.axes.get("T", [])
-    named = [name for name in da.coords if _NAMES[kind].match(str(name))]
+        listed += known.axes.get("T", [])
+    named: list[Hashable] = [n for n in da.coords if _NAMES[kind].match(str(n))]
     listed = [n for n in listed if n in da.coords and not _is_other(da.coords[n], kind)]
     good = listed or [n for n in named if not _is_other(da.coords[n], kind)]
     return [str(n) for n in dict.fromkeys(good) if 1 <= da.coords[n].ndim <= 2]
@@ -515,8 +549,12 @@ def find_time(da: xr.DataArray) -> str | None:
     True
     """
     require_array(da)
+    return _time_of(da, _cf_names(da))
+
+
+def _time_of(da: xr.DataArray, known: _CfNames) -> str | None:
     dated = [str(d) for d in da.dims if d in da.coords and _tells_time(da.coords[d])]
-    listed = [n for n in _candidates(da, "time") if n in da.dims]
+    listed = [n for n in _candidates(da, "time", known) if n in da.dims]
     found = dated or listed
     if not found:
         return None

@@ -531,13 +531,15 @@ def _put_on_grid(da: xr.DataArray, regridded: xr.Variable, target: Target) -> xr
     if target.mapping is not None:
         horizontal = horizontal.assign_coords({target.mapping.name: target.mapping.variable})
         attrs["grid_mapping"] = str(target.mapping.name)
-    return xr.DataArray(
+    found = xr.DataArray(
         regridded.transpose(*order).data,
         coords=kept.assign_coords(horizontal.coords).coords,
         dims=[after.get(str(d), d) for d in da.dims],
-        name=da.name,
         attrs=attrs,
     )
+    # not name=: where it is None, xarray takes the name of the dask graph instead
+    found.name = da.name
+    return found
 
 
 def _mapping_names(da: xr.DataArray) -> set[Hashable]:

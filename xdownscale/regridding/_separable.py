@@ -8,8 +8,9 @@ the stack, nor on missing values of other fields.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -160,15 +161,15 @@ class Regridder:
         ndarray, shape (..., Y, X)
         """
         kind = float_type(array.dtype)
+        picked = _picked(self.y), _picked(self.x)
+        if picked[0] is not None and picked[1] is not None:
+            return _pick(array, kind, picked[0], picked[1])
         y = self.y.map(lambda m: np.ascontiguousarray(m, dtype=kind))
         x = self.x.map(lambda m: np.ascontiguousarray(m, dtype=kind))
-        lead = array.shape[:-2]
-        out = np.empty((*lead, self.y.main.shape[0], self.x.main.shape[0]), dtype=kind)
-        gaps: _Gaps | None = None
-        for index in np.ndindex(*lead):
-            field = np.ascontiguousarray(array[index], dtype=kind)
-            gaps = self._field(field, y, x, out[index], gaps)
-        return out
+        shape = (self.y.main.shape[0], self.x.main.shape[0])
+        return each_field(
+            array, kind, shape, lambda field, out, gaps: self._field(field, y, x, out, gaps)
+        )
 
     def _field(
         self, field: Array, y: AxisWeights, x: AxisWeights, out: Array, gaps: _Gaps | None
@@ -204,6 +205,71 @@ class Regridder:
             touched = y.near @ (1 - weights) @ x.near.T > 0.5
         enough = share >= max(self.min_valid - ROUNDING, ROUNDING)
         return _Gaps(valid, np.where(enough, share, 1), enough, touched)
+
+
+Gaps = TypeVar("Gaps")
+
+
+def each_field(
+    array: Array,
+    kind: np.dtype[Any],
+    shape: tuple[int, int],
+    one: Callable[[Array, Array, Gaps | None], Gaps | None],
+) -> Array:
+    """Regrid the fields of a stack one by one.
+
+    Parameters
+    ----------
+    array : ndarray, shape (..., y, x)
+    kind : dtype
+        Of the result.
+    shape : (int, int)
+        Rows and columns of the target.
+    one : callable
+        Of a field, the array that its result is written to, and what the last call returned.
+
+    Returns
+    -------
+    ndarray, shape (..., Y, X)
+
+    Examples
+    --------
+    >>> def double(field, out, gaps):
+    ...     out[...] = 2 * field
+    >>> each_field(np.ones((1, 1, 2)), np.dtype(float), (1, 2), double)
+    array([[[2., 2.]]])
+    """
+    lead = array.shape[:-2]
+    out = np.empty((*lead, *shape), dtype=kind)
+    gaps: Gaps | None = None
+    for index in np.ndindex(*lead):
+        gaps = one(np.ascontiguousarray(array[index], dtype=kind), out[index], gaps)
+    return out
+
+
+def _picked(weights: AxisWeights) -> Array | None:
+    """Return the one source point of each target point, or None where several have a weight."""
+    main = weights.main
+    if weights.linear is not None or not ((main == 0) | (main == 1)).all():
+        return None
+    return main.argmax(axis=1) if (main.sum(axis=1) == 1).all() else None
+
+
+def _pick(array: Array, kind: np.dtype[Any], rows: Array, columns: Array) -> Array:
+    """Take one source cell for each target cell; what is not finite is NaN."""
+    smaller = rows.size < array.shape[-2]
+
+    def one(field: Array, out: Array, _: None) -> None:
+        if smaller:
+            field = field[rows]
+        if not np.isfinite(field).all():
+            field = np.where(np.isfinite(field), field, kind.type(np.nan))
+        if smaller:
+            np.take(field, columns, axis=1, out=out, mode="clip")
+        else:
+            np.take(field[:, columns], rows, axis=0, out=out, mode="clip")
+
+    return each_field(array, kind, (rows.size, columns.size), one)
 
 
 _SOURCE = "The source grid"

@@ -10,7 +10,7 @@ from scipy.sparse import csr_array
 
 from xdownscale.core.axis import Array
 from xdownscale.regridding._points import PointWeights
-from xdownscale.regridding._separable import ROUNDING, Selection, filled, float_type
+from xdownscale.regridding._separable import ROUNDING, Selection, each_field, filled, float_type
 
 
 class _Gaps(NamedTuple):
@@ -78,13 +78,13 @@ class SparseRegridder:
         """
         kind = float_type(array.dtype)
         weights = self._weights(kind)
-        lead = array.shape[:-2]
-        out = np.empty((*lead, self.shape[0] * self.shape[1]), dtype=kind)
-        gaps: _Gaps | None = None
-        for index in np.ndindex(*lead):
-            values = np.ascontiguousarray(array[index], dtype=kind)
-            out[index], gaps = self._field(values, weights, gaps)
-        return out.reshape(*lead, *self.shape)
+
+        def one(values: Array, out: Array, gaps: _Gaps | None) -> _Gaps | None:
+            found, gaps = self._field(values, weights, gaps)
+            out[...] = found.reshape(self.shape)
+            return gaps
+
+        return each_field(array, kind, self.shape, one)
 
     def _weights(self, kind: np.dtype[Any]) -> PointWeights:
         """Return the weights in the type of the values."""

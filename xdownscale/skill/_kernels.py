@@ -6,11 +6,14 @@ Every kernel takes weights (y, x) as its last argument; None counts each pixel o
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 _YX = (-2, -1)
+_BLOCK = 4096  # pixels whose members are sorted at once, so that they stay in the cache
+_NETWORK = 64  # members up to which exchanges of whole rows sort faster than np.sort
 _ROUNDING = 1e-28  # share of the mean square below which a variance is rounding
 
 
@@ -88,13 +91,60 @@ def kge(p: Any, t: Any, w: Any = None) -> Any:
 
 def crps(members: Any, t: Any, w: Any = None) -> Any:
     """Return the fair CRPS of ``(..., member, y, x)`` against ``(..., y, x)``."""
-    count = members.shape[-3]
-    error = np.abs(members - t[..., None, :, :]).mean(axis=-3)
+    lead = np.broadcast_shapes(members.shape[:-3], t.shape[:-2])
+    members = np.broadcast_to(members, (*lead, *members.shape[-3:]))
+    t = np.broadcast_to(t, (*lead, *t.shape[-2:]))
+    error = np.empty(t.shape)
+    rows = max(1, _BLOCK // max(1, t.shape[-1]))
+    for index in np.ndindex(*lead):
+        for start in range(0, t.shape[-2], rows):
+            part = slice(start, start + rows)
+            error[index][part] = _pixel_crps(members[index][:, part], t[index][part])
+    return mean(error, ~np.isnan(error), w)
+
+
+def _pixel_crps(members: Any, t: Any) -> Any:
+    """Return the fair CRPS of each pixel, of ``(member, y, x)`` against ``(y, x)``."""
+    count = len(members)
+    apart = members - t
+    error = np.abs(apart, out=apart).mean(axis=0)
     if count > 1:
         # sum_ij |x_i - x_j| = 2 sum_k (2k - M + 1) x_(k), k = 0 ... M-1
         weights = (2 * np.arange(count) - count + 1) / (count * (count - 1))
-        error = error - np.einsum("...kyx,k->...yx", np.sort(members, axis=-3), weights)
-    return mean(error, ~np.isnan(error), w)
+        for member, weight in zip(_ordered(members), weights, strict=True):
+            error -= weight * member
+    return error
+
+
+def _ordered(members: Any) -> Any:
+    """Return members in ascending order; in no order where one is NaN."""
+    count = len(members)
+    if count > _NETWORK:
+        return np.sort(members, axis=0)
+    rows = list(np.array(members))
+    spare = np.empty_like(rows[0])
+    for i, j in _comparators(count):
+        np.minimum(rows[i], rows[j], out=spare)
+        np.maximum(rows[i], rows[j], out=rows[j])
+        rows[i], spare = spare, rows[i]  # no copy: the rows change places
+    return rows
+
+
+@cache
+def _comparators(count: int) -> list[tuple[int, int]]:
+    """Return the pairs of Batcher's merge exchange sort (Knuth, volume 3, 5.2.2, algorithm M)."""
+    pairs = []
+    top = 1 << max(count - 1, 1).bit_length() - 1
+    p = top
+    while p:
+        q, r, d = top, 0, p
+        while True:
+            pairs += [(i, i + d) for i in range(count - d) if i & p == r]
+            if q == p:
+                break
+            d, q, r = q - p, q >> 1, p
+        p >>= 1
+    return pairs
 
 
 def energy(members: Any, t: Any, w: Any = None) -> Any:
