@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from xdownscale.plot._ensemble import rank_histogram, reliability, spread_skill
 from xdownscale.plot._maps import maps
+from xdownscale.plot._rose import rose
 from xdownscale.plot._spatial import power_spectrum, semivariogram
 from xdownscale.plot._style import COLOURS, DASHES
 from xdownscale.plot._temporal import acf, lag_curve, pacf
@@ -24,6 +25,7 @@ __all__ = [
     "power_spectrum",
     "rank_histogram",
     "reliability",
+    "rose",
     "semivariogram",
     "spread_skill",
 ]
