@@ -11,6 +11,7 @@ import pytest
 import xarray as xr
 
 import xdownscale as xd
+from projected import on_plane
 from records import make_pair
 from xdownscale.cli._configuration import read_config
 
@@ -196,3 +197,20 @@ def test_version(command):
 def test_the_entry_point_is_declared():
     text = (Path(__file__).parents[2] / "pyproject.toml").read_text()
     assert '[project.scripts]\nxdownscale = "xdownscale.cli:main"' in text
+
+
+def test_files_on_a_rotated_pole_go_through_all_commands(command, tmp_path):
+    coarse, fine = (on_plane(ds, "rotated") for ds in make_pair(60))
+    coarse.to_netcdf(tmp_path / "coarse.nc")
+    fine.to_netcdf(tmp_path / "fine.nc")
+    for words in (
+        ("inspect", "coarse.nc", "fine.nc", "--preset", "dressed"),
+        ("fit", "coarse.nc", "fine.nc", "-o", "m.xd", "--preset", "dressed", "--quiet"),
+        ("predict", "m.xd", "coarse.nc", "-o", "maps.nc", "--time", "2000-03-01", "2000-03-05"),
+        ("score", "maps.nc", "fine.nc"),
+    ):
+        done = command(*words, where=tmp_path)
+        assert done.returncode == 0, (words, done.stderr)
+    assert "maps" in done.stdout
+    with xr.open_dataset(tmp_path / "maps.nc") as found:
+        assert xd.grids.same_grid(found, fine)

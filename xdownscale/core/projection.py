@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from xdownscale.core.units import units_of
 
 Array = npt.NDArray[Any]
 GridT = TypeVar("GridT", xr.DataArray, xr.Dataset)
+P = ParamSpec("P")
+Result = TypeVar("Result")
 
 _STANDARD = {
     "y": ("projection_y_coordinate", "grid_latitude"),
@@ -399,6 +402,58 @@ def located(
     attrs = mapping_attributes(projection, da.coords[name].attrs if name in da.coords else {})
     mapping = xr.Variable((), np.int32(0), attrs)
     return da.assign_coords({name: mapping}).assign_attrs(grid_mapping=name)
+
+
+def with_located(function: Callable[P, Result]) -> Callable[P, Result]:
+    """Return a function whose arrays come with their positions and grid mappings.
+
+    Parameters
+    ----------
+    function : callable
+        Of DataArrays, or mappings of them, among other arguments. An array that lost its grid
+        mapping takes that of another one with the same projected coordinates.
+
+    Returns
+    -------
+    callable
+
+    Examples
+    --------
+    >>> from xdownscale.core.cells import cells_of
+    >>> da = xr.DataArray(np.ones((1, 1)), coords={"y": [0.0], "x": [0.0]}, dims=("y", "x"))
+    >>> with_located(lambda da: list(da.coords))(da.assign_attrs({"proj:code": "EPSG:3857"}))
+    ['y', 'x', 'lat', 'lon', 'spatial_ref']
+    """
+
+    @functools.wraps(function)
+    def placed(*args: P.args, **kwargs: P.kwargs) -> Result:
+        given = [*args, *kwargs.values()]
+        inner = [v for each in given if isinstance(each, Mapping) for v in each.values()]
+        arrays = [v for v in (*given, *inner) if isinstance(v, xr.DataArray)]
+        projected = [da for da in arrays if plane_coordinates(da) is not None]
+        if not projected:  # most records
+            return function(*args, **kwargs)
+        found = {id(da): _like_any(da, projected) for da in projected}
+
+        def of(value: Any) -> Any:
+            if isinstance(value, xr.DataArray):
+                return found.get(id(value), value)
+            if type(value) is dict:
+                return {key: of(part) for key, part in value.items()}
+            return value
+
+        moved = {key: of(value) for key, value in kwargs.items()}
+        return function(*map(of, args), **moved)
+
+    return placed
+
+
+def _like_any(da: xr.DataArray, others: list[xr.DataArray]) -> xr.DataArray:
+    for other in others:
+        placed = _placed_like(da, other)
+        if placed is not da:
+            return located(placed)
+    return located(da)
 
 
 def _apart_from_dimensions(da: xr.DataArray) -> xr.DataArray:

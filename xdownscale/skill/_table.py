@@ -15,6 +15,7 @@ from xdownscale.core.blocks import by_days, day_slices
 from xdownscale.core.coords import require_time
 from xdownscale.core.errors import GridError, OptionError, check_option
 from xdownscale.core.normalization import Scaling
+from xdownscale.core.projection import with_located
 from xdownscale.core.space import space_of
 from xdownscale.core.values import check_values
 from xdownscale.skill._baseline_rows import Baselines, add_baselines
@@ -64,6 +65,7 @@ class Row(NamedTuple):
     kind: str
 
 
+@with_located
 def table(
     predictions: Mapping[str, xr.DataArray],
     truth: xr.DataArray,
@@ -212,6 +214,7 @@ def table(
     )
 
 
+@with_located
 def per_day(
     predictions: Mapping[str, xr.DataArray],
     truth: xr.DataArray,

@@ -30,6 +30,7 @@ from xdownscale.core.errors import (
 )
 from xdownscale.core.missing import finite
 from xdownscale.core.normalization import Scaling, choose_transform
+from xdownscale.core.projection import with_located
 from xdownscale.core.time import rounded
 from xdownscale.core.values import check_some
 from xdownscale.models.statistical.conditional import KrigingOptions
@@ -58,6 +59,7 @@ _YEAR = 365.25
 _ROW = "_day_of_year"
 
 
+@with_located
 def interpolate(
     coarse: xr.DataArray,
     fine: xr.DataArray,
@@ -130,6 +132,7 @@ def interpolate(
     return _like(moved, name, fine, wanted)
 
 
+@with_located
 def climatology(fine: xr.DataArray, time: Any, window_days: float = 15) -> xr.DataArray:
     """Return the mean of the training days at the same time of the year, pixel by pixel.
 
@@ -185,6 +188,7 @@ def climatology(fine: xr.DataArray, time: Any, window_days: float = 15) -> xr.Da
     return _like(mean.isel({_ROW: xr.DataArray(row, dims=name)}), name, fine, wanted)
 
 
+@with_located
 def persistence(fine: xr.DataArray, time: Any = None, lag: int = 1) -> xr.DataArray:
     """Return the true fine field `lag` days before each day.
 
@@ -230,6 +234,7 @@ def persistence(fine: xr.DataArray, time: Any = None, lag: int = 1) -> xr.DataAr
     return _like(taken.where(there), name, fine, wanted)
 
 
+@with_located
 def persistence_from_start(fine: xr.DataArray, time: Any) -> xr.DataArray:
     """Return the last training day for every day asked: persistence without new fine fields.
 
@@ -267,6 +272,7 @@ def persistence_from_start(fine: xr.DataArray, time: Any) -> xr.DataArray:
     return _like(held, name, fine, wanted)
 
 
+@with_located
 def bias_corrected(
     coarse: Coarse,
     fine_train: xr.DataArray,
@@ -336,6 +342,7 @@ def bias_corrected(
     return labelled(training, asked, fit_bias(training, kind))
 
 
+@with_located
 def quantile_mapped(
     coarse: Coarse,
     fine_train: xr.DataArray,
@@ -386,6 +393,7 @@ def quantile_mapped(
     return labelled(training, asked, make)
 
 
+@with_located
 def ridge(
     coarse: Coarse,
     fine_train: xr.DataArray,
@@ -461,6 +469,7 @@ def ridge(
     return labelled(training, asked, fit_point(training, "ridge", penalty=penalty))
 
 
+@with_located
 def dressed(
     coarse: Coarse,
     fine_train: xr.DataArray,
@@ -533,6 +542,7 @@ def dressed(
     return labelled(training, asked, make, realizations)
 
 
+@with_located
 def gaussian(
     coarse: Coarse,
     fine_train: xr.DataArray,
@@ -594,6 +604,7 @@ def gaussian(
     return labelled(training, asked, make, realizations)
 
 
+@with_located
 def analogues(
     coarse: Coarse,
     fine_train: xr.DataArray,
@@ -670,6 +681,7 @@ def analogues(
     return labelled(training, asked, make, realizations)
 
 
+@with_located
 def pointwise(
     coarse: Coarse,
     fine_train: xr.DataArray,
@@ -753,6 +765,7 @@ def pointwise(
     return labelled(training, asked, free_running(model, known, asked.rows), lazy=False)
 
 
+@with_located
 def kriging(
     coarse: Coarse,
     fine_train: xr.DataArray,
@@ -890,6 +903,7 @@ EVERY: tuple[tuple[str, Callable[[_Known], xr.DataArray]], ...] = (
 )
 
 
+@with_located
 def all(
     coarse: Coarse,
     fine: xr.DataArray,
@@ -988,6 +1002,7 @@ def _parts(split: Any, times: pd.Index[Any]) -> tuple[pd.Index[Any], pd.Index[An
     )
 
 
+@with_located
 def fit_all(
     coarse: Coarse,
     fine_train: xr.DataArray,
