@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 import published_files as published
 import xdownscale as xd
+from projected import ROTATED, curvilinear, lambert, rotated
+from xdownscale.core.cells import cells_of
 from xdownscale.core.errors import (
     DataError,
     GridError,
@@ -19,8 +21,11 @@ from xdownscale.core.errors import (
     OptionError,
     StorageError,
 )
+from xdownscale.core.grids import same_grid
 from xdownscale.datasets import _rasters, open_elevation
 from xdownscale.datasets import elevation as room
+from xdownscale.preprocessing.static_features import static_fields
+from xdownscale.regridding import regrid
 
 STEP = 1 / 40  # degrees: 10 pixels along a cell of a quarter degree
 
@@ -388,7 +393,7 @@ def test_bad_input(build, options, error, message, tmp_path):
          "10 of the grid's 10 longitudes.*spans 40 to 46"),
         (grid_of(QUARTER.lat.values, np.arange(35, 45, 0.5)), "10 of the grid's 20 longitudes"),
         (xr.Dataset(coords={n: (("y", "x"), np.eye(2)) for n in ("lat", "lon")}),
-         "rectilinear|one-dimensional|two-dimensional"),
+         "4 of the grid's 4 latitudes, which run from 0 to 1, lie beyond map.tif"),
     ],
     ids=["south", "east", "half", "curvilinear"],
 )  # fmt: skip
@@ -411,3 +416,55 @@ def test_a_geotiff_without_rasterio(monkeypatch, tmp_path):
     with pytest.raises(MissingPackageError, match=message):
         open_elevation(path, QUARTER)
     assert open_elevation(nc()(tmp_path), QUARTER).shape == (12, 20)
+
+
+class TestGridsOfOtherKinds:
+    """Against the whole raster regridded at once, and a plane in latitude and longitude."""
+
+    @staticmethod
+    def raster(tmp_path, step=0.1):
+        lat, lon = np.arange(30.05, 48, step), np.arange(-108.0, -86, step)
+        height = 1000 + 10 * lat[:, None] + 5 * lon[None, :]
+        ds = xr.Dataset({"z": (("lat", "lon"), height, {"units": "m"})}, {"lat": lat, "lon": lon})
+        ds.to_netcdf(tmp_path / "map.nc")
+        return tmp_path / "map.nc", ds.z
+
+    @pytest.mark.parametrize("kind", ["lambert", "rotated", "curvilinear"])
+    @pytest.mark.parametrize("tile", [1000, 250_000])
+    def test_means_over_cells(self, kind, tile, tmp_path, monkeypatch):
+        grid = lambert(ny=14, nx=16, step=50e3)
+        if kind == "curvilinear":
+            grid = curvilinear(grid)
+        if kind == "rotated":  # far away: moved over the raster
+            turned = {
+                **ROTATED,
+                "grid_north_pole_latitude": 51.0,
+                "grid_north_pole_longitude": 82.0,
+            }
+            grid = rotated(ny=14, nx=16)
+            grid["pole"] = grid.pole.assign_attrs(turned)
+        path, raster = self.raster(tmp_path)
+        monkeypatch.setattr(room, "_TILE_OF_POLYGONS", tile)
+        found = open_elevation(path, grid)
+        assert found.attrs["cell_methods"] == "area: mean"
+        lat, lon = cells_of(grid).positions
+        np.testing.assert_allclose(found, 1000 + 10 * lat + 5 * lon, atol=0.5)
+        whole = regrid(raster, grid.isel(time=0), "conservative")
+        np.testing.assert_allclose(found, whole, atol=0.01)
+        assert same_grid(found, grid.isel(time=0))
+
+    def test_smaller_cells_are_interpolated(self, tmp_path):
+        grid = lambert(ny=14, nx=16, step=2e3)
+        found = open_elevation(self.raster(tmp_path)[0], grid)
+        lat, lon = cells_of(grid).positions
+        np.testing.assert_allclose(found, 1000 + 10 * lat + 5 * lon, atol=1e-3)
+
+    def test_it_is_the_static_field_of_a_fit(self, tmp_path):
+        grid = lambert(ny=14, nx=16, step=50e3)
+        found = open_elevation(self.raster(tmp_path)[0], grid)
+        layers = static_fields(found, xd.grids.with_positions(grid).isel(time=0).t)
+        assert layers.shape == (3, 14, 16)
+
+    def test_a_projected_grid_beyond_the_raster_is_refused(self, tmp_path):
+        with pytest.raises(GridError, match=r"lie beyond map\.nc"):
+            open_elevation(self.raster(tmp_path)[0], lambert(ny=14, nx=40, step=150e3))

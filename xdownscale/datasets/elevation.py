@@ -9,7 +9,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from xdownscale.core.coords import Axes
+from xdownscale.core.alignment import horizontal
+from xdownscale.core.cells import cells_of
+from xdownscale.core.coords import Axes, find_axes
 from xdownscale.core.errors import DataError, GridError, OptionError
 from xdownscale.core.grids import (
     Array,
@@ -19,13 +21,15 @@ from xdownscale.core.grids import (
     latitude_axis,
     longitude_axis,
     outside,
-    require_rectilinear,
     spacing,
+    wrap_longitude,
 )
+from xdownscale.core.projection import located, with_mapping
 from xdownscale.datasets._rasters import Raster, open_raster
 from xdownscale.datasets._subset import Box, Window, cut
 
 _TILE = 4_000_000  # pixels in memory at a time
+_TILE_OF_POLYGONS = 250_000  # where cells and pixels are cut as polygons
 _CELLS = 256  # of the grid along each side of a tile, at most: the weights are dense
 
 
@@ -46,7 +50,7 @@ def open_elevation(
         mean of GMTED2010, or a netCDF file with latitude and longitude. It is read in tiles: a
         raster of 43,200 x 86,400 pixels need not fit into memory.
     grid : DataArray or Dataset
-        Gives the grid, with one-dimensional latitude and longitude; its values are not read.
+        Gives the grid, of any kind; its values are not read.
     variable : str, optional
         Name in a netCDF file that has several fields.
     fill : float, optional
@@ -112,9 +116,13 @@ def open_elevation(
 
 def _bare_field(grid: Grid) -> tuple[xr.DataArray, Axes]:
     """Return a field ``(y, x)`` with only the latitude and longitude of the grid, and its axes."""
-    template = grid_template(grid, "The grid")
-    axes = require_rectilinear(template, "The grid")
-    coords = {name: template.coords[name] for name in (axes.latitude, axes.longitude)}
+    if isinstance(grid, xr.Dataset):
+        template = with_mapping(grid_template(grid, "The grid"), grid)
+    else:
+        template = grid_template(grid, "The grid")
+    template = located(template, "The grid")
+    axes = find_axes(template)
+    coords = horizontal(template)
     bare = {name: xr.Variable(c.dims, c.values, c.attrs) for name, c in coords.items()}
     shape = (template.sizes[axes.y], template.sizes[axes.x])
     return xr.DataArray(np.zeros(shape, bool), dims=(axes.y, axes.x), coords=bare), axes
@@ -124,7 +132,21 @@ def _degrees(grid: xr.DataArray, axes: Axes) -> tuple[Array, Array]:
     """Return latitudes, and longitudes without a jump."""
     lat = grid[axes.latitude].values.astype(np.float64)
     lon = grid[axes.longitude].values.astype(np.float64)
+    if not axes.rectilinear:
+        middle = np.degrees(np.angle(np.exp(1j * np.radians(lon)).mean()))
+        return lat.ravel(), middle + wrap_longitude(lon.ravel() - middle)
     return lat, np.unwrap(lon, period=360.0)
+
+
+def _steps(grid: xr.DataArray, axes: Axes) -> tuple[float, float]:
+    """Return the height and the width of a cell in degrees of the raster's axes."""
+    lat, lon = _degrees(grid, axes)
+    if axes.rectilinear:
+        return spacing(lat), spacing(lon)
+    down, along = cells_of(grid, "The grid").steps
+    # a tilted cell: what it may span
+    step = float(np.nanmax([down, along]))
+    return step, step / max(float(np.cos(np.radians(np.abs(lat).max()))), 1e-3)
 
 
 def _check_covered(raster: Raster, grid: xr.DataArray, axes: Axes) -> None:
@@ -144,18 +166,20 @@ def _check_covered(raster: Raster, grid: xr.DataArray, axes: Axes) -> None:
 
 def _method(raster: Raster, grid: xr.DataArray, axes: Axes) -> str:
     """Return the regridding method: average where pixels are smaller than cells."""
-    lat, lon = _degrees(grid, axes)
+    down, along = _steps(grid, axes)
     pixel = spacing(raster.latitude) * spacing(raster.longitude)
-    return "conservative" if pixel < spacing(lat) * spacing(lon) else "bilinear"
+    return "conservative" if pixel < down * along else "bilinear"
 
 
 def _tiles(grid: xr.DataArray, axes: Axes, raster: Raster) -> Iterator[tuple[slice, slice]]:
     """Yield blocks of the grid, each small enough for its pixels to fit into memory."""
+    pixels = (raster.latitude, raster.longitude)
     ratios = [
-        max(spacing(d) / spacing(p), 1.0) if d.size > 1 else 1.0
-        for d, p in zip(_degrees(grid, axes), (raster.latitude, raster.longitude), strict=True)
+        max(step / spacing(p), 1.0) if size > 1 else 1.0
+        for step, p, size in zip(_steps(grid, axes), pixels, grid.shape, strict=True)
     ]
-    side = [int(np.clip(_TILE**0.5 / ratio, 1, _CELLS)) for ratio in ratios]
+    pixels_at_once = _TILE if axes.rectilinear else _TILE_OF_POLYGONS
+    side = [int(np.clip(pixels_at_once**0.5 / ratio, 1, _CELLS)) for ratio in ratios]
     for top in range(0, grid.shape[0], side[0]):
         for left in range(0, grid.shape[1], side[1]):
             yield (
@@ -193,8 +217,13 @@ def _fill_tile(
 def _window(part: xr.DataArray, axes: Axes, raster: Raster) -> Window:
     """Return the window of pixels under a part of the grid, and one more on every side."""
     lat, lon = _degrees(part, axes)
-    lat_edges = cell_bounds(lat, (-90.0, 90.0)) if lat.size > 1 else lat
-    lon_edges = cell_bounds(lon) if lon.size > 1 else lon
+    if axes.rectilinear:
+        lat_edges = cell_bounds(lat, (-90.0, 90.0)) if lat.size > 1 else lat
+        lon_edges = cell_bounds(lon) if lon.size > 1 else lon
+    else:  # corners of tilted cells lie within a step of the centres
+        down, along = _steps(part, axes)
+        lat_edges = np.clip([lat.min() - down, lat.max() + down], -90.0, 90.0)
+        lon_edges = np.array([lon.min() - along, lon.max() + along])
     # cells at the rim may reach beyond the raster
     north = raster.latitude.max()
     south = raster.latitude.min()
