@@ -247,7 +247,7 @@ SKILL = [
         "rmse-array",
         lambda w: partial(skill.rmse, w.fine.values, w.fine),
         DataError,
-        r"The field is a ndarray; give.*an xarray\.DataArray, with coordinates",
+        r"Prediction 'prediction' is a ndarray; give an xarray\.DataArray, with coordinates",
     ),
     (
         "rmse-other-units",
