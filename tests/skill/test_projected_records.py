@@ -65,3 +65,13 @@ def test_indices_of_a_projected_record(kind):
     found = xd.skill.indices(train, ["Mean"])
     np.testing.assert_allclose(found.Mean.values, train.mean("time").values - 273.15)
     assert found.Mean.attrs["units"] == "degC"
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_coarse_dataset_keeps_its_grid_mapping_beside_its_variables(kind):
+    coarse = on_plane(make_pair(120)[0], kind)
+    assert kind == "curvilinear" or {"crs", "pole"} & set(coarse.data_vars)
+    _, train, truth = records(kind)
+    found = xd.baselines.ridge(coarse, train, truth.time)
+    wanted = xd.baselines.ridge(records(kind)[0], train, truth.time)
+    np.testing.assert_array_equal(found.values, wanted.values)

@@ -428,7 +428,8 @@ def with_located(function: Callable[P, Result]) -> Callable[P, Result]:
     @functools.wraps(function)
     def placed(*args: P.args, **kwargs: P.kwargs) -> Result:
         given = [*args, *kwargs.values()]
-        inner = [v for each in given if isinstance(each, Mapping) for v in each.values()]
+        # variables of a Dataset are located where they are taken out of it
+        inner = [v for each in given if type(each) is dict for v in each.values()]
         arrays = [v for v in (*given, *inner) if isinstance(v, xr.DataArray)]
         projected = [da for da in arrays if plane_coordinates(da) is not None]
         if not projected:  # most records
