@@ -12,7 +12,17 @@ from records import make_blocks, make_pair, tiny_config
 from xdownscale.core.errors import DataError, GridError, OptionError
 
 DAYS = slice(40, 42)
-FREE = ("unet", "crps", "residual", "diffusion", "asdm", "patch_unet", "vae", "vdm")
+FREE = (
+    "unet",
+    "crps",
+    "residual",
+    "diffusion",
+    "asdm",
+    "patch_unet",
+    "vae",
+    "vdm",
+    "latent_diffusion",
+)
 BOUND = ("dressed", "gaussian", "analogues", "kriging", "dressed_unet", "selected")
 pytestmark = pytest.mark.filterwarnings("ignore::xdownscale.core.errors.XDownscaleWarning")
 
@@ -166,3 +176,10 @@ def test_another_projection_is_refused():
     turned = records[1].assign(crs=records[1].crs.assign_attrs(longitude_of_central_meridian=-90.0))
     with pytest.raises(GridError, match="is in another projection than the model's"):
         model.on_grid(records[0], turned)
+
+
+def test_a_curvilinear_grid_of_another_spacing_is_refused():
+    coarse, fine = (on_plane(ds, "curvilinear") for ds in make_pair(60))
+    model = fit((coarse, fine))
+    with pytest.raises(GridError, match="A network knows one spacing"):
+        model.on_grid(coarse, fine.isel(j=slice(None, None, 2)))

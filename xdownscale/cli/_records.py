@@ -20,7 +20,7 @@ from xdownscale.core.errors import (
     nearest_name,
 )
 from xdownscale.core.grids import has_grid
-from xdownscale.core.projection import located_variables
+from xdownscale.core.located import located_variables
 
 Record = xr.DataArray | xr.Dataset
 _ZARR = ("zarr.json", ".zgroup", ".zmetadata")

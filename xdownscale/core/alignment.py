@@ -11,7 +11,8 @@ import xarray as xr
 from xdownscale.core.coords import Axes, check_dates_named, find_axes, require_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import Array, describe_grid, match_cells, same_grid, uncovered
-from xdownscale.core.projection import located, mapping_variable
+from xdownscale.core.located import located
+from xdownscale.core.projection import mapping_variable
 from xdownscale.core.time import check_overlap, check_time, check_unique, match_times
 from xdownscale.core.units import said, same_units, units_of
 from xdownscale.core.values import check_values
@@ -381,7 +382,8 @@ def _crop(da: xr.DataArray, other: xr.DataArray) -> xr.DataArray:
         )
     if not bool(rows.all() and columns.all()):
         part = {axes.y: rows.values, axes.x: columns.values}
-        da, outside = da.isel(part), outside.isel(part)
+        da = da.isel(part)
+        outside = outside.isel(part)
     # a grid that is tilted against the other reaches beyond it in corners
     return da.where(~outside.reset_coords(drop=True)) if bool(outside.any()) else da
 

@@ -15,7 +15,8 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.core.coords import Axes, Labels, require_time, to_array
-from xdownscale.core.projection import is_mapping, located
+from xdownscale.core.located import located
+from xdownscale.core.projection import is_mapping
 from xdownscale.core.storable import storable
 from xdownscale.core.time import seconds, time_step
 

@@ -24,7 +24,8 @@ from xdownscale.core.grids import (
     spacing,
     wrap_longitude,
 )
-from xdownscale.core.projection import located, with_mapping
+from xdownscale.core.located import located
+from xdownscale.core.projection import with_mapping
 from xdownscale.datasets._rasters import Raster, open_raster
 from xdownscale.datasets._subset import Box, Window, cut
 

@@ -23,7 +23,7 @@ from xdownscale.core import time as time_axis
 from xdownscale.core.blocks import is_lazy
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import DataError, XDownscaleError
-from xdownscale.core.projection import located, own_variables
+from xdownscale.core.located import located, own_variables
 from xdownscale.core.record import Record
 from xdownscale.core.storable import check_names
 from xdownscale.fitting.groups import Seasons
@@ -353,7 +353,8 @@ def _covered_part(inside: npt.NDArray[np.bool_]) -> tuple[slice, slice]:
     >>> _covered_part(np.array([[False, True, True], [True, True, True]]))
     (slice(0, 2, None), slice(1, 3, None))
     """
-    top, left = 0, 0
+    top = 0
+    left = 0
     bottom, right = inside.shape
     while top < bottom and left < right and not inside[top:bottom, left:right].all():
         part = ~inside[top:bottom, left:right]

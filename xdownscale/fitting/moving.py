@@ -14,12 +14,14 @@ from xdownscale.core.alignment import template
 from xdownscale.core.cells import Cells, cells_of
 from xdownscale.core.coords import Labels, find_axes, to_array
 from xdownscale.core.errors import DataError, GridError, OptionError
-from xdownscale.core.grids import Grid, describe_grid, grid_template, spacing, uncovered
-from xdownscale.core.projection import located, located_variables, with_mapping
+from xdownscale.core.grids import Grid, grid_template, spacing
+from xdownscale.core.located import located, located_variables
+from xdownscale.core.projection import with_mapping
 from xdownscale.core.record import canonical_grid
 from xdownscale.core.storable import storable
 from xdownscale.fitting.fitted_model import Fitted, GroupModel
 from xdownscale.preprocessing.static_features import static_layers, unit_range
+from xdownscale.preprocessing.validation import require_covered
 
 Array = npt.NDArray[Any]
 _SAME_STEP = 0.01  # relative difference of spacings that are one
@@ -63,14 +65,10 @@ def move(fitted: Fitted, coarse: Grid, fine: Grid, static: Any = None) -> Fitted
     }
     for what, grid in grids.items():
         _check_family(cells_of(old[what]), cells_of(grid), what)
-    new_coarse, new_fine = grids["coarse grid"], grids["fine grid"]
-    beyond = uncovered(new_coarse, new_fine)
-    if fitted.config.data.extrapolate is None and beyond.any():
-        raise GridError(
-            f"{int(beyond.sum())} of {beyond.size} fine cells lie outside the coarse grid and its "
-            f"half-cell margin: the coarse grid has {describe_grid(new_coarse)}, the fine one "
-            f"{describe_grid(new_fine)}. Give a larger coarse grid, or crop the fine one."
-        )
+    new_coarse = grids["coarse grid"]
+    new_fine = grids["fine grid"]
+    if fitted.config.data.extrapolate is None:
+        require_covered(new_coarse, new_fine)
     fitted.method.check_shape((new_fine.shape[0], new_fine.shape[1]), fitted.config)
     models = {
         name: _moved(fitted, model, (new_coarse, new_fine), static)

@@ -20,7 +20,7 @@ import xarray as xr
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import DataError, GridError, OptionError, StorageError, check_option
 from xdownscale.core.files import as_path
-from xdownscale.core.projection import located_variables
+from xdownscale.core.located import located_variables
 from xdownscale.core.time import check_time, rounded
 from xdownscale.core.units import conversion, said, units_of
 from xdownscale.core.values import check_some

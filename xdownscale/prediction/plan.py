@@ -14,8 +14,8 @@ from xdownscale.config import DownscalerConfig
 from xdownscale.core import time as times
 from xdownscale.core import units
 from xdownscale.core.errors import ModelMismatchError, TimeAxisError
+from xdownscale.core.located import located
 from xdownscale.core.missing import ever_present, missing_share
-from xdownscale.core.projection import located
 from xdownscale.core.record import Record
 from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.methods import Method

@@ -12,7 +12,7 @@ from xdownscale.core.cells import cells_of
 from xdownscale.core.coords import find_axes, to_array
 from xdownscale.core.errors import DataError
 from xdownscale.core.grids import cell_centres, distances, has_grid
-from xdownscale.core.projection import located, located_variables
+from xdownscale.core.located import located, located_variables
 from xdownscale.preprocessing.imputation import fill_gaps
 from xdownscale.regridding import regrid, regrid_static
 

@@ -26,8 +26,8 @@ from xdownscale.core.errors import (
     XDownscaleWarning,
     check_option,
 )
+from xdownscale.core.located import located, located_variables
 from xdownscale.core.normalization import Scaling
-from xdownscale.core.projection import located, located_variables
 from xdownscale.core.record import Record, canonical_grid
 from xdownscale.core.storable import TAKEN, check_names
 from xdownscale.core.values import check_values
@@ -439,12 +439,27 @@ def check_cover(coarse: Record, fine: Record) -> None:
         latitude, longitude = grids.grid_axes(coarse.da, "The coarse grid")
         grids.check_coverage(latitude, longitude, *grids.centres(fine.grid))
         return
-    beyond = grids.uncovered(coarse.grid, fine.grid)
+    require_covered(coarse.grid, fine.grid)
+
+
+def require_covered(coarse: xr.DataArray, fine: xr.DataArray) -> None:
+    """Raise where cells of a fine grid lie outside a coarse one and its half-cell margin.
+
+    Parameters
+    ----------
+    coarse, fine : DataArray
+        ``(y, x)`` grids of any kind.
+
+    Raises
+    ------
+    GridError
+    """
+    beyond = grids.uncovered(coarse, fine)
     if beyond.any():
         raise GridError(
             f"{int(beyond.sum())} of {beyond.size} fine cells lie outside the coarse grid and its "
-            f"half-cell margin. The coarse grid has {grids.describe_grid(coarse.grid)}, the fine "
-            f"one {grids.describe_grid(fine.grid)}. Give a larger coarse record, crop the fine one "
+            f"half-cell margin. The coarse grid has {grids.describe_grid(coarse)}, the fine "
+            f"one {grids.describe_grid(fine)}. Give a larger coarse record, crop the fine one "
             "(xdownscale.grids.uncovered tells which cells), or use extrapolate='nearest'."
         )
 

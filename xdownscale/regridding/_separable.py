@@ -161,9 +161,10 @@ class Regridder:
         ndarray, shape (..., Y, X)
         """
         kind = float_type(array.dtype)
-        picked = _picked(self.y), _picked(self.x)
-        if picked[0] is not None and picked[1] is not None:
-            return _pick(array, kind, picked[0], picked[1])
+        rows = _picked(self.y)
+        columns = _picked(self.x)
+        if rows is not None and columns is not None:
+            return _pick(array, kind, rows, columns)
         y = self.y.map(lambda m: np.ascontiguousarray(m, dtype=kind))
         x = self.x.map(lambda m: np.ascontiguousarray(m, dtype=kind))
         shape = (self.y.main.shape[0], self.x.main.shape[0])

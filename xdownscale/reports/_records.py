@@ -11,8 +11,8 @@ import xarray as xr
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import describe_grid, same_grid
+from xdownscale.core.located import located
 from xdownscale.core.normalization import Scaling, choose_transform
-from xdownscale.core.projection import located
 from xdownscale.core.time import check_calendars, check_time, days, match_times, months
 from xdownscale.core.units import odd_one_out, said, units_of
 from xdownscale.core.values import check_some

@@ -13,8 +13,8 @@ from xdownscale.core.alignment import template
 from xdownscale.core.coords import Axes, find_axes, require_time
 from xdownscale.core.errors import OptionError, XDownscaleWarning, check_option
 from xdownscale.core.grids import cell_weights
+from xdownscale.core.located import with_located
 from xdownscale.core.missing import finite
-from xdownscale.core.projection import with_located
 from xdownscale.core.time import check_time
 from xdownscale.core.units import units_of
 from xdownscale.core.values import as_floats, check_some

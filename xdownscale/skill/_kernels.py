@@ -137,12 +137,16 @@ def _comparators(count: int) -> list[tuple[int, int]]:
     top = 1 << max(count - 1, 1).bit_length() - 1
     p = top
     while p:
-        q, r, d = top, 0, p
+        q = top
+        r = 0
+        d = p
         while True:
             pairs += [(i, i + d) for i in range(count - d) if i & p == r]
             if q == p:
                 break
-            d, q, r = q - p, q >> 1, p
+            d = q - p
+            q >>= 1
+            r = p
         p >>= 1
     return pairs
 

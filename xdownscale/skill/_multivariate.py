@@ -13,7 +13,7 @@ from xdownscale.core.alignment import Matched
 from xdownscale.core.coords import find_time, require_array
 from xdownscale.core.errors import DataError, OptionError, TimeAxisError, check_option
 from xdownscale.core.grids import cell_centres, distances, has_grid
-from xdownscale.core.projection import located_variables
+from xdownscale.core.located import located_variables
 from xdownscale.skill import _kernels
 from xdownscale.skill._options import MEMBERS, Weights, pixel_weights
 from xdownscale.skill._scores import Transform, apply_kernel, paired, units_of

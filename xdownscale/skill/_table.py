@@ -14,8 +14,8 @@ from xdownscale.core.alignment import Matched, match
 from xdownscale.core.blocks import by_days, day_slices
 from xdownscale.core.coords import require_time
 from xdownscale.core.errors import GridError, OptionError, check_option
+from xdownscale.core.located import with_located
 from xdownscale.core.normalization import Scaling
-from xdownscale.core.projection import with_located
 from xdownscale.core.space import space_of
 from xdownscale.core.values import check_values
 from xdownscale.skill._baseline_rows import Baselines, add_baselines

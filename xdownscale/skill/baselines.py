@@ -28,9 +28,9 @@ from xdownscale.core.errors import (
     check_option,
     check_whole,
 )
+from xdownscale.core.located import with_located
 from xdownscale.core.missing import finite
 from xdownscale.core.normalization import Scaling, choose_transform
-from xdownscale.core.projection import with_located
 from xdownscale.core.time import rounded
 from xdownscale.core.values import check_some
 from xdownscale.models.statistical.conditional import KrigingOptions
