@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: quickstart test test-fast test-wheel lint format examples benchmarks clean
+.PHONY: quickstart test test-fast test-gpu test-wheel lint format examples benchmarks clean
 
 quickstart: $(VENV)/.plot
 	$(BIN)/python examples/01_quickstart.py
@@ -19,6 +19,9 @@ test: $(VENV)/.dev
 
 test-fast: $(VENV)/.dev
 	$(PYTEST) -m "not slow"
+
+test-gpu: $(VENV)/.dev
+	XDOWNSCALE_TEST_GPU=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_cuda.py
 
 test-wheel:
 	PYTHON=$(PYTHON) .ci/wheel

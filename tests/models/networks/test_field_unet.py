@@ -165,3 +165,9 @@ def test_each_output_is_scaled_by_its_own_number():
     torch.testing.assert_close(after[:, 0], before[:, 0] / 2)
     assert before[:, 1].abs().max() > 0
     assert (after[:, 1] == 0).all()
+
+
+def test_outputs_are_scaled_where_the_network_is():
+    made = net().to("meta")  # a device that is not the one of the numbers
+    made.scale_outputs(np.ones(1, np.float32))
+    assert made.head.weight.is_meta

@@ -88,3 +88,21 @@ def test_patches_of_their_own_have_the_statistics_of_patches_of_the_domain():
     assert own.std() == pytest.approx(cut.std(), rel=0.1)
     inner = [(field - field.mean((1, 2), keepdims=True)).std() for field in (own, cut)]
     assert inner[0] == pytest.approx(inner[1], rel=0.05)
+
+
+BATCHES = [[(0, 0), (0, 1)], [(1, 3), (0, 5)], [(1, 4), (1, 4)]]
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_noise_in_batches_is_the_noise(ahead):
+    noise_of = replace(WHITE, measured=MEASURED)
+    found = list(noise_of.batches(BATCHES, ahead=ahead))
+    assert len(found) == len(BATCHES)
+    for batch, fields in zip(BATCHES, found, strict=True):
+        np.testing.assert_array_equal(fields, noise_of.fields(*zip(*batch, strict=True)))
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_time_step_that_is_not_there_is_an_error_of_the_caller(ahead):
+    with pytest.raises(IndexError):
+        list(WHITE.batches([[(0, 0)], [(0, 6)]], ahead=ahead))

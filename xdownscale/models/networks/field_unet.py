@@ -189,7 +189,8 @@ class FieldNet(nn.Module):
     @torch.no_grad()
     def scale_outputs(self, factor: NDArray[np.float32]) -> None:
         """Multiply each output (outputs,) by a number, for good."""
-        each = torch.as_tensor(factor).repeat_interleave(self.block**2)
+        each = torch.as_tensor(factor).to(self.head.weight.device)
+        each = each.repeat_interleave(self.block**2)
         self.head.weight.mul_(each[:, None, None, None])
         assert self.head.bias is not None
         self.head.bias.mul_(each)

@@ -335,10 +335,11 @@ class _Sampling:
         if numbers is None:
             numbers = np.repeat(self.request.realizations, count)
         out = np.empty((len(numbers), self.outputs, *self.shape), np.float32)
-        for block in self._blocks(len(out)):
-            steps = block % count
-            start = self._tensor(self.initial_noise.fields(numbers[block].tolist(), steps))
-            out[block] = self._crop(self._generated(start, steps))
+        blocks = list(self._blocks(len(out)))
+        named = [list(zip(numbers[b].tolist(), (b % count).tolist(), strict=True)) for b in blocks]
+        starts = self.initial_noise.batches(named, ahead=self.request.device != "cpu")
+        for block, start in zip(blocks, starts, strict=True):
+            out[block] = self._crop(self._generated(self._tensor(start), block % count))
         return out.reshape(-1, count, *out.shape[1:])
 
     def _generated(self, start: Tensor, steps: Indices) -> Tensor:

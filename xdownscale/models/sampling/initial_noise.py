@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +18,8 @@ from xdownscale.models.diffusion.spectra import coloured
 from xdownscale.models.diffusion.temporal_noise import RHOS
 
 Floats = NDArray[np.float32]
+Pairs = Sequence[tuple[int, int]]  # realization and time step
+_THREADS = 16  # at most, that draw noise ahead
 _MARGIN = 64  # pixels of noise around the domain, so that opposite edges are not neighbours
 
 
@@ -73,9 +77,33 @@ class InitialNoise:
         Larger scales are means over squares of the domain, so that images which overlap share them.
         """
         pairs = zip(realizations, steps, strict=True)
-        return np.stack([self._field(int(r), int(self.keys[step])) for r, step in pairs])
+        return np.stack([self.field(r, int(step)) for r, step in pairs])
 
-    def _field(self, realization: int, key: int) -> Floats:
+    def batches(self, batches: Sequence[Pairs], *, ahead: bool = False) -> Iterator[Floats]:
+        """Yield the noise of batches of (realization, time step).
+
+        Parameters
+        ----------
+        batches : sequence of sequences of (int, int)
+            What each batch holds.
+        ahead : bool
+            Draw the next batch in threads meanwhile, for networks on another device: one thread
+            takes longer for its noise than a GPU for the networks.
+        """
+        if not ahead:
+            yield from (np.stack([self.field(*pair) for pair in batch]) for batch in batches)
+            return
+        with ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool:
+            drawn: list[Future[Floats]] = []
+            for batch in [*batches, []]:
+                coming = [pool.submit(self.field, *pair) for pair in batch]
+                if drawn:
+                    yield np.stack([one.result() for one in drawn])
+                drawn = coming
+
+    def field(self, realization: int, step: int) -> Floats:
+        """Return the noise of one realization and time step (channels, y, x), padded."""
+        key = int(self.keys[step])
         y, x = self.corner
         ny, nx = self.shape
         height, width = self.domain

@@ -77,7 +77,7 @@ class StageModule(LightningModule):
 
     def _loader(self, data: Any, batches: list[list[int]]) -> Any:
         loader: DataLoader[Any] = DataLoader(data, batch_sampler=batches, collate_fn=join)
-        if self.task.data.is_in_memory:
+        if self.task.data.is_in_memory and self.trainer.strategy.root_device.type == "cpu":
             return loader
         self._prefetchers.append(Prefetcher(loader))
         return self._prefetchers[-1]
@@ -122,7 +122,8 @@ class StageModule(LightningModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Refuse an update that is not finite: without gradients the optimiser changes nothing."""
         gradients = [p.grad for p in trainable(self.network).values() if p.grad is not None]
-        if all(gradient.isfinite().all() for gradient in gradients):
+        # one question to the device: it waits for the answer
+        if not gradients or torch.stack([one.isfinite().all() for one in gradients]).all():
             return
         what = "the gradient of the loss" if self._is_loss_finite else "the loss"
         self.failure = (

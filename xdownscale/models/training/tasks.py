@@ -336,8 +336,10 @@ class DenoiseLatents(DenoiseResidual):
 
     def clean(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return standardised latent numbers; those without a valid pixel do not count."""
+        # It is no part of the network that is trained, so Lightning leaves it where it was.
+        autoencoder = self.autoencoder.to(batch.target.device)
         with torch.no_grad():
-            latents = self.autoencoder.standardised(scaled_residual(batch, self.scale))
+            latents = autoencoder.standardised(scaled_residual(batch, self.scale))
         seen = functional.max_pool2d(batch.valid.any(1, keepdim=True).float(), FACTOR)
         return latents, (seen > 0).expand(latents.shape)
 
