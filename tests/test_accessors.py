@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import inspect
+import re
+import subprocess
+import sys
 
 import pytest
 import xarray as xr
@@ -59,3 +62,36 @@ def test_records_are_annotated_as_data_array_or_dataset():
 def _parameters(function):
     listed = list(inspect.signature(function).parameters.values())[1:]
     return [(p.name, p.default, p.kind) for p in listed]
+
+
+METHODS = [
+    (kind, name, method)
+    for kind in (xr.DataArray, xr.Dataset)
+    for name in ("downscale", "geostat")
+    for method in dir(getattr(kind, name))
+    if not method.startswith("_")
+]
+
+
+@pytest.mark.parametrize(("kind", "name", "method"), METHODS)
+def test_help_shows_all_parameters(kind, name, method):
+    """What `help` and Jupyter's Shift-Tab show: parameters, and what comes out."""
+    found = getattr(getattr(kind, name), method)
+    doc = inspect.getdoc(found)
+    assert doc is not None
+    assert doc.count("\n") > 8
+    assert "Examples\n--------" in doc
+    if "as for `" in doc or "As for `" in doc or "As in `" in doc:
+        return  # those that are as for another function are told there
+    for parameter in inspect.signature(found).parameters:
+        if parameter not in ("self", "options"):
+            assert re.search(rf"^(\w+, )*{parameter}(, \w+)* :", doc, re.MULTILINE), parameter
+
+
+def test_the_documentation_comes_when_it_is_asked_for():
+    code = (
+        "import sys, xarray as xr, xdownscale\n"
+        "assert 'xdownscale.geostat' not in sys.modules\n"
+        "assert 'Returns' in xr.DataArray.geostat.acf.__doc__"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
+from xdownscale.core.documented import documented
+
 if TYPE_CHECKING:
     from xdownscale.config import DownscalerConfig
     from xdownscale.core.normalization import Scaling
@@ -22,6 +24,7 @@ class _Downscale:
     def __init__(self, obj: xr.DataArray | xr.Dataset) -> None:
         self._obj = obj
 
+    @documented
     def fit(
         self,
         fine: xr.DataArray | xr.Dataset,
@@ -60,6 +63,7 @@ class _Downscale:
             outliers=outliers,
         )
 
+    @documented
     def inspect(
         self,
         fine: xr.DataArray | xr.Dataset,
@@ -95,6 +99,7 @@ class _Downscale:
             measure=measure,
         )
 
+    @documented
     def predict(
         self,
         model: Downscaler,
@@ -171,6 +176,7 @@ class DownscaleAccessor(_Downscale):
         super().__init__(da)
         self._da = da
 
+    @documented
     def regrid(
         self,
         target: xr.DataArray | xr.Dataset,
@@ -192,6 +198,7 @@ class DownscaleAccessor(_Downscale):
             min_valid=min_valid,
         )
 
+    @documented
     def split_seasons(
         self,
         seasons: Sequence[str] | Mapping[str, Sequence[int]] = ("DJF", "MAM", "JJA", "SON"),
@@ -202,12 +209,14 @@ class DownscaleAccessor(_Downscale):
 
         return split_seasons(self._da, seasons=seasons, buffer_days=buffer_days)
 
+    @documented
     def extract_patches(self, layout: PatchLayout) -> xr.DataArray:
         """Cut this array into patches; see `xdownscale.patches.extract`."""
         from xdownscale.patches import extract
 
         return extract(self._da, layout)
 
+    @documented
     def stitch(self, layout: PatchLayout) -> xr.DataArray:
         """Stitch patches to fields; see `xdownscale.patches.stitch`."""
         from xdownscale.patches import stitch
@@ -221,6 +230,7 @@ class _Geostat:
     def __init__(self, obj: xr.DataArray | xr.Dataset) -> None:
         self._obj: Any = obj
 
+    @documented
     def semivariogram(
         self,
         max_distance: float = 600,
@@ -236,7 +246,7 @@ class _Geostat:
         threshold: float | Sequence[float] | None = None,
         weighted: bool = True,
     ) -> xr.Dataset:
-        """Return semivariance by distance and a fitted model; see `geostat.semivariogram`."""
+        """Return semivariance by distance; see `xdownscale.geostat.semivariogram`."""
         from xdownscale.geostat import semivariogram
 
         return semivariogram(
@@ -254,6 +264,7 @@ class _Geostat:
             weighted=weighted,
         )
 
+    @documented
     def cross_semivariogram(
         self,
         other: xr.DataArray | xr.Dataset,
@@ -267,7 +278,7 @@ class _Geostat:
         *,
         weighted: bool = True,
     ) -> xr.Dataset:
-        """Return the semivariance with another field; see `geostat.cross_semivariogram`."""
+        """Return the cross-semivariance; see `xdownscale.geostat.cross_semivariogram`."""
         from xdownscale.geostat import cross_semivariogram
 
         return cross_semivariogram(
@@ -283,6 +294,7 @@ class _Geostat:
             weighted=weighted,
         )
 
+    @documented
     def diagnose_pairing(
         self,
         fine: xr.DataArray | xr.Dataset,
@@ -291,11 +303,12 @@ class _Geostat:
         *,
         transform: str | Scaling = "auto",
     ) -> xr.Dataset:
-        """Test whether time steps of two records match; see `geostat.diagnose_pairing`."""
+        """Test whether time steps match; see `xdownscale.geostat.diagnose_pairing`."""
         from xdownscale.geostat import diagnose_pairing
 
         return diagnose_pairing(self._obj, fine, shifts=shifts, seed=seed, transform=transform)
 
+    @documented
     def advise_patch(
         self,
         coarse: xr.DataArray | xr.Dataset | None = None,
@@ -312,6 +325,7 @@ class _Geostat:
             self._obj, coarse, days=days, seed=seed, factor=factor, transform=transform
         )
 
+    @documented
     def compare(
         self,
         reference: xr.DataArray | xr.Dataset,
@@ -335,6 +349,7 @@ class _Geostat:
             seed=seed,
         )
 
+    @documented
     def wasserstein(
         self,
         other: xr.DataArray | xr.Dataset,
@@ -347,7 +362,7 @@ class _Geostat:
         normalise: bool | str = True,
         common: bool = True,
     ) -> xr.Dataset:
-        """Return the Wasserstein distance to another record; see `geostat.wasserstein`."""
+        """Return the Wasserstein distance; see `xdownscale.geostat.wasserstein`."""
         from xdownscale.geostat import wasserstein
 
         return wasserstein(
@@ -362,6 +377,7 @@ class _Geostat:
             common=common,
         )
 
+    @documented
     def acf(
         self,
         max_lag: int = 30,
@@ -378,6 +394,7 @@ class _Geostat:
         )
         return found
 
+    @documented
     def pacf(
         self,
         max_lag: int = 30,
@@ -394,6 +411,7 @@ class _Geostat:
         )
         return found
 
+    @documented
     def ljung_box(
         self, max_lag: int = 10, reduce: str | None = "mean", *, model_df: int = 0
     ) -> xr.Dataset:
@@ -402,6 +420,7 @@ class _Geostat:
 
         return ljung_box(self._obj, max_lag=max_lag, reduce=reduce, model_df=model_df)
 
+    @documented
     def lag_correlation(
         self,
         other: xr.DataArray | xr.Dataset,
@@ -411,7 +430,7 @@ class _Geostat:
         *,
         adjusted: bool = False,
     ) -> xr.DataArray | xr.Dataset:
-        """Return the correlation with another record at lags; see `geostat.lag_correlation`."""
+        """Return the lagged correlation; see `xdownscale.geostat.lag_correlation`."""
         from xdownscale.geostat import lag_correlation
 
         found: xr.DataArray | xr.Dataset = lag_correlation(
@@ -419,18 +438,21 @@ class _Geostat:
         )
         return found
 
+    @documented
     def lag_rmse(self, max_lag: int = 10, *, weighted: bool = True) -> xr.Dataset:
         """Return the RMSE between fields some steps apart; see `xdownscale.geostat.lag_rmse`."""
         from xdownscale.geostat import lag_rmse
 
         return lag_rmse(self._obj, max_lag=max_lag, weighted=weighted)
 
+    @documented
     def lag_r2(self, max_lag: int = 10, *, kind: str = "r2", weighted: bool = True) -> xr.Dataset:
         """Return the R2 between fields some steps apart; see `xdownscale.geostat.lag_r2`."""
         from xdownscale.geostat import lag_r2
 
         return lag_r2(self._obj, max_lag=max_lag, kind=kind, weighted=weighted)
 
+    @documented
     def power_spectrum(
         self, average: str | None = "time", *, window: str = "hann", max_missing: float = 0.2
     ) -> xr.Dataset:
@@ -439,6 +461,7 @@ class _Geostat:
 
         return power_spectrum(self._obj, average=average, window=window, max_missing=max_missing)
 
+    @documented
     def structure(
         self,
         distances: Sequence[int] = (1, 2, 4, 8),
@@ -468,12 +491,14 @@ class _Geostat:
             seasons=seasons,
         )
 
+    @documented
     def seams(self, layout: PatchLayout) -> xr.Dataset:
         """Measure how visible patch borders are; see `xdownscale.geostat.seams`."""
         from xdownscale.geostat import seams
 
         return seams(self._obj, layout)
 
+    @documented
     def distribution(
         self,
         quantiles: Sequence[float] = (0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.999),
@@ -489,30 +514,35 @@ class _Geostat:
             self._obj, quantiles=quantiles, thresholds=thresholds, tail=tail, weighted=weighted
         )
 
+    @documented
     def plot_semivariogram(self, ax: Any = None, pair_counts: bool = True, **options: Any) -> Any:
         """Plot the semivariogram; see `xdownscale.plot.semivariogram`."""
         from xdownscale.plot import semivariogram
 
         return semivariogram(self._obj, ax=ax, pair_counts=pair_counts, **options)
 
+    @documented
     def plot_acf(self, ax: Any = None, **options: Any) -> Any:
         """Plot the autocorrelation of the regional mean; see `xdownscale.plot.acf`."""
         from xdownscale.plot import acf
 
         return acf(self._obj, ax=ax, **options)
 
+    @documented
     def plot_pacf(self, ax: Any = None, **options: Any) -> Any:
         """Plot the partial autocorrelation of the regional mean; see `xdownscale.plot.pacf`."""
         from xdownscale.plot import pacf
 
         return pacf(self._obj, ax=ax, **options)
 
+    @documented
     def plot_lag_curve(self, ax: Any = None, score: str = "r2", **options: Any) -> Any:
         """Plot RMSE or R2 between fields by lag; see `xdownscale.plot.lag_curve`."""
         from xdownscale.plot import lag_curve
 
         return lag_curve(self._obj, ax=ax, score=score, **options)
 
+    @documented
     def plot_power_spectrum(self, ax: Any = None, **options: Any) -> Any:
         """Plot the power spectrum; see `xdownscale.plot.power_spectrum`."""
         from xdownscale.plot import power_spectrum
@@ -570,6 +600,7 @@ class GeostatAccessor(_Geostat):
         super().__init__(da)
         self._da = da
 
+    @documented
     def krige(
         self,
         target: xr.DataArray | xr.Dataset,
@@ -593,6 +624,7 @@ class GeostatAccessor(_Geostat):
             extrapolate=extrapolate,
         )
 
+    @documented
     def plot_maps(
         self,
         truth: xr.DataArray | None = None,
