@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: quickstart test test-fast test-gpu test-wheel lint format examples benchmarks clean
+.PHONY: quickstart test test-fast test-gpu test-wheel docs docs-links lint format examples benchmarks clean
 
 quickstart: $(VENV)/.plot
 	$(BIN)/python examples/01_quickstart.py
@@ -25,6 +25,14 @@ test-gpu: $(VENV)/.dev
 
 test-wheel:
 	PYTHON=$(PYTHON) .ci/wheel
+
+# Two minutes, without a network; warnings are errors. One thread for each of the two processes.
+docs: $(VENV)/.docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -W --keep-going -j 2 -d docs/_build/doctrees docs docs/_build/html
+
+# Every link of the site, those to other sites too: needs a network.
+docs-links: $(VENV)/.docs
+	OMP_NUM_THREADS=1 $(BIN)/python -m sphinx -q -b linkcheck -d docs/_build/doctrees docs docs/_build/linkcheck
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -50,5 +58,9 @@ $(VENV)/.dev: $(SOURCES) | $(VENV)/bin/python
 	$(PIP) -e ".[plot,dev]"
 	touch $@ $(VENV)/.plot
 
+$(VENV)/.docs: $(SOURCES) | $(VENV)/bin/python
+	$(PIP) -e ".[plot,docs]"
+	touch $@
+
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis quickstart_output
+	rm -rf $(VENV) docs/_build docs/gallery docs/reference/api/generated build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis quickstart_output

@@ -118,7 +118,7 @@ def around() -> dict[str, bool]:
 
 
 def test_every_extra_has_its_place():
-    assert set(OPTIONAL) == {*EXTRAS, "test", "dev", "all"}
+    assert set(OPTIONAL) == {*EXTRAS, "test", "docs", "dev", "all"}
     assert not OPTIONAL["all"]
 
 
@@ -142,6 +142,14 @@ def test_what_is_declared_for_tests_is_imported(around):
     assert around.keys() | TOOLS.keys() >= FOR_TESTS
     assert not around.keys() & TOOLS.keys()
     assert TOOLS.keys() <= FOR_TESTS
+
+
+def test_what_the_site_is_built_with_is_declared():
+    text = (ROOT / "docs" / "conf.py").read_text("utf-8")
+    listed = ast.literal_eval(text.partition("extensions = ")[2].partition("]")[0] + "]")
+    modules = {name.partition(".")[0] for name in listed} | {"jupytext", "ipykernel"}
+    theme = {"pydata-sphinx-theme"}
+    assert {distribution(name) for name in modules} | theme == OPTIONAL["docs"]
 
 
 def test_nothing_is_declared_twice():

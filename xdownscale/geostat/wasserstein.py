@@ -126,7 +126,7 @@ def wasserstein(
     Notes
     -----
     Equations 10-13 of arXiv:2512.05139: with z the transformed values after a joint min-max
-    scaling, W1 = integral |F^-1(q) - G^-1(q)| dq, computed from sorted values. Both are cut at
+    scaling, ``W1 = integral |F^-1(q) - G^-1(q)| dq``, computed from sorted values. Both are cut at
     all k/n and k/m, so the sum is exact for any sizes n and m.
 
     A pooled distance of up to 4.2 million values is exact. Larger records are read once, chunk

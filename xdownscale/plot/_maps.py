@@ -14,6 +14,7 @@ from xdownscale.core.alignment import match
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import DataError, OptionError, TimeAxisError, check_option
 from xdownscale.core.grids import cell_bounds, wrap_longitude
+from xdownscale.core.located import located
 from xdownscale.core.optional import require
 from xdownscale.core.time import is_subdaily
 from xdownscale.core.values import check_values
@@ -100,6 +101,9 @@ def maps(
     for what, da in (("prediction", prediction), ("truth", truth), ("coarse record", coarse)):
         if da is not None:
             check_values(da, f"The {what}")
+    prediction = located(prediction, "The prediction")
+    truth = None if truth is None else located(truth, "The truth", prediction)
+    coarse = None if coarse is None else located(coarse, "The coarse record")
     names = _titles(prediction, truth, coarse, titles)
     panels = _panels(prediction, truth, coarse, time)
     require("matplotlib", PURPOSE)
@@ -185,6 +189,8 @@ def _one_time(da: xr.DataArray, day: Any, what: str) -> xr.DataArray:
 def _select(da: xr.DataArray, time: str, day: Any, what: str) -> xr.DataArray:
     """Select a day of a record; noon of a day and its midnight are the same day."""
     wanted = da.indexes[time]
+    if isinstance(day, xr.DataArray):  # an entry of a time axis
+        day = day.squeeze().values[()]
     try:
         found = da.sel({time: day if isinstance(day, str) else str(day)[:10]})
         found = found.isel({time: 0}) if time in found.dims else found

@@ -112,9 +112,10 @@ def evidence(
     mean of each resample; the central 95 % are the interval. So a prediction that is
     a stretch of the reference lies inside 95 times in 100.
 
-    Parameters, errors
-    ------------------
-    As for `report`.
+    Parameters
+    ----------
+    prediction, coarse, fine, transform, draws, seed
+        As for `report`.
 
     Returns
     -------

@@ -1,0 +1,13 @@
+"""
+Power spectrum
+==============
+
+Variance by wavelength. Below the resolution of the coarse record interpolation has none.
+"""
+
+import xdownscale as xd
+
+ds = xd.datasets.load_twin()
+truth = ds.dust_fine[:60]
+fields = {"truth": truth, "bicubic": xd.baselines.interpolate(ds.dust, truth)}
+xd.plot.power_spectrum(fields)

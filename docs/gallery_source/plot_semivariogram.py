@@ -1,0 +1,14 @@
+"""
+Semivariogram
+=============
+
+Half the mean squared difference by distance. Interpolated fields have too little at short
+distances: they are too smooth.
+"""
+
+import xdownscale as xd
+
+ds = xd.datasets.load_twin()
+truth = ds.dust_fine[:60]
+fields = {"truth": truth, "bicubic": xd.baselines.interpolate(ds.dust, truth)}
+xd.plot.semivariogram(fields, max_distance=300)

@@ -1,0 +1,91 @@
+# ---
+# jupyter:
+#   jupytext:
+#     text_representation:
+#       extension: .py
+#       format_name: percent
+#   kernelspec:
+#     display_name: Python 3
+#     language: python
+#     name: python3
+# ---
+
+# %% [markdown]
+# # A projected grid
+#
+# Regional models live on projected grids: Lambert conformal, polar stereographic, rotated pole. A
+# fine record with a CF grid mapping is taken as it is, and so is what comes out.
+
+# %%
+import numpy as np
+import pandas as pd
+import xarray as xr
+from pyproj import CRS
+
+import xdownscale as xd
+
+# %% [markdown]
+# A fine record on a Lambert grid of 10 km, and a coarse one in degrees, of the same weather.
+
+# %%
+lambert = CRS("+proj=lcc +lat_1=35 +lat_2=60 +lat_0=48 +lon_0=10 +R=6371229 +units=m")
+x = 10e3 * (np.arange(56) - 27.5)
+y = 10e3 * (np.arange(48) - 23.5)
+days = pd.date_range("2000-01-01", periods=200)
+rng = np.random.default_rng(0)
+
+
+def weather(lat, lon):
+    """Waves that travel, at any places."""
+    out = 280.0 - 0.6 * (lat - 48)
+    for k in range(8):
+        phase, speed, size = rng_k[k]
+        wave = np.sin(size * (np.cos(k) * lon + np.sin(k) * lat) + phase + speed * t)
+        out = out + 3 * wave / (1 + k / 4)
+    return out
+
+
+rng_k = [(rng.uniform(0, 6), rng.uniform(0.3, 1.5), rng.uniform(0.3, 3)) for _ in range(8)]
+t = xr.DataArray(np.arange(days.size), dims="time", coords={"time": days})
+fine = xr.Dataset(
+    coords={
+        "time": days,
+        "y": ("y", y, {"units": "m", "standard_name": "projection_y_coordinate"}),
+        "x": ("x", x, {"units": "m", "standard_name": "projection_x_coordinate"}),
+        "crs": ((), 0, lambert.to_cf()),
+    }
+)
+places = xd.grids.with_positions(
+    fine.assign(t=(("y", "x"), np.zeros((48, 56)), {"grid_mapping": "crs"}))
+)
+values = weather(places.lat, places.lon).transpose("time", "y", "x").astype("float32")
+fine["t"] = (("time", "y", "x"), values.values, {"units": "K", "grid_mapping": "crs"})
+lat, lon = (
+    xr.DataArray(np.arange(44.5, 52, 0.75), dims="lat"),
+    xr.DataArray(np.arange(5, 15.1, 0.75), dims="lon"),
+)
+coarse = (
+    weather(lat, lon)
+    .transpose("time", "lat", "lon")
+    .assign_coords(lat=lat, lon=lon)
+    .rename("t")
+    .assign_attrs(units="K")
+)
+fine
+
+# %%
+model = coarse.downscale.fit(fine.isel(time=slice(0, 180)), preset="dressed", progress=False)
+maps = coarse.downscale.predict(model, time=days[185:], realizations=4, seed=0)
+maps
+
+# %% [markdown]
+# The result has the grid mapping of the fine record, with bounds of `x` and `y`, so that GIS
+# programs place it rightly. Regridding works the same way, between grids of any kind:
+
+# %%
+inside = coarse.sel(lat=slice(46.5, 49.5), lon=slice(8, 12))
+degrees = xd.regrid(maps.isel(realization=0), inside, "conservative")
+degrees.sizes
+
+# %%
+axes = maps.geostat.plot_maps(truth=fine.t, time=days[186])
