@@ -9,7 +9,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c const
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: quickstart test test-fast test-gpu test-wheel lint format examples benchmarks clean
+.PHONY: quickstart test test-fast coverage test-gpu test-wheel lint format examples benchmarks clean
 
 quickstart: $(VENV)/.plot
 	$(BIN)/python examples/01_quickstart.py
@@ -19,6 +19,10 @@ test: $(VENV)/.dev
 
 test-fast: $(VENV)/.dev
 	$(PYTEST) -m "not slow"
+
+# Which lines and branches the tests enter; the pages are in htmlcov/.
+coverage: $(VENV)/.dev
+	$(PYTEST) --cov --cov-report=term --cov-report=html --cov-report=json:coverage.json
 
 test-gpu: $(VENV)/.dev
 	XDOWNSCALE_TEST_GPU=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_cuda.py
@@ -51,4 +55,4 @@ $(VENV)/.dev: $(SOURCES) | $(VENV)/bin/python
 	touch $@ $(VENV)/.plot
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis quickstart_output
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis quickstart_output htmlcov .coverage* coverage.json
