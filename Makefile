@@ -3,7 +3,11 @@
 #   make test         installs what the tests need and passes them
 PYTHON ?= python3
 VENV ?= .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
 BIN := $(VENV)/bin
+endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 # Two workers with one thread each: two processes that both use two threads crawl.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
@@ -43,14 +47,14 @@ format: $(VENV)/.dev
 benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/regrid.py
 
-$(VENV)/bin/python:
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.plot: $(SOURCES) | $(VENV)/bin/python
+$(VENV)/.plot: $(SOURCES) | $(BIN)/python
 	$(PIP) -e ".[plot]"
 	touch $@
 
-$(VENV)/.dev: $(SOURCES) | $(VENV)/bin/python
+$(VENV)/.dev: $(SOURCES) | $(BIN)/python
 	$(PIP) -e ".[plot,dev]"
 	touch $@ $(VENV)/.plot
 
