@@ -26,7 +26,8 @@ test-fast: $(VENV)/.dev
 
 # Which lines and branches the tests enter; the pages are in htmlcov/.
 coverage: $(VENV)/.dev
-	$(PYTEST) --cov --cov-report=term --cov-report=html --cov-report=json:coverage.json
+	$(PYTEST) --cov --cov-report=term --cov-report=html --cov-report=json:coverage.json \
+	  --cov-fail-under=90
 
 test-gpu: $(VENV)/.dev
 	XDOWNSCALE_TEST_GPU=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_cuda.py
