@@ -3,13 +3,17 @@
 #   make test         installs what the tests need and passes them
 PYTHON ?= python3
 VENV ?= .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
 BIN := $(VENV)/bin
+endif
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
 # Two workers with one thread each: two processes that both use two threads crawl.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
 SOURCES := pyproject.toml constraints.txt
 
-.PHONY: quickstart test test-fast test-gpu test-wheel docs docs-links lint format examples benchmarks clean
+.PHONY: quickstart test test-fast coverage test-gpu test-wheel docs docs-links lint format examples benchmarks clean
 
 quickstart: $(VENV)/.plot
 	$(BIN)/python examples/01_quickstart.py
@@ -19,6 +23,11 @@ test: $(VENV)/.dev
 
 test-fast: $(VENV)/.dev
 	$(PYTEST) -m "not slow"
+
+# Which lines and branches the tests enter; the pages are in htmlcov/.
+coverage: $(VENV)/.dev
+	$(PYTEST) --cov --cov-report=term --cov-report=html --cov-report=json:coverage.json \
+	  --cov-fail-under=90
 
 test-gpu: $(VENV)/.dev
 	XDOWNSCALE_TEST_GPU=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/test_cuda.py
@@ -47,14 +56,14 @@ format: $(VENV)/.dev
 benchmarks: $(VENV)/.dev
 	$(BIN)/python benchmarks/regrid.py
 
-$(VENV)/bin/python:
+$(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/.plot: $(SOURCES) | $(VENV)/bin/python
+$(VENV)/.plot: $(SOURCES) | $(BIN)/python
 	$(PIP) -e ".[plot]"
 	touch $@
 
-$(VENV)/.dev: $(SOURCES) | $(VENV)/bin/python
+$(VENV)/.dev: $(SOURCES) | $(BIN)/python
 	$(PIP) -e ".[plot,dev]"
 	touch $@ $(VENV)/.plot
 
@@ -63,4 +72,4 @@ $(VENV)/.docs: $(SOURCES) | $(VENV)/bin/python
 	touch $@
 
 clean:
-	rm -rf $(VENV) docs/_build docs/gallery docs/reference/api/generated build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis quickstart_output
+	rm -rf $(VENV) docs/_build docs/gallery docs/reference/api/generated build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis quickstart_output htmlcov .coverage* coverage.json

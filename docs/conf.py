@@ -37,6 +37,7 @@ exclude_patterns = [
     "conf.py",
     "inventories",
     "gallery_source",
+    "images/*.py",
     "**/sg_execution_times.rst",
     *(f"gallery/*.{end}" for end in ("py", "ipynb", "zip", "json", "md5")),
 ]
@@ -115,6 +116,9 @@ copybutton_prompt_is_regexp = True
 # Links of pages that are also read on a code host, to files outside this folder
 _OUTSIDE = {
     "CONTRIBUTING.md": "community/contributing.md",
+    "CODE_OF_CONDUCT.md": "community/code_of_conduct.md",
+    "SECURITY.md": "community/security.md",
+    "SUPPORT.md": "community/support.md",
     "CHANGELOG.md": "community/changelog.md",
     "README.md": "index.md",
     "CITATION.cff": "community/citing.md",

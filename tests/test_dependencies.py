@@ -27,6 +27,7 @@ LOADERS = ("require", "import_module", "find_spec")
 ENGINES = {"netcdf4": "netCDF4"}
 # Declared for the tests, not imported by them, and why.
 TOOLS = {
+    "pytest-cov": "make coverage",
     "pytest-timeout": "the option `timeout` of pytest in pyproject.toml",
     "pytest-xdist": "make test runs two workers",
     "pytest-httpserver": "the fixture `httpserver`",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -77,6 +78,9 @@ def test_require_returns_the_module():
         ("xesmf", "conda install -c conda-forge xesmf"),
         ("earthaccess", r"xarray-downscale\[nasa\]"),
         ("rasterio", r"xarray-downscale\[geo\]"),
+        ("cartopy", r"xarray-downscale\[maps\]"),
+        ("distributed", r"xarray-downscale\[distributed\]"),
+        ("xesmf", r"xarray-downscale\[esmf\]"),
     ],
 )
 def test_missing_package(name, remedy, monkeypatch):
@@ -87,3 +91,21 @@ def test_missing_package(name, remedy, monkeypatch):
     message = rf"Drawing maps needs the package '{name}'.*No module named.*{remedy}"
     with pytest.raises(MissingPackageError, match=message):
         require(name, "Drawing maps")
+
+
+@pytest.mark.parametrize(
+    ("module", "package", "remedy"),
+    [
+        ("matplotlib.pyplot", "matplotlib", r"pip install 'xarray-downscale\[plot\]'"),
+        ("cartopy.crs", "cartopy", r"pip install 'xarray-downscale\[maps\]'"),
+        ("not_a_package.part", "not_a_package", r"pip install not_a_package$"),
+    ],
+)
+def test_a_missing_part_of_a_package_names_the_package(module, package, remedy, monkeypatch):
+    def absent(wanted):
+        raise ImportError(f"No module named {wanted!r}")
+
+    monkeypatch.setattr("importlib.import_module", absent)
+    message = rf"Drawing maps needs the package '{package}'.*'{re.escape(module)}'.*{remedy}"
+    with pytest.raises(MissingPackageError, match=message):
+        require(module, "Drawing maps")

@@ -272,6 +272,7 @@ def test_each_worker_takes_a_gpu_of_its_own(monkeypatch, name, expected):
     import torch
 
     taken = []
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)  # conftest hides GPUs with it
     monkeypatch.setattr(workers, "_worker", lambda: SimpleNamespace(name=name))
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 3)

@@ -429,7 +429,7 @@ def cell_areas(lat_edges: Array, lon_edges: Array, unit: str = "km2") -> Array:
 
     Notes
     -----
-    Area = R^2 |sin(lat_2) - sin(lat_1)| |lon_2 - lon_1|.
+    ``Area = R^2 |sin(lat_2) - sin(lat_1)| |lon_2 - lon_1|``.
 
     Examples
     --------

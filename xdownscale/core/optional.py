@@ -11,9 +11,12 @@ from xdownscale.core.errors import MissingPackageError
 _REMEDY = {
     "xesmf": (
         "conda install -c conda-forge xesmf  (xesmf needs esmpy, which is on conda-forge "
-        "and not on PyPI; `engine='separable'` needs neither)"
+        "and not on PyPI; where esmpy is, `pip install 'xarray-downscale[esmf]'` does it too; "
+        "`engine='separable'` needs neither)"
     ),
     "matplotlib": "pip install 'xarray-downscale[plot]'",
+    "cartopy": "pip install 'xarray-downscale[maps]'",
+    "distributed": "pip install 'xarray-downscale[distributed]'",
     "earthaccess": "pip install 'xarray-downscale[nasa]'",
     "rasterio": "pip install 'xarray-downscale[geo]'",
 }
@@ -46,9 +49,10 @@ def require(name: str, purpose: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as err:
-        remedy = _REMEDY.get(name, f"pip install {name}")
+        package = name.partition(".")[0]
+        remedy = _REMEDY.get(package, f"pip install {package}")
         raise MissingPackageError(
-            f"{purpose} needs the package {name!r}, which cannot be imported here ({err}). "
+            f"{purpose} needs the package {package!r}, which cannot be imported here ({err}). "
             f"Install it with: {remedy}"
         ) from err
 
