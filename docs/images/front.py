@@ -11,7 +11,6 @@ import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
-import numpy as np
 import pandas as pd
 import torch
 from matplotlib.colors import LogNorm
@@ -78,29 +77,35 @@ def draw(ds, fine, members, dressed, table, path) -> None:
     truth = fine.sel(time=DAY)
     norm = LogNorm(*truth.quantile([0.01, 0.99]).values)
     for key, (title, field) in shown.items():
-        field = field.squeeze()
         lat, lon = (next(d for d in field.dims if str(d).startswith(n)) for n in ("lat", "lon"))
         mesh = axes[key].pcolormesh(field[lon], field[lat], field, norm=norm, cmap="cividis")
         axes[key].set(xlim=(truth.lon[0], truth.lon[-1]), ylim=(truth.lat[0], truth.lat[-1]))
         axes[key].set_title(title, loc="left", fontsize=10)
         axes[key].set(xticks=[], yticks=[], aspect=1.1)
-    figure.colorbar(mesh, ax=[axes[k] for k in "def"], location="bottom", shrink=0.5, aspect=40,
-                    label="dust aerosol optical depth")
+    figure.colorbar(
+        mesh,
+        ax=[axes[k] for k in "def"],
+        location="bottom",
+        shrink=0.5,
+        aspect=40,
+        label="dust aerosol optical depth",
+    )
     bars(axes["s"], table)
     figure.savefig(path, dpi=130)
 
 
 def bars(ax, table) -> None:
-    """Draw the CRPS of each method."""
-    column = next(c for c in table.columns if "crps" in str(c) and "log10" in str(c) and "vs" not in str(c))
+    """Draw the CRPS of each method: of its ensemble where it has one."""
+    column = next(c for c in map(str, table.columns) if c == "log10 crps")
     values = {}
-    for name, value in table[column].items():
-        own = next((k for k in SHOWN if str(name) == k or str(name).startswith(f"{k} (ensemble")), None)
-        number = float(str(value).split(" ")[0])
-        if own and np.isfinite(number):
-            values[own] = number
+    for row, value in table[column].items():
+        own = [name for name in SHOWN if row == name or str(row).startswith(f"{name} (ensemble")]
+        if own:
+            values[own[0]] = float(str(value).split(" ")[0])
     ordered = [k for k in SHOWN if k in values]
-    colours = ["#0072B2" if k == "auto" else "#999999" if k != "ceiling" else "#D9D9D9" for k in ordered]
+    colours = [
+        "#0072B2" if k == "auto" else "#999999" if k != "ceiling" else "#D9D9D9" for k in ordered
+    ]
     ax.barh([SHOWN[k] for k in ordered], [values[k] for k in ordered], color=colours)
     for k, place in zip(ordered, range(len(ordered)), strict=True):
         ax.text(values[k], place, f" {values[k]:.3f}", va="center", fontsize=9)
