@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from xdownscale.core.errors import ModelFormatError, OptionError, StorageError, XDownscaleError
-from xdownscale.io.hub.address import without_secrets
+from xdownscale.core.logs import without_secrets
 from xdownscale.io.hub.registry import Entry
 
 if TYPE_CHECKING:
