@@ -18,6 +18,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.core import hashing, logs
+from xdownscale.core.bars import open_bar
 from xdownscale.core.coords import require_time
 from xdownscale.core.errors import OptionError, StorageError, TimeAxisError
 from xdownscale.core.files import as_path
@@ -412,11 +413,12 @@ def _progress(manifest: Manifest, shown: bool) -> Iterator[None]:
     if not shown:
         yield
         return
-    from tqdm.auto import tqdm
-
     done = manifest.finished()
     over = threading.Event()
-    bar = tqdm(total=done.size, initial=int(done.sum()), unit="piece", desc=manifest.store.name)
+    bar = open_bar(done.size, initial=int(done.sum()), unit="piece", desc=manifest.store.name)
+    if bar is None:
+        yield
+        return
 
     def look() -> None:
         bar.update(int(manifest.finished().sum()) - bar.n)
