@@ -65,6 +65,22 @@ figure img { max-width: 100%; height: auto; background: #ffffff; border-radius: 
   padding: .4rem; border: 1px solid var(--line); }
 button.copy { font: inherit; font-size: .8rem; color: var(--link); background: var(--band);
   border: 1px solid var(--line); border-radius: 4px; padding: .1rem .5rem; cursor: pointer; }
+.controls { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; }
+.when { display: flex; gap: .4rem; align-items: center; flex: 1 1 18rem; max-width: 34rem; }
+.when[hidden], label[hidden] { display: none; }
+.when input { flex: 1; min-width: 4rem; }
+.controls button, .controls select { font: inherit; color: var(--ink); background: var(--band);
+  border: 1px solid var(--line); border-radius: 4px; padding: .15rem .6rem; cursor: pointer; }
+#date { font-weight: 600; font-variant-numeric: tabular-nums; }
+#map { display: block; aspect-ratio: var(--ratio); width: min(100%, calc(62vh * var(--ratio)));
+  margin: .7rem 0 .3rem; cursor: crosshair;
+  image-rendering: pixelated; border: 1px solid var(--line); touch-action: none; }
+#under { display: block; min-height: 1.6em; font-variant-numeric: tabular-nums; }
+.bar { max-width: 34rem; margin: .6rem 0 0; }
+.bar canvas { width: 100%; height: 1rem; display: block; border: 1px solid var(--line); }
+.bar p { margin: .1rem 0; font-size: .9rem; }
+.ticks { position: relative; height: 1.4rem; font-size: .85rem; }
+.ticks span { position: absolute; transform: translateX(-50%); }
 figcaption { color: var(--soft); font-size: .9rem; }
 pre { overflow-x: auto; background: var(--band); padding: .7rem; font-size: .85rem;
   white-space: pre-wrap; overflow-wrap: anywhere; }
@@ -76,35 +92,42 @@ a { color: var(--link); }
 """
 
 
-def page(title: str, lead: str, sections: list[tuple[str, str]]) -> str:
-    """Return a whole page; `lead` and section bodies are HTML, titles are text."""
+def page(title: str, lead: str, sections: list[tuple[str, str]], script: str = "") -> str:
+    """Return a whole page; `lead` and section bodies are HTML, titles are text.
+
+    The policy of the page admits `script` (JavaScript) and that of its buttons, and no other.
+    """
     links = "".join(
         f'<li><a href="#s{i}">{html.escape(name)}</a></li>' for i, (name, _) in enumerate(sections)
     )
+    links = f'<nav aria-label="Sections"><ul>{links}</ul></nav>' if len(sections) > 2 else ""
     bodies = "".join(
         f'<section aria-labelledby="s{i}"><h2 id="s{i}">{html.escape(name)}</h2>{body}</section>'
         for i, (name, body) in enumerate(sections)
     )
     numbers = itertools.count(1)
     bodies = re.sub(_NUMBER, lambda _: f"Figure {next(numbers)}.", bodies)
-    script, policy = _scripted(bodies)
+    script, policy = _scripted(bodies, script)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>"
         f"<header><h1>{html.escape(title)}</h1>{lead}</header><main>"
-        f'<nav aria-label="Sections"><ul>{links}</ul></nav>{bodies}</main>'
+        f"{links}{bodies}</main>"
         f"{script}</body></html>\n"
     )
 
 
-def _scripted(bodies: str) -> tuple[str, str]:
-    """Return the script of the buttons, where there are any, and the policy that admits it."""
-    if 'class="copy"' not in bodies:
+def _scripted(bodies: str, script: str) -> tuple[str, str]:
+    """Return the scripts, that of buttons if there are any, and a policy that admits them."""
+    known = [code for code in (script, _COPY if 'class="copy"' in bodies else "") if code]
+    if not known:
         return "", _POLICY
-    mark = base64.b64encode(hashlib.sha256(_COPY.encode()).digest()).decode()
-    return f"<script>{_COPY}</script>", f"{_POLICY}; script-src 'sha256-{mark}'"
+    digests = [base64.b64encode(hashlib.sha256(code.encode()).digest()) for code in known]
+    admitted = " ".join(f"'sha256-{digest.decode()}'" for digest in digests)
+    text = "".join(f"<script>{code}</script>" for code in known)
+    return text, f"{_POLICY}; script-src {admitted}"
 
 
 def paragraph(text: str, kind: str = "") -> str:
