@@ -245,7 +245,7 @@ NO_RECORD = {
     "methods": "names of methods",
 }
 RECORDS = {"da", "prediction", "coarse", "fine", "field", "fields_a", "source", "results", "grid"}
-RECORDS |= {"a", "time"}
+RECORDS |= {"a", "maps", "time"}
 SECOND = {"truth", "other", "reference", "fields_b", "fine_train", "target", "b"}
 OF_TIMES = {"match_times", "check_overlap", "check_steps"}
 FIXED: dict[str, Any] = {
