@@ -73,12 +73,10 @@ def test_weights_of_regridding_are_timed(caplog, to):
 
 
 def test_weights_of_curvilinear_grids_are_timed_once(caplog):
-    from xdownscale.regridding import _cache
-
-    _cache.forget()
     caplog.set_level(logging.DEBUG, "xdownscale.regrid")
     lat, lon = np.meshgrid([0.0, 1, 2], [5.0, 6, 7], indexing="ij")
-    both = {"lat": (("y", "x"), lat + 0.01 * lon), "lon": (("y", "x"), lon)}
+    # a grid that no other test has
+    both = {"lat": (("y", "x"), lat + 0.0123 * lon), "lon": (("y", "x"), lon)}
     field = xr.DataArray(np.eye(3), dims=("y", "x"), coords=both)
     target = xr.Dataset(coords={"lat": [0.6, 1.0], "lon": [5.5, 6.0]})
     for _ in range(2):
