@@ -197,6 +197,8 @@ LEFT_OUT = {
     "grids.without_bounds": "undoes it, on what other functions return",
     "load_pretrained": "takes no record",
     "preset": "takes no record",
+    "plot.coastlines": "takes no record",
+    "plot.style": "takes no record",
     "publish": "takes no record",
     "reports.report": "the same function as report",
     "plot.rank_histogram": "draws a result of skill.rank_histogram, which is swept",
@@ -243,7 +245,7 @@ NO_RECORD = {
     "methods": "names of methods",
 }
 RECORDS = {"da", "prediction", "coarse", "fine", "field", "fields_a", "source", "results", "grid"}
-RECORDS |= {"a", "time"}
+RECORDS |= {"a", "maps", "time"}
 SECOND = {"truth", "other", "reference", "fields_b", "fine_train", "target", "b"}
 OF_TIMES = {"match_times", "check_overlap", "check_steps"}
 FIXED: dict[str, Any] = {

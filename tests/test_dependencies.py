@@ -21,10 +21,12 @@ INSTALLED = packages_distributions()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 # Extras that the package imports late; "test" and "dev" are for whoever works on it.
-EXTRAS = ("plot", "distributed", "esmf", "nasa", "geo", "maps")
+EXTRAS = ("plot", "distributed", "esmf", "nasa", "geo", "maps", "cartopy")
 # Named and never imported: arguments of `require`, `import_module`, `find_spec`; engines of xarray.
 LOADERS = ("require", "import_module", "find_spec")
 ENGINES = {"netcdf4": "netCDF4"}
+# Parts of a package that several distributions share.
+NAMESPACED = {"mpl_toolkits.basemap_data": "basemap-data"}
 # Declared for the tests, not imported by them, and why.
 TOOLS = {
     "pytest-cov": "make coverage",
@@ -65,7 +67,8 @@ def called(node: ast.Call) -> Iterator[str]:
     loader = ast.unparse(node.func).rpartition(".")[2] in LOADERS
     first = node.args[0] if node.args else None
     if loader and isinstance(first, ast.Constant):
-        yield str(first.value).partition(".")[0]
+        whole = str(first.value)
+        yield NAMESPACED.get(whole, whole.partition(".")[0])
     for keyword in node.keywords:
         value = keyword.value
         if keyword.arg == "engine" and isinstance(value, ast.Constant) and value.value in ENGINES:

@@ -13,6 +13,7 @@ Examples
 from __future__ import annotations
 
 import importlib
+import logging
 from typing import TYPE_CHECKING, Any
 
 from xdownscale import accessors as accessors
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from xdownscale.skill import baselines
 
 __version__ = "0.1.0"
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # silent unless asked
 
 renamed.install()
 

@@ -17,6 +17,7 @@ import xarray as xr
 from xdownscale import splits
 from xdownscale.config import DownscalerConfig
 from xdownscale.config import preset as named_preset
+from xdownscale.core import logs
 from xdownscale.core.errors import (
     NotFittedError,
     OptionError,
@@ -43,6 +44,8 @@ from xdownscale.prediction import diagnostics, zarr
 from xdownscale.prediction import forecast_skill as forecasting
 from xdownscale.prediction.predict import predict_maps
 from xdownscale.prediction.request import Request
+
+_LOG = logs.logger("fit")
 
 
 class Downscaler:
@@ -163,8 +166,9 @@ class Downscaler:
         skill: dict[str, float] = {}
         forecast: tuple[float, ...] = ()
         try:
-            forecast = forecasting.measured(fitted, pair)
-            skill = diagnostics.validation_skill(fitted, pair, self.device)
+            with logs.timed(_LOG, "skill of validation days measured"):
+                forecast = forecasting.measured(fitted, pair)
+                skill = diagnostics.validation_skill(fitted, pair, self.device)
         except XDownscaleError as problem:  # hours of training are not lost for a line of the repr
             warnings.warn(
                 f"The skill on validation days could not be measured: {problem}",
@@ -174,6 +178,7 @@ class Downscaler:
         about = replace(fitted.about, skill=skill, forecast=forecast)
         self._fitted = replace(fitted, about=about)
         self._path = None
+        _LOG.info("fitted: %.3f s", progress.seconds)
         if self.progress:
             progress.say(f"Fitted in {duration(progress.seconds)}.")
             progress.say(diagnostics.standing(self._fitted, pair, self.device))

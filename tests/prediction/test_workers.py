@@ -97,6 +97,35 @@ def test_a_store_survives_killed_workers(request, kind, client, record, tmp_path
     np.testing.assert_array_equal(found.t.load(), expected)
 
 
+def listen(file):
+    """Write the log of this worker to a file."""
+    import logging
+
+    logging.getLogger("xdownscale").setLevel(logging.INFO)
+    logging.getLogger("xdownscale").addHandler(logging.FileHandler(file))
+
+
+def hush():
+    """Stop writing it."""
+    import logging
+
+    log = logging.getLogger("xdownscale")
+    log.setLevel(logging.NOTSET)
+    for handler in log.handlers[1:]:
+        log.removeHandler(handler)
+        handler.close()
+
+
+def test_workers_log_the_pieces_that_they_generate(client, drawer, record, tmp_path, capfd):
+    client.run(listen, tmp_path / "workers.log")
+    days = record.isel(time=slice(0, 6))
+    xd.predict_to_zarr(drawer, days, tmp_path / "maps.zarr", chunks=3, progress=False)
+    client.run(hush)
+    lines = (tmp_path / "workers.log").read_text().splitlines()
+    assert sum(" generated: " in line and "piece" in line for line in lines) == 2
+    assert capfd.readouterr().err == ""  # no bars, nothing unasked
+
+
 def test_a_worker_without_the_package_is_named(client, drawer, record, monkeypatch):
     monkeypatch.setattr(workers, "_versions", lambda client: {"tcp://a": None, "tcp://b": "0.0.1"})
     with pytest.raises(xd.errors.ModelMismatchError, match="a has none, tcp://b has 0"):

@@ -87,8 +87,9 @@ def test_metadata(filled):
 def test_progress_is_shown(drawer, record, tmp_path, capsys):
     xd.predict_to_zarr(drawer, record, tmp_path / "maps.zarr", time=record.time[10:20], chunks=5)
     shown = capsys.readouterr().err
-    assert "maps.zarr: 100%" in shown
-    assert "2/2" in shown
+    assert shown.startswith("maps.zarr: 0 of 2 pieces\n")
+    assert "maps.zarr: 2 of 2 pieces, 100%" in shown
+    assert "\r" not in shown
 
 
 @pytest.mark.slow

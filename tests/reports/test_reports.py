@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shutil
@@ -240,7 +241,8 @@ def test_the_page_stands_on_its_own(page):
     assert all(source.startswith("data:image/") for source in read.sources)
     assert all(link[1:] in read.ids for link in read.links)
     assert len(set(read.ids)) == len(read.ids)
-    assert not re.search(r"https?://|<script|@import|url\(", content)
+    assert content.count("<script>") == 1  # that of the buttons, which the policy names
+    assert not re.search(r"https?://|@import|url\(", content)
 
 
 def test_the_page_is_accessible(page):
@@ -321,6 +323,84 @@ def test_a_browser_shows_the_page_without_complaint(page, tmp_path):
     bands = inked.reshape(30, 100, -1).mean(axis=(1, 2))
     assert (bands > 0.001).all()  # ink from top to bottom
     assert len(np.unique((shot[::3, ::3] * 255).astype(np.uint8).reshape(-1, 3), axis=0)) > 500
+
+
+def test_a_caption_is_copied_by_its_button(page, tmp_path):
+    """Clicked in a browser, by a second script that the copy of the page admits."""
+    content = re.sub(r"script-src 'sha256-[^']+'", "script-src 'unsafe-inline'", page.read_text())
+    # a browser copies for a user alone: what would be copied becomes the title
+    click = (
+        "<script>document.execCommand = () => {"
+        "document.title = document.querySelector('textarea').value; return true };"
+        "document.querySelector('button.copy').click()</script></body>"
+    )
+    clicked = tmp_path / "clicked.html"
+    clicked.write_text(content.replace("</body>", click))
+    browser = shutil.which("chromium") or shutil.which("chromium-browser")
+    if browser is None:
+        pytest.skip("no Chromium")
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    options += [f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=1000"]
+    done = subprocess.run(
+        [browser, *options, "--dump-dom", clicked.as_uri()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    buttons = re.findall(r'<button class="copy"[^>]*>([^<]*)<', done.stdout)
+    assert buttons[0] == "Copied"
+    caption = re.search(r'<span class="caption">(.*?)</span>', content)[1]
+    assert f"<title>{caption}</title>" in done.stdout
+    assert set(buttons[1:]) == {"Copy caption"}
+
+
+def test_captions_are_numbered_and_stand_alone(page):
+    found = re.findall(r'<span class="caption">(.*?)</span>', page.read_text())
+    assert [text.split(".")[0] for text in found] == [f"Figure {n + 1}" for n in range(len(found))]
+    assert len(found) == 7
+    assert found[2].startswith(
+        "Figure 3. Structure in space: semivariogram of the prediction and of "
+    )
+
+
+def test_figures_are_written_for_a_paper(twin, smooth, tmp_path):
+    folder = tmp_path / "a" / "figures"
+    path = report(
+        smooth,
+        twin.dust,
+        twin.dust_fine,
+        tmp_path / "r.html",
+        draws=DRAWS,
+        figures=folder,
+        formats=["pdf", "svg", "png", "svg"],
+    )
+    captions = (folder / "captions.txt").read_text().strip().split("\n\n")
+    numbers = range(1, len(captions) + 1)
+    names = {f"figure_{n:02d}.{kind}" for n in numbers for kind in ("pdf", "svg", "png")}
+    assert {p.name for p in folder.iterdir()} == names | {"captions.txt"}
+    shown = re.findall(r'<span class="caption">(.*?)</span>', path.read_text())
+    assert [html.unescape(text) for text in shown] == captions
+    svg = (folder / "figure_02.svg").read_text()
+    assert "<text" in svg
+    assert "lag [km]" in re.sub(r"<[^>]+>", "", svg)
+    pdf = (folder / "figure_02.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF")
+    assert b"/Type3" not in pdf
+    assert mpl.image.imread(folder / "figure_02.png").shape[1] > 1500  # 300 dots per inch
+
+
+@pytest.mark.parametrize("formats", ["gif", [], ["pdf", "eps"]])
+def test_formats_that_are_none(twin, smooth, tmp_path, formats):
+    with pytest.raises(OptionError, match=r"formats is .*; give one or more of 'pdf', 'svg', 'p"):
+        report(smooth, twin.dust, path=tmp_path / "r.html", figures=tmp_path, formats=formats)
+
+
+def test_a_folder_that_cannot_be_made(twin, smooth, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="for figures cannot be made"):
+        report(smooth, twin.dust, path=tmp_path / "r.html", figures=tmp_path / "file" / "figures")
+    assert not (tmp_path / "r.html").exists()
 
 
 def test_the_check_sees_a_page_that_complains(tmp_path):

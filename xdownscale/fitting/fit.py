@@ -17,7 +17,7 @@ import xarray as xr
 
 from xdownscale import methods
 from xdownscale.config import CONSISTENT, DownscalerConfig
-from xdownscale.core import blocks, hashing
+from xdownscale.core import blocks, hashing, logs
 from xdownscale.core import time as time_axis
 from xdownscale.core.errors import (
     DataError,
@@ -40,6 +40,8 @@ from xdownscale.models.training.progress import Progress, header
 from xdownscale.preprocessing import validation
 from xdownscale.preprocessing.outliers import screen_static
 from xdownscale.preprocessing.validation import Pair
+
+_LOG = logs.logger("fit")
 
 
 def fit_records(
@@ -88,16 +90,33 @@ def fit_records(
         check_devices(device, config.training.devices, config.training.strategy)
     asked = Asked(config, drivers, pairing, outliers, seasons, regions, seed)
     try:
-        ready = prepare(coarse, fine, static, asked, encoder)
+        with logs.timed(_LOG, "records checked"):
+            ready = prepare(coarse, fine, static, asked, encoder)
     except XDownscaleError as err:
         raise _with_others(err, coarse, fine, static, asked) from None
     datasets = ready.datasets
+    _log_asked(ready, device, seed)
     parts = [dataset.fingerprint() for dataset in datasets]
     fingerprint = hashing.fingerprint(_fingerprint(ready.pair, ready.config), *parts)
-    models = _train(datasets, device, checkpoint_dir, progress, fingerprint, started)
+    with logs.timed(_LOG, f"{len(datasets)} group(s) trained"):
+        models = _train(datasets, device, checkpoint_dir, progress, fingerprint, started)
     origins = {each.group.name: each.encoder.origin for each in datasets if each.encoder}
     about = _facts(ready.pair, fingerprint, seed, origins)
     return _fitted(ready.pair, ready.config, seasons, models, ready.present, about), ready.pair
+
+
+def _log_asked(ready: Prepared, device: str, seed: int) -> None:
+    """Log what is fitted, at DEBUG."""
+    pair = ready.pair
+    _LOG.debug(
+        "method %s on %s, seed %d, pairing %s; fine %s, coarse %s",
+        ready.config.method,
+        device,
+        seed,
+        pair.pairing,
+        pair.fine.array.shape,
+        pair.coarse.array.shape,
+    )
 
 
 def _with_others(
@@ -204,16 +223,17 @@ def _train(
     try:
         for number, dataset in enumerate(datasets):
             progress.group(number, dataset.group.name)
-            models[dataset.group.name] = train_group(
-                dataset,
-                device=device,
-                checkpoint_dir=checkpoint_dir,
-                progress=progress,
-                fingerprint=fingerprint,
-                minutes=minutes_for(limit, started, len(datasets) - number),
-                sizes=() if number else sizes,
-                limit=limit,
-            )
+            with logs.timed(_LOG, f"group {dataset.group.name!r} trained"):
+                models[dataset.group.name] = train_group(
+                    dataset,
+                    device=device,
+                    checkpoint_dir=checkpoint_dir,
+                    progress=progress,
+                    fingerprint=fingerprint,
+                    minutes=minutes_for(limit, started, len(datasets) - number),
+                    sizes=() if number else sizes,
+                    limit=limit,
+                )
     finally:
         progress.close()
     return models

@@ -8,9 +8,11 @@ imported late.
 
 from __future__ import annotations
 
+from xdownscale.plot._coast import coastlines
 from xdownscale.plot._ensemble import rank_histogram, reliability, spread_skill
 from xdownscale.plot._maps import maps
 from xdownscale.plot._rose import rose
+from xdownscale.plot._sheet import style
 from xdownscale.plot._spatial import power_spectrum, semivariogram
 from xdownscale.plot._style import COLOURS, DASHES
 from xdownscale.plot._temporal import acf, lag_curve, pacf
@@ -19,6 +21,7 @@ __all__ = [
     "COLOURS",
     "DASHES",
     "acf",
+    "coastlines",
     "lag_curve",
     "maps",
     "pacf",
@@ -28,4 +31,5 @@ __all__ = [
     "rose",
     "semivariogram",
     "spread_skill",
+    "style",
 ]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xdownscale.plot._sheet import styled
 from xdownscale.plot._style import (
     COLOURS,
     MARKERS,
@@ -22,6 +23,7 @@ from xdownscale.plot._style import (
 )
 
 
+@styled
 def rank_histogram(results: Any, ax: Any = None) -> Any:
     """Plot rank histograms, and the flat line of a calibrated ensemble.
 
@@ -76,6 +78,7 @@ def rank_histogram(results: Any, ax: Any = None) -> Any:
     return tidy(ax, "rank of the truth among the realizations", "relative frequency")
 
 
+@styled
 def spread_skill(results: Any, ax: Any = None) -> Any:
     """Plot the spread of an ensemble against the error of its mean, for each time step.
 
@@ -127,6 +130,7 @@ def spread_skill(results: Any, ax: Any = None) -> Any:
     return tidy(ax, words.replace("RMSE of the mean", "spread"), words)
 
 
+@styled
 def reliability(results: Any, ax: Any = None) -> Any:
     """Plot a reliability diagram: how often an event took place, by its forecast probability.
 

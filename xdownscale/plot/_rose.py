@@ -11,6 +11,7 @@ import xarray as xr
 from xdownscale.core.errors import DataError
 from xdownscale.core.optional import require
 from xdownscale.plot._colours import SEQUENTIAL
+from xdownscale.plot._sheet import styled
 from xdownscale.plot._style import (
     MEMBERS,
     PURPOSE,
@@ -26,6 +27,7 @@ _SIZE = (5.6, 4.8)
 _PATCHES = 12  # of a bearing, so that the rim is round
 
 
+@styled
 def rose(results: Any, ax: Any = None, **options: Any) -> Any:
     """Plot the semivariance over distance and bearing: how a field stretches.
 

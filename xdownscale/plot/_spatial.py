@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from xdownscale.plot._sheet import styled
 from xdownscale.plot._style import (
     COLOURS,
     DASHES,
@@ -28,6 +29,7 @@ from xdownscale.plot._style import (
 _BARS = 0.22  # share of the height that the tallest pair-count bar takes
 
 
+@styled
 def semivariogram(results: Any, ax: Any = None, pair_counts: bool = True, **options: Any) -> Any:
     """Plot semivariograms: points with their bands, fitted curves, pair counts as bars.
 
@@ -84,6 +86,7 @@ def semivariogram(results: Any, ax: Any = None, pair_counts: bool = True, **opti
     return tidy(ax, "lag [km]", label)
 
 
+@styled
 def power_spectrum(results: Any, ax: Any = None, **options: Any) -> Any:
     """Plot power spectra on logarithmic axes, long wavelengths on the left.
 

@@ -10,6 +10,7 @@ import xarray as xr
 
 from xdownscale.core.errors import DataError, check_option
 from xdownscale.core.optional import require
+from xdownscale.plot._sheet import styled
 from xdownscale.plot._style import (
     COLOURS,
     DASHES,
@@ -33,6 +34,7 @@ _SCORES = {"r2": "R² of a field with an earlier one", "rmse": "RMSE of a field 
 _FAR = -5.0  # mean R2 from which an axis is logarithmic below -1
 
 
+@styled
 def acf(results: Any, ax: Any = None, **options: Any) -> Any:
     """Plot autocorrelation functions as stems, with their confidence bands.
 
@@ -70,6 +72,7 @@ def acf(results: Any, ax: Any = None, **options: Any) -> Any:
     return _stems(results, measuring(compute, options), "acf", "autocorrelation", ax)
 
 
+@styled
 def pacf(results: Any, ax: Any = None, **options: Any) -> Any:
     """Plot partial autocorrelation functions as stems, with their confidence bands.
 
@@ -87,6 +90,7 @@ def pacf(results: Any, ax: Any = None, **options: Any) -> Any:
     return _stems(results, measuring(compute, options), "pacf", "partial autocorrelation", ax)
 
 
+@styled
 def lag_curve(results: Any, ax: Any = None, score: str = "r2", **options: Any) -> Any:
     """Plot R2 or RMSE between fields by lag: mean, and 10 to 90 % quantiles.
 

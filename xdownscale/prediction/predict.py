@@ -11,6 +11,7 @@ import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.config import CONSISTENT
+from xdownscale.core import logs
 from xdownscale.core.coords import Labels, from_array
 from xdownscale.core.errors import XDownscaleWarning
 from xdownscale.fitting.fitted_model import Fitted, GroupModel
@@ -24,6 +25,7 @@ from xdownscale.prediction.rollout import GroupSampler, RolloutState
 from xdownscale.preprocessing.calendar_features import warn_outside
 
 _BLOCK = 64  # time steps that are constrained at once
+_LOG = logs.logger("predict")
 Generated = Iterator[tuple[IntArray, FloatArray, npt.NDArray[np.bool_]]]
 States = dict[str | None, RolloutState]  # of each region
 
@@ -53,8 +55,11 @@ def predict_maps(
     ModelMismatchError, TimeAxisError
         See `xdownscale.predict`.
     """
-    plan = make_plan(fitted, coarse, request)
-    return label(plan, predict_array(plan, {}))
+    with logs.timed(_LOG, "request checked"):
+        plan = make_plan(fitted, coarse, request)
+    with logs.timed(_LOG, f"{plan.request.realizations} x {plan.targets.size} fields generated"):
+        fields = predict_array(plan, {})
+    return label(plan, fields)
 
 
 def make_plan(
@@ -105,6 +110,7 @@ def predict_array(plan: Plan, states: States) -> FloatArray:
         part = out[(..., *window)]
         local = {row: field[window] for row, field in history.items()}
         state = states.setdefault(name, RolloutState())
+        _LOG.debug("region %s: window %s, seasons %s", name, window, list(models))
         for rows, fields, masks in _generate(plan, models, local, state):
             into = np.searchsorted(plan.targets, rows)
             blend.add(part, into, fields, np.where(masks, blend.weights[name], 0.0))

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 import xarray as xr
 
-from xdownscale.core import hashing
+from xdownscale.core import hashing, logs
+from xdownscale.core.bars import open_bar
 from xdownscale.core.coords import require_time
 from xdownscale.core.errors import OptionError, StorageError, TimeAxisError
 from xdownscale.core.files import as_path
@@ -32,6 +33,7 @@ from xdownscale.prediction.plan import Plan
 from xdownscale.prediction.predict import States, global_attrs, label, make_plan
 from xdownscale.prediction.request import Request
 
+_LOG = logs.logger("predict_to_zarr")
 _LOOK = 1.0  # seconds between two updates of the progress bar
 _SPARE = 1.02  # times the bytes of the fields: metadata, and files that are rewritten
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EFBIG, errno.EIO)
@@ -62,14 +64,17 @@ def write_store(
     """
     where = _folder(store)
     _check_names(fitted)
-    plan = make_plan(fitted, coarse, request)
+    with logs.timed(_LOG, "request checked"):
+        plan = make_plan(fitted, coarse, request)
     chunking.check_chunks(plan)
     run = _Run(plan, workers.refer_to(fitted, path), where)
     if (connected := workers.client()) is not None:
         workers.check_workers(connected)
     with contextlib.ExitStack() as held:
-        run.prepare(chunks, held)
-        run.write(progress)
+        with logs.timed(_LOG, "store prepared"):
+            run.prepare(chunks, held)
+        with logs.timed(_LOG, "store filled"):
+            run.write(progress)
     return open_store(where)
 
 
@@ -212,6 +217,7 @@ class _Run:
         try:
             finished = self._take_stock()
             self.manifest.remove_partial_files()
+            _LOG.info("%d of %d pieces are to be generated", (~finished).sum(), finished.size)
             if not finished.all():
                 _check_space(self.where, self._bytes(finished, self.sizes))
                 _compute(self._tasks(finished), self.manifest, progress)
@@ -357,13 +363,11 @@ def _fill(
     chained: bool,
 ) -> Any:
     """Generate a piece, write it, and mark it as finished; return the state after it."""
-    import zarr
-
-    fields, state = chunking.predict_labelled(reference, piece, state, past, *drivers)
-    root: Any = zarr.open_group(store, mode="r+", use_consolidated=False)
-    for variable, da in _named(fields, name).data_vars.items():
-        spans = {"realization": piece.members, require_time(da, "The maps"): piece.steps}
-        root[str(variable)][tuple(spans.get(str(dim), slice(None)) for dim in da.dims)] = da.values
+    said = f"piece {index[0]}, {index[1]}"
+    with logs.timed(_LOG, f"{said} generated"):
+        fields, state = chunking.predict_labelled(reference, piece, state, past, *drivers)
+    with logs.timed(_LOG, f"{said} written"):
+        _write_piece(fields, piece, store, name)
     manifest = Manifest(store)
     # state first: a finished piece is never generated again, and the next one needs its state
     if chained:
@@ -372,6 +376,18 @@ def _fill(
     if chained and index[1]:
         manifest.drop_state((index[0], index[1] - 1))
     return state if chained else None
+
+
+def _write_piece(
+    fields: xr.DataArray | xr.Dataset, piece: chunking.Piece, store: Path, name: str
+) -> None:
+    """Write the fields of a piece into their places of the store."""
+    import zarr
+
+    root: Any = zarr.open_group(store, mode="r+", use_consolidated=False)
+    for variable, da in _named(fields, name).data_vars.items():
+        spans = {"realization": piece.members, require_time(da, "The maps"): piece.steps}
+        root[str(variable)][tuple(spans.get(str(dim), slice(None)) for dim in da.dims)] = da.values
 
 
 def _compute(tasks: list[Any], manifest: Manifest, progress: bool) -> None:
@@ -397,11 +413,12 @@ def _progress(manifest: Manifest, shown: bool) -> Iterator[None]:
     if not shown:
         yield
         return
-    from tqdm.auto import tqdm
-
     done = manifest.finished()
     over = threading.Event()
-    bar = tqdm(total=done.size, initial=int(done.sum()), unit="piece", desc=manifest.store.name)
+    bar = open_bar(done.size, initial=int(done.sum()), unit="piece", desc=manifest.store.name)
+    if bar is None:
+        yield
+        return
 
     def look() -> None:
         bar.update(int(manifest.finished().sum()) - bar.n)

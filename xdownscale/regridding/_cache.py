@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from scipy.sparse import csr_array
 
+from xdownscale.core import logs
 from xdownscale.core.axis import Array
 from xdownscale.core.errors import StorageError
 from xdownscale.core.files import write_whole
@@ -21,6 +22,7 @@ from xdownscale.core.hashing import fingerprint
 from xdownscale.regridding._points import PointWeights
 
 VARIABLE = "XDOWNSCALE_WEIGHTS"
+_LOG = logs.logger("regrid")
 _MEMORY = 300e6  # bytes of weights that are kept in memory
 _DISK = 2e9  # bytes of weights that are kept on disk
 _SMALL = 200_000  # bytes of weights that are faster computed than read
@@ -59,11 +61,13 @@ def remembered(key: Sequence[Any], make: Callable[[], PointWeights], *, disk: bo
     with _lock:
         if name in _kept:
             _kept.move_to_end(name)
+            _LOG.debug("weights %s are in memory", name[:12])
             return _kept[name]
     path = _path(name) if disk else None
     found = None if path is None else _read(path)
     if found is None:
-        found = make()
+        with logs.timed(_LOG, f"weights {name[:12]} computed"):
+            found = make()
         if path is not None and _size(found) > _SMALL:
             _write(path, found)
     with _lock:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from xdownscale.config import REGRID_METHODS
+from xdownscale.core import logs
 from xdownscale.core.errors import GridError, OptionError, check_option, require_real
 from xdownscale.core.grids import (
     NO_BOUNDS,
@@ -116,9 +117,11 @@ class Regridder:
         if method == "conservative":
             from_lat = sines(from_lat)
             to_lat = sines(to_lat)
-        y, rows = _used(axis_weights(from_lat, to_lat, method, extrapolate), from_lat)
-        x, columns = _used(axis_weights(from_lon, to_lon, method, extrapolate), from_lon)
         shape = (int(np.size(source[0])), int(np.size(source[1])))
+        said = f"{method} weights of {shape} to {(np.size(target[0]), np.size(target[1]))} cells"
+        with logs.timed(_LOG, said):
+            y, rows = _used(axis_weights(from_lat, to_lat, method, extrapolate), from_lat)
+            x, columns = _used(axis_weights(from_lon, to_lon, method, extrapolate), from_lon)
         return cls(y, x, rows, columns, shape, float(min_valid))
 
     def apply(self, array: Array) -> Array:
@@ -273,6 +276,7 @@ def _pick(array: Array, kind: np.dtype[Any], rows: Array, columns: Array) -> Arr
     return each_field(array, kind, (rows.size, columns.size), one)
 
 
+_LOG = logs.logger("regrid")
 _SOURCE = "The source grid"
 _TARGET = "The target grid"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from xdownscale.core.optional import require
 from xdownscale.reports import _page, _sections
 from xdownscale.reports._conclusion import conclude
 from xdownscale.reports._evidence import as_frame, judge
+from xdownscale.reports._export import Figures, collecting
 from xdownscale.reports._records import Records, gather
 
 
@@ -29,6 +31,8 @@ def report(
     transform: str = "auto",
     draws: int = 400,
     seed: int = 0,
+    figures: str | os.PathLike[str] | None = None,
+    formats: Sequence[str] = ("pdf", "svg"),
 ) -> Path:
     """Write an HTML report on a prediction, as one file that needs no network.
 
@@ -56,6 +60,11 @@ def report(
         Resamples of the bootstrap over days, 20 or more.
     seed : int
         Of the bootstrap.
+    figures : str or path, optional
+        Folder that each figure is also written to, as ``figure_01.pdf`` and so on, with their
+        captions in ``captions.txt``; made where it is missing. Texts stay texts.
+    formats : sequence of str
+        Of ``"pdf"``, ``"svg"`` and ``"png"`` (300 dots per inch).
 
     Returns
     -------
@@ -71,7 +80,7 @@ def report(
     TimeAxisError
         If there is no time, or no day in common with the coarse record.
     OptionError
-        Unknown transform, too few draws, or a model that cannot describe itself.
+        Unknown transform or format, too few draws, or a model that cannot describe itself.
     MissingPackageError
         If matplotlib is not installed.
     StorageError
@@ -91,8 +100,11 @@ def report(
     check_folder(path)
     about = _describe(model)
     records = _gathered(prediction, coarse, fine, transform, draws)
-    content = _html(records, about, draws, seed)
+    drawn = Figures(figures, formats)
+    with collecting(drawn):
+        content = _html(records, about, draws, seed)
     write_whole(path, content.encode())
+    drawn.write()
     return Path(path)
 
 

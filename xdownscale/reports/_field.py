@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -23,6 +23,7 @@ from xdownscale.core.values import check_values
 from xdownscale.geostat._variables import fields_of
 from xdownscale.reports import _page
 from xdownscale.reports._assembly import check_folder
+from xdownscale.reports._export import Figures, collecting
 from xdownscale.reports._records import MEMBERS, days_of, period, transformed_units
 from xdownscale.reports._sections import new_axes
 
@@ -97,6 +98,8 @@ def field_report(
     path: str | os.PathLike[str] = "field.html",
     *,
     transform: str = "auto",
+    figures: str | os.PathLike[str] | None = None,
+    formats: Sequence[str] = ("pdf", "svg"),
 ) -> Path:
     """Write the diagnostics of a field as one HTML page that needs no network.
 
@@ -110,6 +113,11 @@ def field_report(
     transform : str
         Units that curves are made in, as in `xdownscale.fit`; the distribution is in those of the
         field.
+    figures : str or path, optional
+        Folder that each figure is also written to, as ``figure_01.pdf`` and so on, with their
+        captions in ``captions.txt``; made where it is missing. Texts stay texts.
+    formats : sequence of str
+        Of ``"pdf"``, ``"svg"`` and ``"png"`` (300 dots per inch).
 
     Returns
     -------
@@ -121,7 +129,7 @@ def field_report(
     DataError, GridError
         If something is no field, has further dimensions, or no values.
     OptionError
-        Unknown transform.
+        Unknown transform or format.
     MissingPackageError
         If matplotlib is not installed.
     StorageError
@@ -154,10 +162,12 @@ def field_report(
         check_values(da, f"The field {name!r}" if name else "The field")
     fields = {name: _one_member(da, name or "The field") for name, da in known.items()}
     spaces = {name: choose_transform([da.data], transform) for name, da in fields.items()}
+    written = Figures(figures, formats)
     sections = []
-    for name, da in fields.items():
-        prefix = f"{name}: " if len(fields) > 1 else ""
-        sections += [(prefix + title, body) for title, body in _sections(da, spaces[name])]
+    with collecting(written):
+        for name, da in fields.items():
+            prefix = f"{name}: " if len(fields) > 1 else ""
+            sections += [(prefix + title, body) for title, body in _sections(da, spaces[name])]
     names = ", ".join(
         str(da.attrs.get("long_name") or da.name or "a field") for da in fields.values()
     )
@@ -167,6 +177,7 @@ def field_report(
         "soft",
     )
     write_whole(path, _page.page(f"Diagnostics of {names}", lead, sections).encode())
+    written.write()
     return Path(path)
 
 
@@ -224,7 +235,7 @@ def _map(da: xr.DataArray, time: str | None) -> str:
     drawn = plot.maps(da, time=day, axes=axes)
     drawn[0].set_title("The field", loc="left", fontsize="medium")
     shown = str(day)[:16].replace(" ", "T")
-    return _page.figure(drawn[0].figure, f"A map of the field: {shown}.", shown)
+    return _page.figure(drawn[0].figure, f"A map of the field: {shown}.")
 
 
 def _drawn(figure: _Figure, field: xr.DataArray) -> str:

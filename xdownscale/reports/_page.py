@@ -3,14 +3,37 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import html
 import io
+import itertools
+import re
 from typing import Any
 
 import pandas as pd
 
 from xdownscale.core.optional import require
+from xdownscale.reports._export import keep
 
+_NUMBER = "<!--number of the figure-->"
+_COPY = """
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button.copy");
+  if (!button) return;
+  const text = button.parentElement.querySelector(".caption").textContent;
+  let done = true;
+  try { await navigator.clipboard.writeText(text); } catch {
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    done = document.execCommand("copy");
+    area.remove();
+  }
+  button.textContent = done ? "Copied" : "Select the text and copy it";
+  setTimeout(() => { button.textContent = "Copy caption"; }, 2000);
+});
+"""
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1b1b1b; --paper: #ffffff; --soft: #5a5a5a;
@@ -40,34 +63,71 @@ thead th { border-bottom: 2px solid var(--soft); }
 figure { margin: 1rem 0; }
 figure img { max-width: 100%; height: auto; background: #ffffff; border-radius: 4px;
   padding: .4rem; border: 1px solid var(--line); }
+button.copy { font: inherit; font-size: .8rem; color: var(--link); background: var(--band);
+  border: 1px solid var(--line); border-radius: 4px; padding: .1rem .5rem; cursor: pointer; }
+.controls { display: flex; flex-wrap: wrap; gap: .5rem 1rem; align-items: center; }
+.when { display: flex; gap: .4rem; align-items: center; flex: 1 1 18rem; max-width: 34rem; }
+.when[hidden], label[hidden] { display: none; }
+.when input { flex: 1; min-width: 4rem; }
+.controls button, .controls select { font: inherit; color: var(--ink); background: var(--band);
+  border: 1px solid var(--line); border-radius: 4px; padding: .15rem .6rem; cursor: pointer; }
+#date { font-weight: 600; font-variant-numeric: tabular-nums; }
+#map { display: block; aspect-ratio: var(--ratio); width: min(100%, calc(62vh * var(--ratio)));
+  margin: .7rem 0 .3rem; cursor: crosshair;
+  image-rendering: pixelated; border: 1px solid var(--line); touch-action: none; }
+#under { display: block; min-height: 1.6em; font-variant-numeric: tabular-nums; }
+.bar { max-width: 34rem; margin: .6rem 0 0; }
+.bar canvas { width: 100%; height: 1rem; display: block; border: 1px solid var(--line); }
+.bar p { margin: .1rem 0; font-size: .9rem; }
+.ticks { position: relative; height: 1.4rem; font-size: .85rem; }
+.ticks span { position: absolute; transform: translateX(-50%); }
 figcaption { color: var(--soft); font-size: .9rem; }
 pre { overflow-x: auto; background: var(--band); padding: .7rem; font-size: .85rem;
   white-space: pre-wrap; overflow-wrap: anywhere; }
 a { color: var(--link); }
 @media print { :root { --ink: #000; --paper: #fff; --soft: #444; --line: #bbb; --band: #f3f3f3;
   --in: #004d37; --out: #7a2d00; }
-  h2 { break-after: avoid; } figure, tr { break-inside: avoid; } nav { display: none; } }
+  h2 { break-after: avoid; } figure, tr { break-inside: avoid; }
+  nav, button.copy { display: none; } }
 """
 
 
-def page(title: str, lead: str, sections: list[tuple[str, str]]) -> str:
-    """Return a whole page; `lead` and section bodies are HTML, titles are text."""
+def page(title: str, lead: str, sections: list[tuple[str, str]], script: str = "") -> str:
+    """Return a whole page; `lead` and section bodies are HTML, titles are text.
+
+    The policy of the page admits `script` (JavaScript) and that of its buttons, and no other.
+    """
     links = "".join(
         f'<li><a href="#s{i}">{html.escape(name)}</a></li>' for i, (name, _) in enumerate(sections)
     )
+    links = f'<nav aria-label="Sections"><ul>{links}</ul></nav>' if len(sections) > 2 else ""
     bodies = "".join(
         f'<section aria-labelledby="s{i}"><h2 id="s{i}">{html.escape(name)}</h2>{body}</section>'
         for i, (name, body) in enumerate(sections)
     )
+    numbers = itertools.count(1)
+    bodies = re.sub(_NUMBER, lambda _: f"Figure {next(numbers)}.", bodies)
+    script, policy = _scripted(bodies, script)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>{html.escape(title)}</title><style>{_STYLE}</style></head><body>"
         f"<header><h1>{html.escape(title)}</h1>{lead}</header><main>"
-        f'<nav aria-label="Sections"><ul>{links}</ul></nav>{bodies}</main>'
-        "</body></html>\n"
+        f"{links}{bodies}</main>"
+        f"{script}</body></html>\n"
     )
+
+
+def _scripted(bodies: str, script: str) -> tuple[str, str]:
+    """Return the scripts, that of buttons if there are any, and a policy that admits them."""
+    known = [code for code in (script, _COPY if 'class="copy"' in bodies else "") if code]
+    if not known:
+        return "", _POLICY
+    digests = [base64.b64encode(hashlib.sha256(code.encode()).digest()) for code in known]
+    admitted = " ".join(f"'sha256-{digest.decode()}'" for digest in digests)
+    text = "".join(f"<script>{code}</script>" for code in known)
+    return text, f"{_POLICY}; script-src {admitted}"
 
 
 def paragraph(text: str, kind: str = "") -> str:
@@ -109,7 +169,8 @@ def table(frame: pd.DataFrame, caption: str) -> str:
 def figure(drawn: Any, words: str, caption: str = "") -> str:
     """Return a matplotlib figure as an image within the page.
 
-    SVG, but PNG where there are maps: they have too many cells.
+    SVG, but PNG where there are maps: they have too many cells. Below it is a caption in plain
+    text, with a button that copies it.
     """
     has_maps = any(ax.collections and ax.get_title(loc="left") for ax in drawn.axes)
     kind = "png" if has_maps else "svg"
@@ -120,7 +181,12 @@ def figure(drawn: Any, words: str, caption: str = "") -> str:
         about = {"Date": None} if kind == "svg" else {}
         drawn.savefig(buffer, format=kind, dpi=110, bbox_inches="tight", metadata=about)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")
-    below = f"<figcaption>{html.escape(caption)}</figcaption>" if caption else ""
+    said = caption or words
+    keep(drawn, said)
+    below = (
+        f'<figcaption><span class="caption">{_NUMBER} {html.escape(said)}</span> '
+        '<button class="copy" type="button">Copy caption</button></figcaption>'
+    )
     return (
         f'<figure><img src="data:image/{mime};base64,{data}" alt="{html.escape(words)}">'
         f"{below}</figure>"

@@ -106,7 +106,7 @@ def _maps(records: Records) -> str:
     if records.truth is None and members == 1:
         drawn[-1].set_title("Prediction", loc="left", fontsize="medium")
     titles = [" ".join(ax.get_title(loc="left").lower().split()) for ax in drawn]
-    return _page.figure(drawn[0].figure, f"Maps of {day}: {', '.join(titles)}.", f"{day}")
+    return _page.figure(drawn[0].figure, f"Maps of {day}: {', '.join(titles)}.")
 
 
 def _valued(da: xr.DataArray) -> Any:
@@ -159,7 +159,8 @@ def finding(found: Finding, records: Records) -> str:
     others = " and ".join(NAMES[name] for name in found.bands)
     words = f"{found.diagnostic.title}: curves of the prediction, {others}, told in words below."
     caption = (
-        f"Bands: 95 % intervals of {others} over stretches of as many days as the prediction has."
+        f"{found.diagnostic.title} of the prediction and of {others}. Bands: 95 % intervals of "
+        f"{others} over stretches of as many days as the prediction has."
     )
     verdicts = [
         (row["sentence"], {name: row[f"{name}_verdict"] for name in found.bands})

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from xdownscale.core import hashing
+from xdownscale.core import hashing, logs
 from xdownscale.core.errors import (
     DataError,
     ModelMismatchError,
@@ -38,7 +38,7 @@ MAIN = "fast"  # whose fields are drawn
 RECORDS = "records"  # folder of daily means of files
 QUICK = {"minutes": 0.5, "members": 4, "hindcast": 40}
 WHOLE = {"minutes": 4.0, "members": 8, "hindcast": 90}
-_LOG = logging.getLogger("xdownscale.study")
+_LOG = logs.logger("study")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,9 +16,10 @@ from types import SimpleNamespace
 import pytest
 
 from xdownscale.core.errors import ModelFormatError, StorageError
+from xdownscale.core.logs import without_secrets
 from xdownscale.io.hub import download, http, registry
 from xdownscale.io.hub import load as load_
-from xdownscale.io.hub.address import below, without_secrets
+from xdownscale.io.hub.address import below
 
 MOST = 50_000  # bytes of a body
 SECRET = "s3" + "cr3t"

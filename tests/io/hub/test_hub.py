@@ -280,7 +280,7 @@ def test_a_model_is_fetched_once(server, small, surroundings, capsys):
 
 def test_a_progress_bar_is_shown(server, capsys):
     xd.load_pretrained(NAME)
-    assert "100%|" in capsys.readouterr().err
+    assert "model: 100%" in capsys.readouterr().err
 
 
 def test_a_damaged_cached_file_is_fetched_anew(server, small, surroundings):

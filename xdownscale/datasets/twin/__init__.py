@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -17,6 +16,7 @@ import pandas as pd
 import xarray as xr
 from numpy.typing import NDArray
 
+from xdownscale.core.bars import Bar, open_bar
 from xdownscale.core.errors import OptionError
 from xdownscale.datasets.twin import dynamics, flow_dependent, observation, packing
 from xdownscale.datasets.twin.layout import Layout, label
@@ -346,13 +346,18 @@ def _run(layout: Layout, days: range, key: tuple[int, int], progress: bool) -> A
 
 
 def _reporter(progress: bool) -> Callable[[int, int], None]:
-    """Return a function that reports progress to standard error, at each whole percent."""
+    """Return a function that reports progress to standard error."""
+    bar: Bar | None = None
 
     def report(done: int, total: int) -> None:
-        if progress and (done * 100 // total > (done - 1) * 100 // total or done == total):
-            end = "\n" if done == total else ""
-            sys.stderr.write(f"\rsynthetic nature run: day {done} of {total}{end}")
-            sys.stderr.flush()
+        nonlocal bar
+        if progress and bar is None:
+            bar = open_bar(total, desc="synthetic nature run", unit="day")
+        if bar is not None:
+            bar.update(done - bar.n)
+            if done == total:
+                bar.close()
+                bar = None
 
     return report
 

@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+from xdownscale.core.bars import open_bar
 from xdownscale.core.errors import ModelFormatError, OptionError, StorageError, XDownscaleError
-from xdownscale.io.hub.address import without_secrets
+from xdownscale.core.logs import without_secrets
 from xdownscale.io.hub.registry import Entry
 
 if TYPE_CHECKING:
@@ -154,16 +155,13 @@ def _write_block(file: BinaryIO, block: bytes, bar: Any) -> None:
 
 @contextlib.contextmanager
 def _bar(size: int, wanted: bool) -> Iterator[Any]:
-    """Yield a progress bar, or None where it is not wanted or tqdm is missing."""
+    """Yield a progress bar, or None where it is not wanted."""
+    bar = open_bar(size, unit="B", unit_scale=True, desc="model") if wanted else None
     try:
-        from tqdm.auto import tqdm
-    except ImportError:
-        wanted = False
-    if not wanted:
-        yield None
-        return
-    with tqdm(total=size, unit="B", unit_scale=True, desc="model") as bar:
         yield bar
+    finally:
+        if bar is not None:
+            bar.close()
 
 
 def _retried(url: str, size: int, *, exact: bool = False) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ import requests
 import urllib3
 from requests.adapters import HTTPAdapter
 
-from xdownscale.io.hub.address import without_secrets
+from xdownscale.core.logs import Discreet, without_secrets
 
 _SLOWEST = 1000  # lowest average rate up to any moment, bytes per second
 RATE = 50_000  # lowest average rate of a whole request, bytes per second
@@ -187,19 +187,10 @@ def _next(url: str, location: str) -> str:
     return target
 
 
-class _Discreet(logging.Filter):
-    """Takes secrets out of what urllib3 logs."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        record.msg = without_secrets(record.getMessage())
-        record.args = ()
-        return True
-
-
 @contextlib.contextmanager
 def _discreet() -> Iterator[None]:
     logs = [logging.getLogger(f"urllib3.{name}") for name in ("connectionpool", "util.retry")]
-    added = _Discreet()
+    added = Discreet()
     for log in logs:
         log.addFilter(added)
     try:

@@ -19,8 +19,9 @@ from xdownscale.core.errors import (
     nearest_name,
 )
 from xdownscale.core.files import write_whole
+from xdownscale.core.logs import without_secrets
 from xdownscale.io.hub import download, registry
-from xdownscale.io.hub.address import below, without_secrets
+from xdownscale.io.hub.address import below
 from xdownscale.io.hub.registry import Entry
 
 _LARGEST_REGISTRY = 10**7  # bytes

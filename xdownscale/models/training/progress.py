@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
-from typing import Any
 
+from xdownscale.core.bars import Bar, open_bar, stream
 from xdownscale.models.training.plan import StageCost, count, describe, duration
 
 
@@ -24,7 +23,7 @@ class Progress:
     def __init__(self, shown: bool = True) -> None:
         self.shown = shown
         self._started = time.monotonic()
-        self._bar: Any = None
+        self._bar: Bar | None = None
         self._what = ""
         self._costs: dict[str, StageCost] = {}
         self._sizes: list[float] = [1.0]  # of the groups, over the first
@@ -42,9 +41,9 @@ class Progress:
         if not self.shown:
             return
         if self._bar is None:
-            print(text, file=_stream(), flush=True)
+            print(text, file=stream(), flush=True)
         else:
-            self._bar.write(text, file=_stream())
+            self._bar.write(text, file=stream())
 
     def doing(self, what: str) -> None:
         """Name what is done now, beside the bar; as a line of its own before there is one."""
@@ -82,7 +81,12 @@ class Progress:
         several = f" for each of {len(sizes)} groups" if len(sizes) > 1 else ""
         self.say(f"  Stages{several}: {describe(costs)}.")
         self.say(f"  Cost: {limits(total, device, minutes)}")
-        self._bar = _Bar(total)
+        self._bar = open_bar(
+            max(total, 1e-6),
+            smoothing=0,
+            bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}, about {remaining} left",
+            leave=False,
+        )
 
     def group(self, number: int, name: str) -> None:
         """Begin a group."""
@@ -115,7 +119,10 @@ class Progress:
     def advance(self, share: float) -> None:
         """Move the bar to a share of the stage, between 0 and 1."""
         if self._bar is not None:
-            self._bar.move(self._before + min(max(share, 0.0), 1.0) * self._stage)
+            place = self._before + min(max(share, 0.0), 1.0) * self._stage
+            step = min(place, self._bar.total) - self._bar.n
+            if step > 0:
+                self._bar.update(step)
 
     def close(self) -> None:
         """Take the bar away."""
@@ -151,39 +158,6 @@ def limits(total: float, device: str, minutes: float | None) -> str:
         "batch of each kind. It ends earlier where held-out errors stop falling; reading, closed "
         "forms and calibration come on top."
     )
-
-
-def _stream() -> Any:
-    """Return where lines go: what a notebook's kernel writes to standard error looks like one."""
-    return sys.stdout if "ipykernel" in sys.modules else sys.stderr
-
-
-class _Bar:
-    """A bar that is moved to planned seconds; the time left is scaled by what was spent."""
-
-    def __init__(self, total: float) -> None:
-        from tqdm.auto import tqdm
-
-        self._bar = tqdm(
-            total=max(total, 1e-6),
-            smoothing=0,
-            bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}, about {remaining} left",
-            leave=False,
-        )
-
-    def write(self, text: str, file: Any) -> None:
-        self._bar.write(text, file=file)
-
-    def set_description_str(self, text: str) -> None:
-        self._bar.set_description_str(text)
-
-    def move(self, place: float) -> None:
-        step = min(place, self._bar.total) - self._bar.n
-        if step > 0:
-            self._bar.update(step)
-
-    def close(self) -> None:
-        self._bar.close()
 
 
 def header(

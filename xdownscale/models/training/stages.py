@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from xdownscale.config import DownscalerConfig
+from xdownscale.core import logs
 from xdownscale.core.errors import DataError
 from xdownscale.models.networks.forecasters import kept_weights
 from xdownscale.models.networks.unet import Forecaster
@@ -25,6 +26,7 @@ from xdownscale.models.training.tasks import Forecast, Task
 from xdownscale.models.training.trainer import run_stage
 
 History = dict[str, list[Any]]
+_LOG = logs.logger("fit")
 PRETRAIN_SHARE = 0.15  # of max_minutes
 
 
@@ -75,16 +77,18 @@ class Stages:
         """
         training = self.run.config.training
         self.run.progress.stage(task.name)
-        history = run_stage(
-            task,
-            training,
-            epochs=epochs or training.epochs,
-            minutes=self.run.share_of_time(share),
-            seed=self.run.seed,
-            device=self.device,
-            store=self.store,
-            progress=self.run.progress,
-        )
+        with logs.timed(_LOG, f"stage {task.name!r} trained"):
+            history = run_stage(
+                task,
+                training,
+                epochs=epochs or training.epochs,
+                minutes=self.run.share_of_time(share),
+                seed=self.run.seed,
+                device=self.device,
+                store=self.store,
+                progress=self.run.progress,
+            )
+        _LOG.debug("stage %r: %d epochs", task.name, len(history["epoch"]))
         self.histories.append(history)
 
     def pretrain(self, encoder: nn.Module) -> None:
