@@ -134,6 +134,14 @@ def _links(app: object, name: str, source: list[str]) -> None:
     for outside, inside in _OUTSIDE.items():
         pattern = rf"\]\((?:\.\./)+{re.escape(outside)}(#[\w-]+)?\)"
         source[0] = re.sub(pattern, lambda m, i=inside: f"]({up}{i}{m[1] or ''})", source[0])
+    folder = (HERE / name).parent
+
+    def shown(match: re.Match[str]) -> str:
+        """Leave the words of a link to a file that is no page."""
+        target = (folder / match[2].partition("#")[0]).resolve()
+        return match[0] if target.is_relative_to(HERE) else match[1]
+
+    source[0] = re.sub(r"\[([^\]]+)\]\(((?:\.\./)+[^)\s]+)\)", shown, source[0])
 
 
 def _included(app: object, path: object, name: str, source: list[str]) -> None:

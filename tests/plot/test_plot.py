@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 import xarray as xr
 
+from projected import on_plane
+from records import make_pair
 from xdownscale import geostat, plot
 from xdownscale.core.errors import (
     DataError,
@@ -19,6 +21,7 @@ from xdownscale.core.errors import (
     OptionError,
     TimeAxisError,
 )
+from xdownscale.core.grids import with_positions
 
 LAG = np.arange(10.0, 200.0, 20.0)
 DAYS = np.arange(0, 8)
@@ -465,3 +468,20 @@ def test_options_of_the_measure_reach_it(kind, options, result):
         np.testing.assert_array_equal(one.get_xydata(), other.get_xydata())
     with pytest.raises(OptionError, match="Unknown option of"):
         getattr(da.geostat, f"plot_{kind}")(max_lags=3)
+
+
+def test_maps_of_a_projected_array():
+    """It is drawn where its cells are; the truth may have lost its grid mapping."""
+    ds = on_plane(make_pair(8)[1], "lambert")
+    fine = ds.set_coords("crs").t
+    axes = plot.maps(fine, truth=ds.t, time=fine.time[3])
+    assert axes[0].get_title(loc="right") == str(fine.time.values[3])[:10]
+    places = with_positions(fine)
+    west, east = axes[0].get_xlim()
+    assert west < places.lon.min() < places.lon.max() < east
+
+
+@pytest.mark.parametrize("of", [lambda t: t, lambda t: t.values, lambda t: str(t.values)[:10]])
+def test_maps_take_a_time_in_any_form(of, field):
+    axes = plot.maps(field, time=of(field.time[1]))
+    assert axes[0].get_title(loc="right") == str(field.time.values[1])[:10]
