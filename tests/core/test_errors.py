@@ -78,7 +78,7 @@ def test_require_returns_the_module():
         ("xesmf", "conda install -c conda-forge xesmf"),
         ("earthaccess", r"xarray-downscale\[nasa\]"),
         ("rasterio", r"xarray-downscale\[geo\]"),
-        ("cartopy", r"xarray-downscale\[maps\]"),
+        ("cartopy", r"xarray-downscale\[cartopy\]"),
         ("distributed", r"xarray-downscale\[distributed\]"),
         ("xesmf", r"xarray-downscale\[esmf\]"),
     ],
@@ -97,7 +97,7 @@ def test_missing_package(name, remedy, monkeypatch):
     ("module", "package", "remedy"),
     [
         ("matplotlib.pyplot", "matplotlib", r"pip install 'xarray-downscale\[plot\]'"),
-        ("cartopy.crs", "cartopy", r"pip install 'xarray-downscale\[maps\]'"),
+        ("cartopy.crs", "cartopy", r"pip install 'xarray-downscale\[cartopy\]'"),
         ("not_a_package.part", "not_a_package", r"pip install not_a_package$"),
     ],
 )

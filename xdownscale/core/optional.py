@@ -15,7 +15,8 @@ _REMEDY = {
         "`engine='separable'` needs neither)"
     ),
     "matplotlib": "pip install 'xarray-downscale[plot]'",
-    "cartopy": "pip install 'xarray-downscale[maps]'",
+    "basemap-data": "pip install 'xarray-downscale[maps]'",
+    "cartopy": "pip install 'xarray-downscale[cartopy]'",
     "distributed": "pip install 'xarray-downscale[distributed]'",
     "earthaccess": "pip install 'xarray-downscale[nasa]'",
     "rasterio": "pip install 'xarray-downscale[geo]'",
