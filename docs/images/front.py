@@ -57,19 +57,18 @@ def main() -> None:
         train=known,
     )
     print(xd.skill.to_markdown(table))
-    fields = xd.baselines.all(drivers, known, month)
-    draw(ds, fine, members, fields["dressed"], table, options.output)
+    dressed = xd.baselines.dressed(drivers, known, month, driver="dust")
+    draw(ds, fine, members, dressed.mean("realization"), table, options.output)
 
 
-def draw(ds, fine, members, dressed, table, path) -> None:
+def draw(ds, fine, members, cheap, table, path) -> None:
     """Draw six maps and a bar for each method."""
     figure = plt.figure(figsize=(11, 6.2), layout="constrained")
     axes = figure.subplot_mosaic("abcs;defs", width_ratios=[1, 1, 1, 0.95])
-    mean = dressed.mean("realization") if "realization" in dressed.dims else dressed
     shown = {
         "a": ("Coarse record", ds.dust.sel(time_coarse=DAY)),
         "b": ("Truth, never seen", fine.sel(time=DAY)),
-        "c": ("Best cheap baseline, mean", mean.sel(time=DAY)),
+        "c": ("Best cheap baseline, mean", cheap.sel(time=DAY)),
         "d": ("xdownscale, member 1", members.sel(time=DAY)[0]),
         "e": ("Member 2", members.sel(time=DAY)[1]),
         "f": ("Member 3", members.sel(time=DAY)[2]),
