@@ -633,6 +633,7 @@ class GeostatAccessor(_Geostat):
         scale: str = "auto",
         axes: Any = None,
         titles: Sequence[str] | None = None,
+        coastlines: bool = False,
     ) -> Any:
         """Plot one time step beside truth and coarse record; see `xdownscale.plot.maps`."""
         from xdownscale.plot import maps
@@ -645,4 +646,5 @@ class GeostatAccessor(_Geostat):
             scale=scale,
             axes=axes,
             titles=titles,
+            coastlines=coastlines,
         )

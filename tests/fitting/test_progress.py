@@ -62,7 +62,13 @@ class Watched(Progress):
         if self.moves:
             self.moves[-1].append(share)
         if self._bar is not None:
-            self.places.append(self._bar._bar.n)
+            self.places.append(self._bar.n)
+
+
+@pytest.fixture(autouse=True)
+def terminal(monkeypatch):
+    """A bar, as in a terminal; tests/core/test_bars.py has the lines of log files."""
+    monkeypatch.setattr("xdownscale.core.bars._is_terminal", lambda: True)
 
 
 @pytest.fixture
