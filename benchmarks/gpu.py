@@ -1,6 +1,7 @@
 """Time sampling on one GPU: size `base`, 561 x 721 cells. Without one: "not measured".
 
 python benchmarks/gpu.py [--size base] [--shape 561 721] [--fields 16]
+python benchmarks/gpu.py --train   # seconds of the last of three epochs of each stage, on the twin
 
 The networks are not trained: their cost does not depend on the weights.
 """
@@ -9,7 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from common import flops, make_parser, print_head, print_row, shortest
+from common import fit_twin, flops, make_parser, print_head, print_row, shortest
 
 import xdownscale as xd
 from xdownscale.models.diffusion.calibration import BANDS
@@ -78,15 +79,44 @@ def measure(
     return taken / fields, count / taken / 1e12
 
 
+TRAININGS = {
+    "tiny, 32": {"training": {"precision": "32"}},
+    "base": {"network": {"size": "base"}},
+    "tiny, 16 days in a batch": {"training": {"batch_days": 16}},
+}
+
+
+def last_epochs(sections: dict[str, dict[str, object]], epochs: int) -> dict[str, float]:
+    """Train preset `fast` on the twin; return seconds of the last epoch of each stage."""
+    few = dict.fromkeys(("epochs", "mean_epochs", "pretrain_epochs"), epochs)
+    training = {**few, **sections.get("training", {})}
+    config = xd.preset("fast", **{**sections, "training": training})
+    history = fit_twin(xd.datasets.load_twin(), preset=config, seed=0).history_.sel(group="all")
+    spent = history["seconds"].groupby(history["stage"])  # of each stage, added up over its epochs
+    return {str(name): float(part[-1] - part[-2]) for name, part in spent}
+
+
+def time_training(epochs: int) -> None:
+    """Print a row for each training."""
+    print_head("training", "seconds of the last epoch of each stage")
+    for name, sections in TRAININGS.items():
+        taken = last_epochs(sections, epochs)
+        print_row(name, ", ".join(f"{stage} {each:.1f}" for stage, each in taken.items()))
+
+
 def main() -> None:
     parser = make_parser(__doc__)
     parser.add_argument("--size", default="base")
     parser.add_argument("--shape", type=int, nargs=2, default=[561, 721])
     parser.add_argument("--fields", type=int, default=16)
+    parser.add_argument("--train", action="store_true", help="time training instead")
     args = parser.parse_args()
     there = torch.cuda.is_available()
     name = torch.cuda.get_device_name() if there else "no GPU"
     print(f"{name}, torch {torch.__version__}, size {args.size}, {args.shape} cells.\n")
+    if args.train and there:
+        time_training(epochs=3)
+        return
     print_head("precision", "compiled", "seconds a field", "TFLOP/s")
     for precision in ("32", "bf16"):
         for compiled in (False, True):
