@@ -24,7 +24,7 @@ ds = xd.datasets.load_twin()
 known = ds.dust_fine[:300]
 coarse = ds.dust.rename(time_coarse="time")
 model = ds.dust.downscale.fit(known, preset="dressed", progress=False)
-days = coarse.time[1000:1060]  # years away from the fine record
+days = coarse.time[731:791]  # two years before the fine record, in the same season
 maps = ds.dust.downscale.predict(model, time=days, realizations=2, seed=0)
 bicubic = xd.regrid(ds.dust.sel(time_coarse=days.values), known, "bicubic")
 
