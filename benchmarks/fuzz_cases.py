@@ -105,6 +105,8 @@ def spoil(rng: Rng, tree: Any, values: list[Any] = NASTY) -> Any:
         for key in path[:-1]:
             inner = inner[key]
         _spoil_one(rng, inner, path[-1], values)
+        if len(str(tree)) > LARGE:  # the next change could multiply it again
+            break
     return tree
 
 

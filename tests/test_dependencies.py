@@ -21,7 +21,7 @@ INSTALLED = packages_distributions()
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
 
 # Extras that the package imports late; "test" and "dev" are for whoever works on it.
-EXTRAS = ("plot", "distributed", "esmf", "nasa", "geo", "maps", "cartopy")
+EXTRAS = ("plot", "distributed", "esmf", "nasa", "geo", "maps", "cartopy", "s3", "onnx")
 # Named and never imported: arguments of `require`, `import_module`, `find_spec`; engines of xarray.
 LOADERS = ("require", "import_module", "find_spec")
 ENGINES = {"netcdf4": "netCDF4"}
@@ -34,6 +34,8 @@ TOOLS = {
     "pytest-xdist": "make test runs two workers",
     "pytest-httpserver": "the fixture `httpserver`",
     "import-linter": "make lint",
+    "flask": "the server of moto, which speaks S3",
+    "flask-cors": "the same",
     "ruff": "make lint",
     "mypy": "make lint, and test_typing runs it",
     "pandas-stubs": "types of pandas for mypy",

@@ -25,7 +25,7 @@ NAMES = {
     "netCDF4": "netcdf4",
     "PyYAML": "pyyaml",
 }
-OPTIONAL = ("plot", "distributed", "esmf", "nasa", "geo", "maps", "cartopy")
+OPTIONAL = ("plot", "distributed", "esmf", "nasa", "geo", "maps", "cartopy", "s3", "onnx")
 IN_ENVIRONMENTS = ("plot", "geo", "esmf")
 ON_CONDA_ALONE = {"esmpy"}
 

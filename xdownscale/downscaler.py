@@ -440,6 +440,47 @@ class Downscaler:
         serialization.save(self._require_fitted("save"), path)
         self._path = Path(path)
 
+    def export_onnx(self, folder: str | PathLike[str]) -> dict[str, Path]:
+        """Write the networks to ONNX files, for runtimes without torch.
+
+        Each group of seasons and regions has ``mean.onnx``, the conditional mean, and
+        ``generator.onnx``, one evaluation of the generating network, as far as its method has
+        them. They work in scaled units on arrays (n, channel, y, x), for any n and any size that
+        is a multiple of the lattice. Their metadata hold the lattice, the scalings and the
+        model's hash. What surrounds the networks is not in them: regridding, scaling, windows of
+        days, solvers, calibration, dressing.
+
+        Inputs: ``known`` (n, c, y, x), first guess and climate if the method has them, the
+        targets' own drivers, the window of drivers, earlier fine fields, static fields
+        (``generator`` after a mean: that mean comes last); ``calendar`` (n, k); ``coarse``
+        (n, lags x drivers, yc, xc); ``place`` (n, y, x, 2), positions on the coarse grid, x before
+        y, its edges at -1 and 1; ``noisy`` (n, c, y, x) and ``sigma`` (n,).
+
+        Parameters
+        ----------
+        folder : str or path
+            Where the files go; it is made if need be.
+
+        Returns
+        -------
+        dict
+            Name of each network -> its file.
+
+        Raises
+        ------
+        NotFittedError
+            If the model is not fitted.
+        OptionError
+            If the method has no such networks (closed forms, methods of patches or pixels).
+        MissingPackageError
+            If onnx or onnxscript is not installed (extra ``onnx``).
+        StorageError
+            If a file cannot be written.
+        """
+        from xdownscale.io import onnx
+
+        return onnx.export(self._require_fitted("export_onnx"), folder)
+
     @classmethod
     def load(cls, path: str | PathLike[str]) -> Downscaler:
         """Load a model from a file that `save` wrote; see `xdownscale.load`."""
@@ -860,7 +901,7 @@ def predict(
 def predict_to_zarr(
     model: Downscaler,
     coarse: xr.DataArray | xr.Dataset,
-    store: str | PathLike[str],
+    store: Any,
     *,
     time: Any = None,
     realizations: int = 1,
@@ -869,15 +910,17 @@ def predict_to_zarr(
     stitching: str | None = None,
     seed: int = 0,
     chunks: Any = "auto",
+    shards: Any = None,
+    storage_options: Mapping[str, Any] | None = None,
     progress: bool = True,
 ) -> xr.Dataset:
     """Generate fine fields from a coarse record into a Zarr store; an interrupted run resumes.
 
-    Time steps and realizations are generated in pieces, each of them a chunk of the store. The
-    store knows which are finished: call the same again after whatever stopped it (a kill, a full
-    disk, the end of a batch job), and the others are generated; the result is the same to the last
-    bit. Memory depends on the chunks alone. With a client of ``dask.distributed`` its workers
-    generate and write.
+    Time steps and realizations are generated in pieces, each of them a chunk (or a shard) of the
+    store. The store knows which are finished: call the same again after whatever stopped it (a
+    kill, a full disk, the end of a batch job), and the others are generated; the result is the
+    same to the last bit. Memory depends on the pieces alone. With a client of
+    ``dask.distributed`` its workers generate and write.
 
     Parameters
     ----------
@@ -885,14 +928,25 @@ def predict_to_zarr(
         Fitted model.
     coarse : DataArray or Dataset (time, lat, lon)
         As for `predict`; lazy or not. It is read once for its fingerprint, then piece by piece.
-    store : str or path
-        Folder of the store, on a file system that this machine and all workers see.
+    store : str, path, zarr.abc.store.Store or fsspec mapping
+        Folder of the store, on a file system that this machine and all workers see; or a URL of
+        fsspec (``"s3://bucket/maps.zarr"``, ``"memory://maps.zarr"``); or an open store of Zarr,
+        such as that of an Icechunk session, which you commit afterwards. Only folders are locked:
+        two calls that fill one URL generate the same numbers twice.
     time, realizations, mode, history, stitching, seed
         As for `predict`.
     chunks : "auto", int or mapping
         Time steps of a piece, or ``{"time": ..., "realization": ...}``; maps stay whole.
         ``"auto"``: at most 64 time steps and 64 MB. A resumed run keeps the chunks that it began
-        with.
+        with. With `shards`: the chunks within a shard, along any dimension (``{"time": 1, "lat":
+        64, "lon": 64}``); ``"auto"``: one map.
+    shards : "auto", int, mapping or None
+        Pieces as shards of Zarr 3, files that hold several chunks: time steps of a piece, or
+        ``{"time": ..., "realization": ...}``. A reader fetches single chunks of a shard. None: a
+        piece is a chunk.
+    storage_options : mapping, optional
+        Options of the URL's file system, such as ``{"endpoint_url": ...}``; never written into
+        the store, logs or messages.
     progress : bool
         Show a progress bar with the remaining time.
 
@@ -910,6 +964,8 @@ def predict_to_zarr(
         If the store was begun with another model, coarse record, seed, ... (says which).
     NotFittedError, OptionError, TimeAxisError
         As `predict`.
+    MissingPackageError
+        If the package for this kind of URL is not installed (``s3://``: extra ``s3``).
 
     Examples
     --------
@@ -931,7 +987,15 @@ def predict_to_zarr(
         device=model.device,
     )
     return zarr.write_store(
-        fitted, coarse, request, store, chunks=chunks, path=model._path, progress=progress
+        fitted,
+        coarse,
+        request,
+        store,
+        chunks=chunks,
+        shards=shards,
+        storage_options=storage_options,
+        path=model._path,
+        progress=progress,
     )
 
 

@@ -118,9 +118,9 @@ STORES = [
     ),
     (
         "store-address",
-        lambda w: to_zarr(w, store="s3://bucket/maps.zarr"),
+        lambda w: to_zarr(w, store="nonsense://me:word@bucket/maps.zarr"),
         OptionError,
-        r"store is 's3://bucket/maps\.zarr'; predict_to_zarr writes to.*which cannot be resumed",
+        r"store is 'nonsense://bucket/maps\.zarr', which cannot be opened.*a URL that fsspec knows",
     ),
     (
         "store-is-number",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import copy
+import dataclasses
 import hashlib
 import json
 import os
@@ -596,4 +597,40 @@ def test_a_member_that_is_too_large_is_refused(contents, tmp_path):
     with zipfile.ZipFile(tmp_path / "m.xd", "w") as new:
         new.writestr("manifest.json", members["manifest.json"] + b" " * 10**6)
     with pytest.raises(ModelFormatError, match="at most 1000000 are read"):
+        xd.load(tmp_path / "m.xd")
+
+
+MODELS = Path(__file__).parents[1] / "golden/models"
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda w: w * 0, "other weights in one season"),
+        (lambda w: w * 0.9, "other weights in one season"),
+        (lambda w: np.full_like(w, np.nan), "other weights in one season"),
+    ],
+)
+def test_weights_of_regions_that_differ_between_seasons_are_refused(harm, said, tmp_path):
+    model = xd.load(MODELS / "seasons.xd")
+    fitted = model._fitted
+    name = list(fitted.models)[-1]
+    group = dataclasses.replace(
+        fitted.models[name], weight=harm(fitted.models[name].weight).astype(np.float32)
+    )
+    altered = dataclasses.replace(fitted, models=fitted.models | {name: group})
+    serialization.save(altered, tmp_path / "m.xd")
+    with pytest.raises(ModelFormatError, match=said):
+        xd.load(tmp_path / "m.xd")
+
+
+@pytest.mark.parametrize("value", [0, -0.1, 0.4, 1.5, np.nan, np.inf])
+def test_weights_of_regions_that_cannot_be_are_refused(value, tmp_path):
+    fitted = xd.load(MODELS / "unet.xd")._fitted
+    groups = {
+        name: dataclasses.replace(group, weight=np.full_like(group.weight, value))
+        for name, group in fitted.models.items()
+    }
+    serialization.save(dataclasses.replace(fitted, models=groups), tmp_path / "m.xd")
+    with pytest.raises(ModelFormatError, match="weights are not from 0 to 1"):
         xd.load(tmp_path / "m.xd")

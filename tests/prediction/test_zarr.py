@@ -268,11 +268,6 @@ def test_another_manifest_format_is_refused(drawer, record, tmp_path):
         xd.predict_to_zarr(drawer, record, path, **options)
 
 
-def test_addresses_are_refused(drawer, record):
-    with pytest.raises(xd.errors.OptionError, match="writes to folders of a file system"):
-        xd.predict_to_zarr(drawer, record, "s3://bucket/maps.zarr")
-
-
 def test_too_little_space_is_said_before_any_work(drawer, record, tmp_path, monkeypatch):
     monkeypatch.setattr(zarr_store, "free_bytes", lambda folder: 1000)
     with pytest.raises(xd.errors.StorageError, match="1e-06 GB free, and the fields take"):

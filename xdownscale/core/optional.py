@@ -19,6 +19,9 @@ _REMEDY = {
     "cartopy": "pip install 'xarray-downscale[cartopy]'",
     "distributed": "pip install 'xarray-downscale[distributed]'",
     "earthaccess": "pip install 'xarray-downscale[nasa]'",
+    "onnx": "pip install 'xarray-downscale[onnx]'",
+    "onnxscript": "pip install 'xarray-downscale[onnx]'",
+    "s3fs": "pip install 'xarray-downscale[s3]'",
     "rasterio": "pip install 'xarray-downscale[geo]'",
 }
 

@@ -14,6 +14,7 @@ RENAMED = {
     "xdownscale.baselines": "xdownscale.skill.baselines",
     "xdownscale.errors": "xdownscale.core.errors",
     "xdownscale.functional": "xdownscale.downscaler",
+    "xdownscale.geostat.variogram_models": "xdownscale.core.variogram_models",
     "xdownscale.grids": "xdownscale.core.grids",
     "xdownscale.labels": "xdownscale.core.coords",
     "xdownscale.presets": "xdownscale.config",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import typing
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import xarray as xr
 
 from xdownscale.config import DownscalerConfig
@@ -178,6 +179,17 @@ def check_fitted(fitted: Fitted, weights: Iterable[str]) -> None:
         _check_arrays(fitted, name, model)
         drift.Reference.from_state(model.state)
         fitted.method.check_state(model.state, fitted.config, sizes_of(fitted, model))
+    for seasons in fitted.by_region().values():
+        _check_weights([model.weight for model in seasons.values()])
+
+
+def _check_weights(weights: Sequence[npt.NDArray[np.float32]]) -> None:
+    """Raise unless a region counts in its own cells, and in the same ones in every season."""
+    first = weights[0]
+    sound = np.isfinite(first).all() and first.min() >= 0 and 0.5 <= first.max() <= 1
+    _require(bool(sound), "a region's weights are not from 0 to 1, or nowhere a half or more")
+    same = all(np.array_equal(each, first) for each in weights)
+    _require(same, "a region has other weights in one season than in another")
 
 
 def _check_few(coords: Collection[Any], what: str) -> None:

@@ -153,7 +153,7 @@ def _block(rows: list[list[Any]]) -> Any:
     return dask.array.concatenate(joined, axis=0)
 
 
-def settle_chunks(plan: Plan, asked: Any) -> ChunkSizes:
+def settle_chunks(plan: Plan, asked: Any, keyword: str = "chunks") -> ChunkSizes:
     """Return how a prediction is cut.
 
     Parameters
@@ -162,6 +162,8 @@ def settle_chunks(plan: Plan, asked: Any) -> ChunkSizes:
         What is generated.
     asked : "auto", int or mapping
         Time steps of a piece, or ``{"time": ..., "realization": ...}``; -1 for all.
+    keyword : str
+        Name of the option, for messages.
 
     Raises
     ------
@@ -169,7 +171,7 @@ def settle_chunks(plan: Plan, asked: Any) -> ChunkSizes:
         For other dimensions or sizes: maps stay whole.
     """
     sizes = {"time": plan.targets.size, "realization": plan.request.realizations}
-    wanted = _asked(plan, asked)
+    wanted = _asked(plan, asked, keyword)
     cells = len(plan.fitted.targets) * np.prod(plan.fitted.carried.shape[1:])
     most = max(1, int(TARGET * 1e6 / (4 * cells)))  # fields of a piece
     members = wanted.get("realization", min(sizes["realization"], most))
@@ -183,15 +185,53 @@ def settle_chunks(plan: Plan, asked: Any) -> ChunkSizes:
     return pieces
 
 
-def _asked(plan: Plan, asked: Any) -> dict[str, int]:
-    """Return the sizes that the user gave, by ``time`` and ``realization``."""
-    if asked == "auto":
+def settle_inner(plan: Plan, asked: Any, sizes: ChunkSizes) -> dict[str, int]:
+    """Return the chunks within the shards of a store, by dimension of the fields.
+
+    Parameters
+    ----------
+    plan : Plan
+        What is generated.
+    asked : "auto", int or mapping
+        Time steps of a chunk, or sizes along any dimensions; -1 for a whole shard. ``"auto"``:
+        one map.
+    sizes : dict
+        The shards, from `settle_chunks` with ``keyword="shards"``.
+
+    Raises
+    ------
+    OptionError
+        For other dimensions or sizes, or chunks that do not fill their shards.
+    """
+    axes = plan.fitted.labels.axes
+    maps = dict(
+        zip((str(axes.latitude), str(axes.longitude)), plan.fitted.carried.shape[1:], strict=True)
+    )
+    wanted = _asked(plan, asked, "chunks", others=tuple(maps))
+    whole = {name: parts[0] for name, parts in sizes.items()} | maps
+    inner = {"time": 1, "realization": 1} | maps | wanted
+    inner = {name: whole[name] if n == -1 else min(n, whole[name]) for name, n in inner.items()}
+    for name, parts in sizes.items():
+        if parts[0] % inner[name]:
+            raise OptionError(
+                f"chunks= asks for {inner[name]} along {name!r}, which do not fill a shard of "
+                f"{parts[0]}. Give a divisor of that, or other shards."
+            )
+    return inner
+
+
+def _asked(
+    plan: Plan, asked: Any, keyword: str = "chunks", others: tuple[str, ...] = ()
+) -> dict[str, int]:
+    """Return the sizes that the user gave, by ``time``, ``realization`` and perhaps others."""
+    if isinstance(asked, str) and asked == "auto":
         return {}
     own = str(plan.fitted.labels.axes.time)
     given = dict(asked) if isinstance(asked, Mapping) else {"time": asked}
     given = {("time" if str(k) == own else str(k)): v for k, v in given.items() if v != "auto"}
+    what = f"dimension in {keyword}=" + ("" if others else " (maps stay whole)")
     for name, size in given.items():
-        check_option("dimension in chunks= (maps stay whole)", name, ("time", "realization"))
+        check_option(what, name, ("time", "realization", *others))
         if (
             isinstance(size, bool)
             or not isinstance(size, int | np.integer)
@@ -199,8 +239,8 @@ def _asked(plan: Plan, asked: Any) -> dict[str, int]:
             or size < -1
         ):
             raise OptionError(
-                f"chunks= asks for pieces of {size!r} along {name!r}; give a whole number of 1 or "
-                "more, -1 for all, or 'auto'."
+                f"{keyword}= asks for pieces of {size!r} along {name!r}; give a whole number of 1 "
+                "or more, -1 for all, or 'auto'."
             )
     return {name: int(size) for name, size in given.items()}
 

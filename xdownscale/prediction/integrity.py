@@ -6,15 +6,18 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from xdownscale.core.errors import StorageError
+
+if TYPE_CHECKING:
+    from xdownscale.prediction.targets import Target
 
 RECORD = 41  # bytes: state, size (8, little-endian), SHA-256 (32)
 _METADATA = "zarr.json"
 _OURS = ("progress", "history")  # attributes of the root that change while a store is filled
 _PRESENT = b"\x01"
-_NO_FILE = b"\x02" + bytes(RECORD - 1)  # Zarr writes no file for a chunk of fill values alone
+NO_FILE = b"\x02" + bytes(RECORD - 1)  # Zarr writes no file for a chunk of fill values alone
 _UNREADABLE = b"\x03" + bytes(RECORD - 1)
 _BLOCK = 2**20
 
@@ -40,19 +43,26 @@ def record_of(path: Path) -> bytes:
                 total.update(block)
                 size += len(block)
     except (FileNotFoundError, NotADirectoryError):
-        return _NO_FILE
+        return NO_FILE
     except OSError:  # a folder, or a file that cannot be read
         return _UNREADABLE
     return _PRESENT + size.to_bytes(8, "little") + total.digest()
 
 
-def describe(store: Path, manifest: str) -> dict[str, Any]:
+def record_of_content(content: bytes | None) -> bytes:
+    """Return the record of a file of this content, as `record_of` does; None: there is no file."""
+    if content is None:
+        return NO_FILE
+    return _PRESENT + len(content).to_bytes(8, "little") + hashlib.sha256(content).digest()
+
+
+def describe(store: Target, manifest: str) -> dict[str, Any]:
     """Describe all that is in a store before its first field: metadata and coordinates.
 
     Parameters
     ----------
-    store : Path
-        Folder of the store.
+    store : Target
+        The store.
     manifest : str
         Metadata of the group that will hold the description, left out.
 
@@ -61,24 +71,23 @@ def describe(store: Path, manifest: str) -> dict[str, Any]:
     dict
         ``metadata``, JSON texts by path; ``files``, records of other files as hexadecimal digits.
     """
-    paths = {path.relative_to(store).as_posix(): path for path in sorted(store.rglob("*"))}
-    files = {name: path for name, path in paths.items() if path.is_file() and name != manifest}
-    texts = {name: path for name, path in files.items() if path.name == _METADATA}
+    files = [key for key in store.keys() if key != manifest]  # noqa: SIM118
+    texts = [key for key in files if key.rpartition("/")[2] == _METADATA]
     return {
-        "metadata": {name: _canonical(_parsed(path)) for name, path in texts.items()},
-        "files": {n: record_of(path).hex() for n, path in files.items() if n not in texts},
+        "metadata": {key: _canonical(_parsed(store, key)) for key in texts},
+        "files": {key: store.record(key).hex() for key in files if key not in texts},
     }
 
 
-def check(store: Path, described: Mapping[str, Any]) -> None:
+def check(store: Target, described: Mapping[str, Any]) -> None:
     """Raise unless metadata and coordinates of a store are as they were described.
 
     Attributes that somebody added are no damage.
 
     Parameters
     ----------
-    store : Path
-        Folder of the store.
+    store : Target
+        The store.
     described : mapping
         What `describe` returned.
 
@@ -89,16 +98,17 @@ def check(store: Path, described: Mapping[str, Any]) -> None:
     """
     off = []
     for name, text in described["metadata"].items():
-        found, written = _parsed(store / name), _dict_of(text)
+        found, written = _parsed(store, name), _dict_of(text)
         if found is None or written is None or not _holds(found, written, root=name == _METADATA):
             off.append(name)
-    off += [n for n, record in described["files"].items() if record_of(store / n).hex() != record]
+    off += [n for n, record in described["files"].items() if store.record(n).hex() != record]
     if off:
         listed = ", ".join(
-            f"{name} ({'altered' if (store / name).exists() else 'missing'})" for name in off[:3]
+            f"{name} ({'missing' if store.record(name) == NO_FILE else 'altered'})"
+            for name in off[:3]
         )
         raise StorageError(
-            f"{store} has lost what describes its fields, and nothing was changed: {listed}"
+            f"{store.name} has lost what describes its fields, and nothing was changed: {listed}"
             f"{' and others' if len(off) > 3 else ''}. Put it back from a copy; or remove the "
             "store, or give another path, and call the same again."
         )
@@ -113,12 +123,10 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def _parsed(path: Path) -> dict[str, Any] | None:
+def _parsed(store: Target, key: str) -> dict[str, Any] | None:
     """Return JSON metadata, or None where there is none that can be read."""
-    try:
-        return _dict_of(path.read_bytes())
-    except OSError:
-        return None
+    content = store.read(key)
+    return None if content is None else _dict_of(content)
 
 
 def _dict_of(text: str | bytes) -> dict[str, Any] | None:

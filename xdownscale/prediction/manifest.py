@@ -24,6 +24,7 @@ from xdownscale.io.schema import REST, Between
 from xdownscale.prediction import integrity
 from xdownscale.prediction.integrity import RECORD
 from xdownscale.prediction.rollout import RolloutState
+from xdownscale.prediction.targets import Folder, Target
 
 GROUP = "xdownscale"  # group of the store that holds the manifest
 FORMAT = 2
@@ -39,6 +40,7 @@ _SCHEMA = {
     "variables": {REST: [(None, Between(0, 1))]},
     "metadata": {REST: str},
     "files": {REST: str},
+    "within?": (None, {REST: Between(1, 2**31)}),
     REST: object,
 }
 _STATE_SCHEMA = {"key": Between(-(2**62), 2**62), "group": str, "watched": [[float]]}
@@ -59,6 +61,7 @@ _WORDS = {
     "realizations": "number of realizations",
     "history": "history",
     "chunks": "chunks",
+    "within": "chunks within shards",
 }
 
 
@@ -69,39 +72,39 @@ class Manifest:
 
     Parameters
     ----------
-    store : Path
-        Folder of the store.
+    store : Target or Path
+        The store; a path is that of a folder.
 
     Raises
     ------
     StorageError
-        If the folder holds something else.
+        If it holds something else.
     """
 
-    def __init__(self, store: Path) -> None:
-        self.store = store
-        facts = _read_facts(store)
+    def __init__(self, store: Target | Path) -> None:
+        self.store = _target(store)
+        facts = _read_facts(self.store)
         if facts is None:
             raise StorageError(
-                f"{store} exists and is no store of predict_to_zarr: nothing was changed. "
-                "Give a path that does not exist yet, or remove what is there."
+                f"{self.store.name} exists and is no store of predict_to_zarr: nothing was "
+                "changed. Give a path that does not exist yet, or remove what is there."
             )
         if facts.get("format") != FORMAT:
             raise StorageError(
-                f"{store} was begun by another version of xdownscale (manifest format "
+                f"{self.store.name} was begun by another version of xdownscale (manifest format "
                 f"{facts.get('format')}, this one writes {FORMAT}). Finish it with that one, or "
                 "give another path."
             )
         self.facts = facts
 
     @classmethod
-    def create(cls, store: Path, facts: Mapping[str, Any], shape: tuple[int, int]) -> None:
+    def create(cls, store: Target | Path, facts: Mapping[str, Any], shape: tuple[int, int]) -> None:
         """Write the manifest of a new store.
 
         Parameters
         ----------
-        store : Path
-            Folder of a Zarr group.
+        store : Target or Path
+            A Zarr group; a path is that of its folder.
         facts : mapping
             What decides the numbers, JSON; and ``variables``, which tells for each variable of
             fields which index of a piece counts along each dimension (0, 1 or None).
@@ -110,13 +113,14 @@ class Manifest:
         """
         import zarr
 
-        group = zarr.open_group(store, path=GROUP, mode="w", zarr_format=3)
+        target = _target(store)
+        group = zarr.open_group(target.opened(), path=GROUP, mode="w", zarr_format=3)
         count = len(facts.get("variables", ()))
         options: dict[str, Any] = {"dtype": "uint8", "fill_value": 0, "compressors": None}
         group.create_array(_FINISHED, shape=shape, chunks=(1, 1), **options)
         written = (count, RECORD)
         group.create_array(_WRITTEN, shape=(*shape, *written), chunks=(1, 1, *written), **options)
-        said = {"format": FORMAT, **facts, **integrity.describe(store, _FACTS)}
+        said = {"format": FORMAT, **facts, **integrity.describe(target, _FACTS)}
         group.update_attributes({**said, "sha256": integrity.digest(said)})
 
     def check(self, facts: Mapping[str, Any]) -> None:
@@ -136,8 +140,8 @@ class Manifest:
                 for name in off
             )
             raise ModelMismatchError(
-                f"{self.store} was begun otherwise, and nothing was changed ({listed}). Ask for "
-                "the same again, or give another path. What is there can be read with "
+                f"{self.store.name} was begun otherwise, and nothing was changed ({listed}). Ask "
+                "for the same again, or give another path. What is there can be read with "
                 "xarray.open_zarr."
             )
         said = {name: fact for name, fact in self.facts.items() if name != "sha256"}
@@ -180,8 +184,10 @@ class Manifest:
         """Return which pieces are said to be in the store, (realization, time)."""
         steps, members = self.facts["chunks"]
         found = np.zeros((len(members), len(steps)), bool)
-        for index in np.ndindex(found.shape):
-            found[index] = _bytes_of(self._mark(index)) == b"\x01"
+        places = list(np.ndindex(found.shape))
+        marks = self.store.read_all([self._mark(index) for index in places])
+        for index, mark in zip(places, marks, strict=True):
+            found[index] = mark == b"\x01"
         return found
 
     def lost(self, finished: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
@@ -202,37 +208,41 @@ class Manifest:
         for row, column in np.argwhere(pieces):
             index = (int(row), int(column))
             marks = [self._mark(index), self._record(index)]
-            for path in [*marks, *self._files(index)]:
-                _remove(path)
+            for key in [*marks, *self._files(index)]:
+                self.store.remove(key)
 
     def mark_finished(self, index: tuple[int, int]) -> None:
         """Record that a piece is in the store, and what its files are."""
         import zarr
 
         record = np.frombuffer(self._found(index), np.uint8).reshape(-1, RECORD)
-        zarr.open_array(self.store, path=f"{GROUP}/{_WRITTEN}", mode="r+")[index] = record
-        zarr.open_array(self.store, path=f"{GROUP}/{_FINISHED}", mode="r+")[index] = 1
+        opened = self.store.opened()
+        with self.store.reached():
+            zarr.open_array(opened, path=f"{GROUP}/{_WRITTEN}", mode="r+")[index] = record
+            zarr.open_array(opened, path=f"{GROUP}/{_FINISHED}", mode="r+")[index] = 1
 
     def _is_sound(self, index: tuple[int, int]) -> bool:
-        return _bytes_of(self._record(index)) == self._found(index)
+        return (self.store.read(self._record(index)) or b"") == self._found(index)
 
     def _found(self, index: tuple[int, int]) -> bytes:
-        return b"".join(map(integrity.record_of, self._files(index)))
+        return b"".join(map(self.store.record, self._files(index)))
 
-    def _files(self, index: tuple[int, int]) -> list[Path]:
+    def _files(self, index: tuple[int, int]) -> list[str]:
         """Return the chunk of each variable that holds a piece."""
         named = self.facts.get("variables", {})
         parts = {
             name: [str(0 if axis is None else index[axis]) for axis in axes]
             for name, axes in named.items()
         }
-        return [self.store / name / "c" / "/".join(part) for name, part in parts.items()]
+        return [f"{name}/c/{'/'.join(part)}" for name, part in parts.items()]
 
-    def _mark(self, index: tuple[int, int]) -> Path:
-        return self.store / GROUP / _FINISHED / "c" / f"{index[0]}/{index[1]}"
+    @staticmethod
+    def _mark(index: tuple[int, int]) -> str:
+        return f"{GROUP}/{_FINISHED}/c/{index[0]}/{index[1]}"
 
-    def _record(self, index: tuple[int, int]) -> Path:
-        return self.store / GROUP / _WRITTEN / "c" / f"{index[0]}/{index[1]}/0/0"
+    @staticmethod
+    def _record(index: tuple[int, int]) -> str:
+        return f"{GROUP}/{_WRITTEN}/c/{index[0]}/{index[1]}/0/0"
 
     def save_state(self, index: tuple[int, int], state: Mapping[str | None, RolloutState]) -> None:
         """Save the state that the next piece of the same realizations continues from."""
@@ -240,29 +250,37 @@ class Manifest:
 
         for region, part in state.items():
             path = f"{self._state_path(index)}/{region or '_all'}"
-            group = zarr.open_group(self.store, path=path, mode="w", zarr_format=3)
             watched = [np.asarray(row, float).tolist() for row in part.watched]
             said = {"key": part.key, "group": part.group, "watched": watched}
-            group.update_attributes({**said, "sha256": _digest(said, part.lags)})
-            group.create_array("memory", data=part.lags)
+            with self.store.reached():
+                group = zarr.open_group(self.store.opened(), path=path, mode="w", zarr_format=3)
+                group.update_attributes({**said, "sha256": _digest(said, part.lags)})
+                group.create_array("memory", data=part.lags)
 
     def load_state(self, index: tuple[int, int]) -> dict[str | None, RolloutState] | None:
         """Return the state that a finished piece saved; None where it is missing or damaged."""
         import zarr
 
         try:
-            saved: Any = zarr.open_group(self.store, path=self._state_path(index), mode="r")
+            opened = self.store.opened()
+            saved: Any = zarr.open_group(opened, path=self._state_path(index), mode="r")
             return {None if n == "_all" else n: _state(group) for n, group in saved.groups()}
         except Exception:  # damaged files make zarr raise whatever there is
             return None
 
     def drop_state(self, index: tuple[int, int]) -> None:
         """Delete the state of a piece that the next one has continued."""
-        shutil.rmtree(self.store / self._state_path(index), ignore_errors=True)
+        self.store.remove_below(self._state_path(index))
 
     def remove_partial_files(self) -> None:
-        """Remove files that Zarr, in a process that was killed, left half-written."""
-        ours = [self.store / GROUP, *(self.store / name for name in self.facts["variables"])]
+        """Remove files that Zarr, in a process that was killed, left half-written.
+
+        Only folders have such files.
+        """
+        if not isinstance(self.store, Folder):
+            return
+        store = self.store.path
+        ours = [store / GROUP, *(store / name for name in self.facts["variables"])]
         for leftover in (path for folder in ours for path in folder.rglob("*.partial")):
             if _PARTIAL.fullmatch(leftover.name):
                 with contextlib.suppress(OSError):
@@ -290,40 +308,31 @@ def _digest(said: Mapping[str, Any], lags: npt.NDArray[np.float32]) -> str:
     return hashing.fingerprint(integrity.digest(said), np.asarray(lags, np.float32))
 
 
-def _bytes_of(path: Path) -> bytes:
-    """Return the content of a file, or nothing where it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""
+def _target(store: Target | Path) -> Target:
+    return store if isinstance(store, Target) else Folder(store)
 
 
-def _remove(path: Path) -> None:
-    """Remove a file, or whatever else is in its place."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
-
-
-def _read_facts(store: Path) -> dict[str, Any] | None:
+def _read_facts(store: Target) -> dict[str, Any] | None:
     """Return the attributes of a manifest, or None where there is none."""
-    path = store / _FACTS
+    content = store.read(_FACTS)
+    if content is None and store.record(_FACTS) == integrity.NO_FILE:
+        return None
+    if content is None:  # it cannot be read, or is a folder
+        raise _altered(store)
     try:
-        if not path.is_file():
-            return None
-        found = schema.parse(path.read_bytes())
+        found = schema.parse(content)
         schema.check(found, _GROUP_SCHEMA, _FACTS)
-    except (ModelFormatError, OSError) as err:
+    except ModelFormatError as err:
         raise _altered(store) from err
     facts: dict[str, Any] = found["attributes"]
     return facts
 
 
-def _altered(store: Path) -> StorageError:
+def _altered(store: Target) -> StorageError:
     return StorageError(
-        f"The manifest of {store} was altered or is damaged, and nothing was changed. Put {_FACTS} "
-        "back from a copy; or remove the store, or give another path, and call the same again."
+        f"The manifest of {store.name} was altered or is damaged, and nothing was changed. Put "
+        f"{_FACTS} back from a copy; or remove the store, or give another path, and call the same "
+        "again."
     )
 
 

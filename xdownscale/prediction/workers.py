@@ -129,6 +129,12 @@ def client() -> Any:
         return None
 
 
+def within(connected: Any) -> bool:
+    """Tell whether all workers of a client are threads of this process."""
+    found = connected.run(os.getpid)
+    return set(found.values()) == {os.getpid()}
+
+
 @contextlib.contextmanager
 def waiting() -> Iterator[None]:
     """Leave the thread of a worker to other tasks while the task that runs in it waits for them."""

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import shutil
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
-from os import PathLike
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +18,7 @@ import xarray as xr
 from xdownscale.core import hashing, logs
 from xdownscale.core.bars import open_bar
 from xdownscale.core.coords import require_time
-from xdownscale.core.errors import OptionError, StorageError, TimeAxisError
-from xdownscale.core.files import as_path
+from xdownscale.core.errors import StorageError, TimeAxisError
 from xdownscale.core.optional import installed_version
 from xdownscale.core.storable import check_names, name_in_store
 from xdownscale.fitting.fitted_model import Fitted
@@ -32,6 +29,7 @@ from xdownscale.prediction.manifest import GROUP, Manifest, exclusive, free_byte
 from xdownscale.prediction.plan import Plan
 from xdownscale.prediction.predict import States, global_attrs, label, make_plan
 from xdownscale.prediction.request import Request
+from xdownscale.prediction.targets import Folder, Target, ZarrTarget, find_target
 
 _LOG = logs.logger("predict_to_zarr")
 _LOOK = 1.0  # seconds between two updates of the progress bar
@@ -43,9 +41,11 @@ def write_store(
     fitted: Fitted,
     coarse: xr.DataArray | xr.Dataset,
     request: Request,
-    store: str | PathLike[str],
+    store: Any,
     *,
     chunks: Any,
+    shards: Any,
+    storage_options: Mapping[str, Any] | None,
     path: Path | None,
     progress: bool,
 ) -> xr.Dataset:
@@ -55,14 +55,14 @@ def write_store(
     ----------
     fitted : Fitted
         The model.
-    coarse, store, chunks, progress
+    coarse, store, chunks, shards, storage_options, progress
         As for `xdownscale.predict_to_zarr`.
     request : Request
         What was asked for.
     path : Path or None
         File that holds the model, unchanged.
     """
-    where = _folder(store)
+    where = find_target(store, storage_options)
     _check_names(fitted)
     with logs.timed(_LOG, "request checked"):
         plan = make_plan(fitted, coarse, request)
@@ -70,30 +70,22 @@ def write_store(
     run = _Run(plan, workers.refer_to(fitted, path), where)
     if (connected := workers.client()) is not None:
         workers.check_workers(connected)
+        if isinstance(where, ZarrTarget) and not (where.shared() or workers.within(connected)):
+            where.refuse_workers()
     with contextlib.ExitStack() as held:
         with logs.timed(_LOG, "store prepared"):
-            run.prepare(chunks, held)
+            run.prepare(chunks, shards, held)
         with logs.timed(_LOG, "store filled"):
             run.write(progress)
     return open_store(where)
 
 
-def open_store(where: Path) -> xr.Dataset:
+def open_store(where: Target) -> xr.Dataset:
     """Open a store of `predict_to_zarr` lazily."""
-    ds: xr.Dataset = xr.open_zarr(where, consolidated=False)
+    with where.reached():
+        ds: xr.Dataset = xr.open_zarr(where.opened(), consolidated=False)
     cf.without_missing(ds)
     return ds
-
-
-def _folder(given: str | PathLike[str]) -> Path:
-    """Return the store as a path; this library writes to file systems."""
-    if "://" in str(given):
-        raise OptionError(
-            f"store is {str(given)!r}; predict_to_zarr writes to folders of a file system, where "
-            "a piece is there wholly or not at all. Write to a folder and copy it, or write "
-            "coarse.downscale.predict(model).to_zarr(url), which cannot be resumed."
-        )
-    return as_path(given, "store").absolute()
 
 
 def _check_names(fitted: Fitted) -> None:
@@ -110,17 +102,17 @@ def _named(fields: xr.DataArray | xr.Dataset, name: str) -> xr.Dataset:
 class _Run:
     """One call of `predict_to_zarr`: `prepare` the store, then `write` what it lacks."""
 
-    def __init__(self, plan: Plan, reference: workers.ModelReference, where: Path) -> None:
+    def __init__(self, plan: Plan, reference: workers.ModelReference, where: Target) -> None:
         self.plan = plan
         self.reference = reference
         self.where = where
         fitted = plan.fitted
         self.name = name_in_store(fitted.labels.name, fitted.drivers[max(fitted.own[0], 0)])
 
-    def prepare(self, chunks: Any, held: contextlib.ExitStack) -> None:
+    def prepare(self, chunks: Any, shards: Any, held: contextlib.ExitStack) -> None:
         """Create the store, or check that an existing one has the same request; and lock it.
 
-        A store that is created is locked throughout: no other process can come between.
+        A folder that is created is locked throughout: no other process can come between.
         """
         if self.plan.order is not None:
             raise TimeAxisError(
@@ -131,27 +123,44 @@ class _Run:
         self.facts = self._facts()
         existed = self.where.exists()
         if not existed:
-            sizes = chunking.settle_chunks(self.plan, chunks)
-            facts = self.facts | {"chunks": _listed(sizes)}
-            facts["tile"] = chunking.settle_tile(self.plan)
-            shape = (len(sizes["realization"]), len(sizes["time"]))
-            _check_space(self.where.parent, self._bytes(np.zeros(shape, bool), sizes))
-
-            def fill(folder: Path) -> None:
-                facts["variables"] = self._write_template(folder, sizes)
-                Manifest.create(folder, facts, shape)
-
-            held.enter_context(new_store(self.where, fill))
+            self._create(chunks, shards, held)
         self.manifest = Manifest(self.where)
-        if chunks != "auto":
-            self.facts["chunks"] = _listed(chunking.settle_chunks(self.plan, chunks))
+        if not _is_auto(chunks if shards is None else shards):
+            sizes, inner = self._settle(chunks, shards)
+            self.facts |= {"chunks": _listed(sizes), "within": inner}
         self.manifest.check(self.facts)
         count = (self.plan.request.realizations, self.plan.targets.size)
         self.manifest.check_pieces(_variables(self._empty(count)), count)
         steps, members = self.manifest.facts["chunks"]
         self.sizes = {"time": tuple(steps), "realization": tuple(members)}
-        if existed:
-            held.enter_context(exclusive(self.where))
+        if existed and isinstance(self.where, Folder):
+            held.enter_context(exclusive(self.where.path))
+
+    def _settle(self, chunks: Any, shards: Any) -> tuple[chunking.ChunkSizes, Any]:
+        """Return the pieces, and the chunks within them where they are shards."""
+        if shards is None:
+            return chunking.settle_chunks(self.plan, chunks), None
+        sizes = chunking.settle_chunks(self.plan, shards, "shards")
+        return sizes, chunking.settle_inner(self.plan, chunks, sizes)
+
+    def _create(self, chunks: Any, shards: Any, held: contextlib.ExitStack) -> None:
+        """Write a store without fields."""
+        sizes, inner = self._settle(chunks, shards)
+        facts = self.facts | {"chunks": _listed(sizes), "within": inner}
+        facts["tile"] = chunking.settle_tile(self.plan)
+        shape = (len(sizes["realization"]), len(sizes["time"]))
+
+        def fill(where: Target) -> None:
+            facts["variables"] = self._write_template(where, sizes, inner)
+            Manifest.create(where, facts, shape)
+
+        if isinstance(self.where, Folder):
+            path = self.where.path
+            _check_space(path.parent, self._bytes(np.zeros(shape, bool), sizes))
+            held.enter_context(new_store(path, lambda folder: fill(Folder(folder))))
+        else:
+            with self.where.reached():
+                fill(self.where)
 
     def _facts(self) -> dict[str, Any]:
         plan = self.plan
@@ -178,7 +187,9 @@ class _Run:
         cells = len(self.plan.fitted.targets) * np.prod(self.plan.fitted.carried.shape[1:])
         return int(_SPARE * 4 * fields * cells)
 
-    def _write_template(self, folder: Path, sizes: chunking.ChunkSizes) -> dict[str, Any]:
+    def _write_template(
+        self, where: Target, sizes: chunking.ChunkSizes, inner: Mapping[str, int] | None
+    ) -> dict[str, Any]:
         """Write everything but the fields; return which dimensions of them pieces divide."""
         plan = self.plan
         ds = self._empty((sizes["realization"][0], sizes["time"][0]))
@@ -192,11 +203,17 @@ class _Run:
             progress="incomplete",
         )
         encoding: dict[str, Any] = {
-            str(v): {"_FillValue": np.float32(np.nan)} for v in ds.data_vars
+            str(name): {"_FillValue": np.float32(np.nan), **_sharding(da, inner)}
+            for name, da in ds.data_vars.items()
         }
         # mode "w" would replace the folder, and with it the lock
         full.to_zarr(
-            folder, mode="w-", compute=False, encoding=encoding, zarr_format=3, consolidated=False
+            where.opened(),
+            mode="w-",
+            compute=False,
+            encoding=encoding,
+            zarr_format=3,
+            consolidated=False,
         )
         return _variables(ds)
 
@@ -219,14 +236,15 @@ class _Run:
             self.manifest.remove_partial_files()
             _LOG.info("%d of %d pieces are to be generated", (~finished).sum(), finished.size)
             if not finished.all():
-                _check_space(self.where, self._bytes(finished, self.sizes))
+                if isinstance(self.where, Folder):
+                    _check_space(self.where.path, self._bytes(finished, self.sizes))
                 _compute(self._tasks(finished), self.manifest, progress)
         except OSError as err:
             if isinstance(err, StorageError) or err.errno not in _FULL:
                 raise
             done = self.manifest.finished()
             raise StorageError(
-                f"{self.where} could not be written any further ({err.strerror}): "
+                f"{self.where.name} could not be written any further ({err.strerror}): "
                 f"{int(done.sum())} of {done.size} pieces are finished and stay. Mend that "
                 "and call the same again."
             ) from err
@@ -299,8 +317,8 @@ class _Run:
         state = self._saved_state(index)
         if state is None:  # it was there a moment ago
             raise StorageError(
-                f"Threads of a call that was interrupted are still filling {self.where}. Wait a "
-                "minute and call the same again: what they finish is kept."
+                f"Threads of a call that was interrupted are still filling {self.where.name}. "
+                "Wait a minute and call the same again: what they finish is kept."
             )
         return state
 
@@ -335,15 +353,36 @@ def _with_those_before(
     return found
 
 
-def _note_loss(where: Path, count: int, total: int) -> None:
+def _is_auto(asked: Any) -> bool:
+    return isinstance(asked, str) and asked == "auto"
+
+
+def _sharding(da: xr.DataArray, inner: Mapping[str, int] | None) -> dict[str, Any]:
+    """Return the encoding of a variable in pieces: each of them a shard of smaller chunks."""
+    if inner is None:
+        return {}
+    time = require_time(da, "The maps")
+    chunks = [inner["time" if dim == time else str(dim)] for dim in da.dims]
+    pieces = [sizes[0] for sizes in da.chunks or ()]
+    # a shard holds whole chunks, beyond the edge of the map too
+    shards = [-(-piece // size) * size for piece, size in zip(pieces, chunks, strict=True)]
+    return {"chunks": tuple(chunks), "shards": tuple(shards)}
+
+
+def _note_loss(where: Target, count: int, total: int) -> None:
     """Write into a store that it is incomplete again, and why."""
+    said = f"{cf.now()} {count} of {total} pieces were missing or altered and are generated again"
+    with where.reached():
+        root = _root(where)
+        before = root.attrs.get("history")
+        root.attrs["history"] = f"{before}\n{said}" if isinstance(before, str) else said
+        root.attrs["progress"] = "incomplete"
+
+
+def _root(where: Target) -> Any:
     import zarr
 
-    root = zarr.open_group(where, mode="r+", use_consolidated=False)
-    said = f"{cf.now()} {count} of {total} pieces were missing or altered and are generated again"
-    before = root.attrs.get("history")
-    root.attrs["history"] = f"{before}\n{said}" if isinstance(before, str) else said
-    root.attrs["progress"] = "incomplete"
+    return zarr.open_group(where.opened(), mode="r+", use_consolidated=False)
 
 
 def _listed(sizes: chunking.ChunkSizes) -> list[list[int]]:
@@ -357,7 +396,7 @@ def _fill(
     state: Any,
     past: Any,
     *drivers: Any,
-    store: Path,
+    store: Target,
     name: str,
     index: tuple[int, int],
     chained: bool,
@@ -379,15 +418,16 @@ def _fill(
 
 
 def _write_piece(
-    fields: xr.DataArray | xr.Dataset, piece: chunking.Piece, store: Path, name: str
+    fields: xr.DataArray | xr.Dataset, piece: chunking.Piece, store: Target, name: str
 ) -> None:
     """Write the fields of a piece into their places of the store."""
-    import zarr
-
-    root: Any = zarr.open_group(store, mode="r+", use_consolidated=False)
-    for variable, da in _named(fields, name).data_vars.items():
-        spans = {"realization": piece.members, require_time(da, "The maps"): piece.steps}
-        root[str(variable)][tuple(spans.get(str(dim), slice(None)) for dim in da.dims)] = da.values
+    named = _named(fields, name).load()
+    with store.reached():
+        root = _root(store)
+        for variable, da in named.data_vars.items():
+            spans = {"realization": piece.members, require_time(da, "The maps"): piece.steps}
+            place = tuple(spans.get(str(dim), slice(None)) for dim in da.dims)
+            root[str(variable)][place] = da.values
 
 
 def _compute(tasks: list[Any], manifest: Manifest, progress: bool) -> None:
@@ -415,7 +455,9 @@ def _progress(manifest: Manifest, shown: bool) -> Iterator[None]:
         return
     done = manifest.finished()
     over = threading.Event()
-    bar = open_bar(done.size, initial=int(done.sum()), unit="piece", desc=manifest.store.name)
+    bar = open_bar(
+        done.size, initial=int(done.sum()), unit="piece", desc=_short_name(manifest.store)
+    )
     if bar is None:
         yield
         return
@@ -441,14 +483,17 @@ def _progress(manifest: Manifest, shown: bool) -> Iterator[None]:
         bar.close()
 
 
-def _mark_complete(where: Path) -> None:
-    """Mark the store as complete, and delete the rollout states."""
-    import zarr
+def _short_name(where: Target) -> str:
+    return where.path.name if isinstance(where, Folder) else where.name
 
-    root = zarr.open_group(where, mode="r+", use_consolidated=False)
-    if root.attrs.get("progress") != "complete":
-        root.attrs["progress"] = "complete"
-    shutil.rmtree(where / GROUP / "walk", ignore_errors=True)
+
+def _mark_complete(where: Target) -> None:
+    """Mark the store as complete, and delete the rollout states."""
+    with where.reached():
+        root = _root(where)
+        if root.attrs.get("progress") != "complete":
+            root.attrs["progress"] = "complete"
+    where.remove_below(f"{GROUP}/walk")
 
 
 def _check_space(folder: Path, needed: int) -> None:

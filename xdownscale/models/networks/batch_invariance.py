@@ -6,7 +6,9 @@ A generated field must not depend on which other fields are generated in the sam
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 
 import numpy as np
 import torch
@@ -14,7 +16,18 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+_exporting = ContextVar("_exporting", default=False)
 LANES = 32  # numbers that vector instructions process at once; the rest round differently
+
+
+@contextlib.contextmanager
+def any_batch() -> Iterator[None]:
+    """Let networks compute a batch at once: what is traced within holds for batches of any size."""
+    before = _exporting.set(True)
+    try:
+        yield
+    finally:
+        _exporting.reset(before)
 
 
 class RowLinear(nn.Linear):
@@ -23,8 +36,10 @@ class RowLinear(nn.Linear):
     def forward(self, x: Tensor) -> Tensor:
         """Map x (B, inputs) to (B, outputs)."""
         # every thread gets four rows or more
+        if self.training or x.is_cuda or _exporting.get():
+            return super().forward(x)
         lacking = max(64, 4 * torch.get_num_threads()) - len(x)
-        if self.training or x.is_cuda or lacking <= 0:
+        if lacking <= 0:
             return super().forward(x)
         return super().forward(functional.pad(x, (0, 0, 0, lacking)))[: len(x)]
 
@@ -37,7 +52,7 @@ def silu(x: Tensor) -> Tensor:
     >>> silu(torch.zeros(2, 3)).tolist()
     [[0.0, 0.0, 0.0], [0.0, 0.0, 0.0]]
     """
-    if x[:1].numel() % LANES == 0:
+    if _exporting.get() or x[:1].numel() % LANES == 0:
         return functional.silu(x)
     return one_by_one(functional.silu, x)
 
@@ -105,6 +120,6 @@ def one_by_one(function: Callable[[Tensor], Tensor], batch: Tensor) -> Tensor:
     ...     one_by_one(lambda x: x * len(x), torch.ones(3))
     tensor([1., 1., 1.])
     """
-    if torch.is_grad_enabled() or batch.is_cuda:
+    if torch.is_grad_enabled() or batch.is_cuda or _exporting.get():
         return function(batch)
     return torch.cat([function(batch[k : k + 1]) for k in range(len(batch))])

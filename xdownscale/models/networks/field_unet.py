@@ -224,7 +224,7 @@ class FieldNet(nn.Module):
     def digest(self, gathered: Tensor, calendar: Tensor) -> Tensor:
         """Return the features that do not depend on the noise, (B, C, h, w)."""
         stem = self.stem(functional.pixel_unshuffle(gathered, self.block))
-        calm = torch.zeros(len(gathered), device=gathered.device)
+        calm = torch.zeros_like(calendar[:, 0])
         out: Tensor = self.digester(stem, self.embedding(calm, calendar))
         return out
 
