@@ -39,8 +39,8 @@ def export(fitted: Fitted, folder: str | PathLike[str]) -> dict[str, Path]:
     folder : str or path
         Where the files go; it is made if need be.
     """
-    for package in ("onnx", "onnxscript"):
-        optional.require(package, "export_onnx")
+    optional.require("onnx", "export_onnx")
+    optional.require("onnxscript", "export_onnx")
     where = as_path(folder, "folder")
     graphs = [
         (model, *found) for model in fitted.models.values() for found in _graphs(fitted, model)
