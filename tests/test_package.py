@@ -248,6 +248,12 @@ def test_prose_is_wrapped(page):
     assert not long_lines(page.read_text("utf-8"))
 
 
+@pytest.mark.parametrize("page", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_line_of_prose_vanishes(page):
+    """A line that begins with a percent sign is a comment in MyST: the site would not show it."""
+    assert not re.findall(r"^\s*%.*$", page.read_text("utf-8"), re.MULTILINE)
+
+
 def test_the_check_of_long_lines_sees_one():
     long = "word " * 21
     code = f"`{long}`"
