@@ -1,4 +1,4 @@
-"""The package as a whole: what importing costs, what it names, what the README promises."""
+"""The package as a whole: cost of the import, names, the README and the form of the pages."""
 
 from __future__ import annotations
 
@@ -211,6 +211,56 @@ def test_tests_import_no_private_name_of_another_room():
             strange = [".".join(name) for name in private if name[1] != folder]
             found += [f"{path.relative_to(ROOT)}:{node.lineno} {name}" for name in strange]
     assert not found
+
+
+# Pages: prose is wrapped
+
+WRAPPED = ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SUPPORT.md", "SECURITY.md")
+MADE = {"_build", "gallery", "generated"}  # folders that the site's build fills
+WHOLE = re.compile(r"`[^`]+`|\$[^$]+\$|\[[^\]]*\]\([^)]*\)")  # code, formulas and links: not broken
+
+
+def pages() -> list[Path]:
+    """Return the Markdown pages that people write."""
+    docs = ROOT / "docs"
+    found = [p for p in docs.rglob("*.md") if not MADE & set(p.relative_to(docs).parts)]
+    return [*(ROOT / name for name in WRAPPED), *sorted(found)]
+
+
+def long_lines(text: str, width: int = 100) -> list[int]:
+    """Return the numbers of prose lines that are too long and can be broken."""
+    found = []
+    fence = ""
+    for number, line in enumerate(text.splitlines(), 1):
+        mark = re.match(r"\s*(```+|~~~+)", line)
+        if mark and (not fence or line.strip() == fence):
+            fence = "" if fence else mark[1]
+            continue
+        if fence or len(line) <= width or line.lstrip().startswith(("|", "#", "<", "![", "[![")):
+            continue
+        if len(WHOLE.sub("x", line).split()) > 1 and "](" not in line:
+            found.append(number)
+    return found
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_prose_is_wrapped(page):
+    assert not long_lines(page.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("page", pages(), ids=lambda path: str(path.relative_to(ROOT)))
+def test_no_line_of_prose_vanishes(page):
+    """A line that begins with a percent sign is a comment in MyST: the site would not show it."""
+    assert not re.findall(r"^\s*%.*$", page.read_text("utf-8"), re.MULTILINE)
+
+
+def test_the_check_of_long_lines_sees_one():
+    long = "word " * 21
+    code = f"`{long}`"
+    link = f"[{long}](page.md)"
+    kept = ["```text", long, "```", f"| {long} |", f"# {long}", code, link, "word " * 20]
+    assert long_lines("\n".join(kept)) == []
+    assert long_lines("\n".join([*kept, f"  * {long}"])) == [len(kept) + 1]
 
 
 @pytest.mark.filterwarnings("ignore:.*lie outside the training period")

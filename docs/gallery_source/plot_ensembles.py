@@ -2,8 +2,8 @@
 Is an ensemble calibrated?
 ==========================
 
-The rank histogram is flat and the spread equals the error where it is. The ensemble is the one of
-method ``dressed``, which is fitted in seconds.
+If it is, the rank histogram is flat and the spread equals the error. The ensemble is that of method
+``dressed``, which is fitted in seconds.
 """
 
 import matplotlib.pyplot as plt

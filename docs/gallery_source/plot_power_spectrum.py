@@ -2,7 +2,7 @@
 Power spectrum
 ==============
 
-Variance by wavelength. Below the resolution of the coarse record interpolation has none.
+Variance by wavelength. Interpolation has almost none below the resolution of the coarse record.
 """
 
 import xdownscale as xd

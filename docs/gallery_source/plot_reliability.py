@@ -2,7 +2,7 @@
 Reliability of probabilities
 ============================
 
-How often dust above a threshold came when the ensemble gave it some probability.
+How often dust exceeded a threshold, for each probability that the ensemble forecast.
 """
 
 import xdownscale as xd

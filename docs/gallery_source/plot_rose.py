@@ -2,7 +2,7 @@
 Rose of anisotropy
 ==================
 
-Semivariance over distance and bearing, with the longest axis.
+Semivariance by distance and bearing. A line shows the axis with the longest range.
 """
 
 import xdownscale as xd

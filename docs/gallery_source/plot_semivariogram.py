@@ -2,8 +2,8 @@
 Semivariogram
 =============
 
-Half the mean squared difference by distance. Interpolated fields have too little at short
-distances: they are too smooth.
+Half the mean squared difference of two points, by distance. Interpolated fields have too little
+semivariance at short distances: they are too smooth.
 """
 
 import xdownscale as xd

@@ -1,6 +1,6 @@
 """
-Memory in time
-==============
+Autocorrelation in time
+=======================
 
 Autocorrelation and partial autocorrelation of the regional mean, and R2 between fields some days
 apart.

@@ -14,8 +14,9 @@
 # # A long record on a cluster
 #
 # `predict_to_zarr` generates a record of any length piece by piece into a Zarr store. It runs on
-# dask clusters, needs memory for a piece only, and goes on where it stopped. This page uses a
-# cluster of one worker on this machine; on an HPC system take `dask_jobqueue.SLURMCluster` instead.
+# dask clusters, and needs memory for one piece only. An interrupted run continues where it stopped.
+# This page uses a cluster of one worker on this machine. On an HPC system use
+# `dask_jobqueue.SLURMCluster` instead.
 
 # %%
 from pathlib import Path
@@ -47,8 +48,9 @@ result
 # %% [markdown]
 # ## Interrupted? Call again
 #
-# A second call with the same arguments looks at what is there, checks it against its hashes, and
-# generates what is missing. Other arguments than before are an error, not a mixture of two records.
+# A second call with the same arguments checks the finished pieces against their hashes, and
+# generates the missing ones. Other arguments than before raise an error, so that a store never
+# mixes two records.
 
 # %%
 again = xd.predict_to_zarr(model, ds.dust, store, time=year, realizations=2, seed=0, progress=False)
@@ -70,5 +72,5 @@ cluster.close()
 # xd.predict_to_zarr(xd.load("dust.xd"), coarse, "/scratch/me/dust.zarr", realizations=8)
 # ```
 #
-# Or without dask, as a job array: each task takes a part of the time axis, all into one store
-# ([how](../howto/long_predictions.md)).
+# Or without dask, as a job array: each task predicts a part of the time axis into a store of its
+# own ([how](../howto/command_line.md)).

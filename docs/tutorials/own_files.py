@@ -13,9 +13,9 @@
 # %% [markdown]
 # # Your own files: from `open_mfdataset` to maps
 #
-# Two folders of NetCDF files go in. This page writes some first, so that it runs as it stands:
-# yearly files of a coarse reanalysis with other names and another longitude convention than the
-# monthly files of a regional model.
+# The input is two sets of NetCDF files. So that this page can run, it writes such files first:
+# yearly files of a coarse reanalysis, and monthly files of a regional model. They differ in the
+# names of dimensions and in the longitude convention.
 
 # %%
 from pathlib import Path
@@ -41,8 +41,8 @@ sorted(path.name for path in folder.iterdir())
 # %% [markdown]
 # ## Open
 #
-# Open files as usual, lazily. Names, order and direction of dimensions, longitude convention and
-# calendar need not agree; units and standard names are read from the attributes.
+# Open the files as usual, lazily. Names, order and direction of dimensions, and the longitude
+# convention need not agree. Units and standard names are read from the attributes.
 
 # %%
 coarse = xr.open_mfdataset(str(folder / "reanalysis_*.nc"))
@@ -53,9 +53,9 @@ fine
 # %% [markdown]
 # ## Look before you fit
 #
-# `inspect` shows all that stands between two records and a fit: variables, common days, gaps,
-# missing values, whether the days match, and what the training will cost. Each fault comes with the
-# code that mends it.
+# `inspect` shows all that matters before a fit: variables, common days, gaps, missing values,
+# whether the days match, and what the training will cost. Each fault comes with the code that
+# corrects it.
 
 # %%
 coarse.dust.downscale.inspect(known, preset="dressed", measure=False)
@@ -63,8 +63,8 @@ coarse.dust.downscale.inspect(known, preset="dressed", measure=False)
 # %% [markdown]
 # ## Fit and predict
 #
-# All variables of the coarse Dataset are drivers. `drivers=` names the driver of a target that has
-# another name. Preset `"dressed"` takes seconds; leave it out for networks.
+# All variables of the coarse Dataset are drivers. If a target and its driver have different names,
+# `drivers=` connects them. Preset `"dressed"` takes seconds; leave it out to train networks.
 
 # %%
 model = coarse.downscale.fit(known, drivers={"AOD": "dust"}, preset="dressed", progress=False)
@@ -82,8 +82,8 @@ table.round(4)
 # %% [markdown]
 # ## Write
 #
-# Small results go to NetCDF. Results of any size go to a Zarr store piece by piece, and go on where
-# they stopped ([a long record on a cluster](cluster.py)).
+# Write small results to NetCDF. Results of any size can be written to a Zarr store piece by piece,
+# and an interrupted run continues where it stopped ([a long record on a cluster](cluster.py)).
 
 # %%
 maps.to_netcdf(folder / "fine_maps.nc")

@@ -13,8 +13,8 @@
 # %% [markdown]
 # # A projected grid
 #
-# Regional models live on projected grids: Lambert conformal, polar stereographic, rotated pole. A
-# fine record with a CF grid mapping is taken as it is, and so is what comes out.
+# Regional models use projected grids: Lambert conformal, polar stereographic, rotated pole. You can
+# give a fine record with a CF grid mapping as it is. The result has the same grid.
 
 # %%
 import numpy as np
@@ -25,7 +25,8 @@ from pyproj import CRS
 import xdownscale as xd
 
 # %% [markdown]
-# A fine record on a Lambert grid of 10 km, and a coarse one in degrees, of the same weather.
+# This makes a fine record on a Lambert grid of 10 km, and a coarse record in degrees, with the same
+# weather.
 
 # %%
 lambert = CRS("+proj=lcc +lat_1=35 +lat_2=60 +lat_0=48 +lon_0=10 +R=6371229 +units=m")
@@ -36,7 +37,7 @@ rng = np.random.default_rng(0)
 
 
 def weather(lat, lon):
-    """Waves that travel, at any places."""
+    """Travelling waves at given positions."""
     out = 280.0 - 0.6 * (lat - 48)
     for k in range(8):
         phase, speed, size = rng_k[k]
@@ -80,7 +81,7 @@ maps
 
 # %% [markdown]
 # The result has the grid mapping of the fine record, with bounds of `x` and `y`, so that GIS
-# programs place it rightly. Regridding works the same way, between grids of any kind:
+# programs show it at the right place. Regridding works between grids of any kind, too:
 
 # %%
 inside = coarse.sel(lat=slice(46.5, 49.5), lon=slice(8, 12))

@@ -13,9 +13,10 @@
 # %% [markdown]
 # # Quickstart
 #
-# A long coarse record (ten years, 0.5° x 0.625°) and a short fine one (two years, 0.0625°) go in,
-# labelled fine maps come out. The record is synthetic dust that comes with the package: nothing is
-# downloaded. This page gives the training 15 seconds; `make quickstart` gives it 2.5 minutes.
+# The input is a long coarse record (ten years, 0.5° x 0.625°) and a short fine one (two years,
+# 0.0625°). The output is labelled fine maps. The records are synthetic dust that comes with the
+# package: nothing is downloaded. This page gives the training 15 seconds; `make quickstart` gives
+# it 2.5 minutes.
 
 # %%
 import xdownscale as xd  # registers .downscale on every DataArray
@@ -27,8 +28,9 @@ ds
 # %% [markdown]
 # ## Train
 #
-# One call. What takes seconds is fitted first; networks are trained on top of it and kept only
-# where days that they did not see say that they help. The printed model says what was kept.
+# One call fits everything. Methods without networks are fitted first, in seconds. Networks are
+# trained on top, and kept only if they improve the score of days that they did not see. The printed
+# model says what was kept.
 
 # %%
 config = xd.preset("auto", training=dict(max_minutes=0.25))
@@ -38,8 +40,8 @@ print(model)
 # %% [markdown]
 # ## Predict
 #
-# Eight realizations of ten days that the model never saw. The coarse fields of these days are all
-# that is needed.
+# This generates eight realizations of ten days that the model never saw. Only the coarse fields of
+# these days are needed.
 
 # %%
 maps = ds.dust.downscale.predict(model, time=later.time, realizations=8, seed=1)
@@ -50,9 +52,9 @@ axes = maps.geostat.plot_maps(truth=later, coarse=ds.dust, time=later.time[4], s
 # %% [markdown]
 # ## Is it any good?
 #
-# Beside what takes seconds, fitted on the same days. The column `vs best` is the CRPS over that of
-# the best method without networks, with its standard error: below 1 the networks add something.
-# With 15 seconds of training they seldom do.
+# The table compares the model with baselines that are fitted in seconds, on the same days. Divide
+# its CRPS by that of the best baseline: below 1 the networks add something. With 15 seconds of
+# training they seldom do.
 
 # %%
 scores = ["crps", "rmse"]

@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Rain
 #
-# Rain has many zeros, a long tail and no negative values. `transform="auto"` finds that out and
-# works in the square root; members stay non-negative, and the share of dry pixels is kept.
+# Rain has many zeros, a long tail and no negative values. `transform="auto"` detects this and uses
+# the square root. Members stay non-negative, and the share of dry pixels is kept.
 
 # %%
 import numpy as np
@@ -30,7 +30,7 @@ import xdownscale as xd
 
 # %%
 def smooth_noise(rng, shape, width):
-    """White noise with its short waves taken away."""
+    """White noise without its short waves."""
     noise = np.fft.rfft2(rng.normal(size=shape))
     ky, kx = np.fft.fftfreq(shape[1])[:, None], np.fft.rfftfreq(shape[2])
     noise *= np.exp(-2 * (np.pi * width) ** 2 * (ky**2 + kx**2))
@@ -71,9 +71,8 @@ axes = maps.geostat.plot_maps(truth=later, coarse=coarse, time=later.time[5])
 # %% [markdown]
 # ## Scores for rain
 #
-# The CRPS in mm, the fractions skill score of heavy rain over neighbourhoods, and a baseline that
-# takes seconds. Means of many members have no zeros and no extremes: judge single members by their
-# distribution.
+# The table has the CRPS in mm, beside baselines. The mean of many members has no zeros and no
+# extremes. So the last cell counts heavy rain in one member, and in the interpolated field.
 
 # %%
 table = xd.skill.table(

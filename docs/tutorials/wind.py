@@ -13,8 +13,8 @@
 # %% [markdown]
 # # Winds with two components
 #
-# Several targets are a Dataset. One model learns them together, so that a member's components
-# belong to each other.
+# Give several targets as a Dataset. One model learns them together, so that the two components of a
+# member are consistent.
 
 # %%
 import numpy as np
@@ -24,7 +24,8 @@ import xarray as xr
 import xdownscale as xd
 
 # %% [markdown]
-# Synthetic winds from a stream function: they are free of divergence, so u and v are related.
+# The winds are synthetic. They are made from a stream function and have no divergence, so u and v
+# are related.
 
 
 # %%
@@ -67,8 +68,8 @@ axes = maps.u10.geostat.plot_maps(truth=later.u10, coarse=coarse.u10, time=later
 # %% [markdown]
 # ## Do the components belong together?
 #
-# Their correlation within fields, and speeds, which are wrong where components are right one by one
-# only.
+# Compare the correlation of the components within fields, and the wind speed. If only the single
+# components are right, the speed is wrong.
 
 # %%
 found = xd.skill.intervariable_correlation(maps, later)

@@ -13,9 +13,10 @@
 # %% [markdown]
 # # Judging without truth
 #
-# Most of a record has no fine truth: that is why it is downscaled. What can be known then? Whether
-# the fields have the texture, memory and distribution of the short fine record, whether they agree
-# with the coarse record where it knows, and whether patches left seams. No torch is needed.
+# Most of a coarse record has no fine truth: that is why it is downscaled. You can still check
+# several things. Do the fields have the texture, the autocorrelation and the distribution of the
+# short fine record? Do their averages agree with the coarse record? Are there seams between
+# patches? No torch is needed.
 
 # %%
 import xdownscale as xd
@@ -31,8 +32,8 @@ bicubic = xd.regrid(ds.dust.sel(time_coarse=days.values), known, "bicubic")
 # %% [markdown]
 # ## Texture
 #
-# Semivariance over distance, beside the short fine record's. Interpolation is too smooth at short
-# distances.
+# The figures show semivariance by distance and power by wavelength, beside those of the short fine
+# record. Interpolation is too smooth at short distances.
 
 # %%
 curves = {"fine record": known[:60], "one member": maps[0], "bicubic": bicubic}
@@ -40,9 +41,9 @@ axes = xd.plot.semivariogram(curves, max_distance=300)
 # %%
 axes = xd.plot.power_spectrum(curves)
 # %% [markdown]
-# ## Memory
+# ## Autocorrelation in time
 #
-# Autocorrelation of the regional mean, and R2 between fields some days apart.
+# R2 between fields some days apart, of one member and of the fine record.
 
 # %%
 members_memory = maps[0].geostat.lag_r2(max_lag=5)["mean"]
@@ -52,8 +53,8 @@ print(members_memory.values.round(2), own_memory.values.round(2))
 # %% [markdown]
 # ## Distribution, and agreement with the coarse record
 #
-# The Wasserstein distance of daily values to the coarse record, which has the same days: it should
-# be small for the means over coarse cells.
+# The coarse record has the same days. Average the fields over the coarse cells: the Wasserstein
+# distance between these means and the coarse record should be small.
 
 # %%
 inside = coarse.sel(time=days, lat_coarse=slice(24, 29.5), lon_coarse=slice(44, 51))
@@ -64,8 +65,8 @@ print(distance.wasserstein_mean.item())
 # %% [markdown]
 # ## One page with all of it
 #
-# `xd.report` writes one HTML page with figures, numbers and a sentence of conclusion, with truth or
-# without.
+# `xd.report` writes one HTML page with figures, numbers and one sentence that sums up the result.
+# It works with truth or without.
 
 # %%
 xd.report(maps[0], coarse, path="report.html")
