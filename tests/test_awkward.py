@@ -92,6 +92,15 @@ def _pint() -> xr.DataArray:
     return plain().copy(data=pint.UnitRegistry().Quantity(plain().values, "kg/m**2"))
 
 
+def _quantified(da: xr.DataArray) -> xr.DataArray:
+    """Return a record with units on its values, and on its coordinates and their indexes."""
+    import cf_xarray.units  # a registry that knows "kg m-2" and degrees north
+    import pint_xarray  # the accessor
+
+    assert isinstance(da.pint, pint_xarray.accessors.PintDataArrayAccessor)
+    return da.pint.quantify(unit_registry=cf_xarray.units.units)
+
+
 # the same numbers in other clothes: results must be those of the plain record
 SAME: dict[str, Callable[[], xr.DataArray]] = {
     "plain": plain,
@@ -112,6 +121,10 @@ SAME: dict[str, Callable[[], xr.DataArray]] = {
         lat_geodetic=("lat", plain().lat.values + 0.1, {"standard_name": "latitude"})
     ),
     "times in disorder": lambda: plain().isel(time=[3, 0, 2, 1, *range(4, STEPS)]),
+    "pint": _pint,
+    "pint with coordinates": lambda: _quantified(plain()),
+    "pint of dask": lambda: _quantified(plain().chunk(time=5)),
+    "dask of pint": lambda: _quantified(plain()).chunk(time=5),
 }
 AWKWARD: dict[str, Callable[[], xr.DataArray]] = {
     "no name": lambda: plain().rename(None),
@@ -170,7 +183,6 @@ AWKWARD: dict[str, Callable[[], xr.DataArray]] = {
     "complex": lambda: plain() + 1j,
     "texts": lambda: plain().astype(str),
     "objects": lambda: plain().astype(object),
-    "pint": _pint,
     "no array": lambda: plain().values,
 }
 # no number can be got from these, or none of a score or a diagnostic of theirs

@@ -9,6 +9,7 @@ import xarray as xr
 
 from xdownscale.core.coords import require_array
 from xdownscale.core.errors import DataError, require_real
+from xdownscale.core.quantities import as_plain
 
 _FILLS = ("_FillValue", "missing_value")
 _PACKED = {"scale_factor": 1.0, "add_offset": 0.0}  # and the value that packs nothing
@@ -18,8 +19,8 @@ _DECODE = (
 )
 
 
-def check_values(da: xr.DataArray, what: str = "The field") -> None:
-    """Raise `DataError` unless the values of an array are real, decoded numbers.
+def check_values(da: xr.DataArray, what: str = "The field") -> xr.DataArray:
+    """Return an array whose values are real, decoded numbers of numpy or dask, or raise.
 
     Parameters
     ----------
@@ -29,29 +30,37 @@ def check_values(da: xr.DataArray, what: str = "The field") -> None:
     what : str
         What it is, for the message.
 
+    Returns
+    -------
+    DataArray
+        `da` itself; an array of pint as its magnitude, with ``attrs["units"]``.
+
     Raises
     ------
     DataError
         For values that are no real numbers (time spans, dates, texts, complex numbers, objects),
-        arrays with units of their own, and values that are not decoded: attributes
-        ``scale_factor``, ``add_offset`` or ``_Unsigned`` beside them, or a value that
+        arrays of other kinds (sparse, masked, on a GPU), and values that are not decoded:
+        attributes ``scale_factor``, ``add_offset`` or ``_Unsigned`` beside them, or a value that
         ``_FillValue`` or ``missing_value`` names.
 
     Examples
     --------
-    >>> check_values(xr.DataArray([1.0, np.nan]))
+    >>> check_values(xr.DataArray([1.0, np.nan])).size
+    2
     >>> check_values(xr.DataArray([1.0, -9999.0], attrs={"_FillValue": -9999.0}), "The truth")
     Traceback (most recent call last):
     ...
     xdownscale.core.errors.DataError: The truth has 1 of 2 values equal to its attribute ...
     """
     require_array(da)
+    da = as_plain(da)
     _check_kind(da, what)
     _check_decoded(da, what)
+    return da
 
 
-def check_some(da: xr.DataArray, what: str = "The field") -> None:
-    """Raise as `check_values` does, and where an array has no value at all.
+def check_some(da: xr.DataArray, what: str = "The field") -> xr.DataArray:
+    """Return what `check_values` does; raise too where an array has no value at all.
 
     Parameters
     ----------
@@ -67,10 +76,11 @@ def check_some(da: xr.DataArray, what: str = "The field") -> None:
     ...
     xdownscale.core.errors.DataError: The record has no value: its sizes are {'x': 0}...
     """
-    check_values(da, what)
+    da = check_values(da, what)
     if not da.size:
         sizes = {str(dim): size for dim, size in da.sizes.items()}
         raise DataError(f"{what} has no value: its sizes are {sizes}. Was a selection empty?")
+    return da
 
 
 def as_floats(da: xr.DataArray) -> xr.DataArray:
@@ -97,19 +107,30 @@ def as_floats(da: xr.DataArray) -> xr.DataArray:
 
 
 def _check_kind(da: xr.DataArray, what: str) -> None:
-    """Raise for values that are no real numbers, or that bear units of their own."""
+    """Raise for values that are no real numbers, and arrays of other kinds than numpy and dask."""
     data = da.variable._data
-    kind = type(data)
-    if hasattr(kind, "__array_function__") and kind.__module__.split(".")[0] not in (
-        "numpy",
-        "dask",
-    ):
+    array = getattr(data, "_meta", data)  # what the chunks of dask are
+    kind = type(array)
+    if not isinstance(array, np.generic) and kind is not np.ndarray and _is_duck(kind):
+        chunks = "chunks of " if array is not data else ""
         raise DataError(
-            f"{what} holds a {kind.__module__.split('.')[0]} {kind.__name__}, whose units or mask "
-            "would be lost; give a numpy or dask array: .pint.dequantify() of pint-xarray moves "
-            "units to the attribute 'units', .as_numpy() drops them."
+            f"{what} holds {chunks}a {kind.__module__.split('.')[0]} {kind.__name__}, whose mask, "
+            "gaps or device would be lost; give a numpy or dask array: "
+            + (_CHUNKS if chunks else "`.as_numpy()` of xarray reads it into memory as one.")
         )
     require_real(da.dtype, what)
+
+
+_DUCK = ("__array_function__", "__array_namespace__")
+_CHUNKS = (
+    "`.compute().as_numpy()` of xarray reads it into memory as one, and "
+    "`da.copy(data=da.data.map_blocks(numpy.asarray))` stays lazy."
+)
+
+
+def _is_duck(kind: type) -> bool:
+    """Tell whether a kind of array is one that stands in for numpy's, and not dask's."""
+    return kind.__module__.split(".")[0] != "dask" and any(hasattr(kind, name) for name in _DUCK)
 
 
 def _check_decoded(da: xr.DataArray, what: str) -> None:
