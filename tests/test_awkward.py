@@ -101,6 +101,28 @@ def _quantified(da: xr.DataArray) -> xr.DataArray:
     return da.pint.quantify(unit_registry=cf_xarray.units.units)
 
 
+class Foreign:
+    """An array of a kind that is not known here, and that nobody may read or reckon with."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = values
+        self.shape, self.dtype, self.ndim = values.shape, values.dtype, values.ndim
+
+    def __getitem__(self, key: Any) -> Foreign:
+        return Foreign(self._values[key])
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("a foreign array was read")
+
+    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("a foreign array was reckoned with")
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if func is np.transpose:
+            return Foreign(np.transpose(args[0]._values, *args[1:], **kwargs))
+        raise TypeError(f"{func.__name__} of a foreign array")
+
+
 # the same numbers in other clothes: results must be those of the plain record
 SAME: dict[str, Callable[[], xr.DataArray]] = {
     "plain": plain,
@@ -183,6 +205,7 @@ AWKWARD: dict[str, Callable[[], xr.DataArray]] = {
     "complex": lambda: plain() + 1j,
     "texts": lambda: plain().astype(str),
     "objects": lambda: plain().astype(object),
+    "another kind of array": lambda: plain().copy(data=Foreign(plain().values)),
     "no array": lambda: plain().values,
 }
 # no number can be got from these, or none of a score or a diagnostic of theirs

@@ -75,6 +75,15 @@ class TestIn:
         xr.testing.assert_identical(found, expected.t)
         assert found.attrs["units"] == "K"
 
+    def test_a_record_is_left_as_it_was(self, pair):
+        for ds in (quantified(pair[0]), pair[0].copy(deep=True)):
+            before = ds.copy(deep=True)
+            variables = {name: da.variable._data for name, da in ds.data_vars.items()}
+            xd.regrid(ds, pair[1])
+            ds.geostat.acf(max_lag=2)
+            xr.testing.assert_identical(ds, before)
+            assert all(ds[name].variable._data is data for name, data in variables.items())
+
     def test_fit_and_predict(self, pair, model):
         coarse, fine = pair
         days = coarse.isel(time=slice(12))

@@ -39,7 +39,7 @@ def check_values(da: xr.DataArray, what: str = "The field") -> xr.DataArray:
     ------
     DataError
         For values that are no real numbers (time spans, dates, texts, complex numbers, objects),
-        arrays of other kinds (sparse, masked, on a GPU), and values that are not decoded:
+        arrays of other kinds (sparse, of cubed, on a GPU), and values that are not decoded:
         attributes ``scale_factor``, ``add_offset`` or ``_Unsigned`` beside them, or a value that
         ``_FillValue`` or ``missing_value`` names.
 
@@ -53,8 +53,8 @@ def check_values(da: xr.DataArray, what: str = "The field") -> xr.DataArray:
     xdownscale.core.errors.DataError: The truth has 1 of 2 values equal to its attribute ...
     """
     require_array(da)
-    da = as_plain(da)
-    _check_kind(da, what)
+    da = plain_array(da, what)
+    require_real(da.dtype, what)
     _check_decoded(da, what)
     return da
 
@@ -83,6 +83,48 @@ def check_some(da: xr.DataArray, what: str = "The field") -> xr.DataArray:
     return da
 
 
+def plain_array(da: xr.DataArray, what: str = "The field") -> xr.DataArray:
+    """Return a record with an array of numpy or dask, or raise; values of any type.
+
+    Parameters
+    ----------
+    da : DataArray
+        Lazy or not; nothing is read.
+    what : str
+        What it is, for the message.
+
+    Returns
+    -------
+    DataArray
+        `da` itself; an array of pint as its magnitude, with ``attrs["units"]``.
+
+    Raises
+    ------
+    DataError
+        For other kinds of arrays: sparse, on a GPU, of cubed; chunks of such arrays too.
+
+    Examples
+    --------
+    >>> da = xr.DataArray(["a text"])
+    >>> plain_array(da) is da
+    True
+    """
+    require_array(da, what)
+    da = as_plain(da)
+    data = da.variable._data
+    array = getattr(data, "_meta", data)  # what the chunks of dask are
+    kind = type(array)
+    if kind is np.ndarray or isinstance(array, np.generic) or not _is_duck(kind):
+        return da
+    package = kind.__module__.split(".")[0]
+    chunks = array is not data
+    remedy = _IN_CHUNKS if chunks else _REMEDIES.get(package, _IN_MEMORY)
+    raise DataError(
+        f"{what} holds {'chunks of ' if chunks else ''}a {package} {kind.__name__}. Values are "
+        f"taken from arrays of numpy and dask, and no others are read unasked: {remedy}"
+    )
+
+
 def as_floats(da: xr.DataArray) -> xr.DataArray:
     """Return an array as float64 unless it is float32 or float64 already.
 
@@ -106,26 +148,19 @@ def as_floats(da: xr.DataArray) -> xr.DataArray:
     return da if da.dtype in (np.float32, np.float64) else da.astype(np.float64)
 
 
-def _check_kind(da: xr.DataArray, what: str) -> None:
-    """Raise for values that are no real numbers, and arrays of other kinds than numpy and dask."""
-    data = da.variable._data
-    array = getattr(data, "_meta", data)  # what the chunks of dask are
-    kind = type(array)
-    if not isinstance(array, np.generic) and kind is not np.ndarray and _is_duck(kind):
-        chunks = "chunks of " if array is not data else ""
-        raise DataError(
-            f"{what} holds {chunks}a {kind.__module__.split('.')[0]} {kind.__name__}, whose mask, "
-            "gaps or device would be lost; give a numpy or dask array: "
-            + (_CHUNKS if chunks else "`.as_numpy()` of xarray reads it into memory as one.")
-        )
-    require_real(da.dtype, what)
-
-
 _DUCK = ("__array_function__", "__array_namespace__")
-_CHUNKS = (
-    "`.compute().as_numpy()` of xarray reads it into memory as one, and "
-    "`da.copy(data=da.data.map_blocks(numpy.asarray))` stays lazy."
+_IN_MEMORY = "`.as_numpy()` of xarray reads it into memory as a numpy array."
+_IN_CHUNKS = (
+    "make them numpy arrays, with `da.copy(data=da.data.map_blocks(f))`, where f is what its "
+    "package converts with (`numpy.asarray`, `.todense`, `.get`)."
 )
+_REMEDIES = {
+    "cubed": "open the record with `chunks={}` and dask as chunk manager "
+    "(`chunked_array_type='dask'`), or read it into memory with `.as_numpy()` of xarray.",
+    "virtualizarr": "its references hold no values: write them with `.vz.to_kerchunk('refs.json', "
+    "format='json')`, and open these with `xarray.open_dataset('refs.json', engine='kerchunk', "
+    "chunks={})`.",
+}
 
 
 def _is_duck(kind: type) -> bool:

@@ -420,11 +420,13 @@ def _regrid_dataset(ds: xr.Dataset, target: Target, *options: Any) -> xr.Dataset
     for name in gridded:
         axes = find_axes(located[name])
         horizontal |= {axes.y, axes.x}
-        located[name] = check_values(located[name], f"The array {str(name)!r}")
+    fields = {n: check_values(located[n], f"The array {str(n)!r}") for n in gridded}
     mapping = mapping_variable(ds)
     old = set() if mapping is None or not is_plane(located[gridded[0]]) else {mapping.name}
     results = {
-        name: _regrid_array(da, _own(ds, name), target, *options) if name in gridded else da
+        name: _regrid_array(fields[name], _own(ds, name), target, *options)
+        if name in fields
+        else da
         for name, da in located.data_vars.items()
         if name in gridded or not (horizontal & set(da.dims) or name in old)
     }
