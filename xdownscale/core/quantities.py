@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 import xarray as xr
 
-Record = TypeVar("Record", bound=xr.DataArray | xr.Dataset)
+Record = TypeVar("Record")
 _LONG = ("year", "degree", "knot")  # their symbols mean something else to UDUNITS, or nothing
 _OTHER = {"delta_degree_Celsius": "K"}  # CF has no unit of temperature differences
 
@@ -46,8 +46,8 @@ def as_plain(record: Record) -> Record:
     Parameters
     ----------
     record : DataArray or Dataset
-        Values and coordinates may be arrays of pint, numpy or dask within them; indexes of
-        pint-xarray too.
+        Anything else stays as it is. Values and coordinates may be arrays of pint, numpy or dask
+        within them; indexes of pint-xarray too.
 
     Returns
     -------
@@ -66,6 +66,8 @@ def as_plain(record: Record) -> Record:
         units:    kg m-2
     """
     found: Any = record
+    if not isinstance(record, xr.DataArray | xr.Dataset):
+        return record  # whoever looks for its axes says what it is
     arrays = [*record.coords.values(), *getattr(record, "data_vars", {"": record}).values()]
     if not any(is_quantity(each.variable._data) for each in arrays):
         return record
