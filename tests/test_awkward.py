@@ -92,6 +92,37 @@ def _pint() -> xr.DataArray:
     return plain().copy(data=pint.UnitRegistry().Quantity(plain().values, "kg/m**2"))
 
 
+def _quantified(da: xr.DataArray) -> xr.DataArray:
+    """Return a record with units on its values, and on its coordinates and their indexes."""
+    import cf_xarray.units  # a registry that knows "kg m-2" and degrees north
+    import pint_xarray  # the accessor
+
+    assert isinstance(da.pint, pint_xarray.accessors.PintDataArrayAccessor)
+    return da.pint.quantify(unit_registry=cf_xarray.units.units)
+
+
+class Foreign:
+    """An array of a kind that is not known here, and that nobody may read or reckon with."""
+
+    def __init__(self, values: np.ndarray) -> None:
+        self._values = values
+        self.shape, self.dtype, self.ndim = values.shape, values.dtype, values.ndim
+
+    def __getitem__(self, key: Any) -> Foreign:
+        return Foreign(self._values[key])
+
+    def __array__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("a foreign array was read")
+
+    def __array_ufunc__(self, *args: Any, **kwargs: Any) -> Any:
+        raise TypeError("a foreign array was reckoned with")
+
+    def __array_function__(self, func: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if func is np.transpose:
+            return Foreign(np.transpose(args[0]._values, *args[1:], **kwargs))
+        raise TypeError(f"{func.__name__} of a foreign array")
+
+
 # the same numbers in other clothes: results must be those of the plain record
 SAME: dict[str, Callable[[], xr.DataArray]] = {
     "plain": plain,
@@ -112,6 +143,10 @@ SAME: dict[str, Callable[[], xr.DataArray]] = {
         lat_geodetic=("lat", plain().lat.values + 0.1, {"standard_name": "latitude"})
     ),
     "times in disorder": lambda: plain().isel(time=[3, 0, 2, 1, *range(4, STEPS)]),
+    "pint": _pint,
+    "pint with coordinates": lambda: _quantified(plain()),
+    "pint of dask": lambda: _quantified(plain().chunk(time=5)),
+    "dask of pint": lambda: _quantified(plain()).chunk(time=5),
 }
 AWKWARD: dict[str, Callable[[], xr.DataArray]] = {
     "no name": lambda: plain().rename(None),
@@ -170,7 +205,7 @@ AWKWARD: dict[str, Callable[[], xr.DataArray]] = {
     "complex": lambda: plain() + 1j,
     "texts": lambda: plain().astype(str),
     "objects": lambda: plain().astype(object),
-    "pint": _pint,
+    "another kind of array": lambda: plain().copy(data=Foreign(plain().values)),
     "no array": lambda: plain().values,
 }
 # no number can be got from these, or none of a score or a diagnostic of theirs
@@ -531,6 +566,9 @@ def test_predict():
     assert not wrong, "\n".join(wrong)
 
 
+WITHOUT_SQUARE = ("texts", "objects", "time spans", "another kind of array")
+
+
 def _several(f: Callable[..., Any]) -> Callable[[Any, xr.DataArray], Any]:
     """Return a function of several records as one of an awkward record and a plain one."""
     return {
@@ -552,8 +590,8 @@ def test_functions_of_several_records(name):
     f = _several(getattr(xd.skill, name))
     wrong = []
     for key, make in list((SAME | AWKWARD).items())[::2]:
-        if name == "intervariable_correlation" and key in ("texts", "objects", "time spans"):
-            continue  # have no square
+        if name == "intervariable_correlation" and key in WITHOUT_SQUARE:
+            continue
         da = make()
         problem, numbers = _call(lambda da: f(da, plain(1)), da, 0)
         empty = numbers.size > 0 and np.isnan(numbers).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import inspect as inspection
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -98,6 +99,8 @@ class Downscaler:
     <xdownscale.Downscaler, not fitted: preset 'paper', seed 0>
     """
 
+    _path: Path | None = None  # of a file that holds the fitted model
+
     def __init__(
         self,
         preset: str | DownscalerConfig = "auto",
@@ -121,7 +124,56 @@ class Downscaler:
         self.progress = progress
         self.pairing = pairing
         self.outliers = outliers
-        self._path: Path | None = None  # of a file that holds the fitted model
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters that the model was made with, as estimators of scikit-learn do.
+
+        Parameters
+        ----------
+        deep : bool
+            Without effect: no parameter is an estimator itself.
+
+        Returns
+        -------
+        dict of str to Any
+            Name -> value; ``Downscaler(**model.get_params())`` is the same model, not fitted.
+
+        Examples
+        --------
+        >>> Downscaler(seed=3).get_params()["seed"]
+        3
+        """
+        return {name: getattr(self, name) for name in inspection.signature(type(self)).parameters}
+
+    def set_params(self, **params: Any) -> Downscaler:
+        """Change parameters, for the next `fit`; what was fitted stays.
+
+        Parameters
+        ----------
+        **params
+            Any of the model's own parameters.
+
+        Returns
+        -------
+        Downscaler
+            The model itself.
+
+        Raises
+        ------
+        OptionError
+            For a parameter that there is none of; then none is changed.
+
+        Examples
+        --------
+        >>> Downscaler().set_params(preset="dressed", seed=3)
+        <xdownscale.Downscaler, not fitted: preset 'dressed', seed 3>
+        """
+        known = self.get_params()
+        for name in params:
+            check_option("parameter of Downscaler", name, known)
+        for name, value in params.items():
+            setattr(self, name, value)
+        return self
 
     def fit(
         self,

@@ -68,12 +68,11 @@ def match(predictions: Mapping[str, xr.DataArray], truth: xr.DataArray) -> Match
     >>> match({"turned": turned}, truth).predictions["turned"].values
     array([[1., 2.]])
     """
-    check_values(truth, "The truth")
+    truth = check_values(truth, "The truth")
     for p in predictions.values():
         truth = located(truth, "The truth", p if isinstance(p, xr.DataArray) else None)
     predictions = {n: located(p, f"Prediction {n!r}", truth) for n, p in predictions.items()}
-    for name, p in predictions.items():
-        check_values(p, f"Prediction {name!r}")
+    predictions = {n: check_values(p, f"Prediction {n!r}") for n, p in predictions.items()}
     axes = find_axes(truth)
     onto = {name: onto_grid(p, truth, name) for name, p in predictions.items()}
     for name, p in predictions.items():
@@ -306,8 +305,8 @@ def bring_together(
     DataError
         If their units differ.
     """
-    check_values(da, "The first record")
-    check_values(other, "The second record")
+    da = check_values(da, "The first record")
+    other = check_values(other, "The second record")
     da = located(da, "The first record", other)
     other = located(other, "The second record", da)
     require_same_units(da, other, ("The first record", "the second"))

@@ -32,6 +32,7 @@ from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError
 from xdownscale.core.mesh import Mesh, Place, quadrilaterals
 from xdownscale.core.projection import Projection, find_projection, with_positions
+from xdownscale.core.quantities import as_plain
 from xdownscale.core.sphere import angle, polygon_areas, to_vectors
 
 if TYPE_CHECKING:
@@ -410,6 +411,7 @@ def cells_of(grid: xr.DataArray | xr.Dataset, what: str = "The grid") -> Cells:
     """
     from xdownscale.core.grids import given_bounds, grid_template
 
+    grid = as_plain(grid)
     projection = find_projection(grid, what)
     located = with_positions(cast(xr.DataArray, grid), what)  # or a Dataset
     da = grid_template(located, what)

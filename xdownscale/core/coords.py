@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
+from xdownscale.core.quantities import as_plain
 from xdownscale.core.units import same_units, units_of
 
 _NAMES = {
@@ -201,6 +202,7 @@ def to_array(da: xr.DataArray) -> Unlabelled:
     >>> from_array(array, labels).identical(da)
     True
     """
+    da = as_plain(da)
     axes = find_axes(da)
     labels = Labels(axes, da.dims, da.coords.to_dataset(), da.name, dict(da.attrs))
     array = da.variable.transpose(*labels.order).data[labels.flips()]

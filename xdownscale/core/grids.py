@@ -33,6 +33,7 @@ from xdownscale.core.cells import Cells, cells_of
 from xdownscale.core.coords import Axes, find_axes
 from xdownscale.core.errors import GridError, check_option
 from xdownscale.core.projection import with_positions
+from xdownscale.core.quantities import as_plain
 
 __all__ = [
     "Array",
@@ -271,6 +272,7 @@ def given_bounds(grid: Grid) -> Bounds:
     array([[0., 3.],
            [3., 9.]])
     """
+    grid = as_plain(grid)
     if not isinstance(grid, xr.DataArray):
         axes = find_axes(grid_template(grid))
         return _bounds_of(grid, axes.latitude), _bounds_of(grid, axes.longitude)

@@ -24,6 +24,7 @@ from xdownscale.core.projection import (
     with_mapping,
     with_positions,
 )
+from xdownscale.core.quantities import as_plain, plain_parts
 
 P = ParamSpec("P")
 Result = TypeVar("Result")
@@ -77,6 +78,7 @@ def own_variables(ds: xr.Dataset) -> dict[str, xr.DataArray]:
     >>> list(own_variables(xr.Dataset({"t": ("x", [1.0]), "crs": 0})))
     ['t']
     """
+    ds = as_plain(ds)
     positions = [
         name
         for name, da in ds.data_vars.items()
@@ -108,9 +110,10 @@ def located(
     Returns
     -------
     DataArray
-        As it was on a grid in degrees or a curvilinear one. In a projection: with two-dimensional
-        latitude and longitude, and with its coordinate reference system as a grid mapping
-        variable, which the attribute ``grid_mapping`` names.
+        As `quantities.as_plain` returns it: as it was on a grid in degrees or a curvilinear one,
+        unless it holds arrays of pint. In a projection: with two-dimensional latitude and
+        longitude, and with its coordinate reference system as a grid mapping variable, which the
+        attribute ``grid_mapping`` names.
 
     Raises
     ------
@@ -124,9 +127,9 @@ def located(
     ['y', 'x', 'lat', 'lon', 'spatial_ref']
     """
     require_array(da, what)
-    da = _apart_from_dimensions(da)
+    da = _apart_from_dimensions(as_plain(da))
     if like is not None:
-        da = _placed_like(da, like)
+        da = _placed_like(da, as_plain(like))
     projection = find_projection(da, what)
     if projection is None:
         return with_positions(da, what)
@@ -162,13 +165,14 @@ def with_located(function: Callable[P, Result]) -> Callable[P, Result]:
 
     @functools.wraps(function)
     def placed(*args: P.args, **kwargs: P.kwargs) -> Result:
-        given = [*args, *kwargs.values()]
+        given_args, given_kwargs = plain_parts(args), plain_parts(kwargs)
+        given = [*given_args, *given_kwargs.values()]
         # variables of a Dataset are located where they are taken out of it
         inner = [v for each in given if type(each) is dict for v in each.values()]
         arrays = [v for v in (*given, *inner) if isinstance(v, xr.DataArray)]
         projected = [da for da in arrays if plane_coordinates(da) is not None]
         if not projected:  # most records
-            return function(*args, **kwargs)
+            return function(*given_args, **given_kwargs)
         found = {id(da): _like_any(da, projected) for da in projected}
 
         def of(value: Any) -> Any:
@@ -178,8 +182,8 @@ def with_located(function: Callable[P, Result]) -> Callable[P, Result]:
                 return {key: of(part) for key, part in value.items()}
             return value
 
-        moved = {key: of(value) for key, value in kwargs.items()}
-        return function(*map(of, args), **moved)
+        moved = {key: of(value) for key, value in given_kwargs.items()}
+        return function(*map(of, given_args), **moved)
 
     return placed
 

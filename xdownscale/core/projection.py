@@ -15,6 +15,7 @@ import xarray as xr
 
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import DataError, GridError
+from xdownscale.core.quantities import as_plain
 from xdownscale.core.units import units_of
 
 Array = npt.NDArray[Any]
@@ -547,6 +548,7 @@ def with_positions(grid: GridT, what: str = "The grid") -> GridT:
         raise DataError(
             f"{what} is a {type(grid).__name__}; give a DataArray or Dataset, with coordinates."
         )
+    grid = as_plain(grid)
     if plane_coordinates(grid) is None or true_coordinates(grid) is not None:
         return grid
     projection = find_projection(grid, what)

@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from xdownscale.core.coords import is_yyyymmdd, require_time
 from xdownscale.core.errors import TimeAxisError, XDownscaleWarning
+from xdownscale.core.quantities import as_plain
 
 DAY = 86400
 _GREGORIAN = ("standard", "gregorian", "proleptic_gregorian")
@@ -311,6 +312,7 @@ def check_time(da: xr.DataArray, what: str = "The record") -> xr.DataArray:
     >>> check_time(da, "The fine record") is da
     True
     """
+    da = as_plain(da)
     name = require_time(da, what)
     numbers = seconds(da[name])
     order = np.argsort(numbers, kind="stable")

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from xdownscale.core.quantities import is_quantity, spelled
+
 _FACTOR = re.compile(r"([-+]?[\d.]+(?:[eE][-+]?\d+)?)(?:\s*\*(?!\*)\s*|\s+|$)(.*)", re.DOTALL)
 _TIMES = re.compile(r"(?<=[A-Za-z\d])[.·](?=[A-Za-z])")  # kg.m-2
 _POWER = re.compile(
@@ -34,7 +36,7 @@ def units_of(thing: Any) -> str | None:
     Parameters
     ----------
     thing : DataArray or Variable
-        Only its attributes are looked at.
+        Only its attributes are looked at, and the units of an array of pint.
 
     Returns
     -------
@@ -49,6 +51,9 @@ def units_of(thing: Any) -> str | None:
     >>> units_of(xr.DataArray(1.0, attrs={"units": b"K"}))
     'K'
     """
+    data = getattr(getattr(thing, "variable", thing), "_data", None)
+    if is_quantity(data):
+        return spelled(data)
     found = thing.attrs.get("units")
     return None if found is None else _text(found).strip()
 

@@ -9,6 +9,7 @@ import xarray as xr
 
 from xdownscale.core.coords import require_array
 from xdownscale.core.errors import DataError, require_real
+from xdownscale.core.quantities import as_plain
 
 _FILLS = ("_FillValue", "missing_value")
 _PACKED = {"scale_factor": 1.0, "add_offset": 0.0}  # and the value that packs nothing
@@ -18,8 +19,8 @@ _DECODE = (
 )
 
 
-def check_values(da: xr.DataArray, what: str = "The field") -> None:
-    """Raise `DataError` unless the values of an array are real, decoded numbers.
+def check_values(da: xr.DataArray, what: str = "The field") -> xr.DataArray:
+    """Return an array whose values are real, decoded numbers of numpy or dask, or raise.
 
     Parameters
     ----------
@@ -29,29 +30,37 @@ def check_values(da: xr.DataArray, what: str = "The field") -> None:
     what : str
         What it is, for the message.
 
+    Returns
+    -------
+    DataArray
+        `da` itself; an array of pint as its magnitude, with ``attrs["units"]``.
+
     Raises
     ------
     DataError
         For values that are no real numbers (time spans, dates, texts, complex numbers, objects),
-        arrays with units of their own, and values that are not decoded: attributes
-        ``scale_factor``, ``add_offset`` or ``_Unsigned`` beside them, or a value that
+        arrays of other kinds (sparse, of cubed, on a GPU), and values that are not decoded:
+        attributes ``scale_factor``, ``add_offset`` or ``_Unsigned`` beside them, or a value that
         ``_FillValue`` or ``missing_value`` names.
 
     Examples
     --------
-    >>> check_values(xr.DataArray([1.0, np.nan]))
+    >>> check_values(xr.DataArray([1.0, np.nan])).size
+    2
     >>> check_values(xr.DataArray([1.0, -9999.0], attrs={"_FillValue": -9999.0}), "The truth")
     Traceback (most recent call last):
     ...
     xdownscale.core.errors.DataError: The truth has 1 of 2 values equal to its attribute ...
     """
     require_array(da)
-    _check_kind(da, what)
+    da = plain_array(da, what)
+    require_real(da.dtype, what)
     _check_decoded(da, what)
+    return da
 
 
-def check_some(da: xr.DataArray, what: str = "The field") -> None:
-    """Raise as `check_values` does, and where an array has no value at all.
+def check_some(da: xr.DataArray, what: str = "The field") -> xr.DataArray:
+    """Return what `check_values` does; raise too where an array has no value at all.
 
     Parameters
     ----------
@@ -67,10 +76,53 @@ def check_some(da: xr.DataArray, what: str = "The field") -> None:
     ...
     xdownscale.core.errors.DataError: The record has no value: its sizes are {'x': 0}...
     """
-    check_values(da, what)
+    da = check_values(da, what)
     if not da.size:
         sizes = {str(dim): size for dim, size in da.sizes.items()}
         raise DataError(f"{what} has no value: its sizes are {sizes}. Was a selection empty?")
+    return da
+
+
+def plain_array(da: xr.DataArray, what: str = "The field") -> xr.DataArray:
+    """Return a record with an array of numpy or dask, or raise; values of any type.
+
+    Parameters
+    ----------
+    da : DataArray
+        Lazy or not; nothing is read.
+    what : str
+        What it is, for the message.
+
+    Returns
+    -------
+    DataArray
+        `da` itself; an array of pint as its magnitude, with ``attrs["units"]``.
+
+    Raises
+    ------
+    DataError
+        For other kinds of arrays: sparse, on a GPU, of cubed; chunks of such arrays too.
+
+    Examples
+    --------
+    >>> da = xr.DataArray(["a text"])
+    >>> plain_array(da) is da
+    True
+    """
+    require_array(da, what)
+    da = as_plain(da)
+    data = da.variable._data
+    array = getattr(data, "_meta", data)  # what the chunks of dask are
+    kind = type(array)
+    if kind is np.ndarray or isinstance(array, np.generic) or not _is_duck(kind):
+        return da
+    package = kind.__module__.split(".")[0]
+    chunks = array is not data
+    remedy = _IN_CHUNKS if chunks else _REMEDIES.get(package, _IN_MEMORY)
+    raise DataError(
+        f"{what} holds {'chunks of ' if chunks else ''}a {package} {kind.__name__}. Values are "
+        f"taken from arrays of numpy and dask, and no others are read unasked: {remedy}"
+    )
 
 
 def as_floats(da: xr.DataArray) -> xr.DataArray:
@@ -96,20 +148,24 @@ def as_floats(da: xr.DataArray) -> xr.DataArray:
     return da if da.dtype in (np.float32, np.float64) else da.astype(np.float64)
 
 
-def _check_kind(da: xr.DataArray, what: str) -> None:
-    """Raise for values that are no real numbers, or that bear units of their own."""
-    data = da.variable._data
-    kind = type(data)
-    if hasattr(kind, "__array_function__") and kind.__module__.split(".")[0] not in (
-        "numpy",
-        "dask",
-    ):
-        raise DataError(
-            f"{what} holds a {kind.__module__.split('.')[0]} {kind.__name__}, whose units or mask "
-            "would be lost; give a numpy or dask array: .pint.dequantify() of pint-xarray moves "
-            "units to the attribute 'units', .as_numpy() drops them."
-        )
-    require_real(da.dtype, what)
+_DUCK = ("__array_function__", "__array_namespace__")
+_IN_MEMORY = "`.as_numpy()` of xarray reads it into memory as a numpy array."
+_IN_CHUNKS = (
+    "make them numpy arrays, with `da.copy(data=da.data.map_blocks(f))`, where f is what its "
+    "package converts with (`numpy.asarray`, `.todense`, `.get`)."
+)
+_REMEDIES = {
+    "cubed": "open the record with `chunks={}` and dask as chunk manager "
+    "(`chunked_array_type='dask'`), or read it into memory with `.as_numpy()` of xarray.",
+    "virtualizarr": "its references hold no values: write them with `.vz.to_kerchunk('refs.json', "
+    "format='json')`, and open these with `xarray.open_dataset('refs.json', engine='kerchunk', "
+    "chunks={})`.",
+}
+
+
+def _is_duck(kind: type) -> bool:
+    """Tell whether a kind of array is one that stands in for numpy's, and not dask's."""
+    return kind.__module__.split(".")[0] != "dask" and any(hasattr(kind, name) for name in _DUCK)
 
 
 def _check_decoded(da: xr.DataArray, what: str) -> None:

@@ -14,6 +14,7 @@ from xdownscale.core.coords import auxiliary, find_time
 from xdownscale.core.errors import DataError, GridError, TimeAxisError
 from xdownscale.core.grids import has_grid, with_bounds, without_bounds
 from xdownscale.core.projection import with_mapping, with_positions, without_mapping
+from xdownscale.core.quantities import plain_parts
 from xdownscale.core.units import units_of
 from xdownscale.core.values import check_some
 
@@ -72,10 +73,11 @@ def for_each_variable(
 
         @functools.wraps(function)
         def diagnostic(*args: Any, **kwargs: Any) -> Any:
-            arguments = signature.bind(*args, **kwargs).arguments
+            bound = signature.bind(*plain_parts(args), **plain_parts(kwargs))
+            arguments = bound.arguments
             if not any(isinstance(given, xr.Dataset) for given in (*args, *kwargs.values())):
                 _check_records(arguments, first, other)
-                return _of_arrays(function, signature.bind(*args, **kwargs))
+                return _of_arrays(function, bound)
             ds = arguments[first]
             beside = arguments.get(other) if other else None
             if not isinstance(ds, xr.Dataset):
@@ -161,16 +163,16 @@ def _of_the_same_name(ds: xr.Dataset, name: str, what: str) -> xr.DataArray:
     return with_mapping(with_bounds(located, ds), ds) if has_grid(located) else da
 
 
-def _check_records(arguments: Mapping[str, Any], first: str, other: str | None) -> None:
-    """Raise unless the records of a diagnostic have values that it can take."""
-    check_some(arguments[first], "The record")
+def _check_records(arguments: dict[str, Any], first: str, other: str | None) -> None:
+    """Raise unless the records of a diagnostic have values that it can take; make them plain."""
+    arguments[first] = check_some(arguments[first], "The record")
     if other and isinstance(arguments.get(other), xr.DataArray):
-        check_some(arguments[other], f"The record {other!r}")
+        arguments[other] = check_some(arguments[other], f"The record {other!r}")
 
 
 def _call(
     function: Callable[..., Any],
-    arguments: Mapping[str, Any],
+    arguments: dict[str, Any],
     name: str,
     records: tuple[str, str | None],
 ) -> xr.Dataset:

@@ -116,7 +116,7 @@ def krige(
     True
     """
     require_array(da, "The coarse field")
-    check_some(da, "The coarse field")
+    da = check_some(da, "The coarse field")
     if neighbours is not None:
         check_whole("neighbours", neighbours, least=1)
     lazy = as_floats(chunked(da))

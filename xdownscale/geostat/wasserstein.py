@@ -251,8 +251,8 @@ def similarity_table(
             "regions out."
         )
     _check_normalise(normalise)
-    check_some(fields_a, "The first record")
-    check_some(fields_b, "The second record")
+    fields_a = check_some(fields_a, "The first record")
+    fields_b = check_some(fields_b, "The second record")
     one, other = on_common_days(fields_a, fields_b, ("The first record", "The second record"))
     boxes: dict[str, Any] = dict(normalise_regions(regions)) or {_WHOLE: None}
     names = list(resolve_seasons(seasons)) if "season" in ways else [_WHOLE]

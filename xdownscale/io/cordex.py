@@ -166,7 +166,7 @@ def _checked(prediction: Any) -> xr.Dataset:
 
 
 def _variable(da: xr.DataArray, name: str) -> xr.DataArray:
-    check_some(da, repr(name))
+    da = check_some(da, repr(name))
     time = require_time(da, repr(name))
     record = check_time(da, repr(name))
     axes = find_axes(record)

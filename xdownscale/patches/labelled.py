@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import GridError
 from xdownscale.core.projection import with_positions
+from xdownscale.core.values import plain_array
 from xdownscale.patches.arrays import check_shape, extract_array, stitch_array, stitched_dtype
 from xdownscale.patches.layout import PatchLayout
 
@@ -41,6 +42,8 @@ def extract(da: xr.DataArray, layout: PatchLayout) -> xr.DataArray:
     GridError
         If there is no grid, it has another shape than the layout, or a dim has the name of
         one of a patch.
+    DataError
+        If it holds an array of another kind than numpy and dask.
 
     Examples
     --------
@@ -49,7 +52,7 @@ def extract(da: xr.DataArray, layout: PatchLayout) -> xr.DataArray:
     >>> extract(da, layout).sizes
     Frozen({'patch': 6, 'patch_y': 2, 'patch_x': 2})
     """
-    da = with_positions(da, "The field")
+    da = with_positions(plain_array(da, "The field"), "The field")
     axes = find_axes(da)
     y = axes.y
     x = axes.x

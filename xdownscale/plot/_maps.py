@@ -106,12 +106,11 @@ def maps(
     ['MERRA-2', 'G5NR']
     """
     check_option("scale", scale, ("auto", "linear", "log", "power"))
-    for what, da in (("prediction", prediction), ("truth", truth), ("coarse record", coarse)):
-        if da is not None:
-            check_values(da, f"The {what}")
-    prediction = located(prediction, "The prediction")
-    truth = None if truth is None else located(truth, "The truth", prediction)
-    coarse = None if coarse is None else located(coarse, "The coarse record")
+    prediction = located(check_values(prediction, "The prediction"), "The prediction")
+    if truth is not None:
+        truth = located(check_values(truth, "The truth"), "The truth", prediction)
+    if coarse is not None:
+        coarse = located(check_values(coarse, "The coarse record"), "The coarse record")
     names = _titles(prediction, truth, coarse, titles)
     panels = _panels(prediction, truth, coarse, time)
     require("matplotlib", PURPOSE)

@@ -157,7 +157,7 @@ def screened(da: xr.DataArray, what: str, outliers: str) -> xr.DataArray:
     """
     if da.dtype.kind not in "iuf" or not da.ndim:
         return da
-    check_values(da, what)  # what attributes say of missing values tells more than a guess
+    da = check_values(da, what)  # what attributes say of missing values tells more than a guess
     sample, ends = _surveyed(da)
     known = find_range(sample, units_of(da))
     if known is None:

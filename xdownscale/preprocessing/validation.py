@@ -131,7 +131,7 @@ def check_dims(record: xr.DataArray, what: str) -> None:
     Parameters
     ----------
     record : DataArray
-        Record to look at.
+        Record to look at, as `located` returns it.
     what : str
         What it is, for the message.
 
@@ -142,7 +142,7 @@ def check_dims(record: xr.DataArray, what: str) -> None:
     GridError, TimeAxisError
     """
     require_array(record, what)
-    check_values(record, what)
+    record = check_values(record, what)
     axes = find_axes(record)
     require_time(record, what)
     extra = [d for d in record.dims if d not in (axes.time, axes.y, axes.x)]

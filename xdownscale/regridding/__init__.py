@@ -25,6 +25,7 @@ from xdownscale.core.grids import (
     spacing,
 )
 from xdownscale.core.projection import mapping_variable, with_positions
+from xdownscale.core.quantities import as_plain, plain_parts
 from xdownscale.core.values import check_values
 from xdownscale.regridding._esmf import esmf_regridder
 from xdownscale.regridding._general import regridder_between, shared_areas
@@ -155,7 +156,7 @@ def regrid(
     options = (method, engine, extrapolate, min_valid)
     if isinstance(da, xr.Dataset):
         return _regrid_dataset(da, wanted, *options)
-    check_values(da, f"The array {str(getattr(da, 'name', None) or '')!r}")
+    da = check_values(da, f"The array {str(getattr(da, 'name', None) or '')!r}")
     return _regrid_array(with_positions(da, "The source grid"), da, wanted, *options)
 
 
@@ -183,6 +184,7 @@ class Target(NamedTuple):
     def of(cls, target: Grid) -> Target:
         """Look for the positions of a grid."""
         what = "The target grid"
+        target = plain_parts(target)
         located = _located(target, what)
         grid = grid_template(located, what)
         plane = is_plane(grid)
@@ -405,6 +407,7 @@ def _cell_size(grid: Grid, what: str, *, flat: bool) -> float:
 
 def _regrid_dataset(ds: xr.Dataset, target: Target, *options: Any) -> xr.Dataset:
     """Regrid every variable with a grid; keep those without a horizontal dimension."""
+    ds = as_plain(ds)
     located = with_positions(ds, "The source grid")
     bounds = _bounds_names(ds)
     gridded = [n for n, da in located.data_vars.items() if n not in bounds and has_grid(da)]
@@ -417,11 +420,13 @@ def _regrid_dataset(ds: xr.Dataset, target: Target, *options: Any) -> xr.Dataset
     for name in gridded:
         axes = find_axes(located[name])
         horizontal |= {axes.y, axes.x}
-        check_values(located[name], f"The array {str(name)!r}")
+    fields = {n: check_values(located[n], f"The array {str(n)!r}") for n in gridded}
     mapping = mapping_variable(ds)
     old = set() if mapping is None or not is_plane(located[gridded[0]]) else {mapping.name}
     results = {
-        name: _regrid_array(da, _own(ds, name), target, *options) if name in gridded else da
+        name: _regrid_array(fields[name], _own(ds, name), target, *options)
+        if name in fields
+        else da
         for name, da in located.data_vars.items()
         if name in gridded or not (horizontal & set(da.dims) or name in old)
     }

@@ -106,7 +106,7 @@ def explore(
     require("matplotlib", PURPOSE)
     check_folder(path)
     require_array(maps, "maps")
-    check_values(maps, "maps")
+    maps = check_values(maps, "maps")
     field, notes = _thinned(_arranged(maps))
     field = field.load()
     if not np.isfinite(field.values).any():

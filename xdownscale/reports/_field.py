@@ -19,6 +19,7 @@ from xdownscale.core.files import write_whole
 from xdownscale.core.grids import describe_grid, with_positions
 from xdownscale.core.normalization import Scaling, choose_transform
 from xdownscale.core.optional import require
+from xdownscale.core.quantities import as_plain
 from xdownscale.core.values import check_values
 from xdownscale.geostat._variables import fields_of
 from xdownscale.reports import _page
@@ -154,12 +155,13 @@ def field_report(
     check_folder(path)
     if not isinstance(field, xr.Dataset):
         require_array(field, "The field")
+    field = as_plain(field)
     if isinstance(field, xr.DataArray):
         known = {"": with_positions(field, "The field")}
     else:
         known = fields_of(field)
     for name, da in known.items():
-        check_values(da, f"The field {name!r}" if name else "The field")
+        known[name] = check_values(da, f"The field {name!r}" if name else "The field")
     fields = {name: _one_member(da, name or "The field") for name, da in known.items()}
     spaces = {name: choose_transform([da.data], transform) for name, da in fields.items()}
     written = Figures(figures, formats)

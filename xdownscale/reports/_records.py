@@ -154,7 +154,7 @@ def _checked(da: Any, name: str, prediction: Any) -> xr.DataArray:
             "variable of a Dataset."
         )
     da = located(da, f"{name!r}", prediction if isinstance(prediction, xr.DataArray) else None)
-    check_some(da, f"{name!r}")
+    da = check_some(da, f"{name!r}")
     time = require_time(da, f"{name!r}")
     axes = find_axes(da)
     known = {time, axes.y, axes.x, *([MEMBERS] if name == "prediction" else [])}

@@ -97,6 +97,7 @@ def describe(
             f"buffer_days is {buffer_days} and by is {by!r}: the days before a season have no row "
             "without seasons. Give by='season', or leave buffer_days out."
         )
+    fields = {name: check_values(da, f"The field {name!r}") for name, da in fields.items()}
     found: dict[tuple[str, ...], tuple[int, int, list[float]]] = {}
     for name, da in fields.items():
         grouping = (ways, regions, seasons, buffer_days)
@@ -128,7 +129,6 @@ def _described(
     `grouping` has the ways of grouping, the regions, the seasons and the days before them.
     """
     ways, regions, seasons, buffer_days = grouping
-    check_values(da, f"The field {name!r}")
     time = require_time(da, f"The field {name!r}")
     axes = find_axes(da)
     parts = crops(da, regions)

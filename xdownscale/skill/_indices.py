@@ -301,7 +301,7 @@ def indices(
     >>> found.R01.item(), found.SDII.item(), found.WWProb.item()
     (0.5, 3.0, 0.5)
     """
-    check_some(da, "The record")
+    da = check_some(da, "The record")
     require_time(da, "The record")
     record = check_time(da, "The record")
     plan = make_plan(record, protocol, by, regions, seasons, kind)

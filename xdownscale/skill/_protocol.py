@@ -241,7 +241,7 @@ def _of_one(
 
 
 def _make_case(prediction: xr.DataArray, truth: xr.DataArray, given: _Given) -> _Case:
-    check_some(truth, "The truth")
+    truth = check_some(truth, "The truth")
     require_time(truth, "The truth")
     pairs = paired(prediction, _bare_truth(check_time(truth, "The truth")), None)
     axes = pairs.axes

@@ -352,9 +352,9 @@ def _space(
     transform: str | Scaling | None, predictions: Mapping[str, xr.DataArray], truth: xr.DataArray
 ) -> Scaling:
     """Return the space to score in; ``"auto"`` looks at all that is scored."""
-    for name, da in {"truth": truth, **predictions}.items():
-        check_values(da, repr(name))
-    return space_of(transform, (da.data for da in (truth, *predictions.values())))
+    named = {"truth": truth, **predictions}
+    arrays = [check_values(da, repr(name)).data for name, da in named.items()]
+    return space_of(transform, arrays)
 
 
 def unit_names(space: Scaling) -> list[str]:

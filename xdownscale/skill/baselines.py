@@ -111,7 +111,7 @@ def interpolate(
     >>> interpolate(coarse, fine, method="bilinear").sizes["lat"]
     3
     """
-    check_some(coarse, "The coarse record")
+    coarse = check_some(coarse, "The coarse record")
     name = require_time(coarse, "The coarse record")
     wanted = coarse.indexes[name] if time is None else to_index(time)
     days = coarse.isel({name: positions(coarse, wanted, "The coarse record", complete=True)})
@@ -168,7 +168,7 @@ def climatology(fine: xr.DataArray, time: Any, window_days: float = 15) -> xr.Da
     >>> climatology(fine, pd.date_range("2005-01-02", periods=1)).item()
     1.0
     """
-    check_some(fine, "The fine record")
+    fine = check_some(fine, "The fine record")
     name = require_time(fine, "The fine record")
     if not window_days >= 0:
         raise OptionError(f"window_days is {window_days}; give a number of days, 0 or more.")
@@ -222,7 +222,7 @@ def persistence(fine: xr.DataArray, time: Any = None, lag: int = 1) -> xr.DataAr
     >>> persistence(fine).values.ravel()
     array([nan,  0.,  1.])
     """
-    check_some(fine, "The fine record")
+    fine = check_some(fine, "The fine record")
     name = require_time(fine, "The fine record")
     if lag < 1:
         raise OptionError(f"lag is {lag}; give 1 (yesterday) or more days.")
@@ -264,7 +264,7 @@ def persistence_from_start(fine: xr.DataArray, time: Any) -> xr.DataArray:
     >>> persistence_from_start(fine, pd.date_range("2000-01-04", periods=2)).values.ravel()
     array([2., 2.])
     """
-    check_some(fine, "The fine record")
+    fine = check_some(fine, "The fine record")
     name = require_time(fine, "The fine record")
     wanted = to_index(time)
     last = int(fine.indexes[name].argmax())

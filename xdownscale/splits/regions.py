@@ -12,6 +12,7 @@ from xdownscale.core.alignment import turn
 from xdownscale.core.coords import Axes, find_axes
 from xdownscale.core.errors import GridError, OptionError
 from xdownscale.core.grids import on_grid, same_grid
+from xdownscale.core.quantities import as_plain, plain_parts
 
 Region = tuple[float, float, float, float] | xr.DataArray
 _TOLERANCE = 1e-4  # degrees; float32 longitudes near 360 are this coarse
@@ -99,7 +100,8 @@ def region_mask(da: xr.DataArray, region: Any) -> xr.DataArray:
     >>> region_mask(da, (-90, 10, -5, 5)).values
     array([[ True, False, False,  True]])
     """
-    checked = _normalise("The region", region)
+    checked = _normalise("The region", plain_parts(region))
+    da = as_plain(da)
     axes = find_axes(da)
     inside = _box(da, axes, checked) if isinstance(checked, tuple) else _mask(da, axes, checked)
     if not inside.any():
