@@ -151,7 +151,7 @@ def test_methods_without_such_networks_say_so(tmp_path):
 
 def test_a_missing_package_and_a_bad_folder_are_named(model, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="cannot be made a folder"):
+    with pytest.raises(StorageError, match="cannot be made"):
         model.export_onnx(tmp_path / "file")
     with pytest.raises(OptionError, match="folder is 3"):
         model.export_onnx(3)

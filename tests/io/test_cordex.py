@@ -128,3 +128,9 @@ def test_what_the_benchmark_would_refuse_is_an_error_and_leaves_no_file(tmp_path
         with pytest.raises(kind, match=text):
             xd.cordex.write_submission(given, tmp_path / "none", **(WHERE | change))
     assert not [p for p in tmp_path.rglob("*") if p.is_file()]
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match="cannot be made"):
+        xd.cordex.write_submission(prediction(), tmp_path / "file", **WHERE)

@@ -398,7 +398,7 @@ def test_formats_that_are_none(twin, smooth, tmp_path, formats):
 
 def test_a_folder_that_cannot_be_made(twin, smooth, tmp_path):
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match="for figures cannot be made"):
+    with pytest.raises(StorageError, match="cannot be made"):
         report(smooth, twin.dust, path=tmp_path / "r.html", figures=tmp_path / "file" / "figures")
     assert not (tmp_path / "r.html").exists()
 

@@ -43,6 +43,28 @@ def as_path(given: object, what: str) -> Path:
     return path
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder, and those that it lies in, where they are missing.
+
+    Parameters
+    ----------
+    folder : Path
+        It may exist.
+
+    Raises
+    ------
+    StorageError
+        If it cannot be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as err:
+        raise StorageError(
+            f"The folder {folder} cannot be made: {err.strerror or err}. Give one that may be "
+            "written to."
+        ) from err
+
+
 def _can_name(part: str) -> bool:
     """Tell whether a file or a folder can have a name."""
     try:

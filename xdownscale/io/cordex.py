@@ -19,7 +19,7 @@ import xarray as xr
 
 from xdownscale.core.coords import find_axes, require_time
 from xdownscale.core.errors import DataError, GridError, OptionError, StorageError, check_option
-from xdownscale.core.files import as_path
+from xdownscale.core.files import as_path, make_folder
 from xdownscale.core.located import located_variables
 from xdownscale.core.time import check_time, rounded
 from xdownscale.core.units import conversion, said, units_of
@@ -251,7 +251,17 @@ def _check_cells(da: xr.DataArray, model: xr.DataArray) -> None:
 
 def _write(ds: xr.Dataset, file: Path) -> None:
     """Write a file whole or not at all; refuse missing values."""
-    file.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(file.parent)
+    try:
+        _write_whole(ds, file)
+    except OSError as err:
+        raise StorageError(
+            f"{file} cannot be written: {err.strerror or err}. What was there before is unchanged; "
+            "give a path that may be written to, with enough free space."
+        ) from err
+
+
+def _write_whole(ds: xr.Dataset, file: Path) -> None:
     handle, name = tempfile.mkstemp(suffix=".nc", dir=file.parent)
     os.close(handle)
     try:

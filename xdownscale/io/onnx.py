@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from xdownscale.core import optional
-from xdownscale.core.errors import OptionError, StorageError
-from xdownscale.core.files import as_path, write_whole
+from xdownscale.core.errors import OptionError
+from xdownscale.core.files import as_path, make_folder, write_whole
 from xdownscale.fitting.fitted_model import Fitted, GroupModel, sizes_of
 from xdownscale.io import serialization
 
@@ -45,12 +45,7 @@ def export(fitted: Fitted, folder: str | PathLike[str]) -> dict[str, Path]:
     graphs = [
         (model, *found) for model in fitted.models.values() for found in _graphs(fitted, model)
     ]
-    try:
-        where.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise StorageError(
-            f"{where} cannot be made a folder ({err.strerror or err}). Give another path."
-        ) from err
+    make_folder(where)
     written = {}
     for model, name, module, example in graphs:
         label = name if len(fitted.models) == 1 else f"{model.group.name}-{name}"

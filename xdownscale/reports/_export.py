@@ -10,8 +10,8 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
-from xdownscale.core.errors import OptionError, StorageError
-from xdownscale.core.files import as_path, write_whole
+from xdownscale.core.errors import OptionError
+from xdownscale.core.files import as_path, make_folder, write_whole
 from xdownscale.core.optional import require
 from xdownscale.plot import style
 
@@ -124,10 +124,5 @@ def _checked(formats: Sequence[str]) -> tuple[str, ...]:
 
 def _made(folder: str | os.PathLike[str]) -> Path:
     path = as_path(folder, "figures")
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise StorageError(
-            f"The folder {path} for figures cannot be made ({err.strerror}); give another."
-        ) from err
+    make_folder(path)
     return path

@@ -12,7 +12,7 @@ import xarray as xr
 from xdownscale.core import hashing
 from xdownscale.core.coords import find_axes
 from xdownscale.core.errors import DataError, OptionError
-from xdownscale.core.files import as_path
+from xdownscale.core.files import as_path, make_folder
 from xdownscale.core.optional import installed_version
 
 Box = tuple[float, float, float, float]
@@ -139,7 +139,7 @@ def _kept(
     key = hashing.fingerprint(repr(known), installed_version("xarray-downscale") or "")
     path = cache / f"{key[:16]}.nc"
     if not path.exists():
-        cache.mkdir(parents=True, exist_ok=True)
+        make_folder(cache)
         made = cache / f".{key[:16]}.{secrets.token_hex(6)}.part"  # jobs may do the same beside us
         try:
             make().drop_encoding().to_netcdf(made)

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 
 from xdownscale.core.errors import OptionError, StorageError
-from xdownscale.core.files import exclusive, write_whole
+from xdownscale.core.files import exclusive, make_folder, write_whole
 from xdownscale.fitting.fitted_model import Fitted
 from xdownscale.io import serialization
 from xdownscale.io.hub import model_card, registry
@@ -70,7 +70,7 @@ def publish(
     )
     card = model_card.write(name, fitted, entry, scores=scores, intended_use=intended_use)
     _refuse_another(folder, name, entry)
-    _make_folder(folder)
+    make_folder(folder)
     taken = (
         f"Another process has been publishing to {folder} for {_PATIENCE:g} s. Wait for it, or "
         "stop it, and publish again."
@@ -106,16 +106,6 @@ def _read_registry(folder: Path) -> dict[str, Entry]:
             "an empty one."
         ) from err
     return registry.read(content, str(path))
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as err:
-        raise StorageError(
-            f"The folder {folder} cannot be made: {err.strerror or err}. Give one that may be "
-            "written to."
-        ) from err
 
 
 def _summary(fitted: Fitted) -> str:
