@@ -13,6 +13,7 @@ import xdownscale
 
 sys.modules["xdownscale.cordex"] = xdownscale.cordex  # it lives elsewhere, under this public name
 HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))  # mathml.py
 os.environ.setdefault("XDOWNSCALE_WEIGHTS", "")  # tutorials leave no weights of regridding behind
 
 project = "xdownscale"
@@ -25,7 +26,7 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "sphinx.ext.intersphinx",
-    "sphinx.ext.mathjax",
+    "mathml",  # of this folder
     "sphinx_autosummary_accessors",
     "sphinx_copybutton",
     "sphinx_design",
@@ -35,6 +36,7 @@ extensions = [
 exclude_patterns = [
     "_build",
     "conf.py",
+    "mathml.py",
     "inventories",
     "gallery_source",
     "images/*.py",
@@ -43,6 +45,7 @@ exclude_patterns = [
 ]
 templates_path = ["_templates", sphinx_autosummary_accessors.templates_path]
 default_role = "any_or_code"
+html_math_renderer = "mathml"
 nitpicky = False
 
 # Pages and tutorials

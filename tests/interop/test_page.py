@@ -19,7 +19,7 @@ def test_the_page_runs(tmp_path, monkeypatch):
     pytest.importorskip("hvplot")
     space: dict = {}
     found = re.findall(r"```python\n(.*?)```", PAGE.read_text("utf-8"), re.DOTALL)
-    assert len(found) == 8
+    assert len(found) == 10
     for block in found:
         exec(compile(block, PAGE.name, "exec"), space)
     assert space["scores"]["a"].data_vars
@@ -31,6 +31,10 @@ def test_the_page_runs(tmp_path, monkeypatch):
         np.testing.assert_allclose(space[name].dust, dust)
     xr.testing.assert_allclose(space["fine_days"].dust.compute().drop_attrs(), _own(space))
     assert Path("maps.html").stat().st_size > 10_000
+    assert space["stored"].sizes["realization"] == 2
+    assert space["sharded"].dust_fine.encoding["chunks"] == (1, 1, 48, 64)
+    assert space["sharded"].dust_fine.encoding["shards"] == (1, 3, 96, 128)
+    assert Path("repository").is_dir()
     assert space["other"].get_params() == {**space["model"].get_params(), "seed": 4}
 
 

@@ -91,10 +91,9 @@ def test_the_check_of_links_sees_one_that_is_lost(tmp_path):
         test_every_link_and_image_leads_somewhere({page: Page(page)})
 
 
-def test_nothing_is_fetched_from_elsewhere_but_mathjax(pages):
-    allowed = ("https://cdn.jsdelivr.net/npm/mathjax",)
+def test_nothing_is_fetched_from_elsewhere(pages):
     for path, page in pages.items():
-        foreign = [s for s in page.sources if is_outside(s) and not s.startswith(allowed)]
+        foreign = [s for s in page.sources if is_outside(s)]
         assert not [s for s in foreign if not s.startswith("data:")], path
 
 
