@@ -18,7 +18,8 @@ def test_what_was_wrong_is_right(script, tmp_path, monkeypatch, capsys):
     if script is None:
         pytest.skip("needs the folder cases beside XDOWNSCALE_TEST_DATA")
     monkeypatch.chdir(tmp_path)
-    with warnings.catch_warnings(), pytest.raises(SystemExit) as ended:
+    with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        runpy.run_path(str(script), run_name="__main__")
+        with pytest.raises(SystemExit) as ended:
+            runpy.run_path(str(script), run_name="__main__")
     assert not ended.value.code, capsys.readouterr().out

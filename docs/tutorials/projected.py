@@ -21,12 +21,13 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 from pyproj import CRS
+from scipy.ndimage import gaussian_filter
 
 import xdownscale as xd
 
 # %% [markdown]
 # This makes a fine record on a Lambert grid of 10 km, and a coarse record in degrees, with the same
-# weather.
+# weather. The fine record also has details of some 30 km, which differ from day to day.
 
 # %%
 lambert = CRS("+proj=lcc +lat_1=35 +lat_2=60 +lat_0=48 +lon_0=10 +R=6371229 +units=m")
@@ -59,8 +60,10 @@ fine = xr.Dataset(
 places = xd.grids.with_positions(
     fine.assign(t=(("y", "x"), np.zeros((48, 56)), {"grid_mapping": "crs"}))
 )
-values = weather(places.lat, places.lon).transpose("time", "y", "x").astype("float32")
-fine["t"] = (("time", "y", "x"), values.values, {"units": "K", "grid_mapping": "crs"})
+values = weather(places.lat, places.lon).transpose("time", "y", "x").values
+details = 6 * gaussian_filter(rng.normal(size=values.shape), (0, 1.5, 1.5))
+values = (values + details).astype("float32")
+fine["t"] = (("time", "y", "x"), values, {"units": "K", "grid_mapping": "crs"})
 lat, lon = (
     xr.DataArray(np.arange(44.5, 52, 0.75), dims="lat"),
     xr.DataArray(np.arange(5, 15.1, 0.75), dims="lon"),
@@ -77,7 +80,7 @@ fine
 # %%
 model = coarse.downscale.fit(fine.isel(time=slice(0, 180)), preset="dressed", progress=False)
 maps = coarse.downscale.predict(model, time=days[185:], realizations=4, seed=0)
-maps
+maps.to_dataset()
 
 # %% [markdown]
 # The result has the grid mapping of the fine record, with bounds of `x` and `y`, so that GIS

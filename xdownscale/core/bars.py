@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
+import warnings
 from typing import Any, Protocol
 
 _EVERY = 30.0  # seconds between two lines of a log file
@@ -63,7 +64,9 @@ def open_bar(total: float, **options: Any) -> Bar | None:
     if in_worker():
         return None
     if in_notebook() or _is_terminal():
-        from tqdm.auto import tqdm
+        with warnings.catch_warnings():  # of a notebook without ipywidgets, where text does
+            warnings.simplefilter("ignore")
+            from tqdm.auto import tqdm
 
         bar: Bar = tqdm(total=total, **options)
         return bar
