@@ -29,6 +29,7 @@ DAYS = slice(10, 19)
 OPTIONS = {"realizations": 2, "progress": False}
 PIECES = {"time": 3, "realization": 1}
 KINDS = ["memory store", "memory url", "s3", "icechunk"]
+FAST = ["memory url", "icechunk"]  # what goes through the same lines for each kind
 
 
 class Place:
@@ -94,8 +95,13 @@ def make_place(kind, request):
     )
 
 
-@pytest.fixture(params=KINDS)
+@pytest.fixture(params=FAST)
 def place(request):
+    return make_place(request.param, request)
+
+
+@pytest.fixture(params=KINDS)
+def any_place(request):
     return make_place(request.param, request)
 
 
@@ -137,7 +143,8 @@ def counted(monkeypatch, fail_at=None):
     return calls
 
 
-def test_holds_what_a_folder_holds(place, drawer, record, folder_of_it):
+def test_holds_what_a_folder_holds(any_place, drawer, record, folder_of_it):
+    place = any_place
     found = place.fill(drawer, record)
     want = xr.open_zarr(folder_of_it, consolidated=False)
     xr.testing.assert_equal(found, want)
@@ -151,7 +158,8 @@ def test_holds_what_a_folder_holds(place, drawer, record, folder_of_it):
     assert names(place.zarr()) == sorted(files)
 
 
-def test_goes_on_after_an_interruption(place, drawer, record, expected, monkeypatch):
+def test_goes_on_after_an_interruption(any_place, drawer, record, expected, monkeypatch):
+    place = any_place
     with monkeypatch.context() as patch:
         counted(patch, fail_at=3)
         with pytest.raises(KeyboardInterrupt), xd_single_thread():
@@ -174,7 +182,8 @@ def xd_single_thread():
 
 
 @pytest.mark.parametrize("harm", ["removed", "altered"])
-def test_lost_pieces_are_generated_again(place, harm, drawer, record, expected, monkeypatch):
+def test_lost_pieces_are_generated_again(any_place, harm, drawer, record, expected, monkeypatch):
+    place = any_place
     place.fill(drawer, record)
     store = place.zarr()
     key = next(k for k in names(store) if k.startswith("t/c/"))
