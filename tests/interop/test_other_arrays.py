@@ -80,6 +80,8 @@ DOORS: dict[str, Callable[[xr.DataArray], Any]] = {
     "rmse": lambda da: xd.skill.rmse(da, FIELD),
     "truth": lambda da: xd.skill.rmse(FIELD, da),
     "table": lambda da: xd.skill.table({"it": da}, FIELD),
+    "weights": lambda da: xd.skill.rmse(FIELD, FIELD, weights=da[0].drop_vars("time")),
+    "region": lambda da: xd.splits.region_mask(FIELD, da[0].drop_vars("time")),
     "maps": lambda da: xd.plot.maps(da),
     "patches": lambda da: xd.patches.extract(da, LAYOUT),
     "ridge": lambda da: xd.baselines.ridge(da, FIELD),

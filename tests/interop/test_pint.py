@@ -131,6 +131,17 @@ class TestIn:
             found = xd.skill.rmse(quantified(other), lazy, weights=weights)
         xr.testing.assert_allclose(found.compute(), expected)
 
+    def test_weights_and_regions(self, pair):
+        truth = pair[1].t
+        area = xd.grids.area(truth).assign_attrs(units="km2")
+        expected = xd.skill.rmse(truth + 1, truth, weights=area)
+        found = xd.skill.rmse(truth + 1, truth, weights=quantified(area))
+        xr.testing.assert_identical(found, expected)
+        mask = (truth[0] > 0).astype(float).assign_attrs(units="1").drop_vars("time")
+        expected = xd.splits.region_mask(truth, mask)
+        xr.testing.assert_identical(xd.splits.region_mask(truth, quantified(mask)), expected)
+        assert 0 < expected.sum() < expected.size
+
     def test_maps(self, pair):
         truth = pair[1].t
         expected = xd.plot.maps(truth, truth=truth, coarse=pair[0].t)

@@ -16,6 +16,7 @@ from xdownscale.core.missing import finite
 from xdownscale.core.normalization import TRANSFORMS, Scaling
 from xdownscale.core.quantiles import record_quantiles
 from xdownscale.core.units import units_of
+from xdownscale.core.values import check_values
 
 MEMBERS = "realization"
 Weights = bool | xr.DataArray
@@ -67,6 +68,7 @@ def pixel_weights(weights: Weights, truth: xr.DataArray, axes: Axes) -> xr.DataA
             f"weights is {weights!r}; give True for the areas of the cells, False, or a DataArray "
             "on the grid of the truth."
         )
+    weights = check_values(weights, "The array of weights")
     found = onto_grid(weights, truth, "weights").transpose(axes.y, axes.x)
     values = found.values
     if not (np.isfinite(values).all() and (values >= 0).all() and (values > 0).any()):

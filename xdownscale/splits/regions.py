@@ -12,7 +12,8 @@ from xdownscale.core.alignment import turn
 from xdownscale.core.coords import Axes, find_axes
 from xdownscale.core.errors import GridError, OptionError
 from xdownscale.core.grids import on_grid, same_grid
-from xdownscale.core.quantities import as_plain, plain_parts
+from xdownscale.core.quantities import as_plain
+from xdownscale.core.values import plain_array
 
 Region = tuple[float, float, float, float] | xr.DataArray
 _TOLERANCE = 1e-4  # degrees; float32 longitudes near 360 are this coarse
@@ -100,7 +101,7 @@ def region_mask(da: xr.DataArray, region: Any) -> xr.DataArray:
     >>> region_mask(da, (-90, 10, -5, 5)).values
     array([[ True, False, False,  True]])
     """
-    checked = _normalise("The region", plain_parts(region))
+    checked = _normalise("The region", region)
     da = as_plain(da)
     axes = find_axes(da)
     inside = _box(da, axes, checked) if isinstance(checked, tuple) else _mask(da, axes, checked)
@@ -125,6 +126,7 @@ def _box(da: xr.DataArray, axes: Axes, box: tuple[float, float, float, float]) -
 
 
 def _mask(da: xr.DataArray, axes: Axes, mask: xr.DataArray) -> xr.DataArray:
+    mask = plain_array(mask, "The mask of the region")
     grid = on_grid(da, np.zeros((da.sizes[axes.y], da.sizes[axes.x]), bool))
     its = find_axes(mask)
     one = {dim: 0 for dim in mask.dims if dim not in (its.y, its.x) and mask.sizes[dim] == 1}
