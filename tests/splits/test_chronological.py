@@ -57,6 +57,12 @@ def check_apart(position, lags):
     return set().union(*seen.values())
 
 
+def test_a_single_training_day_is_not_divided():
+    time = pd.date_range("2000-11-03", periods=242, freq="6h")
+    split = chronological_split(time, 0, (0.7, 0, 0.3), 0.2, seasons={"wet": (1, 4)})
+    assert [part.size for part in split] == [4, 0, 0, 2]  # January 1, of six time steps in all
+
+
 def check_chronology(split, names):
     """Within each season training comes before validation and validation before test."""
     assert "" not in set(names[np.concatenate(split)])
@@ -99,11 +105,13 @@ def test_nothing_leaks_on_any_record(lags, length, gaps, shares, early, seasons,
         if "lags + 2" not in str(error):
             raise
         assume(False)  # too short for this
+    numbers = kept // (4 if freq == "6h" else 1)  # of days: the axis begins at midnight
     position = {name: set(kept[part].tolist()) for name, part in split._asdict().items()}
     assert check_apart(position, lags) <= set(kept.tolist())
     for share, part in zip(shares[1:], split[2:], strict=True):
         assert bool(part.size) == (share > 0)
-    assert bool(split.stopping.size) == (early > 0)
+    known = np.concatenate([split.train, split.stopping])
+    assert bool(split.stopping.size) == (early > 0 and np.unique(numbers[known]).size > 1)
     days = pd.Index([str(t)[:10] for t in time.values])
     for a, b in itertools.combinations(split, 2):
         assert not set(days[a]) & set(days[b])  # whole days

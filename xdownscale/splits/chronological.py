@@ -70,7 +70,7 @@ def chronological_split(
         Shares of training, validation and test; the last two may be 0.
     early_stopping : float
         Share of the training days that is set aside, in blocks of about five days spread over
-        the training period; may be 0.
+        the training period; may be 0. A single training day is not divided.
     seasons : str, sequence of str or mapping of str to months, optional
         Split each season on its own, then join the parts; days in no season are left out. By
         default the record is split as a whole.
