@@ -95,12 +95,11 @@ def draw(ds, fine, members, cheap, table, path) -> None:
 
 def bars(ax, table) -> None:
     """Draw the CRPS of each method: of its ensemble where it has one."""
-    column = next(c for c in map(str, table.columns) if c == "log10 crps")
     values = {}
-    for row, value in table[column].items():
+    for row, value in table["log10", "crps"].items():
         own = [name for name in SHOWN if row == name or str(row).startswith(f"{name} (ensemble")]
         if own:
-            values[own[0]] = float(str(value).split(" ")[0])
+            values[own[0]] = float(value)
     ordered = [k for k in SHOWN if k in values]
     colours = [
         "#0072B2" if k == "auto" else "#999999" if k != "ceiling" else "#D9D9D9" for k in ordered
