@@ -471,3 +471,29 @@ def test_asyncio_loops_of_a_notebook_do_not_matter(drawer, record):
         return Place(zarr.storage.MemoryStore()).fill(drawer, record)
 
     assert asyncio.run(cell()).attrs["progress"] == "complete"
+
+
+@pytest.mark.parametrize("kind", ["lambert", "curvilinear"])
+def test_shards_follow_the_dimensions_of_any_grid(kind, tmp_path):
+    from projected import on_plane
+    from records import make_pair
+
+    coarse, fine = (on_plane(ds, kind) for ds in make_pair(60))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", xd.errors.XDownscaleWarning)
+        model = coarse.downscale.fit(fine, preset="dressed", pairing="paired", progress=False)
+        days = coarse.time[10:14]
+        y, x = fine.t.dims[-2:]
+        found = xd.predict_to_zarr(
+            model,
+            coarse,
+            tmp_path / "maps.zarr",
+            time=days,
+            shards=2,
+            chunks={"time": 1, y: 8, x: 10},
+            progress=False,
+        )
+        want = model.predict(coarse, time=days)
+    want = want if isinstance(want, xr.DataArray) else want.t
+    assert found.t.encoding["chunks"] == (1, 1, 8, 10)
+    np.testing.assert_allclose(found.t, want, rtol=2e-5, atol=2e-5)

@@ -204,9 +204,7 @@ def settle_inner(plan: Plan, asked: Any, sizes: ChunkSizes) -> dict[str, int]:
         For other dimensions or sizes, or chunks that do not fill their shards.
     """
     axes = plan.fitted.labels.axes
-    maps = dict(
-        zip((str(axes.latitude), str(axes.longitude)), plan.fitted.carried.shape[1:], strict=True)
-    )
+    maps = dict(zip((str(axes.y), str(axes.x)), plan.fitted.carried.shape[1:], strict=True))
     wanted = _asked(plan, asked, "chunks", others=tuple(maps))
     whole = {name: parts[0] for name, parts in sizes.items()} | maps
     inner = {"time": 1, "realization": 1} | maps | wanted

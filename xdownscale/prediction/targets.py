@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import shutil
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -21,7 +22,7 @@ _OF_PROCESS = ("memory",)  # protocols whose files no other process sees
 _IN_FLIGHT = 32  # requests at a time
 
 
-class Target:
+class Target(ABC):
     """A Zarr store by the keys of its files; `Folder` and `ZarrTarget` are the kinds.
 
     Attributes
@@ -32,37 +33,37 @@ class Target:
 
     name: str
 
+    @abstractmethod
     def opened(self) -> Any:
         """Return what functions of zarr and xarray open."""
-        raise NotImplementedError
 
+    @abstractmethod
     def exists(self) -> bool:
         """Tell whether anything is there."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, key: str) -> bytes | None:
         """Return a file's content; None where there is none."""
-        raise NotImplementedError
 
     def read_all(self, keys: Sequence[str]) -> list[bytes | None]:
         """Return the contents of files, in order."""
         return [self.read(key) for key in keys]
 
+    @abstractmethod
     def record(self, key: str) -> bytes:
         """Return what tells a file from another one, as `integrity.record_of` does."""
-        raise NotImplementedError
 
+    @abstractmethod
     def keys(self) -> list[str]:
         """Return the names of all files, in order."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remove(self, key: str) -> None:
         """Remove a file, or whatever else is in its place; it need not exist."""
-        raise NotImplementedError
 
+    @abstractmethod
     def remove_below(self, prefix: str) -> None:
         """Remove all files whose names begin with a folder, as far as that is possible."""
-        raise NotImplementedError
 
     def reached(self) -> contextlib.AbstractContextManager[None]:
         """Turn what goes wrong within this context into `StorageError`, where it is foreign."""
