@@ -1,4 +1,4 @@
-"""Lines of code of the package by room, without docstrings, comments and blank lines.
+"""Lines of code by package, without docstrings, comments and blank lines.
 
 python benchmarks/code_lines.py [folder of another checkout's package]
 
@@ -58,9 +58,9 @@ def main() -> None:
         code[path.relative_to(package).parts[0]] += len(set(counted) - docs)
         records += sum(map(is_record, ast.walk(tree)))
         packed += sum(map(is_packed, ast.walk(tree)))
-    print("| room | lines of code |\n|---|---|")
-    for room, count in code.items():
-        print(f"| {room} | {count:,} |")
+    print("| package | lines of code |\n|---|---|")
+    for package, count in code.items():
+        print(f"| {package} | {count:,} |")
     print(f"| all | {code.total():,} |\n\n{records} records, {packed} packed assignments")
 
 

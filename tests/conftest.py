@@ -1,4 +1,4 @@
-"""Fixtures that several rooms of the house need."""
+"""Fixtures that the tests of several packages need."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ import xdownscale as xd
 from records import TINY, make_record
 
 settings.register_profile(
-    "house", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
+    "xdownscale", deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow]
 )
-settings.load_profile("house")
+settings.load_profile("xdownscale")
 
 # In CI every test runs, but for what the machine cannot have.
 EXCUSES = ("xesmf", "GPU", "Chromium", "tmpfs")
@@ -98,3 +98,29 @@ def model(
 ) -> xd.Downscaler:
     """A model that was trained for a moment; tests must not change it."""
     return coarse.downscale.fit(fine, preset=tiny_config, progress=False)
+
+
+@pytest.fixture(scope="session")
+def s3():
+    """A server on this machine that speaks S3, and the options that reach it."""
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer(port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    options = {
+        "key": "none",
+        "secret": "word",
+        "endpoint_url": f"http://{host}:{port}",
+    }
+    import boto3
+
+    boto3.client(
+        "s3",
+        region_name="us-east-1",
+        endpoint_url=options["endpoint_url"],
+        aws_access_key_id="none",
+        aws_secret_access_key="word",
+    ).create_bucket(Bucket="bucket")
+    yield options
+    server.stop()

@@ -1,4 +1,4 @@
-"""Synthetic records and tiny configurations, shared by the tests of all rooms.
+"""Synthetic records and tiny configurations, shared by the tests of all packages.
 
 The folder `tests` is on the path of pytest (`pythonpath` in pyproject.toml), so a test in any
 folder says ``from records import make_record``. A subprocess gets the folder as `TESTS`.

@@ -43,7 +43,7 @@ def test_tools_work_without_torch(use):
 
 
 def test_import_is_light():
-    """CPU time over `import xarray`, the least of five runs; the law of the house is 0.3 s."""
+    """CPU time over `import xarray`, the least of five runs; the limit is 0.3 s."""
     code = (
         "import time, xarray; t = time.process_time(); import xdownscale; "
         "print(time.process_time() - t)"

@@ -90,7 +90,7 @@ def test_errors_of_the_library(here, capsys, args, message, folder):
         ((*FIT, "m.xd", "--set", "epochs"), "'epochs' is no KEY=VALUE"),
         ((*FIT, "m.xd", "--chunks", "365"), "'365' is no NAME=VALUE"),
         ((*PREDICT, "m.tif"), "m.tif should end in .zarr or .nc"),
-        ((*PREDICT, "m.nc", "--resume"), "Only a Zarr store can be resumed"),
+        ((*PREDICT, "m.nc", "--resume"), "--resume is for a Zarr store"),
         ((*PREDICT, "m.nc", "--time", "2000-01-01"), "'--time' requires 2 arguments"),
         (("geostat", "coarse.nc"), "Give --report HTML, --diagnostic NAME, or both"),
         (("geostat", "coarse.nc", "--report", "p.html", "-o", "t.csv"), "belong to --diagnostic"),

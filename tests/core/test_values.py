@@ -20,7 +20,7 @@ from xdownscale.core.values import as_floats, check_values
 FIELD = random_field(40, shape=(10, 12))
 LAYOUT = xd.patches.PatchLayout((10, 12), 5, 5, 0)
 
-DOORS: dict[str, Callable[[xr.DataArray], Any]] = {
+CALLS: dict[str, Callable[[xr.DataArray], Any]] = {
     "rmse": lambda da: xd.skill.rmse(da, FIELD),
     "truth": lambda da: xd.skill.crps(FIELD, da),
     "table": lambda da: xd.skill.table({"it": da}, FIELD),
@@ -67,7 +67,7 @@ def packed() -> xr.DataArray:
     return FIELD.copy(data=values).assign_attrs(scale_factor=0.01, add_offset=0.0)
 
 
-@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize(
     ("make", "match"),
     [
@@ -76,9 +76,9 @@ def packed() -> xr.DataArray:
         (packed, "scale_factor=0.01: its values are packed|packed"),
     ],
 )
-def test_every_door_refuses_what_is_not_decoded(door, make, match):
+def test_every_function_refuses_what_is_not_decoded(call, make, match):
     with pytest.raises(DataError, match=match):
-        DOORS[door](make())
+        CALLS[call](make())
 
 
 @pytest.mark.parametrize(

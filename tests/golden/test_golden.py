@@ -44,7 +44,7 @@ def test_every_kept_model_is_compared():
 
 @pytest.mark.parametrize("path", sorted(golden["MODELS"].glob("*.xd")), ids=lambda path: path.stem)
 def test_old_files_are_saved_again_as_they_were(path):
-    """What they generate is held against the values of the first house by the tests below."""
+    """What they generate is held against the values of version 0.1.0 by the tests below."""
     assert xd.load(path).models_
     loaded = KNOWN["sections"][f"loaded_{path.stem}"]
     assert loaded["file"]["text"] == "changed: []"

@@ -67,7 +67,7 @@ class Empty(np.ndarray):
     """What chunks are, as dask knows it before it reads one."""
 
 
-DOORS: dict[str, Callable[[xr.DataArray], Any]] = {
+CALLS: dict[str, Callable[[xr.DataArray], Any]] = {
     "fit": lambda da: xd.fit(da, FIELD, **DRESSED),
     "fine": lambda da: xd.fit(FIELD, da, **DRESSED),
     "static": lambda da: xd.fit(FIELD, FIELD, static=da[0].drop_vars("time"), **DRESSED),
@@ -94,12 +94,12 @@ def model():
 
 
 @pytest.mark.parametrize("kind", [Duck, Standard])
-@pytest.mark.parametrize("door", DOORS)
-def test_every_door_refuses_an_array_of_another_kind(door, kind):
+@pytest.mark.parametrize("call", CALLS)
+def test_every_function_refuses_an_array_of_another_kind(call, kind):
     da = FIELD.copy(data=kind(FIELD.values))
     assert type(da.variable._data) is kind
     with pytest.raises(DataError, match=rf"holds a \w+ {kind.__name__}\..*`\.as_numpy\(\)` of"):
-        DOORS[door](da)
+        CALLS[call](da)
 
 
 def test_predict_refuses_it(model):
@@ -125,8 +125,8 @@ def test_the_remedy_is_that_of_the_package(package, remedy):
 class TestChunks:
     """Chunks of dask may be arrays of other kinds too."""
 
-    @pytest.mark.parametrize("door", DOORS)
-    def test_chunks_of_another_kind_are_refused(self, door):
+    @pytest.mark.parametrize("call", CALLS)
+    def test_chunks_of_another_kind_are_refused(self, call):
         def refuse(*args: Any, **kwargs: Any) -> Any:
             raise AssertionError("it was computed in silence")
 
@@ -137,7 +137,7 @@ class TestChunks:
         da = FIELD.copy(data=other)
         told = pytest.raises(DataError, match=r"holds chunks of a \w+ Empty\..*map_blocks")
         with dask.config.set(scheduler=refuse), told:
-            DOORS[door](da)
+            CALLS[call](da)
 
     def test_masked_chunks_are_missing_values(self):
         """As xarray takes them."""

@@ -1,4 +1,4 @@
-"""Small arrays and networks for the tests of the torch wing: one thread, trained in a second."""
+"""Small arrays and networks for tests of `xdownscale.models`: one thread, trained in a second."""
 
 from __future__ import annotations
 

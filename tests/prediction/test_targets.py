@@ -51,32 +51,6 @@ class Place:
         )
 
 
-@pytest.fixture(scope="module")
-def s3():
-    """A server on this machine that speaks S3, and the options that reach it."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    options = {
-        "key": "none",
-        "secret": "word",
-        "endpoint_url": f"http://{host}:{port}",
-    }
-    import boto3
-
-    boto3.client(
-        "s3",
-        region_name="us-east-1",
-        endpoint_url=options["endpoint_url"],
-        aws_access_key_id="none",
-        aws_secret_access_key="word",
-    ).create_bucket(Bucket="bucket")
-    yield options
-    server.stop()
-
-
 def make_place(kind, request):
     name = uuid.uuid4().hex
     if kind == "memory store":

@@ -1,4 +1,4 @@
-"""The labelled door: labels, laziness, conventions, real data."""
+"""`xd.regrid`: labels, laziness, conventions, real data."""
 
 from __future__ import annotations
 

@@ -13,14 +13,17 @@ import xarray as xr
 from xdownscale.core.coords import find_time
 from xdownscale.core.errors import (
     DataError,
+    MissingPackageError,
     OptionError,
     StorageError,
     XDownscaleError,
     XDownscaleWarning,
     nearest_name,
 )
+from xdownscale.core.files import is_url
 from xdownscale.core.grids import has_grid
 from xdownscale.core.located import located_variables
+from xdownscale.core.logs import without_secrets
 
 Record = xr.DataArray | xr.Dataset
 _ZARR = ("zarr.json", ".zgroup", ".zmetadata")
@@ -39,7 +42,7 @@ def open_record(
     Parameters
     ----------
     given : str
-        A file, a Zarr store, a glob, or several of them separated by commas.
+        A file, a Zarr store or its URL, a glob, or several of them separated by commas.
     variables : sequence of str
         Variables to read; empty: all that have latitude, longitude and time.
     chunks : mapping, optional
@@ -106,7 +109,7 @@ def find_files(given: str) -> list[str]:
     Parameters
     ----------
     given : str
-        A file, a Zarr store, a glob, or several of them separated by commas.
+        A file, a Zarr store, a URL, a glob, or several of them separated by commas.
 
     Raises
     ------
@@ -124,7 +127,7 @@ def find_files(given: str) -> list[str]:
         return [given]
     found: list[str] = []
     for part in (text.strip() for text in given.split(",")):
-        there = Path(part).exists()
+        there = is_url(part) or Path(part).exists()
         matching = [part] if there else sorted(glob.glob(part, recursive=True))  # noqa: PTH207
         if not matching:
             kind = "no file that matches" if glob.has_magic(part) else "no file"
@@ -144,7 +147,9 @@ def is_zarr(path: str) -> bool:
     >>> is_zarr("record.nc"), is_zarr("record.zarr")
     (False, True)
     """
-    there = Path(path)
+    there = Path(path.rstrip("/"))
+    if is_url(path):
+        return there.suffix == ".zarr"
     return there.suffix == ".zarr" or any((there / name).is_file() for name in _ZARR)
 
 
@@ -168,17 +173,39 @@ def _opened(paths: list[str], given: str) -> xr.Dataset:
         raise OptionError(f"{given} has files and Zarr stores; give either.")
     options: dict[str, Any] = {"decode_timedelta": False}
     if stores[0]:
-        options |= {"engine": "zarr", "consolidated": all(map(_is_consolidated, paths))}
+        consolidated = None if any(map(is_url, paths)) else all(map(_is_consolidated, paths))
+        options |= {"engine": "zarr", "consolidated": consolidated}
     try:
-        if len(paths) == 1:
-            return xr.open_dataset(paths[0], chunks=None, **options)
-        return _combined(paths, options)
+        with warnings.catch_warnings():  # stores without consolidated metadata are welcome
+            warnings.filterwarnings("ignore", "Failed to open Zarr store with consol")
+            if len(paths) == 1:
+                return xr.open_dataset(paths[0], chunks=None, **options)
+            return _combined(paths, options)
     except XDownscaleError:
         raise
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as err:
         raise StorageError(
-            f"{given} cannot be read: {err}. Give files that xarray opens: netCDF or Zarr."
+            f"{without_secrets(given)} cannot be read: {err}. Give files that xarray opens: netCDF "
+            "or Zarr."
         ) from err
+    except Exception as err:  # every file system of fsspec has exceptions of its own
+        if not any(map(is_url, paths)):
+            raise
+        raise _unreachable(given, err) from err
+
+
+def _unreachable(given: str, err: Exception) -> XDownscaleError:
+    """Return what is said of a URL that cannot be read."""
+    shown = without_secrets(given)
+    if isinstance(err, ImportError):
+        return MissingPackageError(
+            f"Reading {shown} needs a package that cannot be imported here: {err}. For s3:// it is "
+            "s3fs (pip install 'xarray-downscale[s3]')."
+        )
+    return StorageError(
+        f"{shown} cannot be read ({type(err).__name__}: {without_secrets(str(err))}). Look at the "
+        "address, the server and the keys."
+    )
 
 
 def _combined(paths: list[str], options: dict[str, Any]) -> xr.Dataset:

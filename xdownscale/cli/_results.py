@@ -18,7 +18,8 @@ import xarray as xr
 
 from xdownscale.cli._app import Interrupted
 from xdownscale.core.errors import StorageError
-from xdownscale.core.files import as_path, write_whole
+from xdownscale.core.files import as_path, is_url, write_whole
+from xdownscale.core.logs import without_secrets
 
 if TYPE_CHECKING:
     from xdownscale.downscaler import Downscaler
@@ -51,6 +52,39 @@ def check_output(path: Path, *kinds: str) -> Path:
     if path.is_dir() and path.suffix != ".zarr":
         raise StorageError(f"{path} cannot be written: it is a folder. Give another path.")
     return path
+
+
+class Destination(click.ParamType):  # type: ignore[type-arg]
+    """A path, or a URL of a Zarr store."""
+
+    name = "path"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Path | str:
+        """Return a URL as it is, and anything else as a path.
+
+        Parameters
+        ----------
+        value : str or Path
+            What the user gave.
+        param, ctx
+            Those of click.
+        """
+        if not isinstance(value, str) or not is_url(value):
+            return Path(value.split("://", 1)[-1] if isinstance(value, str) else value)
+        if not is_store(value):
+            self.fail(f"{without_secrets(value)} is a URL, which should end in .zarr.", param, ctx)
+        return value
+
+
+def is_store(output: Path | str) -> bool:
+    """Tell whether an output is a Zarr store.
+
+    Examples
+    --------
+    >>> is_store(Path("maps.zarr")), is_store("s3://us/maps.zarr"), is_store(Path("maps.nc"))
+    (True, True, False)
+    """
+    return without_secrets(str(output)).removesuffix("?...").rstrip("/").endswith(".zarr")
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from xdownscale.cli import _records as records
 from xdownscale.cli import _results as results
 from xdownscale.cli._app import Command
 from xdownscale.core.errors import StorageError
+from xdownscale.core.logs import without_secrets
 
 
 @click.command(
@@ -21,6 +22,7 @@ from xdownscale.core.errors import StorageError
         "xdownscale predict dust.xd merra2.nc -o maps.zarr --realizations 8 --resume",
         "xdownscale predict dust.xd merra2.nc -o july.nc --time 2003-07-01 2003-07-31",
         "xdownscale predict dust-twin-tiny coarse.nc -o maps.nc --seed 1",
+        "xdownscale predict dust.xd s3://us/merra2.zarr -o s3://us/maps.zarr --resume",
     ],
 )
 @click.argument("model")
@@ -28,9 +30,9 @@ from xdownscale.core.errors import StorageError
 @click.option(
     "--output",
     "-o",
-    type=click.Path(path_type=Path),
+    type=results.Destination(),
     required=True,
-    help="Zarr store (*.zarr) or netCDF file (*.nc) to write.",
+    help="Zarr store (*.zarr; a path or a URL) or netCDF file (*.nc) to write.",
 )
 @click.option(
     "--realizations",
@@ -66,11 +68,16 @@ from xdownscale.core.errors import StorageError
     help="Time steps and realizations of a piece, such as time=30,realization=1. Default: at most "
     "64 time steps and 64 MB.",
 )
+@click.option(
+    "--shards",
+    type=options.Pairs(),
+    help="Time steps and realizations of a file of the store; --chunks are then those within it.",
+)
 @options.quiet_option
 def command(
     model: str,
     coarse: str,
-    output: Path,
+    output: Path | str,
     realizations: int,
     time: tuple[str, str] | None,
     mode: str | None,
@@ -81,18 +88,23 @@ def command(
     device: str,
     resume: bool,
     chunks: dict[str, Any] | None,
+    shards: dict[str, Any] | None,
     quiet: bool,
 ) -> None:
     """Generate fine fields from a COARSE record with a fitted MODEL.
 
     MODEL is a file of `xdownscale fit`, or a name of `xdownscale models list`. COARSE is a netCDF
-    file, a Zarr store or a quoted glob; several are separated by commas.
+    file, a Zarr store (a path or a URL) or a quoted glob; several are separated by commas.
 
     A Zarr store is filled piece by piece. Whatever stops the command (Ctrl-C, the end of a batch
     job, a kill), the same command with --resume goes on, and the store ends the same to the last
     bit. One process fills a store: tasks of a batch job take a store each, with --time.
+
+    The store may be a URL such as s3://bucket/maps.zarr. Keys and servers are read from the
+    environment and the files of the package for that kind of URL.
     """
-    _check(output, resume)
+    to_store = results.is_store(output)
+    _check(output, resume, shards)
     fitted = results.open_model(model)
     fitted.device = device
     request: dict[str, Any] = {
@@ -104,33 +116,39 @@ def command(
         "seed": seed,
         "chunks": chunks or "auto",
     }
-    record = records.open_record(coarse, variables, _reading(chunks))
+    record = records.open_record(coarse, variables, _reading(shards or chunks))
     from xdownscale.downscaler import predict, predict_to_zarr
 
-    if output.suffix == ".zarr":
+    if to_store:
         again = results.this_command("--resume")
-        hint = f"Finished pieces are in {output}. Go on with:\n  {again}"
+        hint = f"Finished pieces are in {without_secrets(str(output))}. Go on with:\n  {again}"
         with results.interruptible(hint):
-            predict_to_zarr(fitted, record, output, progress=not quiet, **request)
+            predict_to_zarr(fitted, record, output, progress=not quiet, shards=shards, **request)
     else:
         hint = "Nothing was written: a netCDF file cannot be resumed. A store (-o *.zarr) can."
         with results.interruptible(hint):
             maps = predict(record, fitted, **request)
-            results.write_netcdf(maps, output, progress=not quiet)
-    click.echo(f"Wrote {output}.", err=True)
+            results.write_netcdf(maps, Path(output), progress=not quiet)
+    click.echo(f"Wrote {without_secrets(str(output))}.", err=True)
 
 
-def _check(output: Path, resume: bool) -> None:
+def _check(output: Path | str, resume: bool, shards: dict[str, Any] | None) -> None:
     """Raise before any work where the output cannot be written, or holds something."""
-    results.check_output(output, ".zarr", ".nc")
-    if resume and output.suffix != ".zarr":
-        raise click.UsageError(
-            "Only a Zarr store can be resumed. Give -o *.zarr, or leave out --resume."
-        )
-    if output.suffix == ".zarr" and output.exists() and not resume:
+    if isinstance(output, Path):
+        results.check_output(output, ".zarr", ".nc")
+    if not results.is_store(output):
+        for option, given in (("--resume", resume), ("--shards", shards)):
+            if given:
+                raise click.UsageError(
+                    f"{option} is for a Zarr store. Give -o *.zarr, or leave it out."
+                )
+        return
+    from xdownscale.prediction.targets import find_target
+
+    if not resume and find_target(output).exists():
         raise StorageError(
-            f"{output} exists. Add --resume to generate what it lacks, give another path, or "
-            "remove it."
+            f"{without_secrets(str(output))} exists. Add --resume to generate what it lacks, give "
+            "another path, or remove it."
         )
 
 

@@ -1,1 +1,1 @@
-"""Answers that all rooms share: labels, grids, time, missing values, normalization, blocks."""
+"""What all packages below share: labels, grids, time, missing values, normalization, blocks."""

@@ -9,6 +9,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from xdownscale.core.errors import OptionError, StorageError
 
@@ -41,6 +42,22 @@ def as_path(given: object, what: str) -> Path:
             f"{_LONGEST} bytes, or has characters that file systems refuse. Give another path."
         )
     return path
+
+
+def is_url(text: str) -> bool:
+    """Tell whether a text is an address that is no local file.
+
+    Parameters
+    ----------
+    text : str
+        A path or an address.
+
+    Examples
+    --------
+    >>> is_url("s3://us/maps.zarr"), is_url("file:///tmp/maps.zarr"), is_url("C:/maps.zarr")
+    (True, False, False)
+    """
+    return ("://" in text or "::" in text) and urlsplit(text).scheme not in ("file", "local")
 
 
 def make_folder(folder: Path) -> None:

@@ -1,7 +1,7 @@
 """Record: a variable with its axes, plain array, grid and time, found once.
 
-At the door of `fit` and `predict` every variable becomes a `Record`; no function below looks for
-its axes, sorts it or strips its labels again.
+`fit` and `predict` first make a `Record` of every variable; no function below looks for its axes,
+sorts it or strips its labels again.
 """
 
 from __future__ import annotations

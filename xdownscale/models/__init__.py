@@ -1,1 +1,1 @@
-"""The torch wing: arrays in, arrays out. Nothing here knows a label."""
+"""Networks, training and sampling: arrays in, arrays out. Nothing here knows a label."""

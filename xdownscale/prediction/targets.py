@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from xdownscale.core import optional
 from xdownscale.core.errors import MissingPackageError, OptionError, StorageError, XDownscaleError
-from xdownscale.core.files import as_path
+from xdownscale.core.files import as_path, is_url
 from xdownscale.core.logs import without_secrets
 from xdownscale.prediction import integrity
 
@@ -266,7 +266,7 @@ def find_target(given: Any, options: Mapping[str, Any] | None = None) -> Folder 
     MissingPackageError
         If the package for this kind of URL is not installed.
     """
-    url = str(given) if isinstance(given, str) and _is_url(given) else None
+    url = str(given) if isinstance(given, str) and is_url(given) else None
     if options is not None and (url is None or not isinstance(options, Mapping)):
         raise OptionError(
             f"storage_options are those of a URL, a mapping (given: {type(options).__name__} with "
@@ -279,10 +279,6 @@ def find_target(given: Any, options: Mapping[str, Any] | None = None) -> Folder 
     if (store := _open_store(given)) is not None:
         return store
     return Folder(as_path(_local(given), "store").absolute())
-
-
-def _is_url(text: str) -> bool:
-    return ("://" in text or "::" in text) and urlsplit(text).scheme not in ("file", "local")
 
 
 def _local(given: Any) -> Any:

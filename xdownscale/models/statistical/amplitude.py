@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -166,26 +167,40 @@ class Amplitude:
 def _mean_square_gradient(field: Array, known: NDArray[np.bool_]) -> Array:
     """Return the squared differences of neighbours, averaged around each cell."""
     out = np.zeros(field.shape)
-    for axis in (0, 1):
-        both = np.logical_and(*_sides(known, axis))
+    for axis, (both, count) in enumerate(_differences(known.tobytes(), *known.shape)):
         first, second = _sides(field, axis)
         square = np.where(both, np.square(second - first), 0.0)
-        total = np.zeros(field.shape)
-        count = np.zeros(field.shape)
-        for side in (0, 1):  # a difference belongs to both of its cells
-            ends = [(0, 0), (0, 0)]
-            ends[axis] = (side, 1 - side)
-            total += np.pad(square, ends)
-            count += np.pad(both.astype(float), ends)
-        total, count = (ndimage.gaussian_filter(each, _NEAR) for each in (total, count))
-        out += total / np.maximum(count, 1e-9)
+        out += _around(square, axis) / count
     return out
+
+
+@lru_cache(maxsize=8)
+def _differences(known: bytes, ny: int, nx: int) -> list[tuple[NDArray[np.bool_], Array]]:
+    """Return for each axis which neighbours are both known, and how many are around each cell."""
+    there = np.frombuffer(known, np.bool_).reshape(ny, nx)
+    found = []
+    for axis in (0, 1):
+        both = np.logical_and(*_sides(there, axis))
+        found.append((both, np.maximum(_around(both.astype(float), axis), 1e-9)))
+    return found
+
+
+def _around(differences: Array, axis: int) -> Array:
+    """Sum the differences of neighbours along an axis around each cell."""
+    shape = list(differences.shape)
+    shape[axis] += 1
+    total = np.zeros(shape)
+    first, second = _sides(total, axis)
+    first += differences  # one belongs to both of its cells
+    second += differences
+    return np.asarray(ndimage.gaussian_filter(total, _NEAR))
 
 
 def _sides(field: Array, axis: int) -> tuple[Array, Array]:
     """Return a field without its last, and without its first, row or column."""
-    length = field.shape[axis]
-    return field.take(range(length - 1), axis), field.take(range(1, length), axis)
+    if axis == 0:
+        return field[:-1], field[1:]
+    return field[:, :-1], field[:, 1:]
 
 
 def _fitted(raw: Array, residuals: Array) -> tuple[Array, Array, Array]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from xdownscale.core.blas import one_thread
 from xdownscale.models.statistical.ensembles import (
     Components,
     Judge,
@@ -80,6 +81,7 @@ class Analogues:
     marginal: Marginal | None = None
 
     @classmethod
+    @one_thread("fine")
     def fit(
         cls,
         coarse: Array,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from xdownscale.core.blas import one_thread
 from xdownscale.models.statistical.predictors import Array, Floats, Predictors, check_days
 
 FOLDS = 6
@@ -25,6 +26,7 @@ def time_blocks(count: int, folds: int = FOLDS) -> NDArray[np.int64]:
     return np.arange(count) * min(folds, max(count, 1)) // max(count, 1)
 
 
+@one_thread("fine")
 def cross_predict(fit: Fit, predictors: Predictors, fine: Array, folds: int = FOLDS) -> Floats:
     """Predict every block of time by a model that was fitted on the other blocks.
 

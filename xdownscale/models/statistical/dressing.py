@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from xdownscale.core.blas import one_thread
 from xdownscale.core.resampling import standard_error
 from xdownscale.models.statistical.amplitude import Amplitude
 from xdownscale.models.statistical.ensembles import (
@@ -104,6 +105,7 @@ class Dressing:
     amplitude: Amplitude | None = None
 
     @classmethod
+    @one_thread("fine")
     def fit(
         cls,
         predictions: Array,

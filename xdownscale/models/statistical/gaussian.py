@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import ndimage
 
+from xdownscale.core.blas import one_thread
 from xdownscale.models.diffusion import noise, spectra
 from xdownscale.models.statistical.ensembles import Judge, lower_bounds
 from xdownscale.models.statistical.marginal import (
@@ -69,6 +70,7 @@ class Gaussian:
     marginal: Marginal | None = None
 
     @classmethod
+    @one_thread("fine")
     def fit(
         cls,
         predictions: Array,

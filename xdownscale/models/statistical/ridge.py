@@ -9,6 +9,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from scipy import linalg
 
+from xdownscale.core.blas import one_thread
 from xdownscale.models.statistical.blocks import FOLDS, time_blocks
 from xdownscale.models.statistical.predictors import (
     Array,
@@ -281,6 +282,7 @@ class Ridge:
     needed: ClassVar[int] = 12
 
     @classmethod
+    @one_thread("fine")
     def fit(
         cls,
         predictors: Predictors,
