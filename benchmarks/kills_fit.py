@@ -35,7 +35,7 @@ import xdownscale as xd
 READY = "training"
 
 
-def train(folder: str, saved: str) -> None:
+def train(folder: str, saved: str, epochs: str) -> None:
     """Train on a fine record that is read during training, in bounded epochs."""
     torch.set_num_threads(1)
     config = xd.preset(
@@ -43,9 +43,9 @@ def train(folder: str, saved: str) -> None:
         data={"extrapolate": "nearest", "crop": 16, "memory_limit": 0.1},
         network=SMALL_NETWORK,
         training={
-            "epochs": 16,
-            "pretrain_epochs": 12,
-            "mean_epochs": 12,
+            "epochs": int(epochs),
+            "pretrain_epochs": int(epochs) * 3 // 4,
+            "mean_epochs": int(epochs) * 3 // 4,
             "epoch_batches": 6,
             "patience": 50,
         },
@@ -64,10 +64,10 @@ def train(folder: str, saved: str) -> None:
     model.save(saved)
 
 
-def start(folder: Path, saved: Path) -> subprocess.Popen[str]:
+def start(folder: Path, saved: Path, epochs: int) -> subprocess.Popen[str]:
     """Start a training, and wait until it has loaded its libraries."""
     process = subprocess.Popen(
-        command(__file__, "--train", folder, saved),
+        command(__file__, "--train", folder, saved, epochs),
         stdout=subprocess.PIPE,
         env=one_thread(),
         text=True,
@@ -92,32 +92,32 @@ def same(one: Path, other: Path) -> bool:
     )
 
 
-def killed(folder: Path, kills: int, seed: int) -> dict[str, object]:
+def killed(folder: Path, kills: int, seed: int, epochs: int = 16) -> dict[str, object]:
     """Kill a training so many times; return measures by name.
 
     Times are chosen so that all runs together take half as much time again as an undisturbed one,
     because each has to load its checkpoint first.
     """
-    process = start(folder / "a", folder / "a.xd")
+    process = start(folder / "a", folder / "a.xd", epochs)
     began = time.monotonic()
     finish(process)
     whole, rng = time.monotonic() - began, random.Random(seed)
-    moments, epochs, ended = [], [], 0
+    moments, over, ended = [], [], 0
     for _ in range(kills):
-        process = start(folder / "b", folder / "b.xd")
+        process = start(folder / "b", folder / "b.xd", epochs)
         moments.append(rng.uniform(0.2, min(0.8, 3 / kills) * whole))
         time.sleep(moments[-1])
         process.send_signal(signal.SIGKILL)
         ended += process.wait() == 0
         tables = folder.glob("b/**/*.csv")
-        epochs.append(sum(table.read_text().count("\n") - 1 for table in tables))
+        over.append(sum(table.read_text().count("\n") - 1 for table in tables))
     left = sorted(p.name for p in folder.glob("b/**/*.partial*"))
     (folder / "b.xd").unlink(missing_ok=True)
-    finish(start(folder / "b", folder / "b.xd"))
+    finish(start(folder / "b", folder / "b.xd", epochs))
     return {
         "undisturbed, s": round(whole, 1),
         "killed after, s": " ".join(f"{moment:.1f}" for moment in moments),
-        "epochs that were over": " ".join(map(str, epochs)),
+        "epochs that were over": " ".join(map(str, over)),
         "ended before its kill": ended,
         "half-written files after the kills": len(left),
         "half-written files at the end": len(list(folder.glob("b/**/*.partial*"))),
@@ -128,7 +128,7 @@ def killed(folder: Path, kills: int, seed: int) -> dict[str, object]:
 def main() -> None:
     parser = make_parser(__doc__, "--seed")
     parser.add_argument("--kills", type=int, default=10)
-    parser.add_argument("--train", nargs=2, help="used by the script itself: folder, model")
+    parser.add_argument("--train", nargs=3, help="used by the script itself")
     args = parser.parse_args()
     if args.train:
         train(*args.train)

@@ -124,7 +124,9 @@ def test_the_paper_behind_the_method_is_that_of_the_citation_file():
 @pytest.mark.parametrize(
     ("said", "page", "words"),
     [
-        ("0.962 +- 0.005", "README.md", "0.962 +- 0.005"),
+        ("0.835 +- 0.008", "README.md", "0.835 +- 0.008"),
+        ("0.835 +- 0.008", "docs/benchmarks.md", "0.835 +- 0.0079"),
+        ("0.962 to 0.995", "README.md", "0.962 to 0.995"),
         ("0.567", "README.md", "could reach there is 0.567"),
         ("6 to 7 % lower", "docs/benchmarks.md", "6 to 7 % below it from 48 steps on"),
         (

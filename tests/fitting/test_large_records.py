@@ -190,6 +190,6 @@ def test_memory_does_not_grow_with_the_days():
         )
         return float(done.stdout.split()[-1])
 
-    short, long = peak(800), peak(3200)
-    record = 2400 * 128 * 160 * 4 / 1e6  # MB more of the record: 197
+    short, long = peak(600), peak(2100)
+    record = 1500 * 128 * 160 * 4 / 1e6  # MB more of the record: 123
     assert long - short < 0.3 * record, (short, long)

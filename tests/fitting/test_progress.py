@@ -11,6 +11,7 @@ import pytest
 import xdownscale as xd
 from records import TINY, fast_config, make_pair, make_record
 from xdownscale.core.errors import XDownscaleWarning
+from xdownscale.methods import dressed_unet
 from xdownscale.models.training import cost
 from xdownscale.models.training.plan import StageCost
 from xdownscale.models.training.progress import Progress, limits
@@ -91,12 +92,14 @@ def test_what_is_planned_is_what_is_trained(name, watched, capfd):
     assert seen.places[-1] == pytest.approx(total)
 
 
-def test_a_choice_of_epochs_is_planned_as_the_most_it_may_take(watched, capfd):
+def test_a_choice_of_epochs_is_planned_as_the_most_it_may_take(watched, capfd, monkeypatch):
+    monkeypatch.setattr(dressed_unet, "LONG", 6)
+    monkeypatch.setattr(dressed_unet, "SHORT", 2)
     fit("dressed_unet", config=config_of("dressed_unet", training={"mean_epochs": None}))
     seen = Watched.last
     planned = {each.name: each.epochs for each in seen.costs}
-    assert planned["regress0"] == 48
-    assert planned["regress0_short"] == 16
+    assert planned["regress0"] == 6
+    assert planned["regress0_short"] == 2
     assert set(seen.stages) <= set(planned)
     assert seen.places[-1] == pytest.approx(sum(each.total for each in seen.costs))
 

@@ -32,6 +32,7 @@ def one_thread(argument: str) -> Callable[[Callable[Given, Found]], Callable[Giv
 
     Examples
     --------
+    >>> import numpy as np
     >>> @one_thread("x")
     ... def gram(x):
     ...     return x.T @ x
