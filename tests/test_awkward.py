@@ -313,7 +313,7 @@ HEAVY = {
     *("gaussian", "analogues", "bias_corrected", "quantile_mapped", "fit", "wasserstein"),
     "pointwise",
     *("plot_maps", "variogram_score", "energy_score", "kge", "nse", "fss", "events", "describe"),
-    *("krige", "kriging"),
+    *("krige", "kriging", "lag_correlation", "distribution", "inspect"),
     *("protocol", "indices", "reliability", "twcrps", "crps_decomposition", "sal"),
     *("bias", "mae", "pearson_r2", "r2", "crps", "ralsd", "regrid", "regrid_static", "lag_curve"),
 }
@@ -323,6 +323,7 @@ STEPS_OF = {
     "fit_all": 12,
     "evidence": 16,
     "report": 16,
+    "field_report": 8,
 }  # of the heaviest
 
 
