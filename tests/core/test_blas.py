@@ -47,6 +47,11 @@ def test_large_matrices_are_left_alone(two):
     assert within(np.zeros(1501)) == {2}
 
 
+def test_without_an_argument_every_call_is_limited(two):
+    assert one_thread()(threads)() == {1}
+    assert threads() == {2}
+
+
 def test_a_function_within_another(two):
     @one_thread("x")
     def outer(x):

@@ -17,7 +17,9 @@ Given = ParamSpec("Given")
 Found = TypeVar("Found")
 
 
-def one_thread(argument: str) -> Callable[[Callable[Given, Found]], Callable[Given, Found]]:
+def one_thread(
+    argument: str | None = None,
+) -> Callable[[Callable[Given, Found]], Callable[Given, Found]]:
     """Let BLAS use one thread within a function, where an argument has few rows.
 
     One thread decomposes a matrix of some hundred rows faster than several do, which wait for each
@@ -27,8 +29,9 @@ def one_thread(argument: str) -> Callable[[Callable[Given, Found]], Callable[Giv
 
     Parameters
     ----------
-    argument : str
-        Name of the argument. With more than 1500 rows nothing is limited.
+    argument : str, optional
+        Name of the argument. With more than 1500 rows nothing is limited. By default BLAS is
+        always limited, as for products of a matrix and a vector.
 
     Examples
     --------
@@ -45,8 +48,11 @@ def one_thread(argument: str) -> Callable[[Callable[Given, Found]], Callable[Giv
 
         @functools.wraps(function)
         def limited(*args: Given.args, **options: Given.kwargs) -> Found:
-            rows = len(signature.bind(*args, **options).arguments[argument])
-            with _limited() if rows <= _SMALL else contextlib.nullcontext():
+            if argument is not None:
+                rows = len(signature.bind(*args, **options).arguments[argument])
+                if rows > _SMALL:
+                    return function(*args, **options)
+            with _limited():
                 return function(*args, **options)
 
         return limited

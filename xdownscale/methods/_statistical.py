@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from xdownscale.config import DownscalerConfig
+from xdownscale.core.blas import one_thread
 from xdownscale.core.errors import DataError, ModelFormatError, check_option
 from xdownscale.methods.base import Floats, Method, Sampler, State, Trained
 from xdownscale.models.networks.channels import Sizes
@@ -365,6 +366,7 @@ def check_point_estimate(name: str) -> None:
 class StatisticalSampler(ABC):
     """Base of their samplers: each field is computed by itself, whatever stands beside it."""
 
+    @one_thread()
     def sample(self, request: SampleRequest) -> Floats:
         """Return fields (realization, n, target, y, x) in scaled units."""
         known = request.conditions

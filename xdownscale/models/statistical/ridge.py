@@ -328,6 +328,7 @@ class Ridge:
         ny, nx = fine.shape[1:]
         return cls(parts, (int(ny), int(nx)), penalty, towards)
 
+    @one_thread()
     def predict(self, predictors: Predictors) -> Floats:
         """Return fields (n, y, x), each computed by itself, whatever stands beside it."""
         out = np.zeros((len(predictors), self.shape[0] * self.shape[1]), np.float32)
