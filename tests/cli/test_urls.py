@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import uuid
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,6 +12,9 @@ import xarray as xr
 
 import xdownscale as xd
 from records import make_pair
+from xdownscale.cli._records import open_record
+from xdownscale.cli._results import Destination
+from xdownscale.core.errors import MissingPackageError, OptionError, StorageError
 
 COARSE = make_pair(60)[0]
 TIMES = ("--time", "2000-02-01", "2000-02-20")
@@ -62,6 +67,32 @@ def test_a_missing_record_and_a_dead_server_are_named(command, fitted, bucket, k
     assert dead.returncode == 1
     assert "cannot be read" in dead.stderr
     assert "word" not in dead.stderr
+
+
+def test_a_package_that_is_missing_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "s3fs", None)
+    with pytest.raises(MissingPackageError, match=r"Reading s3://.* pip .*xarray-downscale\[s3\]"):
+        open_record("s3://bucket/coarse.zarr")
+    # every other kind of URL: in the words of fsspec
+    monkeypatch.setitem(sys.modules, "gcsfs", None)
+    with pytest.raises(MissingPackageError, match="install gcsfs"):
+        open_record("gs://bucket/coarse.zarr")
+
+
+def test_messages_show_globs_as_they_are_and_no_secrets(tmp_path):
+    (tmp_path / "day_1.nc").write_text("no netCDF")
+    with pytest.raises(StorageError, match=r"day_\?\.nc cannot be read"):
+        open_record(f"{tmp_path}/day_?.nc")
+    with pytest.raises(OptionError, match="has files and Zarr stores") as found:
+        open_record(f"{tmp_path}/day_1.nc,s3://us:word@bucket/a.zarr")
+    assert "word" not in str(found.value)
+
+
+def test_addresses_of_files_are_paths():
+    destination = Destination()
+    assert destination.convert("file:///tmp/maps.nc", None, None) == Path("/tmp/maps.nc")
+    assert destination.convert("maps.zarr", None, None) == Path("maps.zarr")
+    assert destination.convert("s3://us/maps.zarr", None, None) == "s3://us/maps.zarr"
 
 
 def test_urls_of_other_kinds_are_wrong_usage(command, fitted):

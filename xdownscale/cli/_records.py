@@ -24,6 +24,7 @@ from xdownscale.core.files import is_url
 from xdownscale.core.grids import has_grid
 from xdownscale.core.located import located_variables
 from xdownscale.core.logs import without_secrets
+from xdownscale.core.optional import require_for_url
 
 Record = xr.DataArray | xr.Dataset
 _ZARR = ("zarr.json", ".zgroup", ".zmetadata")
@@ -64,7 +65,10 @@ def open_record(
     DataError
         If nothing has latitude, longitude and time, or files do not belong together.
     """
-    ds = _opened(find_files(given), given)
+    files, given = find_files(given), _shown(given)
+    for file in filter(is_url, files):
+        require_for_url(file, f"Reading {given}")
+    ds = _opened(files, given)
     mappings = [name for name, da in ds.data_vars.items() if "grid_mapping_name" in da.attrs]
     ds = ds.set_coords(mappings)
     if ds.attrs.get("progress") == "incomplete":
@@ -185,8 +189,7 @@ def _opened(paths: list[str], given: str) -> xr.Dataset:
         raise
     except (OSError, KeyError, RuntimeError, TypeError, ValueError) as err:
         raise StorageError(
-            f"{without_secrets(given)} cannot be read: {err}. Give files that xarray opens: netCDF "
-            "or Zarr."
+            f"{given} cannot be read: {err}. Give files that xarray opens: netCDF or Zarr."
         ) from err
     except Exception as err:  # every file system of fsspec has exceptions of its own
         if not any(map(is_url, paths)):
@@ -194,16 +197,20 @@ def _opened(paths: list[str], given: str) -> xr.Dataset:
         raise _unreachable(given, err) from err
 
 
+def _shown(given: str) -> str:
+    """Return what messages call a record: URLs without their secrets, and globs as they are."""
+    parts = given.split(",")
+    return ",".join(without_secrets(part) if is_url(part) else part for part in parts)
+
+
 def _unreachable(given: str, err: Exception) -> XDownscaleError:
     """Return what is said of a URL that cannot be read."""
-    shown = without_secrets(given)
     if isinstance(err, ImportError):
         return MissingPackageError(
-            f"Reading {shown} needs a package that cannot be imported here: {err}. For s3:// it is "
-            "s3fs (pip install 'xarray-downscale[s3]')."
+            f"Reading {given} needs a package that cannot be imported here: {err}."
         )
     return StorageError(
-        f"{shown} cannot be read ({type(err).__name__}: {without_secrets(str(err))}). Look at the "
+        f"{given} cannot be read ({type(err).__name__}: {without_secrets(str(err))}). Look at the "
         "address, the server and the keys."
     )
 

@@ -18,7 +18,7 @@ import xarray as xr
 
 from xdownscale.cli._app import Interrupted
 from xdownscale.core.errors import StorageError
-from xdownscale.core.files import as_path, is_url, write_whole
+from xdownscale.core.files import as_path, is_url, local_path, write_whole
 from xdownscale.core.logs import without_secrets
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ class Destination(click.ParamType):  # type: ignore[type-arg]
             Those of click.
         """
         if not isinstance(value, str) or not is_url(value):
-            return Path(value.split("://", 1)[-1] if isinstance(value, str) else value)
+            return Path(local_path(str(value)))
         if not is_store(value):
             self.fail(f"{without_secrets(value)} is a URL, which should end in .zarr.", param, ctx)
         return value

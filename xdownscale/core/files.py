@@ -60,6 +60,24 @@ def is_url(text: str) -> bool:
     return ("://" in text or "::" in text) and urlsplit(text).scheme not in ("file", "local")
 
 
+def local_path(text: str) -> str:
+    """Return the path of a ``file://`` address, and anything else as it is.
+
+    Parameters
+    ----------
+    text : str
+        A path or an address.
+
+    Examples
+    --------
+    >>> local_path("file:///tmp/maps.zarr"), local_path("maps.zarr")
+    ('/tmp/maps.zarr', 'maps.zarr')
+    """
+    if urlsplit(text).scheme in ("file", "local") and "://" in text:
+        return text.split("://", 1)[1]
+    return text
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder, and those that it lies in, where they are missing.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from importlib import metadata
 from types import ModuleType
+from urllib.parse import urlsplit
 
 from xdownscale.core.errors import MissingPackageError
 
@@ -59,6 +60,29 @@ def require(name: str, purpose: str) -> ModuleType:
             f"{purpose} needs the package {package!r}, which cannot be imported here ({err}). "
             f"Install it with: {remedy}"
         ) from err
+
+
+def require_for_url(url: str, purpose: str) -> None:
+    """Raise where the package for a kind of URL, which an extra brings, is missing.
+
+    Parameters
+    ----------
+    url : str
+        An address.
+    purpose : str
+        As for `require`.
+
+    Raises
+    ------
+    MissingPackageError
+        If the package cannot be imported.
+
+    Examples
+    --------
+    >>> require_for_url("memory://maps.zarr", "Writing")
+    """
+    if urlsplit(url).scheme in ("s3", "s3a"):
+        require("s3fs", purpose)
 
 
 def installed_version(package: str) -> str | None:

@@ -10,11 +10,10 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
-from urllib.parse import urlsplit
 
 from xdownscale.core import optional
 from xdownscale.core.errors import MissingPackageError, OptionError, StorageError, XDownscaleError
-from xdownscale.core.files import as_path, is_url
+from xdownscale.core.files import as_path, is_url, local_path
 from xdownscale.core.logs import without_secrets
 from xdownscale.prediction import integrity
 
@@ -278,14 +277,8 @@ def find_target(given: Any, options: Mapping[str, Any] | None = None) -> Folder 
         return target
     if (store := _open_store(given)) is not None:
         return store
-    return Folder(as_path(_local(given), "store").absolute())
-
-
-def _local(given: Any) -> Any:
-    """Return the path of ``file://`` addresses; anything else as it is."""
-    if isinstance(given, str) and urlsplit(given).scheme in ("file", "local") and "://" in given:
-        return given.split("://", 1)[1]
-    return given
+    path = local_path(given) if isinstance(given, str) else given
+    return Folder(as_path(path, "store").absolute())
 
 
 def _open_store(given: Any) -> Folder | ZarrTarget | None:
@@ -313,8 +306,7 @@ def _open_url(url: str, options: Mapping[str, Any]) -> Any:
     from zarr.storage import FsspecStore
 
     shown = without_secrets(url)
-    if urlsplit(url).scheme in ("s3", "s3a"):
-        optional.require("s3fs", f"Writing to {shown}")
+    optional.require_for_url(url, f"Writing to {shown}")
     try:
         return FsspecStore.from_url(url, storage_options=dict(options))
     except ImportError as err:
